@@ -1,0 +1,1 @@
+"""The domain: logs, lake, labels, snapshots, learning, policies, fleet. Knows no orchestrator."""

@@ -1,0 +1,1 @@
+"""The `lwd` command: thin commands over the packages beside it."""

@@ -1,0 +1,1 @@
+"""Robots: the protocol, the actor loop, the supervisor, simulated robots."""

@@ -1,0 +1,1 @@
+"""Labellers: each run writes a layer of its own."""

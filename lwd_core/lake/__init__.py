@@ -1,0 +1,1 @@
+"""The episode lake: storage of tables and frames, ingest, queries, upkeep."""

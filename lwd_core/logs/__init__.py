@@ -1,0 +1,1 @@
+"""Raw logs of robots and of other projects: readers, topic mapping, alignment."""

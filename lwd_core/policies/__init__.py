@@ -1,0 +1,1 @@
+"""Deployable policies: bundle, registry, release channels, inference."""

@@ -1,0 +1,1 @@
+"""Learning algorithms, one a file in the order of its paper."""

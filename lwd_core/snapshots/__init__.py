@@ -1,0 +1,1 @@
+"""Training snapshots: spec, build, verify, diff, and the loader that feeds training."""

@@ -1,0 +1,1 @@
+"""The stages sft, offline and online: checkpoints, resume, device, reporting."""

@@ -1,0 +1,1 @@
+"""Orchestration only: what runs when, over what partition, with what checks. No arithmetic."""
