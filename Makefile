@@ -1,0 +1,55 @@
+# Everything a newcomer needs: make demo, make ui, make test.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= default
+# the default profile lies where `lwd` looks; the others beside it
+DEMO_HOME ?= $(if $(filter default,$(PROFILE)),lwd-data,lwd-data-$(PROFILE))
+PORT ?= 3000
+NAME ?= ingest
+ARGS ?=
+
+# One thread a process: OpenMP on both cores collapses as soon as a second process runs.
+export OMP_NUM_THREADS ?= 1
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help setup system demo ui lint test bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: system $(VENV)/.ready  ## virtual environment and packages
+
+# The simulated robots' cameras render without a screen through EGL.
+system:
+	@if ! dpkg -s libegl1 libegl-mesa0 libgl1-mesa-dri >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    libegl1 libegl-mesa0 libgl1-mesa-dri; \
+	fi
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[sim,dev]'
+	touch $@
+
+demo: setup  ## the whole loop, PROFILE=default|tiny
+	$(BIN)/python -m pipelines.demo --profile $(PROFILE) --home $(DEMO_HOME)
+
+ui: setup  ## the Dagster UI over what the demo made, on 127.0.0.1:PORT
+	$(BIN)/python -m pipelines.ui --home $(DEMO_HOME) --port $(PORT)
+
+lint: setup  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: lint  ## lint and every test
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+bench: setup  ## one benchmark: NAME=ingest ARGS=--json
+	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+clean:  ## what the demo made
+	rm -rf lwd-data lwd-data-*
