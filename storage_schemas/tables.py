@@ -37,12 +37,18 @@ LOGS = Table(
         SITE,
         DAY,
         ROBOT,
-        Column("format", STRING, "Reader that took it: mcap, rosbag1, rosbag2, lerobot, npz, hdf5; unknown if none did."),
+        Column(
+            "format",
+            STRING,
+            "Reader that took it: mcap, rosbag1, rosbag2, lerobot, npz, hdf5; unknown if none did.",
+        ),
         Column("bytes", I64, "Size of the raw log.", unit="bytes"),
         Column("state", STRING, "accepted, duplicate, salvaged or quarantined."),
         Column("reason", STRING, "Why it is not simply accepted.", nullable=True),
         Column("messages", I64, "Messages read from it."),
-        Column("messages_lost", I64, "Messages known to be lost; null when it can't be known.", nullable=True),
+        Column(
+            "messages_lost", I64, "Messages known to be lost; null when it can't be known.", nullable=True
+        ),
         Column("episodes", I32, "Episodes it gave."),
         Column("embodiment", STRING, "Embodiment its topics were mapped with.", nullable=True),
         CREATED,
@@ -100,15 +106,36 @@ STEPS = Table(
         Column("t_ns", I64, "Time of the tick by the recorder's clock.", unit="ns since epoch"),
         Column("state", VECTOR, "Observation vector in the embodiment's order.", unit="per embodiment"),
         Column("action", VECTOR, "Executed action.", unit="per embodiment"),
-        Column("proposed", VECTOR, "Action the policy proposed; null where none did.", unit="per embodiment", nullable=True),
+        Column(
+            "proposed",
+            VECTOR,
+            "Action the policy proposed; null where none did.",
+            unit="per embodiment",
+            nullable=True,
+        ),
         Column("actor", STRING, "Who chose the executed action: policy or human."),
         Column("valid", BOOL, "False where a feature was missing or older than its stated staleness."),
-        Column("gap", BOOL, "True where time between this tick and the one before is not one control period."),
+        Column(
+            "gap", BOOL, "True where time between this tick and the one before is not one control period."
+        ),
         Column("state_age_ns", I64, "Age of the oldest part of the state.", unit="ns", nullable=True),
         Column("action_age_ns", I64, "Age of the oldest part of the action.", unit="ns", nullable=True),
-        Column("publish_ns", I64, "Publisher's time of the state message.", unit="ns since epoch", nullable=True),
-        Column("header_ns", I64, "Sensor's own time stamp of the state message.", unit="ns since epoch", nullable=True),
-        Column("frames", pa.list_(FRAME), "Camera frames shown at this tick: where their bytes lie.", nullable=True),
+        Column(
+            "publish_ns", I64, "Publisher's time of the state message.", unit="ns since epoch", nullable=True
+        ),
+        Column(
+            "header_ns",
+            I64,
+            "Sensor's own time stamp of the state message.",
+            unit="ns since epoch",
+            nullable=True,
+        ),
+        Column(
+            "frames",
+            pa.list_(FRAME),
+            "Camera frames shown at this tick: where their bytes lie.",
+            nullable=True,
+        ),
     ),
     key=("episode_id", "step"),
     partition=("day", "site"),

@@ -103,5 +103,7 @@ def _private(data: bytes, where: str) -> Ed25519PrivateKey:
     except ValueError:
         key = None  # the parser's message could repeat the secret
     if not isinstance(key, Ed25519PrivateKey):
-        raise UserError(f"{where}: not an ed25519 private key in PEM form; make one with `lwd policy rotate-key`")
+        raise UserError(
+            f"{where}: not an ed25519 private key in PEM form; make one with `lwd policy rotate-key`"
+        )
     return key

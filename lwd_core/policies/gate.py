@@ -1,0 +1,49 @@
+"""The gate before a release: a policy that is clearly worse than its parent does not pass.
+
+The gate reads ``evaluations`` and decides nothing on a hunch: without evaluation episodes
+the answer is no.
+"""
+
+from dataclasses import asdict, dataclass
+
+from lwd_core.lake.store import Lake
+from lwd_core.policies.intervals import Rate, wilson
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """The answer with what it rests on."""
+
+    passed: bool
+    reason: str
+    candidate: Rate
+    baseline: Rate | None
+
+    @property
+    def evidence(self) -> dict[str, object]:
+        """The verdict as JSON-ready values, stored with the release."""
+        return {"rule": "candidate's 95% upper bound below the baseline's rate refuses", **asdict(self)}
+
+
+def success_rate(lake: Lake, policy_id: str) -> Rate:
+    """Success over all evaluation episodes of a policy."""
+    row = lake.sql(
+        "SELECT count(*) FILTER (success) AS successes, count(*) AS trials FROM evaluations WHERE policy_id = ?",
+        (policy_id,),
+    ).to_pylist()[0]
+    return wilson(row["successes"], row["trials"])
+
+
+def gate(lake: Lake, candidate: str, baseline: str | None) -> GateVerdict:
+    """Compare a candidate with the policy it would replace (None: the channel is empty)."""
+    ours = success_rate(lake, candidate)
+    if ours.trials == 0:
+        return GateVerdict(False, "the candidate was never evaluated", ours, None)
+    if baseline is None:
+        return GateVerdict(True, "nothing to replace", ours, None)
+    theirs = success_rate(lake, baseline)
+    if theirs.trials == 0:
+        return GateVerdict(True, "the policy it replaces was never evaluated", ours, theirs)
+    if ours.high < theirs.rate:
+        return GateVerdict(False, f"success {ours} is clearly below {theirs}", ours, theirs)
+    return GateVerdict(True, f"success {ours} against {theirs}", ours, theirs)
