@@ -80,10 +80,9 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
             f"{uri}: the manifest belongs to policy {policy_id}; the folder was renamed or mixed up"
         )
     value = json.loads(text)
-    if value.get("format_version") != FORMAT_VERSION:
-        raise BadBundle(
-            f"{uri}: bundle format {value.get('format_version')}, this version reads {FORMAT_VERSION}; upgrade"
-        )
+    version = value.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BadBundle(f"{uri}: bundle format {version}, this version reads {FORMAT_VERSION}; upgrade")
     manifest = PolicyManifest.from_dict(value)
     data = _part(uri, WEIGHTS)
     if hashlib.sha256(data).hexdigest() != manifest.weights_sha256:

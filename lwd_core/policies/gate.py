@@ -28,7 +28,8 @@ class GateVerdict:
 def success_rate(lake: Lake, policy_id: str) -> Rate:
     """Success over all evaluation episodes of a policy."""
     row = lake.sql(
-        "SELECT count(*) FILTER (success) AS successes, count(*) AS trials FROM evaluations WHERE policy_id = ?",
+        "SELECT count(*) FILTER (success) AS successes, count(*) AS trials "
+        "FROM evaluations WHERE policy_id = ?",
         (policy_id,),
     ).to_pylist()[0]
     return wilson(row["successes"], row["trials"])
