@@ -11,7 +11,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.places import join, read_whole, write_whole
+from lwd_core.lake.place import open_place
 from lwd_core.policies.keys import Signature, sign, verify
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import (
@@ -54,11 +54,12 @@ def save_bundle(
     manifest = replace(manifest, weights_sha256=hashlib.sha256(data).hexdigest())
     text = manifest.to_bytes()
     policy_id = hashlib.sha256(text).hexdigest()[:POLICY_ID_LENGTH]
-    uri = join(policies, policy_id)
-    write_whole(join(uri, WEIGHTS), data)
-    write_whole(join(uri, SIGNATURE), canonical_json(asdict(sign(text, key))))
-    write_whole(join(uri, MANIFEST), text)
-    return Bundle(policy_id, uri, manifest, weights)
+    place = open_place(policies)
+    parts = {WEIGHTS: data, SIGNATURE: canonical_json(asdict(sign(text, key))), MANIFEST: text}
+    for name, content in parts.items():
+        with place.write(policy_id, name) as file:
+            file.write(content)
+    return Bundle(policy_id, place.path(policy_id), manifest, weights)
 
 
 def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
@@ -70,7 +71,7 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
     try:
         signature = Signature(**json.loads(_part(uri, SIGNATURE)))
     except (ValueError, TypeError) as error:
-        raise BadBundle(f"{join(uri, SIGNATURE)}: no signature record; release the policy anew") from error
+        raise BadBundle(f"{uri}/{SIGNATURE}: no signature record; release the policy anew") from error
     problem = verify(text, signature, trusted)
     if problem:
         raise BadBundle(f"{uri}: {problem}; trust the key or release the policy anew")
@@ -86,16 +87,16 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
     manifest = PolicyManifest.from_dict(value)
     data = _part(uri, WEIGHTS)
     if hashlib.sha256(data).hexdigest() != manifest.weights_sha256:
-        raise BadBundle(f"{join(uri, WEIGHTS)}: the bytes do not match the manifest; fetch the bundle again")
+        raise BadBundle(f"{uri}/{WEIGHTS}: the bytes do not match the manifest; fetch the bundle again")
     try:
         weights = load_tensors(data)
     except SafetensorError as error:
-        raise BadBundle(f"{join(uri, WEIGHTS)}: {error}") from error
+        raise BadBundle(f"{uri}/{WEIGHTS}: {error}") from error
     return Bundle(policy_id, uri, manifest, weights)
 
 
 def _part(uri: str, name: str) -> bytes:
-    data = read_whole(join(uri, name))
-    if data is None:
-        raise BadBundle(f"{join(uri, name)}: no such file; the bundle is incomplete")
-    return data
+    try:
+        return open_place(uri).read(name)
+    except FileNotFoundError:
+        raise BadBundle(f"{uri}/{name}: no such file; the bundle is incomplete") from None

@@ -12,8 +12,8 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lwd_core.errors import UserError
+from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
-from lwd_core.places import join, read_whole, write_whole
 from lwd_core.policies.keys import Signature, sign, verify
 from storage_schemas.canonical import canonical_json, digest
 from storage_schemas.tables import RELEASES
@@ -40,9 +40,11 @@ class Release:
 
 def current(releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey]) -> Release | None:
     """Return what a channel holds, or None while it is empty. Raises BadRelease."""
-    place = _place(releases, channel)
-    data = read_whole(place)
-    if data is None:
+    releases_place = open_place(releases)
+    place = releases_place.path(_file(channel))
+    try:
+        data = releases_place.read(_file(channel))
+    except FileNotFoundError:
         return None
     try:
         record = json.loads(data)
@@ -125,8 +127,8 @@ def rollback(
     return restored
 
 
-def _place(releases: str, channel: Channel) -> str:
-    return join(releases, f"{channel}.json")
+def _file(channel: str) -> str:
+    return f"{channel}.json"
 
 
 def _record(
@@ -148,4 +150,5 @@ def _record(
 def _write(releases: str, release: Release, key: Ed25519PrivateKey) -> None:
     signature = sign(canonical_json(asdict(release)), key)
     record = {"release": asdict(release), "signature": asdict(signature)}
-    write_whole(_place(releases, Channel(release.channel)), canonical_json(record))
+    with open_place(releases).write(_file(release.channel)) as file:
+        file.write(canonical_json(record))
