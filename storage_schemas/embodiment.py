@@ -1,0 +1,243 @@
+"""The embodiment file: what a robot type measures and does, and how its logs say so.
+
+Belongs here: the shape of the file. Reading it with line numbers is `lwd_core.logs.embodiment`.
+
+A *topic* is whatever carries one stream in a log: an MCAP or ROS topic, a LeRobot column, an array
+of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose.position.x``,
+``joints[].position`` (of every element), ``data[2]`` (one element), empty for the message itself.
+"""
+
+from dataclasses import dataclass, field
+
+_CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One number of a vector. Limits are the physical or commanded range, in ``unit``.
+
+    ``key`` is the name the log uses where it differs from ``name``; ``field`` reads this one number
+    by a path of its own, for messages that are no vector (a pose).
+    """
+
+    name: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    key: str | None = None
+    field: str | None = None
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"dim {self.name}: low must be below high")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A vector read from one topic.
+
+    Its dims are the elements of ``field`` from ``start`` on, in order; with ``names_field`` they are
+    picked by name from each message (joint order may change); dims with a ``field`` of their own
+    need neither. Older than ``staleness_ms`` at a tick, the tick is masked; None: two control periods.
+    """
+
+    topic: str
+    dims: tuple[Dim, ...]
+    field: str = ""
+    names_field: str | None = None
+    start: int = 0
+    staleness_ms: float | None = None
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if not self.dims:
+            raise ValueError(f"topic {self.topic}: at least one dim")
+        if self.start < 0:
+            raise ValueError(f"topic {self.topic}: start must not be negative")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Compressed images. ``required``: a tick without a fresh frame is masked."""
+
+    name: str
+    topic: str
+    field: str = "data"
+    staleness_ms: float = 200.0
+    required: bool = False
+    __pydantic_config__ = _CLOSED
+
+
+@dataclass(frozen=True)
+class TimeRule:
+    """Which time counts and where the ticks lie.
+
+    ``clock``: ``log`` (recorder), ``publish`` (publisher), ``header`` (sensor) or ``nominal`` (ignore
+    the stamps, lay the ticks' messages out at the control rate). ``ticks``: the topic whose messages
+    are the control ticks; None lays a grid at the control rate.
+    """
+
+    clock: str = "log"
+    ticks: str | None = None
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("log", "publish", "header", "nominal"):
+            raise ValueError("clock must be log, publish, header or nominal")
+        if self.clock == "nominal" and self.ticks is None:
+            raise ValueError("clock nominal needs ticks: the topic whose messages are the control ticks")
+
+
+@dataclass(frozen=True)
+class ActorRule:
+    """Who chose the executed action.
+
+    The value of ``field`` on ``topic`` stands until the next message. One of ``human`` says a person;
+    anything else says the policy. Without a topic, intervention events decide; without those, ``default``.
+    """
+
+    topic: str | None = None
+    field: str = "actor"
+    human: tuple[str, ...] = ("human", "true", "1", "1.0")
+    operator: str | None = None
+    policy: str | None = None
+    default: str = "policy"
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.default not in ("policy", "human"):
+            raise ValueError("default must be policy or human")
+
+
+@dataclass(frozen=True)
+class EventRule:
+    """A topic of named events. Each list holds the words the log uses for one of ours."""
+
+    topic: str
+    kind: str = "kind"
+    attributes: str | None = "attributes"
+    start: tuple[str, ...] = ("episode_start",)
+    end: tuple[str, ...] = ("episode_end",)
+    success: tuple[str, ...] = ("success",)
+    failure: tuple[str, ...] = ("failure",)
+    intervention_on: tuple[str, ...] = ("intervention_on",)
+    intervention_off: tuple[str, ...] = ("intervention_off",)
+    __pydantic_config__ = _CLOSED
+
+
+@dataclass(frozen=True)
+class EpisodeRule:
+    """Where an episode begins and ends.
+
+    ``log``: the log is one episode. ``events``: by start and end events. ``gap``: a silence of
+    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true.
+    Data sets that number their episodes (LeRobot, npz, HDF5) need no rule.
+    """
+
+    boundary: str = "log"
+    gap_s: float = 5.0
+    topic: str | None = None
+    field: str = "data"
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.boundary not in ("log", "events", "gap", "flag"):
+            raise ValueError("boundary must be log, events, gap or flag")
+        if self.boundary == "flag" and self.topic is None:
+            raise ValueError("boundary flag needs a topic")
+        if self.gap_s <= 0:
+            raise ValueError("gap_s must be positive")
+
+
+@dataclass(frozen=True)
+class OutcomeRule:
+    """How an episode went, where events don't say: the last value of ``field`` on ``topic``.
+
+    For a reward column, ``success_at`` says from which value on any step means success.
+    """
+
+    topic: str | None = None
+    field: str = ""
+    success: tuple[str, ...] = ("success", "true", "1", "1.0")
+    failure: tuple[str, ...] = ("failure", "false", "0", "0.0")
+    success_at: float | None = None
+    default: str = "unknown"
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.default not in ("success", "failure", "unknown"):
+            raise ValueError("default must be success, failure or unknown")
+
+
+@dataclass(frozen=True)
+class TaskRule:
+    """What the robot was doing, where the log does not say.
+
+    ``names`` maps a text found in the log (an instruction) to the task's short name.
+    """
+
+    default: str = "unnamed"
+    instruction: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+    __pydantic_config__ = _CLOSED
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it."""
+
+    name: str
+    control_hz: float
+    state: tuple[Feature, ...]
+    action: tuple[Feature, ...] = ()
+    proposed: tuple[Feature, ...] = ()
+    cameras: tuple[Camera, ...] = ()
+    description: str = ""
+    time: TimeRule = TimeRule()
+    actor: ActorRule = ActorRule()
+    events: EventRule | None = None
+    episodes: EpisodeRule = EpisodeRule()
+    outcome: OutcomeRule = OutcomeRule()
+    task: TaskRule = field(default_factory=TaskRule)
+    source: str = "rollout"
+    match: dict[str, str] = field(default_factory=dict)
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if not 0 < self.control_hz <= 100_000:
+            raise ValueError("control_hz must be above 0 and at most 100000")
+        if not self.state:
+            raise ValueError("state: at least one feature")
+        if self.episodes.boundary == "events" and self.events is None:
+            raise ValueError("episodes by events need an events section")
+        for kind, features in (("state", self.state), ("action", self.action)):
+            names = [d.name for f in features for d in f.dims]
+            if repeated := {n for n in names if names.count(n) > 1}:
+                raise ValueError(f"{kind}: dim named twice: {', '.join(sorted(repeated))}")
+        if self.proposed and sum(len(f.dims) for f in self.proposed) != len(self.action_dims):
+            raise ValueError("proposed must have as many dims as action")
+        if self.source not in ("demonstration", "rollout", "play", "online"):
+            raise ValueError("source must be demonstration, rollout, play or online")
+        if len({c.name for c in self.cameras}) != len(self.cameras):
+            raise ValueError("cameras: a name is used twice")
+
+    @property
+    def state_dims(self) -> tuple[Dim, ...]:
+        """The state vector's dims in order."""
+        return tuple(d for f in self.state for d in f.dims)
+
+    @property
+    def action_dims(self) -> tuple[Dim, ...]:
+        """The action vector's dims in order."""
+        return tuple(d for f in self.action for d in f.dims)
+
+    @property
+    def period_ns(self) -> int:
+        """One control period."""
+        return round(1e9 / self.control_hz)
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics a log must have: those of state and action."""
+        return frozenset(f.topic for f in (*self.state, *self.action))
