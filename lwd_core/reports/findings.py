@@ -1,0 +1,231 @@
+"""The figures of a report, before anyone draws them: one value per round of learning.
+
+Everything comes from the lake's tables and from the metrics files training leaves behind,
+so a report can be made again at any time, and ``report.json`` is this module's output.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from lwd_core.lake.place import open_place
+from lwd_core.lake.store import Lake
+from lwd_core.policies.intervals import Rate, wilson
+
+
+@dataclass(frozen=True)
+class RoundOfLearning:
+    """What the report is told about a round: its fleet day, its policy, its metrics file (JSON lines)."""
+
+    name: str
+    stage: str
+    day: str
+    policy_id: str
+    metrics: str = ""
+
+
+@dataclass(frozen=True)
+class FleetDay:
+    """What the robots did on the day whose logs the round learned from."""
+
+    day: str
+    episodes: int
+    success: Rate
+    interventions: int
+    human_share: float  # of all control ticks
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Success of a policy on scenes nobody trained on."""
+
+    overall: Rate
+    tasks: Mapping[str, Rate]
+
+
+@dataclass(frozen=True)
+class RoundFindings:
+    """One round, complete."""
+
+    round: RoundOfLearning
+    fleet: FleetDay
+    evaluation: Evaluated | None
+    training: Mapping[str, float]  # last value of every metric
+    curves: Mapping[str, Sequence[tuple[float, float]]] = field(repr=False)  # metric -> (update, value)
+
+
+@dataclass(frozen=True)
+class ValueCurve:
+    """Learned value along one episode."""
+
+    episode_id: str
+    task: str
+    outcome: str
+    layer_id: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    human: tuple[tuple[int, int], ...]  # (first, last) step of interventions
+
+
+@dataclass(frozen=True)
+class Received:
+    """Reconciliation: what arrived and what became of it."""
+
+    state: str
+    logs: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A whole report."""
+
+    rounds: tuple[RoundFindings, ...]
+    values: tuple[ValueCurve, ...]
+    received: tuple[Received, ...]
+
+    def gain(self) -> dict[str, object]:
+        """First against last evaluated round: rates, and whether their intervals are apart."""
+        rated = [r for r in self.rounds if r.evaluation]
+        if len(rated) < 2 or rated[0].evaluation is None or rated[-1].evaluation is None:
+            return {}
+        first, last = rated[0].evaluation.overall, rated[-1].evaluation.overall
+        return {
+            "from": rated[0].round.name,
+            "to": rated[-1].round.name,
+            "before": asdict_rate(first),
+            "after": asdict_rate(last),
+            "difference": last.rate - first.rate,
+            "intervals_apart": last.low > first.high,
+        }
+
+    def as_json(self) -> dict[str, object]:
+        """JSON-ready values; the drawn curves stay in the metrics files."""
+        return {
+            "rounds": [_round_json(r) for r in self.rounds],
+            "gain": self.gain(),
+            "received": [asdict(r) for r in self.received],
+            "values": [asdict(v) for v in self.values],
+        }
+
+
+def asdict_rate(rate: Rate) -> dict[str, float | None]:
+    """A rate as JSON; null and not NaN where nothing was tried."""
+    return {**asdict(rate), "rate": rate.rate if rate.trials else None}
+
+
+def collect(lake: Lake, rounds: Sequence[RoundOfLearning]) -> Findings:
+    """Read everything a report shows about these rounds."""
+    return Findings(
+        rounds=tuple(_round(lake, r) for r in rounds),
+        values=tuple(_values(lake)),
+        received=tuple(
+            Received(**row)
+            for row in lake.sql(
+                "SELECT state, count(*) AS logs, sum(bytes)::BIGINT AS bytes FROM logs "
+                "GROUP BY state ORDER BY state"
+            ).to_pylist()
+        ),
+    )
+
+
+def _round(lake: Lake, learned: RoundOfLearning) -> RoundFindings:
+    curves = read_metrics(learned.metrics) if learned.metrics else {}
+    return RoundFindings(
+        round=learned,
+        fleet=fleet_day(lake, learned.day),
+        evaluation=evaluated(lake, learned.policy_id),
+        training={name: points[-1][1] for name, points in curves.items()},
+        curves=curves,
+    )
+
+
+def fleet_day(lake: Lake, day: str) -> FleetDay:
+    """Sum one day of all sites."""
+    row = lake.sql(
+        "SELECT count(*) AS n, count(*) FILTER (outcome = 'success') AS ok, "
+        "coalesce(sum(interventions), 0)::BIGINT AS interventions, "
+        "coalesce(sum(human_steps) / nullif(sum(steps), 0), 0)::DOUBLE AS share FROM episodes WHERE day = ?",
+        (day,),
+    ).to_pylist()[0]
+    return FleetDay(day, row["n"], wilson(row["ok"], row["n"]), row["interventions"], row["share"])
+
+
+def evaluated(lake: Lake, policy_id: str) -> Evaluated | None:
+    """Success of a policy by task, or None where it was never evaluated."""
+    rows = lake.sql(
+        "SELECT task, count(*) FILTER (success) AS ok, count(*) AS n FROM evaluations "
+        "WHERE policy_id = ? GROUP BY task ORDER BY task",
+        (policy_id,),
+    ).to_pylist()
+    if not rows:
+        return None
+    return Evaluated(
+        overall=wilson(sum(r["ok"] for r in rows), sum(r["n"] for r in rows)),
+        tasks={r["task"]: wilson(r["ok"], r["n"]) for r in rows},
+    )
+
+
+def read_metrics(place: str) -> dict[str, list[tuple[float, float]]]:
+    """Curves of a metrics file: one JSON object a line, ``update`` and numbers.
+
+    A line cut off by a crash is left out.
+    """
+    curves: dict[str, list[tuple[float, float]]] = {}
+    folder, _, name = place.rpartition("/")
+    there = open_place(folder)
+    text = there.read(name).decode() if there.exists(name) else ""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        update = float(row.pop("update", 0))
+        for name, value in row.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                curves.setdefault(name, []).append((update, float(value)))
+    return curves
+
+
+def _values(lake: Lake) -> list[ValueCurve]:
+    """The curves of the newest value layer: episodes that a labeller of values has walked along."""
+    rows = lake.sql(
+        "WITH newest AS (SELECT layer_id FROM labels WHERE starts_with(layer_id, 'value.') "
+        "ORDER BY created_ns DESC, layer_id LIMIT 1) "
+        "SELECT l.episode_id, e.task, e.outcome, l.layer_id, list(l.step ORDER BY l.step) AS steps, "
+        "list(l.value ORDER BY l.step) AS values FROM labels l JOIN newest USING (layer_id) "
+        "JOIN episodes e USING (episode_id) WHERE l.value IS NOT NULL GROUP BY ALL ORDER BY e.outcome, e.task"
+    ).to_pylist()
+    return [
+        ValueCurve(
+            episode_id=row["episode_id"],
+            task=row["task"],
+            outcome=row["outcome"],
+            layer_id=row["layer_id"],
+            steps=tuple(row["steps"]),
+            values=tuple(row["values"]),
+            human=tuple(
+                (s["first_step"], s["last_step"])
+                for s in lake.sql(
+                    "SELECT first_step, last_step FROM segments WHERE episode_id = ? "
+                    "AND kind = 'intervention' ORDER BY segment",
+                    (row["episode_id"],),
+                ).to_pylist()
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _round_json(found: RoundFindings) -> dict[str, object]:
+    evaluation = found.evaluation and {
+        "overall": asdict_rate(found.evaluation.overall),
+        "tasks": {task: asdict_rate(rate) for task, rate in found.evaluation.tasks.items()},
+    }
+    return {
+        "round": asdict(found.round),
+        "fleet": {**asdict(found.fleet), "success": asdict_rate(found.fleet.success)},
+        "evaluation": evaluation,
+        "training": dict(found.training),
+    }

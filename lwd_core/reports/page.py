@@ -1,0 +1,59 @@
+"""The report as a page: one HTML file with its figures inside, and ``report.json`` beside it."""
+
+import base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+
+from jinja2 import Environment, select_autoescape
+
+from lwd_core.lake.place import open_place
+from lwd_core.reports.figures import all_figures
+from lwd_core.reports.findings import Findings
+from storage_schemas.canonical import canonical_json
+
+CAPTIONS = {
+    "success": "Success of each round's policy on scenes nobody trained on, with 95 % intervals.",
+    "values": "What the critic expects along episodes: it rises where an episode is going well.",
+    "interventions": "What a person had to do on each fleet day.",
+    "losses": "Training losses, rounds one after the other.",
+}
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """Where a report lies; the figures again, for other places to show them."""
+
+    html: str
+    json: str
+    figures: dict[str, bytes]
+
+
+def write_report(place: str, findings: Findings, *, title: str, now_ns: int) -> WrittenReport:
+    """Write ``index.html`` and ``report.json`` below ``place``, each whole or not at all."""
+    figures = all_figures(findings)
+    folder = open_place(place)
+    with folder.write("report.json") as file:
+        file.write(canonical_json({"title": title, "created_ns": now_ns, **findings.as_json()}))
+    with folder.write("index.html") as file:
+        file.write(render(findings, figures, title=title, now_ns=now_ns).encode())
+    return WrittenReport(folder.path("index.html"), folder.path("report.json"), figures)
+
+
+def render(findings: Findings, figures: dict[str, bytes], *, title: str, now_ns: int) -> str:
+    """The page as text; it loads nothing from anywhere."""
+    template = (resources.files("lwd_core.reports") / "templates" / "report.html").read_text()
+    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
+    return environment.from_string(template).render(
+        title=title,
+        made=datetime.fromtimestamp(now_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        findings=findings,
+        gain=findings.gain(),
+        tasks=sorted({t for r in findings.rounds if r.evaluation for t in r.evaluation.tasks}),
+        figures=[(CAPTIONS[name], data_uri(image)) for name, image in figures.items()],
+    )
+
+
+def data_uri(image: bytes) -> str:
+    """A PNG as a link that carries it."""
+    return "data:image/png;base64," + base64.b64encode(image).decode()

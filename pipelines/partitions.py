@@ -1,0 +1,48 @@
+"""The two ways the graph is cut: data by day and site, learning by round.
+
+A site is an ordinary dynamic partition, so that a new depot needs no deployment; its name
+is validated here because Dagster takes any text. Demonstration days of simulated fleets
+are days like any other.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dagster as dg
+
+from lwd_core.errors import UserError
+
+FIRST_DAY = "2025-01-01"
+#: ``end_offset``: today is a partition too, else a log would wait for midnight.
+DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC", end_offset=1)
+SITES = dg.DynamicPartitionsDefinition(name="site")
+DAY_SITE = dg.MultiPartitionsDefinition({"day": DAYS, "site": SITES})
+ROUNDS = dg.DynamicPartitionsDefinition(name="round")
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One day of one site."""
+
+    day: str
+    site: str
+
+    @property
+    def key(self) -> str:
+        """The partition key, dimensions in Dagster's (alphabetical) order."""
+        return f"{self.day}|{self.site}"
+
+
+def cells(partition_keys: Iterable[str]) -> list[Cell]:
+    """Read day × site partition keys."""
+    return [Cell(*key.split("|")) for key in partition_keys]
+
+
+def valid_name(name: str, what: str) -> str:
+    """Return ``name`` if it may become a site or round partition. Raises UserError."""
+    if not NAME.fullmatch(name):
+        raise UserError(f"{what} {name!r}: not a name; use lower-case letters, digits, '-', '_' and '.'")
+    return name
