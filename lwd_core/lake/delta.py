@@ -1,0 +1,188 @@
+"""The only place that knows Delta Lake: a table's log, its versions and commits.
+
+A commit names the version it was computed from and lands as the next one or not at all, so that a
+caller who lost the race looks again before trying again. Delta's own blind retry would let two
+ingests of one log append it twice.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from lwd_core.errors import UserError
+
+CONFIGURATION: dict[str, str | None] = {
+    "delta.checkpointInterval": "50",
+    # history is dropped by vacuum and erasure, on request, never by a clock
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.enableExpiredLogCleanup": "false",
+}
+
+
+class LostRace(Exception):
+    """Another commit took the version this one was computed for."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One data file: path below the table, size in bytes, partition values, and what its columns hold.
+
+    ``low`` and ``high`` bound the values of some columns, ``nulls`` counts nulls.
+    """
+
+    path: str
+    size: int
+    rows: int
+    partition: Mapping[str, str]
+    low: Mapping[str, Any]
+    high: Mapping[str, Any]
+    nulls: Mapping[str, int]
+
+    def may_hold(self, column: str, values: Sequence[Any]) -> bool:
+        """Whether a row of it may have one of the values, as far as the log tells."""
+        if column in self.partition:
+            return self.partition[column] in values
+        low, high = self.low.get(column), self.high.get(column)
+        return low is None or high is None or any(low <= value <= high for value in values)
+
+    @property
+    def statistics(self) -> str:
+        """The statistics as Delta writes them."""
+        stats = {
+            "numRecords": self.rows,
+            "minValues": self.low,
+            "maxValues": self.high,
+            "nullCount": self.nulls,
+        }
+        return json.dumps(stats, ensure_ascii=False)
+
+
+class TableLog:
+    """The log of one Delta table.
+
+    Arguments: ``uri`` folder or URL of the table; ``storage_options`` as object stores want them.
+    """
+
+    def __init__(self, uri: str, storage_options: dict[str, str]) -> None:
+        self.uri = uri
+        self._options = storage_options or None
+        self._newest: DeltaTable | None = None
+
+    def create(self, name: str, schema: pa.Schema, partition: Sequence[str]) -> None:
+        """Make the table unless it is there."""
+        DeltaTable.create(
+            self.uri,
+            schema,
+            mode="ignore",
+            partition_by=list(partition),
+            name=name,
+            configuration=CONFIGURATION,
+            storage_options=self._options,
+        )
+
+    def at(self, version: int | None = None) -> DeltaTable | None:
+        """The table at a version, the newest if none is named; None where there is no table yet."""
+        if version is not None:
+            if self._newest is not None and self._newest.version() == version:
+                return self._newest
+            try:
+                return DeltaTable(self.uri, version=version, storage_options=self._options)
+            except (DeltaError, TableNotFoundError) as error:
+                raise UserError(
+                    f"{self.uri}: version {version} is not there or was erased; "
+                    f"name one of `lwd lake stats` ({error})"
+                ) from None
+        try:
+            if self._newest is None:
+                self._newest = DeltaTable(self.uri, storage_options=self._options)
+            else:
+                self._newest.update_incremental()
+        except TableNotFoundError:
+            return None
+        return self._newest
+
+    def version(self) -> int | None:
+        """Newest version."""
+        table = self.at()
+        return None if table is None else table.version()
+
+    def version_at(self, moment: datetime) -> int | None:
+        """The version that was newest at a moment; None where the table is younger."""
+        try:
+            table = DeltaTable(self.uri, storage_options=self._options)
+            table.load_as_version(moment)
+        except (DeltaError, TableNotFoundError):
+            return None
+        return table.version()
+
+    def files(self, version: int | None = None) -> list[str]:
+        """Full paths of the data files of a version."""
+        table = self.at(version)
+        return [] if table is None else sorted(table.file_uris())
+
+    def entries(self, version: int | None = None) -> list[DataFile]:
+        """Data files of a version with what the log knows of each."""
+        table = self.at(version)
+        if table is None:
+            return []
+        found = pa.table(table.get_add_actions(flatten=False))
+        return [
+            DataFile(
+                path=unquote(row["path"]),
+                size=row["size_bytes"],
+                rows=row["num_records"],
+                partition=row.get("partition") or {},
+                low=row.get("min") or {},
+                high=row.get("max") or {},
+                nulls=row.get("null_count") or {},
+            )
+            for row in found.to_pylist()
+        ]
+
+    def candidates(self, version: int, where: Mapping[str, Sequence[str]]) -> list[DataFile]:
+        """Files that may hold a row whose columns all have one of the values, by the log's statistics."""
+        return [file for file in self.entries(version) if all(file.may_hold(*item) for item in where.items())]
+
+    def columns(self, version: int | None = None) -> list[str]:
+        """Column names of a version, oldest column first."""
+        table = self.at(version)
+        return [] if table is None else [field.name for field in table.schema().fields]
+
+    def commit(
+        self, base: int, add: Sequence[DataFile], remove: Sequence[tuple[str, int]], *, changed: bool = True
+    ) -> int:
+        """Land as version ``base + 1`` or raise ``LostRace``.
+
+        ``add`` are files already written, ``remove`` pairs of path and size; ``changed`` is False where
+        rows only move between files.
+        """
+        table = self.at(base)
+        assert table is not None, f"{self.uri} has no version {base}"
+        now_ms = time.time_ns() // 1_000_000
+        actions: list[AddAction | RemoveAction] = [
+            AddAction(f.path, f.size, dict(f.partition), now_ms, changed, f.statistics) for f in add
+        ]
+        actions += [RemoveAction(path, changed, now_ms, size) for path, size in remove]
+        try:
+            table.create_write_transaction(
+                actions,
+                "append",
+                table.schema(),
+                partition_by=table.metadata().partition_columns,
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        except CommitFailedError as error:
+            self._newest = None
+            if self.version() == base:
+                raise  # not a race: the store refused
+            raise LostRace(str(error)) from None
+        return base + 1

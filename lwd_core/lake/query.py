@@ -1,0 +1,90 @@
+"""The only place that knows DuckDB: views over the exact files of the versions asked for.
+
+DuckDB runs in memory and holds nothing: a lake needs no server and any number of readers may look.
+Steps, segments and labels are seen only for episodes in ``episodes``, in the episode's own
+partition: what a crashed or a losing ingest left behind stays invisible.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from storage_schemas.columns import Table
+
+GUARDED = ("steps", "segments", "labels")
+GENERATION = re.compile(r"part-(\d+)c-[0-9a-f]+\.parquet$")
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """The DuckDB name of an Arrow type."""
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"  # type: ignore[attr-defined]
+    if pa.types.is_struct(kind):
+        return "STRUCT(" + ", ".join(f'"{f.name}" {sql_type(f.type)}' for f in kind) + ")"  # type: ignore[attr-defined]
+    names = {"string": "VARCHAR", "bool": "BOOLEAN", "int32": "INTEGER", "int64": "BIGINT"}
+    return (names | {"float": "FLOAT", "double": "DOUBLE"})[str(kind)]
+
+
+def text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def generations(files: Sequence[str]) -> list[list[str]]:
+    """Files grouped by the number of columns their schema had when they were written."""
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        match = GENERATION.search(file)
+        groups.setdefault(match.group(1) if match else file, []).append(file)
+    return list(groups.values())
+
+
+def scan(table: Table, files: Sequence[str]) -> str:
+    """SQL that reads the rows of these files with every column of the table."""
+    missing = ", ".join(f'NULL::{sql_type(c.type)} AS "{c.name}"' for c in table.columns)
+    empty = f"SELECT {missing} WHERE false"
+    if not files:
+        return empty
+    hive = ""
+    if table.partition:
+        types = ", ".join(f"'{name}': VARCHAR" for name in table.partition)
+        hive = f", hive_partitioning = true, hive_types = {{{types}}}"
+    else:
+        hive = ", hive_partitioning = false"
+    reads = [
+        f"SELECT * FROM read_parquet([{', '.join(map(text, group))}]{hive})" for group in generations(files)
+    ]
+    columns = ", ".join(f'"{name}"' for name in table.names)
+    if len(reads) == 1 and f"part-{len(table.columns)}c-" in files[0]:
+        return f"SELECT {columns} FROM ({reads[0]})"
+    return f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join([empty, *reads])})"
+
+
+def view(table: Table, files: Sequence[str], name: str | None = None) -> str:
+    """SQL that makes the view of a table; guarded ones need the view ``episodes`` before."""
+    query = scan(table, files)
+    if table.name in GUARDED:
+        query = f"SELECT * FROM ({query}) SEMI JOIN episodes USING (day, site, episode_id)"
+    return f'CREATE VIEW "{name or table.name}" AS {query}'
+
+
+def connection(filesystem: Any = None) -> duckdb.DuckDBPyConnection:
+    """An empty in-memory database that reads an object store through ``filesystem``."""
+    con = duckdb.connect()
+    # nothing is fetched from outside, least of all an extension in the middle of a query
+    con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+    con.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+    if filesystem is not None:
+        con.register_filesystem(filesystem)
+    return con
+
+
+def run(
+    con: duckdb.DuckDBPyConnection, query: str, params: Sequence[Any] | Mapping[str, Any] = ()
+) -> pa.Table:
+    """The rows a query gives, as Arrow."""
+    result = con.sql(query, params=params or None)
+    return pa.table({}) if result is None else result.to_arrow_table()

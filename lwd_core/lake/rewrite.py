@@ -1,0 +1,61 @@
+"""Data files with some of their rows left out: the deleting half of a replace."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lwd_core.lake.delta import DataFile
+from lwd_core.lake.parquet import write_file
+from lwd_core.lake.place import Place
+from lwd_core.lake.rows import conform
+from storage_schemas.columns import Table
+
+if TYPE_CHECKING:
+    from lwd_core.lake.store import Lake
+
+
+def without(
+    lake: "Lake", table: Table, version: int, where: Mapping[str, Sequence[str]]
+) -> tuple[list[tuple[str, int]], list[DataFile]]:
+    """Files of a version that hold matching rows (path, size), and new files with their other rows."""
+    removed: list[tuple[str, int]] = []
+    kept: list[DataFile] = []
+    values = {
+        name: pa.array(sorted(set(wanted)), table.schema.field(name).type) for name, wanted in where.items()
+    }
+    inside = {name: wanted for name, wanted in values.items() if name not in table.partition}
+    for file in lake.log(table.name).candidates(version, where):
+        path = lake.path("tables", table.name, file.path)
+        with lake.fs.open(path, "rb") as stream:
+            parquet = pq.ParquetFile(stream)
+            hit = matches(parquet.read(columns=list(inside)), inside) if inside else None
+            if hit is not None and not pc.any(hit).as_py():
+                continue
+            removed.append((file.path, file.size))
+            if hit is None or pc.all(hit).as_py():
+                continue
+            rest = parquet.read().filter(pc.invert(hit))
+        partition = dict(file.partition)
+        for name, value in partition.items():
+            rest = rest.append_column(name, pa.array([value] * rest.num_rows, pa.string()))
+        kept.append(write_file(lake.place, table, conform(table, rest), partition))
+    return removed, kept
+
+
+def matches(rows: pa.Table, values: Mapping[str, pa.Array]) -> pa.ChunkedArray:
+    """A mask of the rows whose columns all hold one of the values."""
+    mask: pa.ChunkedArray | None = None
+    for name, wanted in values.items():
+        here = pc.is_in(rows.column(name), value_set=wanted)
+        mask = here if mask is None else pc.and_(mask, here)
+    assert mask is not None
+    return mask
+
+
+def discard(place: Place, table: Table, files: Sequence[DataFile]) -> None:
+    """Remove files no commit names."""
+    for file in files:
+        place.remove("tables", table.name, file.path)

@@ -1,0 +1,179 @@
+"""The lake: tables with versions, and the folders beside them.
+
+<root>/tables/<table>/…       Delta tables, Parquet under day=…/site=…
+<root>/frames/<day>/<site>/…  camera frames, tar
+<root>/quarantine/…           raw logs that could not be taken in
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from lwd_core.errors import UserError
+from lwd_core.lake import query, rewrite
+from lwd_core.lake.conditional import require_conditional_put
+from lwd_core.lake.delta import DataFile, LostRace, TableLog
+from lwd_core.lake.parquet import split, write_file
+from lwd_core.lake.place import Place, open_place
+from lwd_core.lake.rows import conform, ordered
+from storage_schemas.columns import Table
+from storage_schemas.tables import TABLES
+
+Where = Mapping[str, Sequence[str]]
+
+
+def known(table: str) -> Table:
+    """The table of that name; ``UserError`` if the lake has none."""
+    if table not in TABLES:
+        raise UserError(f"table {table!r}: the lake has no such table; it has {', '.join(TABLES)}")
+    return TABLES[table]
+
+
+class Lake:
+    """An episode lake at one place. Open with ``Lake.open``; cheap to open, safe to open many times."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
+
+    @classmethod
+    def open(cls, root: str, *, create: bool = False, endpoint: str | None = None) -> "Lake":
+        """Open the lake at a folder or ``s3://`` URL; ``create`` makes it if it isn't there.
+
+        Raises ``UserError`` where there is none, where it can't be written, or where a bucket lets
+        two writers put the same object (commits would be lost in silence).
+        """
+        place = open_place(root, endpoint)
+        lake = cls(place)
+        try:
+            if create:
+                if place.remote:
+                    require_conditional_put(place)
+                if not place.exists("tables", "episodes", "_delta_log"):
+                    for name, table in TABLES.items():
+                        lake.log(name).create(name, table.schema, table.partition)
+            elif not place.exists("tables", "episodes", "_delta_log"):
+                raise UserError(f"{root}: no lake there; `lwd ingest` makes one, or set LWD_LAKE")
+        except OSError as error:
+            raise UserError(
+                f"{root}: the lake can't be used there ({error}); check path and rights"
+            ) from error
+        return lake
+
+    @property
+    def root(self) -> str:
+        """Absolute path or URL."""
+        return self.place.root
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec filesystem of the root."""
+        return self.place.fs
+
+    def path(self, *parts: str) -> str:
+        """A path below the root."""
+        return self.place.path(*parts)
+
+    def log(self, table: str) -> TableLog:
+        """The Delta log of a table."""
+        return self._logs[known(table).name]
+
+    def version(self, table: str) -> int | None:
+        """Newest version of a table; None before its first use."""
+        return self.log(table).version()
+
+    def versions(self) -> dict[str, int]:
+        """Newest version of every table."""
+        found = {name: self.version(name) for name in TABLES}
+        return {name: version for name, version in found.items() if version is not None}
+
+    def versions_at(self, moment: datetime) -> dict[str, int]:
+        """Version of every table as it was at a moment."""
+        found = {name: self.log(name).version_at(moment) for name in TABLES}
+        return {name: version for name, version in found.items() if version is not None}
+
+    def files(self, table: str, version: int | None = None) -> list[str]:
+        """Data files of a version, newest by default."""
+        return self.log(table).files(version)
+
+    # writing
+
+    def append(self, table: str, rows: pa.Table) -> int:
+        """Add rows in one commit and return the version made. Raises ``UserError`` on misfit rows."""
+        return self.replace(table, rows, {})
+
+    def replace(self, table: str, rows: pa.Table, where: Where) -> int:
+        """Delete the rows whose columns all hold one of the values given, add ``rows``; one commit.
+
+        The same call again leaves the same rows: a retry after a crash is safe. An empty ``where``
+        deletes nothing. Returns the version made; the current one if there was nothing to do.
+        """
+        log, spec = self.log(table), known(table)
+        added = self._write(spec, conform(spec, rows))
+        while True:
+            base = self._base(spec)
+            removed, kept = rewrite.without(self, spec, base, where) if where else ([], [])
+            if not added and not removed:
+                return base
+            try:
+                return log.commit(base, [*added, *kept], removed)
+            except LostRace:
+                rewrite.discard(self.place, spec, kept)
+
+    def _base(self, table: Table) -> int:
+        log = self.log(table.name)
+        version = log.version()
+        if version is None:
+            log.create(table.name, table.schema, table.partition)
+            version = log.version()
+        assert version is not None
+        return version
+
+    def _write(self, table: Table, rows: pa.Table) -> list[DataFile]:
+        if rows.num_rows == 0:
+            return []
+        return [
+            write_file(self.place, table, ordered(table, part), values) for values, part in split(table, rows)
+        ]
+
+    # reading
+
+    def connect(self, versions: Mapping[str, int] | None = None, *, only: str | None = None) -> Any:
+        """A DuckDB connection with a view over every table, at the versions given or the newest.
+
+        ``only`` is a query: views of tables it doesn't mention are left out, which is quicker.
+        """
+        con = query.connection(self.fs if self.place.remote else None)
+        wanted = [name for name in TABLES if only is None or name in only]
+        if set(wanted) & set(query.GUARDED) and "episodes" not in wanted:
+            wanted.append("episodes")
+        wanted.sort(key=lambda name: name != "episodes")
+        for name in wanted:
+            con.execute(query.view(TABLES[name], self.files(name, (versions or {}).get(name))))
+        return con
+
+    def sql(
+        self, statement: str, params: Sequence[Any] = (), *, versions: Mapping[str, int] | None = None
+    ) -> pa.Table:
+        """The rows of a DuckDB query over the views; ``?`` marks take ``params``."""
+        with self.connect(versions, only=statement) as con:
+            return query.run(con, statement, params)
+
+    def read(
+        self,
+        table: str,
+        *,
+        columns: Sequence[str] | None = None,
+        where: str | None = None,
+        params: Sequence[Any] = (),
+        versions: Mapping[str, int] | None = None,
+    ) -> pa.Table:
+        """Columns of the visible rows of a table where a SQL condition holds, typed as its schema says."""
+        spec = known(table)
+        names = list(columns or spec.names)
+        listed = ", ".join(f'"{name}"' for name in names)
+        statement = f'SELECT {listed} FROM "{table}"' + (f" WHERE {where}" if where else "")
+        rows = self.sql(statement, params, versions=versions)
+        return rows.cast(pa.schema([spec.schema.field(name) for name in names], spec.schema.metadata))
