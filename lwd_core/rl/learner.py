@@ -1,0 +1,258 @@
+"""LWD's learner: one update in the paper's order, DIVL for the value and QAM for the policy."""
+
+import copy
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lwd_core.rl import divl, flow, qam
+from lwd_core.rl.batch import Batch, Noise
+from lwd_core.rl.divl import DIVLConfig
+from lwd_core.rl.flow import ConditionedFlow
+from lwd_core.rl.networks import Critic, CriticConfig
+from lwd_core.rl.optim import OptimConfig, Optimiser, ema
+from lwd_core.rl.policy import FlowPolicy
+from lwd_core.rl.qam import QAMConfig, Schedule
+
+Info = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Everything one update depends on but its networks and data.
+
+    target_ema: LWD 0.005. ema_of "previous" averages the weights of before the step, as QAM's code.
+    policy_start: updates of value and reference before the policy first moves; with a refreshed
+    reference the policy starts as its copy then. policy_every: value updates per policy update.
+    policy_stride: the policy learns from each so-many-th transition of the minibatch.
+    freeze_trunk: only the action expert learns (LWD online).
+    """
+
+    divl: DIVLConfig = field(default_factory=DIVLConfig)
+    qam: QAMConfig = field(default_factory=QAMConfig)
+    policy: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-4, weight_decay=1e-4))
+    reference: OptimConfig = field(default_factory=lambda: OptimConfig(rate=3e-4, weight_decay=1e-4))
+    critic: OptimConfig = field(default_factory=lambda: OptimConfig(rate=5e-4))
+    value: OptimConfig = field(default_factory=lambda: OptimConfig(rate=5e-4))
+    target_ema: float = 0.005
+    ema_of: Literal["updated", "previous"] = "updated"
+    policy_start: int = 0
+    policy_every: int = 1
+    policy_stride: int = 1
+    freeze_trunk: bool = False
+
+
+@dataclass(frozen=True)
+class CriticShape:
+    """The free part of the critic's shape; the rest follows from the policy's."""
+
+    hidden: int = 256
+    layers: int = 3
+    trunk_layers: int = 0
+    heads: int = 2
+    instruction_features: int = 32
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an update stands: ``update`` of ``total`` in this stage, from 0."""
+
+    update: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        return self.update / max(1, self.total)
+
+
+class Learner:
+    """Policy θ, reference β, critics φ and ψ with their optimisers, and the update that moves them."""
+
+    def __init__(self, config: LearnerConfig, policy: FlowPolicy, shape: CriticShape):
+        """``policy`` is the SFT policy: θ and β start as its copies."""
+        self.config = config
+        net = policy.config.field
+        self.policy = copy.deepcopy(policy)
+        self.reference = copy.deepcopy(policy.field).requires_grad_(False)
+        # The flow that is trained by BC so that the reference can follow it.
+        self.behaviour = copy.deepcopy(policy.field)
+        encoder = replace(net.encoder, instruction_features=shape.instruction_features)
+        atoms = 1 if config.divl.value == "expectile" else config.divl.support.atoms
+        self.critic = Critic(
+            CriticConfig(
+                encoder,
+                net.action_dim,
+                net.chunk,
+                shape.hidden,
+                shape.layers,
+                shape.trunk_layers,
+                shape.heads,
+                atoms,
+            )
+        )
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        if config.freeze_trunk:
+            for parameter in self.policy.field.trunk():
+                parameter.requires_grad_(False)
+        shared = self.critic.shared()
+        self.optimisers = {
+            "policy": Optimiser(self.policy.field.parameters(), config.policy),
+            "reference": Optimiser(self.behaviour.parameters(), config.reference),
+            "critic": Optimiser([*shared, *self.critic.q_heads.parameters()], config.critic),
+            "value": Optimiser([*shared, *self.critic.v_head.parameters()], config.value),
+        }
+        self._averaged = (_q_weights(self.target), _q_weights(self.critic))
+        self.log_temperature = torch.tensor(math.log(config.qam.temperature), dtype=torch.float64)
+        self.policy_moved = False
+
+    def update(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
+        """One update on one minibatch; scalars to log."""
+        info = self._value_step(batch, progress)
+        target, more = self._target(batch)
+        info |= more | self._critic_step(batch, target, progress)
+        if self.config.qam.reference == "refreshed":
+            info |= self._reference_step(batch, noise, progress)
+        due = progress.update - self.config.policy_start
+        if due >= 0 and due % self.config.policy_every == 0:
+            info |= self._policy_step(batch.every(self.config.policy_stride), noise, progress)
+        return info
+
+    def _value_step(self, batch: Batch, progress: Progress) -> Info:
+        """1. ψ: the law of Q̄ over replay actions."""
+        with torch.no_grad():
+            q = self.target.q(self.target.features(batch.observation), batch.action).amin(0)
+        v = self.critic.v(self.critic.features(batch.observation))
+        loss, info = divl.value_loss(self.config.divl, v, q)
+        norm = self.optimisers["value"].step(loss, progress.share, progress.update)
+        return info | {"value_gradient": norm}
+
+    @torch.no_grad()
+    def _target(self, batch: Batch) -> tuple[Tensor, Info]:
+        """2. y from the ψ just updated."""
+        v = self.critic.v(self.critic.features(batch.next_observation))
+        value, info = divl.bootstrap(self.config.divl, v)
+        return divl.td_target(batch.reward, batch.discount, value), info
+
+    def _critic_step(self, batch: Batch, target: Tensor, progress: Progress) -> Info:
+        """3. φ: both heads to y. 4. Q̄ follows."""
+        if self.config.ema_of == "previous":
+            ema(*self._averaged, self.config.target_ema)
+        q = self.critic.q(self.critic.features(batch.observation), batch.action)
+        loss, info = divl.q_loss(q, target)
+        norm = self.optimisers["critic"].step(loss, progress.share, progress.update)
+        if self.config.ema_of == "updated":
+            ema(*self._averaged, self.config.target_ema)
+        return info | {"critic_gradient": norm}
+
+    def _reference_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
+        """β follows a flow trained by BC on replay."""
+        size, width = batch.action.shape
+        weight = batch.success if self.config.qam.reference_data == "success" else None
+        loss, info = flow.flow_matching_loss(
+            ConditionedFlow.of(self.behaviour, batch.observation, batch.dim_mask),
+            batch.action,
+            batch.mask,
+            noise.normal(size, width),
+            noise.uniform(size, 1),
+            weight,
+        )
+        self.optimisers["reference"].step(loss, progress.share, progress.update)
+        behaviour, reference = list(self.behaviour.parameters()), list(self.reference.parameters())
+        ema(reference, behaviour, self.config.qam.reference_ema)
+        return {"reference_loss": info["flow_loss"]}
+
+    def _policy_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
+        """5. θ: adjoint matching."""
+        config = self.config.qam
+        if not self.policy_moved:
+            if config.reference == "refreshed" and self.config.policy_start:
+                self.policy.field.load_state_dict(self.reference.state_dict())
+            self.policy_moved = True
+        size, width = batch.action.shape
+        x0 = noise.normal(size, width)
+        steps_noise = noise.normal(size, config.steps - 1, width).transpose(0, 1)
+        loss, info = self.policy_loss(batch, x0, steps_noise)
+        norm = self.optimisers["policy"].step(loss, progress.share, progress.update)
+        if config.kl_budget:
+            self.log_temperature = qam.dual_step(config, self.log_temperature, info["path_kl"])
+        return info | {"policy_gradient": norm}
+
+    def policy_loss(self, batch: Batch, x0: Tensor, noise: Tensor) -> tuple[Tensor, Info]:
+        """QAM's loss. x0: (B, A), noise: (T − 1, B, A), standard normal."""
+        config = self.config.qam
+        schedule = Schedule.of(config.steps, x0)
+        theta = ConditionedFlow.of(self.policy.field, batch.observation, batch.dim_mask)
+        with torch.no_grad():
+            beta = ConditionedFlow.of(self.reference, batch.observation, batch.dim_mask)
+            source = theta if config.path == "current" else beta
+            path = qam.sample_path(schedule, source, beta, x0, noise, batch.dim_mask)
+            features = self.critic.features(batch.observation)
+            gradient, value = qam.action_gradient(
+                lambda action: self.critic.q(features, action * batch.mask), path[-1], config
+            )
+            temperature = self.log_temperature.exp().to(x0.dtype)
+            final = qam.final_adjoint(config, gradient, temperature)
+            adjoints = qam.lean_adjoint(schedule, beta, path, final)
+            times = schedule.w.view(-1, 1, 1)
+            base = beta.velocity(path[:-1], times)
+        velocity = theta.velocity(path[:-1], times)
+        loss, info = qam.adjoint_matching_loss(schedule, velocity, base, adjoints, batch.mask)
+        return loss, info | {
+            "action_gradient": gradient.norm(dim=-1).mean(),
+            "adjoint_norm": adjoints.norm(dim=-1).mean(),
+            "path_q": value.mean(),
+            "temperature": temperature,
+        }
+
+    @torch.no_grad()
+    def advantage(self, batch: Batch, noise: Noise) -> Info:
+        """Q at the policy's own chunks less Q at the reference's, from equal noise."""
+        x0 = noise.normal(*batch.action.shape)
+        x0 = x0 if batch.dim_mask is None else x0 * batch.dim_mask
+        features = self.critic.features(batch.observation)
+        values = [
+            self.critic.q(
+                features,
+                batch.mask
+                * flow.sample(
+                    ConditionedFlow.of(network, batch.observation, batch.dim_mask), x0, self.config.qam.steps
+                ),
+            ).mean()
+            for network in (self.policy.field, self.reference)
+        ]
+        return {"q_gain": values[0] - values[1]}
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every network, by the name it is stored under."""
+        return {
+            "policy": self.policy,
+            "reference": self.reference,
+            "behaviour": self.behaviour,
+            "critic": self.critic,
+            "target": self.target,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next update depends on but batch and noise."""
+        return {
+            "modules": {name: module.state_dict() for name, module in self.modules().items()},
+            "optimisers": {name: o.adam.state_dict() for name, o in self.optimisers.items()},
+            "log_temperature": self.log_temperature,
+            "policy_moved": self.policy_moved,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`, for the same shapes."""
+        for name, module in self.modules().items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.adam.load_state_dict(state["optimisers"][name])
+        self.log_temperature = state["log_temperature"]
+        self.policy_moved = state["policy_moved"]
+
+
+def _q_weights(critic: Critic) -> list[Tensor]:
+    return [*critic.shared(), *critic.q_heads.parameters()]

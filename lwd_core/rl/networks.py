@@ -1,0 +1,231 @@
+"""Networks: MLP stacks, the velocity field of the policy, the critics.
+
+Everything acts on normalised states, on actions scaled to [-1, 1] and flattened to H·D, and on
+frozen sentence embeddings of the instruction. Layout follows QAM's released networks: tanh GELU,
+xavier-uniform weights, zero biases, raw scalar flow time, LayerNorm after the activation in
+critics only.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
+
+
+class Observation(NamedTuple):
+    """What a network sees of the world.
+
+    state: (B, S) normalised; instruction: (B, E) sentence embedding.
+    """
+
+    state: Tensor
+    instruction: Tensor
+
+
+class ObservationEncoder(Protocol):
+    """The seam where other senses come in: an observation to a flat feature of known width."""
+
+    width: int
+
+    def __call__(self, observation: Observation) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """``instruction_features`` is the width the sentence embedding is projected to; 0 leaves it out."""
+
+    state_dim: int
+    instruction_dim: int = 384  # all-MiniLM-L6-v2
+    instruction_features: int = 32
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """Shape of the policy's velocity field; defaults are the demo's size."""
+
+    encoder: EncoderConfig
+    action_dim: int
+    chunk: int
+    hidden: int = 256
+    layers: int = 3
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Shape of Q and V. ``trunk_layers`` hidden layers are shared by both, the rest is each head's own."""
+
+    encoder: EncoderConfig
+    action_dim: int
+    chunk: int
+    hidden: int = 256
+    layers: int = 3
+    trunk_layers: int = 0
+    heads: int = 2
+    atoms: int = 201
+
+
+class ProprioEncoder(nn.Module):
+    """State and projected instruction side by side: (B, S + instruction_features)."""
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__()
+        self.width = config.state_dim + config.instruction_features
+        self.project = (
+            _xavier(nn.Linear(config.instruction_dim, config.instruction_features))
+            if config.instruction_features
+            else None
+        )
+
+    def forward(self, observation: Observation) -> Tensor:
+        if self.project is None:
+            return observation.state
+        return torch.cat([observation.state, self.project(observation.instruction)], -1)
+
+
+class VelocityField(nn.Module):
+    """f(s, x, w): velocity of a flattened action chunk x (…, B, H·D) at flow time w in [0, 1].
+
+    The first layer is split in three: what the observation adds to it is the same along the whole
+    flow, so `encode` computes it once. The encoder and that part are the trunk; the rest is the
+    action expert.
+    """
+
+    def __init__(self, config: FieldConfig):
+        super().__init__()
+        self.config = config
+        self.width = config.chunk * config.action_dim
+        self.encoder = ProprioEncoder(config.encoder)
+        self.context = nn.Linear(self.encoder.width, config.hidden)
+        self.action_in = nn.Linear(self.width, config.hidden, bias=False)
+        self.time_in = nn.Parameter(torch.empty(config.hidden))
+        self.hidden = nn.ModuleList(
+            _xavier(nn.Linear(config.hidden, config.hidden)) for _ in range(config.layers - 1)
+        )
+        self.out = _xavier(nn.Linear(config.hidden, self.width))
+        # the three parts together are initialised as the one layer they are
+        bound = math.sqrt(6 / (self.encoder.width + self.width + 1 + config.hidden))
+        for weight in (self.context.weight, self.action_in.weight, self.time_in):
+            nn.init.uniform_(weight, -bound, bound)
+        nn.init.zeros_(self.context.bias)
+
+    def trunk(self) -> list[nn.Parameter]:
+        """Parameters frozen when only the action expert learns."""
+        return [*self.encoder.parameters(), *self.context.parameters()]
+
+    def encode(self, observation: Observation) -> Tensor:
+        """The observation's share of the first layer: (B, hidden)."""
+        return self.context(self.encoder(observation))
+
+    def forward(self, context: Tensor, x: Tensor, w: Tensor | float) -> Tensor:
+        """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
+        z = context + self.action_in(x) + w * self.time_in
+        for layer in self.hidden:
+            z = layer(F.gelu(z, approximate="tanh"))
+        return self.out(F.gelu(z, approximate="tanh"))
+
+    def linearise(self, context: Tensor, x: Tensor, w: Tensor) -> "LinearisedField":
+        """The field's derivative by x at many path points at once: x (T, B, H·D), w (T, 1, 1)."""
+        slopes = []
+        z = context + self.action_in(x) + w * self.time_in
+        ones = torch.ones_like(z)
+        for layer in [*self.hidden, None]:
+            slopes.append(torch.ops.aten.gelu_backward(ones, z, approximate="tanh"))
+            if layer is not None:
+                z = layer(F.gelu(z, approximate="tanh"))
+        layers = [self.action_in, *cast(Sequence[nn.Linear], self.hidden), self.out]
+        return LinearisedField([layer.weight for layer in layers], slopes)
+
+
+@dataclass(frozen=True)
+class LinearisedField:
+    """A field's Jacobians along a path, as a chain of plain products: no autograd."""
+
+    weights: list[Tensor]
+    slopes: list[Tensor]
+
+    def pull(self, i: int, g: Tensor) -> Tensor:
+        """gᵀ ∂f/∂x at path point i, for g (B, H·D)."""
+        for weight, slope in zip(reversed(self.weights[1:]), reversed(self.slopes), strict=True):
+            g = torch.mm(g, weight).mul_(slope[i])
+        return torch.mm(g, self.weights[0])
+
+
+class StackedMLP(nn.Module):
+    """N independent MLPs evaluated by one batched product per layer: (B, in) -> (N, B, out)."""
+
+    def __init__(self, sizes: Sequence[int], stack: int):
+        super().__init__()
+        pairs = list(pairwise(sizes))
+        self.weights = nn.ParameterList(_xavier_stack(stack, a, b) for a, b in pairs)
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(stack, 1, b)) for _, b in pairs)
+        self.scales = nn.ParameterList(nn.Parameter(torch.ones(stack, 1, b)) for _, b in pairs[:-1])
+        self.shifts = nn.ParameterList(nn.Parameter(torch.zeros(stack, 1, b)) for _, b in pairs[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = x.expand(self.weights[0].shape[0], *x.shape)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            z = torch.baddbmm(bias, z, weight)
+            if i < len(self.scales):
+                z = F.layer_norm(F.gelu(z, approximate="tanh"), z.shape[-1:], eps=LAYER_NORM_EPS)
+                z = torch.addcmul(self.shifts[i], z, self.scales[i])
+        return z
+
+
+class Critic(nn.Module):
+    """Twin (or N) scalar Q heads and one categorical V over a shared trunk that the policy never sees."""
+
+    def __init__(self, config: CriticConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = ProprioEncoder(config.encoder)
+        self.trunk = nn.ModuleList()
+        width = self.encoder.width
+        for _ in range(config.trunk_layers):
+            self.trunk.append(
+                nn.Sequential(
+                    _xavier(nn.Linear(width, config.hidden)),
+                    nn.GELU(approximate="tanh"),
+                    nn.LayerNorm(config.hidden, eps=LAYER_NORM_EPS),
+                )
+            )
+            width = config.hidden
+        own = [config.hidden] * (config.layers - config.trunk_layers)
+        self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
+        self.v_head = StackedMLP([width, *own, config.atoms], 1)
+
+    def features(self, observation: Observation) -> Tensor:
+        """What Q and V share: (B, F)."""
+        z = self.encoder(observation)
+        for layer in self.trunk:
+            z = layer(z)
+        return z
+
+    def q(self, features: Tensor, action: Tensor) -> Tensor:
+        """Q of a flattened, masked chunk (B, H·D): (heads, B)."""
+        return self.q_heads(torch.cat([features, action], -1)).squeeze(-1)
+
+    def v(self, features: Tensor) -> Tensor:
+        """Logits over the support's atoms: (B, atoms)."""
+        return self.v_head(features).squeeze(0)
+
+    def shared(self) -> list[nn.Parameter]:
+        """Parameters both Q's and V's losses move."""
+        return [*self.encoder.parameters(), *self.trunk.parameters()]
+
+
+def _xavier(layer: nn.Linear) -> nn.Linear:
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _xavier_stack(stack: int, fan_in: int, fan_out: int) -> nn.Parameter:
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return nn.Parameter(torch.empty(stack, fan_in, fan_out).uniform_(-bound, bound))

@@ -1,0 +1,107 @@
+"""What acts: normaliser, velocity field and Euler sampling in one module, in raw units at both ends."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from lwd_core.rl.flow import ConditionedFlow, sample
+from lwd_core.rl.networks import FieldConfig, Observation, VelocityField
+
+STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it does
+STATE_LIMIT = 10.0  # standard deviations
+
+
+class Normaliser(nn.Module):
+    """Raw units to the network's: standardised, bounded states; actions affinely to [-1, 1]."""
+
+    state_mean: Tensor
+    state_std: Tensor
+    action_low: Tensor
+    action_high: Tensor
+
+    def __init__(self, state_mean: Tensor, state_std: Tensor, action_low: Tensor, action_high: Tensor):
+        """State statistics (S,), action limits (D,); limits may be left at -1 and 1."""
+        super().__init__()
+        for name, value in (
+            ("state_mean", state_mean),
+            ("state_std", state_std.clamp_min(STD_FLOOR)),
+            ("action_low", action_low),
+            ("action_high", action_high),
+        ):
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32).clone())
+
+    @classmethod
+    def identity(cls, state_dim: int, action_dim: int) -> "Normaliser":
+        """Changes nothing but states beyond the limit."""
+        ones = torch.ones(action_dim)
+        return cls(torch.zeros(state_dim), torch.ones(state_dim), -ones, ones)
+
+    def state(self, raw: Tensor) -> Tensor:
+        """(B, S) raw to normalised."""
+        return ((raw - self.state_mean) / self.state_std).clamp(-STATE_LIMIT, STATE_LIMIT)
+
+    def action(self, raw: Tensor) -> Tensor:
+        """(…, D) raw to [-1, 1]."""
+        return 2 * (raw - self.action_low) / (self.action_high - self.action_low) - 1
+
+    def raw_action(self, action: Tensor) -> Tensor:
+        """(…, D) in [-1, 1] to raw."""
+        return self.action_low + (action + 1) * (self.action_high - self.action_low) / 2
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Network and the number of Euler steps it is sampled with."""
+
+    field: FieldConfig
+    steps: int = 10
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a bundle's manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "PolicyConfig":
+        """Inverse of `to_dict`; ValidationError names a wrong field."""
+        return TypeAdapter(cls).validate_python(value)
+
+    def with_steps(self, steps: int) -> "PolicyConfig":
+        return replace(self, steps=steps)
+
+
+class FlowPolicy(nn.Module):
+    """The deployable policy. Its state dict is a bundle's weights."""
+
+    def __init__(self, config: PolicyConfig, normaliser: Normaliser | None = None):
+        """Without a normaliser, one is made to be filled by ``load_state_dict``."""
+        super().__init__()
+        self.config = config
+        field = config.field
+        self.normaliser = normaliser or Normaliser.identity(field.encoder.state_dim, field.action_dim)
+        self.field = VelocityField(field)
+
+    def forward(
+        self, state: Tensor, instruction: Tensor, noise: Tensor, dim_mask: Tensor | None = None
+    ) -> Tensor:
+        """Raw states (B, S), sentence embeddings (B, E), normal noise (B, H, D) to raw actions (B, H, D).
+
+        Actions lie within the limits. dim_mask: (B, D), 0 on dims the embodiment does not have.
+        """
+        batch, chunk, dims = noise.shape
+        mask = None if dim_mask is None else dim_mask.repeat(1, chunk)
+        observation = Observation(self.normaliser.state(state), instruction)
+        flow = ConditionedFlow.of(self.field, observation, mask)
+        x = noise.reshape(batch, chunk * dims)
+        x = x if mask is None else x * mask
+        return self.normaliser.raw_action(sample(flow, x, self.config.steps).view(batch, chunk, dims))
+
+    @torch.no_grad()
+    def act(self, state: Tensor, instruction: Tensor, generator: torch.Generator) -> Tensor:
+        """`forward` with noise from a generator."""
+        field = self.config.field
+        noise = torch.randn(len(state), field.chunk, field.action_dim, generator=generator)
+        return self(state, instruction, noise)

@@ -1,0 +1,151 @@
+"""QAM: Q-learning with adjoint matching (arXiv 2601.14234; Adjoint Matching, arXiv 2409.08861).
+
+The policy that maximises Q/λ against KL to a reference flow f_β is that flow tilted by exp(Q/λ).
+Paths of the memoryless process are drawn without gradient, the lean adjoint carries ∇Q back along
+each path through f_β alone, and f_θ is regressed on it point by point.
+
+Shapes: T flow steps, B batch, A = H·D; flow time w_i = i·h, h = 1/T.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lwd_core.rl.flow import Flow
+
+Info = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class QAMConfig:
+    """Policy extraction.
+
+    steps: T; below 10 training collapses (QAM's released scores). path: who draws the paths, QAM's
+    current policy (unbiased) or LWD's reference (first order in 1/λ). aggregate: over Q's heads; QAM
+    mean. clip: ∇Q is taken at the action as it will be executed (QAM). temperature: λ; LWD 2 for a Q
+    in [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set
+    it by dual descent instead. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
+    (``reference_ema``, QAM 0.005) of a flow trained by BC on replay. max_adjoint_norm bounds each
+    chunk's ‖∇Q/λ‖; 0 leaves it.
+    """
+
+    steps: int = 10
+    path: Literal["current", "reference"] = "current"
+    aggregate: Literal["mean", "min"] = "mean"
+    clip: bool = True
+    temperature: float = 2.0
+    kl_budget: float = 0.0
+    dual_rate: float = 0.01
+    temperature_min: float = 1e-3
+    temperature_max: float = 1e3
+    reference: Literal["frozen", "refreshed"] = "frozen"
+    reference_ema: float = 0.005
+    reference_data: Literal["success", "all"] = "success"
+    max_adjoint_norm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The memoryless schedule, with noise that makes x_1 independent of x_0.
+
+    σ² is the quotient 2(1 − w + h)/(w + h); the product 2(1 − w)w of some transcriptions is wrong.
+    """
+
+    w: Tensor
+    sigma: Tensor
+    h: float
+
+    @staticmethod
+    def of(steps: int, like: Tensor) -> "Schedule":
+        """w and sigma: (T,) with the type and device of ``like``."""
+        h = 1 / steps
+        w = torch.arange(steps, dtype=like.dtype, device=like.device) * h
+        return Schedule(w, (2 * (1 - w + h) / (w + h)).sqrt(), h)
+
+
+@torch.no_grad()
+def sample_path(
+    schedule: Schedule, source: Flow, reference: Flow, x0: Tensor, noise: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Points x_0 … x_T of the memoryless process: (T + 1, B, A).
+
+    x0: (B, A) and noise: (T − 1, B, A) standard normal. ``source`` moves all steps but the last, which
+    the reference makes without noise. ``mask`` (B, A) keeps padded dims at 0.
+    """
+    if mask is not None:
+        x0, noise = x0 * mask, noise * mask
+    h, points, x = schedule.h, [x0], x0
+    times = schedule.w.tolist()
+    scale = (math.sqrt(h) * schedule.sigma).tolist()
+    for i, w in enumerate(times[:-1]):
+        drift = torch.add(source.velocity(x, w), x, alpha=-0.5 / (w + h))
+        x = torch.add(x, drift, alpha=2 * h).add_(noise[i], alpha=scale[i])
+        points.append(x)
+    points.append(x + h * reference.velocity(x, times[-1]))
+    return torch.stack(points)
+
+
+def action_gradient(
+    q: Callable[[Tensor], Tensor], action: Tensor, config: QAMConfig
+) -> tuple[Tensor, Tensor]:
+    """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B)."""
+    with torch.enable_grad():
+        at = (action.clamp(-1, 1) if config.clip else action).detach().requires_grad_()
+        heads = q(at)
+        value = heads.mean(0) if config.aggregate == "mean" else heads.amin(0)
+        (gradient,) = torch.autograd.grad(value.sum(), at)
+    return gradient, value.detach()
+
+
+def final_adjoint(config: QAMConfig, gradient: Tensor, temperature: Tensor | float) -> Tensor:
+    """g_T = −∇Q/λ (B, A), no longer than the configured bound."""
+    final = -gradient / temperature
+    if config.max_adjoint_norm:
+        norm = final.norm(dim=-1, keepdim=True)
+        final = final * (config.max_adjoint_norm / norm.clamp_min(config.max_adjoint_norm))
+    return final
+
+
+@torch.no_grad()
+def lean_adjoint(schedule: Schedule, reference: Flow, path: Tensor, final: Tensor) -> Tensor:
+    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ.
+
+    One batched forward linearises the reference at every (x_i, w_i + h); the chain back is products.
+    """
+    h, steps = schedule.h, len(schedule.w)
+    later = schedule.w + h
+    derivative = reference.linearise(path[:-1], later.view(-1, 1, 1))
+    adjoints = torch.empty_like(path[:-1])
+    g, times = final, later.tolist()
+    for i in reversed(range(steps)):
+        g = torch.add((1 - h / times[i]) * g, derivative.pull(i, g), alpha=2 * h)
+        adjoints[i] = g
+    return adjoints
+
+
+def adjoint_matching_loss(
+    schedule: Schedule, velocity: Tensor, base: Tensor, adjoints: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Info]:
+    """θ's loss: mean_B Σ_i Σ_d (2 (f_θ − f_β)/σ_i + σ_i g_i)², and the path KL of θ from β.
+
+    velocity, base, adjoints: (T, B, A) at x_0 … x_{T−1}; the gradient goes through ``velocity`` alone.
+    mask: (B, A), 1 where a number counts.
+    """
+    sigma = schedule.sigma.view(-1, 1, 1)
+    control = 2 * (velocity - base) / sigma
+    error = (control + sigma * adjoints).square()
+    kl = control.detach().square() * (schedule.h / 2)
+    if mask is not None:
+        error, kl = error * mask, kl * mask
+    loss = error.sum((0, 2)).mean()
+    return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
+
+
+def dual_step(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
+    """log λ after one dual-descent step: up while the path KL is over its budget, down under it."""
+    step = config.dual_rate * (path_kl / config.kl_budget - 1).clamp(-1, 1)
+    return (log_temperature + step).clamp(math.log(config.temperature_min), math.log(config.temperature_max))
