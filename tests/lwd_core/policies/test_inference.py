@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lwd_core.errors import UserError
+from lwd_core.policies.bundle import BadBundle, load_bundle, save_bundle
+from lwd_core.policies.inference import Policy, save_policy
+from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.rl.networks import EncoderConfig, FieldConfig
+from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
+from storage_schemas.policy import Lineage
+
+TEXTS = {"open the drawer": torch.randn(384), "press the button": torch.randn(384)}
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return str(tmp_path / "keys")
+
+
+def model():
+    torch.manual_seed(0)
+    config = PolicyConfig(FieldConfig(EncoderConfig(6), action_dim=2, chunk=3, hidden=16, layers=2), steps=4)
+    return FlowPolicy(
+        config, Normaliser(torch.zeros(6), torch.ones(6), torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 1.0]))
+    )
+
+
+def saved(tmp_path, keys):
+    return save_policy(
+        str(tmp_path / "policies"),
+        model(),
+        TEXTS,
+        embodiments={"arm": {"state": 6, "action": 2}},
+        config={},
+        lineage=Lineage("sft", "c", 1, ("d",)),
+        key=signing_key(keys),
+    )
+
+
+def test_a_loaded_policy_acts_as_the_trained_one(tmp_path, keys):
+    policy = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
+    states = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    texts = ["press the button"] * 5
+    chunks = policy.act(states, texts, np.random.default_rng(2))
+    noise = np.random.default_rng(2).standard_normal((5, 3, 2), dtype=np.float32)
+    expected = model()(
+        torch.from_numpy(states), torch.stack([TEXTS[t] for t in texts]), torch.from_numpy(noise)
+    ).detach()
+    assert chunks.shape == (5, policy.chunk, 2)
+    np.testing.assert_allclose(chunks, expected.numpy(), rtol=1e-6)
+    assert (chunks >= np.array([-2, 0]) - 1e-6).all()
+    assert (chunks <= np.array([2, 1]) + 1e-6).all()
+
+
+def test_the_same_generator_gives_the_same_actions(tmp_path, keys):
+    policy = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
+    states, texts = np.zeros((2, 6), np.float32), ["open the drawer"] * 2
+    once, again, other = (policy.act(states, texts, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert (once == again).all()
+    assert (once != other).any()
+
+
+def test_a_state_of_another_robot_is_refused(tmp_path, keys):
+    policy = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
+    with pytest.raises(UserError, match="6 numbers, got 7"):
+        policy.act(np.zeros((1, 7), np.float32), ["open the drawer"], np.random.default_rng(0))
+
+
+def test_weights_that_do_not_fit_the_network_are_refused(tmp_path, keys):
+    good = saved(tmp_path, keys)
+    bundle = load_bundle(good.uri, trusted_keys(keys))
+    weights = dict(bundle.weights)
+    weights.pop("field.out.bias")
+    bad = save_bundle(
+        str(tmp_path / "policies"), replace(bundle.manifest, config={"x": 1}), weights, signing_key(keys)
+    )
+    with pytest.raises(BadBundle, match="do not fit"):
+        Policy.load(bad.uri, trusted_keys(keys))
