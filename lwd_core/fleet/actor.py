@@ -1,0 +1,241 @@
+"""The actor loop: every robot works through its jobs, records each episode and uploads it."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.batching import Attempt, run_together
+from lwd_core.fleet.episode import Job, Ran, episode
+from lwd_core.fleet.metaworld import Arm, Arms
+from lwd_core.fleet.play import Exploring
+from lwd_core.fleet.robot import Policy, RobotSpec
+from lwd_core.fleet.seeds import Purpose, purpose_of, training_seeds
+from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
+from lwd_core.fleet.tasks import find_tasks
+from lwd_core.fleet.upload import Landed, land
+from lwd_core.settings import Settings
+from storage_schemas.canonical import digest
+from storage_schemas.vocabulary import Source
+
+_NS = 1_000_000_000
+_OPENING_S = 8 * 3600  # robots start work at eight, UTC
+_BETWEEN_S = 20  # someone sets the scene up again
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """The robots, and what they are asked to do."""
+
+    robots: tuple[RobotSpec, ...]
+    tasks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        ids = [robot.robot_id for robot in self.robots]
+        if not ids:
+            raise UserError("fleet: no robots; name at least one")
+        if len(set(ids)) != len(ids):
+            raise UserError("fleet: two robots share an id; ids must differ")
+        find_tasks(self.tasks)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """An episode and where its log landed."""
+
+    episode: Ran
+    log: Landed
+
+
+@dataclass(frozen=True)
+class FleetResult:
+    """Everything a fleet did in one call."""
+
+    delivered: tuple[Delivered, ...]
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Where the logs lie."""
+        return tuple(d.log.uri for d in self.delivered)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all logs."""
+        return sum(d.log.bytes for d in self.delivered)
+
+    @property
+    def steps(self) -> int:
+        """Control ticks of all episodes."""
+        return sum(d.episode.steps for d in self.delivered)
+
+    @property
+    def human_share(self) -> float:
+        """Share of ticks a person drove."""
+        return sum(d.episode.human_steps for d in self.delivered) / max(self.steps, 1)
+
+    @property
+    def success(self) -> dict[str, float]:
+        """Share of successful episodes by task; an episode a person helped with counts as it ended."""
+        outcomes: dict[str, list[bool]] = {}
+        for d in self.delivered:
+            outcomes.setdefault(d.episode.task, []).append(d.episode.success)
+        return {task: float(np.mean(done)) for task, done in sorted(outcomes.items())}
+
+
+def sample_fleet(
+    tasks: Iterable[str], *, robots: int = 16, sites: Sequence[str] = ("north", "south"), cameras: int = 2
+) -> FleetConfig:
+    """A fleet of ``robots`` spread over ``sites``; the first ``cameras`` of them have a camera at 5 Hz."""
+    specs = (
+        RobotSpec(f"arm-{i:02d}", sites[i % len(sites)], camera_hz=5.0 if i < cameras else 0.0)
+        for i in range(robots)
+    )
+    return FleetConfig(tuple(specs), tuple(tasks))
+
+
+def run_fleet(
+    settings: Settings,
+    fleet: FleetConfig,
+    *,
+    day: str,
+    policy: Policy | None,
+    seeds: Sequence[int] | Mapping[str, Sequence[int]],
+    source: Source = Source.ROLLOUT,
+    supervisor: Watcher | None = None,
+    vary_instructions: bool = False,
+    arms: Arms | None = None,
+    progress: Callable[[Delivered], None] | None = None,
+) -> FleetResult:
+    """Run every task of the fleet once in every scene of ``seeds`` (for all tasks, or by task).
+
+    Without a policy a person drives throughout: a demonstration, or play. ``supervisor`` defaults to
+    ``Supervisor()``. ``day`` (YYYY-MM-DD, UTC) is when it happens. The same arguments give the same
+    logs to the byte, so doing it again lands nothing new.
+    """
+    watcher = Demonstrator() if policy is None else supervisor or Supervisor()
+    jobs = _jobs(fleet, seeds, source, vary_instructions)
+    generator = np.random.default_rng(int(digest([day, [job.seed for job in jobs]])[:16], 16))
+    pool = arms or Arms()
+    spool = spool_folder(settings)
+
+    def deliver(robot: RobotSpec, ran: Ran) -> Delivered:
+        done = Delivered(ran, land(ran.log, settings.landing, landing_folder(robot, ran.start_ns)))
+        if progress:
+            progress(done)
+        return done
+
+    def shift(robot: RobotSpec, own: list[Job]) -> Attempt[list[Delivered]]:
+        """One robot's day: job after job, the clock running on."""
+        delivered, now = [], opening_ns(day)
+        for job in own:
+            with pool.borrow(job.task) as arm:
+                driven = Exploring(arm, job.seed) if job.source is Source.PLAY else arm
+                ran = yield from episode(
+                    driven,
+                    robot,
+                    job,
+                    policy=policy,
+                    watcher=watcher,
+                    start_ns=now,
+                    spool=spool / robot.robot_id,
+                )
+            delivered.append(deliver(robot, ran))
+            now += round(ran.steps * _NS / arm.control_hz) + _BETWEEN_S * _NS
+        return delivered
+
+    shifts = (shift(robot, own) for robot, own in deal(jobs, fleet.robots) if own)
+    days = list(run_together(shifts, lanes=len(fleet.robots), generator=generator))
+    if arms is None:
+        pool.close()
+    everything = sorted(
+        (d for one in days for d in one), key=lambda d: (d.episode.start_ns, d.episode.robot_id)
+    )
+    return FleetResult(tuple(everything))
+
+
+def demonstration_seeds(
+    tasks: Iterable[str], run: str, count: int, *, arms: Arms | None = None
+) -> dict[str, tuple[int, ...]]:
+    """For each task the first ``count`` training scenes of ``run`` in which the demonstrator succeeds.
+
+    People throw failed demonstrations away. Raises UserError where too few scenes can be solved.
+    """
+    pool = arms or Arms()
+    chosen = {}
+    for task in find_tasks(tasks):
+        with pool.borrow(task) as arm:
+            solved = (seed for seed in training_seeds(run, 10 * count) if _solves(arm, seed))
+            chosen[task.name] = tuple(islice(solved, count))
+        if len(chosen[task.name]) < count:
+            raise UserError(
+                f"task {task.name}: the demonstrator solves too few scenes; ask for fewer than {count}"
+            )
+    if arms is None:
+        pool.close()
+    return chosen
+
+
+def deal(jobs: Sequence[Job], robots: Sequence[RobotSpec]) -> list[tuple[RobotSpec, list[Job]]]:
+    """Give each robot its jobs: in turn, each round one robot further, so that tasks go round."""
+    own: list[list[Job]] = [[] for _ in robots]
+    for i, job in enumerate(jobs):
+        own[(i + i // len(robots)) % len(robots)].append(job)
+    return list(zip(robots, own, strict=True))
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Where robots of this machine keep logs until they have landed; always a local folder."""
+    return (
+        Path(tempfile.gettempdir(), "lwd-spool") if "://" in settings.home else Path(settings.home, "spool")
+    )
+
+
+def landing_folder(robot: RobotSpec, start_ns: int) -> str:
+    """``<site>/<day>/<robot>`` of an episode; the day by the robot's own clock."""
+    day = datetime.fromtimestamp((start_ns + robot.clock_offset_ns) // _NS, UTC)
+    return f"{robot.site}/{day:%Y-%m-%d}/{robot.robot_id}"
+
+
+def opening_ns(day: str) -> int:
+    """When robots start work on a day. Raises UserError for a text that is no day."""
+    try:
+        midnight = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise UserError(f"day {day!r} is no day; write it as 2026-01-31") from None
+    return (int(midnight.timestamp()) + _OPENING_S) * _NS
+
+
+def _jobs(
+    fleet: FleetConfig,
+    seeds: Sequence[int] | Mapping[str, Sequence[int]],
+    source: Source,
+    vary_instructions: bool,
+) -> list[Job]:
+    """Scene by scene and task by task, so that tasks are spread over the day."""
+    tasks = find_tasks(fleet.tasks)
+    scenes = {t.name: tuple(seeds[t.name] if isinstance(seeds, Mapping) else seeds) for t in tasks}
+    if any(purpose_of(seed) is not Purpose.TRAINING for own in scenes.values() for seed in own):
+        raise ValueError("robots record in scenes of the training range only")
+    jobs = []
+    for i in range(max(map(len, scenes.values()))):
+        for task in (t for t in tasks if i < len(scenes[t.name])):
+            seed = scenes[task.name][i]
+            wording = (
+                task.instructions[seed % len(task.instructions)] if vary_instructions else task.instruction
+            )
+            jobs.append(Job(task, wording, seed, source))
+    return jobs
+
+
+def _solves(arm: Arm, seed: int) -> bool:
+    state = arm.reset(seed)
+    for _ in range(arm.task.limit):
+        state, done = arm.step(arm.person(state))
+        if done:
+            return True
+    return False

@@ -1,0 +1,139 @@
+"""One episode of one robot: run it, with a person's eye on it, and record every tick."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lwd_core.fleet.batching import Attempt, Request
+from lwd_core.fleet.recorder import Recorder
+from lwd_core.fleet.robot import Chunk, Policy, Robot, RobotSpec
+from lwd_core.fleet.supervisor import Watcher
+from lwd_core.fleet.tasks import Task
+from storage_schemas.canonical import digest
+from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """An episode to be run: the task, how it is said, the scene, and why."""
+
+    task: Task
+    instruction: str
+    seed: int
+    source: Source
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of an episode. ``reasons`` has one entry an intervention."""
+
+    robot_id: str
+    task: str
+    seed: int
+    source: Source
+    policy_id: str | None
+    success: bool
+    steps: int
+    human_steps: int
+    start_ns: int
+    log: Path
+    reasons: tuple[InterventionReason, ...] = field(default=())
+
+    @property
+    def outcome(self) -> Outcome:
+        """As the robot's event says it."""
+        return Outcome.SUCCESS if self.success else Outcome.FAILURE
+
+
+def episode(
+    robot: Robot,
+    spec: RobotSpec,
+    job: Job,
+    *,
+    policy: Policy | None,
+    watcher: Watcher,
+    start_ns: int,
+    spool: Path,
+) -> Attempt[Ran]:
+    """Run one episode from ``start_ns`` (true time) on and leave its log in ``spool``.
+
+    The policy's chunks are executed whole; after a person has driven, the policy plans anew. A task
+    not done at its limit has failed: its last state is terminal.
+    """
+    period_ns = round(_NS / robot.control_hz)
+    frame_ticks = round(robot.control_hz / spec.camera_hz) if spec.camera_hz else 0
+    clock = start_ns + spec.clock_offset_ns
+    policy_id = policy.policy_id if policy else ""
+    luck = int(digest([spec.robot_id, job.task.name, job.seed, start_ns])[:16], 16)
+    watch = watcher.watch(job.task.limit, np.random.default_rng(luck))
+    reasons: list[InterventionReason] = []
+    reason: InterventionReason | None = None
+    plan: Chunk | None = None
+    planned = human_steps = tick = 0
+    done = False
+    with Recorder(spool / log_name(clock, job.task), spec, policy_id or None) as log:
+        state = robot.reset(job.seed)
+        log.event(
+            clock,
+            "episode_start",
+            {
+                "task": job.task.name,
+                "instruction": job.instruction,
+                "source": str(job.source),
+                "seed": str(job.seed),
+                "limit": str(job.task.limit),
+            },
+        )
+        while not done and tick < job.task.limit:
+            now = clock + tick * period_ns
+            before, reason = reason, watch.decide(tick, state)
+            if before and before is not reason:
+                log.event(now, "intervention_off", {"operator": watcher.operator})
+            if reason and before is not reason:
+                reasons.append(reason)
+                log.event(now, "intervention_on", {"reason": str(reason), "operator": watcher.operator})
+            log.state(now, state)
+            if frame_ticks and tick % frame_ticks == 0:
+                for camera, jpeg in robot.photograph().items():
+                    log.image(now, camera, jpeg)
+            if reason or policy is None:
+                action, plan = robot.person(state), None
+                human_steps += 1
+                log.control(now, Actor.HUMAN, "", watcher.operator)
+            else:
+                if plan is None or planned == len(plan):
+                    plan, planned = (yield Request(policy, state, job.instruction)), 0
+                action = plan[planned].astype(np.float64)
+                planned += 1
+                log.proposed(now, action)
+                log.control(now, Actor.POLICY, policy_id, "")
+            log.executed(now, action)
+            state, done = robot.step(action)
+            tick += 1
+        end = clock + tick * period_ns
+        log.state(end, state)
+        log.event(end, "success" if done else "failure", {})
+        log.event(end, "episode_end", {"end": str(EpisodeEnd.TERMINATED)})
+    return Ran(
+        spec.robot_id,
+        job.task.name,
+        job.seed,
+        job.source,
+        policy_id or None,
+        done,
+        tick,
+        human_steps,
+        start_ns,
+        log.path,
+        tuple(reasons),
+    )
+
+
+def log_name(clock_ns: int, task: Task) -> str:
+    """File name of a log: the robot's time to the millisecond, and the task."""
+    seconds, rest = divmod(clock_ns, _NS)
+    stamp = np.datetime64(seconds, "s").item()
+    return f"{stamp:%Y%m%dT%H%M%S}{rest // 1_000_000:03d}-{task.name}.mcap"

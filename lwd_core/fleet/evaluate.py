@@ -1,0 +1,73 @@
+"""Judge a policy: no supervisor, no recording, scenes nobody trained on."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+
+from lwd_core.fleet.batching import Attempt, Request, run_together
+from lwd_core.fleet.metaworld import Arms
+from lwd_core.fleet.robot import Policy
+from lwd_core.fleet.seeds import Purpose, purpose_of
+from lwd_core.fleet.tasks import Task, find_tasks
+from storage_schemas.tables import EVALUATIONS
+
+_LANES = 32  # a batch beyond this makes the network no cheaper per state
+
+Row = dict[str, object]
+
+
+def evaluate(
+    policy: Policy,
+    tasks: Iterable[str],
+    seeds: Sequence[int],
+    *,
+    now_ns: int,
+    arms: Arms | None = None,
+    noise_seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> pa.Table:
+    """Run every task in every scene; return rows of the table ``evaluations``.
+
+    ``seeds`` come from ``scene_seeds`` for evaluation or selection; ValueError for one of the
+    training range. ``arms`` is a pool to reuse between calls. ``progress(done, total)`` is called
+    after each episode.
+    """
+    if any(purpose_of(seed) is Purpose.TRAINING for seed in seeds):
+        raise ValueError("a policy is not judged on scenes of the training range")
+    chosen = find_tasks(tasks)
+    pool = arms or Arms()
+    # scene by scene, so that lanes hold different tasks and the pool stays small
+    trials = (_trial(pool, policy, task, seed, now_ns) for seed, task in product(seeds, chosen))
+    total = len(chosen) * len(seeds)
+    rows = []
+    for row in run_together(trials, lanes=_LANES, generator=np.random.default_rng(noise_seed)):
+        rows.append(row)
+        if progress:
+            progress(len(rows), total)
+    if arms is None:
+        pool.close()
+    return pa.Table.from_pylist(rows, schema=EVALUATIONS.schema).sort_by(
+        [(name, "ascending") for name in EVALUATIONS.sort]
+    )
+
+
+def _trial(arms: Arms, policy: Policy, task: Task, seed: int, created_ns: int) -> Attempt[Row]:
+    with arms.borrow(task) as arm:
+        state, tick, done = arm.reset(seed), 0, False
+        while not done and tick < task.limit:
+            chunk = yield Request(policy, state, task.instruction)
+            for action in chunk[: task.limit - tick].astype(np.float64):
+                state, done = arm.step(action)
+                tick += 1
+                if done:
+                    break
+    return {
+        "policy_id": policy.policy_id,
+        "task": task.name,
+        "seed": seed,
+        "success": done,
+        "steps": tick,
+        "created_ns": created_ns,
+    }

@@ -1,0 +1,157 @@
+"""Simulated robots: Meta-World's Sawyer arm, its scenes, its scripted experts, its camera.
+
+The experts are closed-loop functions of the observation, so they can take over anywhere: they
+stand in for the person who demonstrates and who intervenes.
+"""
+# mujoco is a binary module without stubs
+# pyright: reportAttributeAccessIssue=false
+
+import copy
+import ctypes.util
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+import simplejpeg
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.robot import Action, State
+from lwd_core.fleet.tasks import Task
+
+# Rendering without a screen; mujoco looks at the variable when it is imported.
+HAS_EGL = ctypes.util.find_library("EGL") is not None
+if HAS_EGL:
+    os.environ.setdefault("MUJOCO_GL", "egl")
+
+import metaworld.policies as experts  # noqa: E402
+import mujoco  # noqa: E402
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: E402
+from metaworld.sawyer_xyz_env import SawyerXYZEnv  # noqa: E402
+
+CONTROL_HZ = 80.0
+STATE_DIMS = 39
+ACTION_DIMS = 4
+CAMERA = "corner2"
+IMAGE_SIZE = 128
+
+# The experts ask for more than full speed on purpose; the action is clipped below.
+warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high", category=UserWarning)
+
+_EXPERT_NAMES = {"peg-insert-side-v3": "SawyerPegInsertionSideV3Policy"}
+
+
+class Arm:
+    """One simulated Sawyer in the scene of one task; implements ``Robot``.
+
+    The same seed gives the same episode to the bit, in a new arm as in a used one.
+    """
+
+    control_hz = CONTROL_HZ
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._env = _build(task.scene)
+        self._expert = _expert(task.scene)
+        self._renderer: mujoco.Renderer | None = None
+
+    def reset(self, seed: int) -> State:
+        """Set up the scene of a seed; return the observation (39,)."""
+        self._env.seed(seed)
+        state, _ = self._env.reset()
+        return state
+
+    def step(self, action: Action) -> tuple[State, bool]:
+        """One control tick of 12.5 ms."""
+        state, _, _, _, info = self._env.step(action)
+        return state, bool(info["success"])
+
+    def person(self, state: State) -> Action:
+        """The expert's action, clipped to [-1, 1]."""
+        return np.clip(self._expert.get_action(state), -1.0, 1.0).astype(np.float64)
+
+    def photograph(self) -> dict[str, bytes]:
+        """The scene from the corner, 128² JPEG. Raises UserError where nothing can render."""
+        renderer = self._renderer = self._renderer or _renderer(self._env.model)
+        renderer.update_scene(self._env.data, camera=CAMERA)
+        for flag in (
+            mujoco.mjtRndFlag.mjRND_SHADOW,
+            mujoco.mjtRndFlag.mjRND_REFLECTION,
+            mujoco.mjtRndFlag.mjRND_SKYBOX,
+        ):
+            renderer.scene.flags[flag] = 0
+        upright = np.ascontiguousarray(renderer.render()[::-1, ::-1])  # the camera hangs upside down
+        return {CAMERA: simplejpeg.encode_jpeg(upright, quality=85)}
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+class Arms:
+    """A pool of arms: building one takes 0.15 s, setting up its next scene 0.01 s."""
+
+    def __init__(self) -> None:
+        self._idle: dict[str, list[Arm]] = defaultdict(list)
+
+    @contextmanager
+    def borrow(self, task: Task) -> Iterator[Arm]:
+        """An arm before this task, for the length of a block."""
+        idle = self._idle[task.name]
+        arm = idle.pop() if idle else Arm(task)
+        try:
+            yield arm
+        finally:
+            idle.append(arm)
+
+    def close(self) -> None:
+        """Free every idle arm."""
+        for arms in self._idle.values():
+            for arm in arms:
+                arm.close()
+        self._idle.clear()
+
+
+def _build(scene: str) -> SawyerXYZEnv:
+    env = _scene_class(scene)()
+    env.seeded_rand_vec = True
+    env._freeze_rand_vec = False
+    env._set_task_called = True
+    env._partially_observable = False
+    # cached while the goal was hidden: it would clip the goal to zero
+    del env.sawyer_observation_space
+    return env
+
+
+@cache
+def _scene_class(scene: str) -> type[SawyerXYZEnv]:
+    """The scene's class, compiling its model once: parsing the meshes is nearly all of a build."""
+    compiled: list[mujoco.MjModel] = []
+
+    def initialize(env: SawyerXYZEnv) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        if not compiled:
+            compiled.append(mujoco.MjModel.from_xml_path(env.fullpath))
+        model = copy.copy(compiled[0])  # scenes move the model's own bodies
+        return model, mujoco.MjData(model)
+
+    base = ALL_V3_ENVIRONMENTS[scene]
+    return type(base.__name__, (base,), {"_initialize_simulation": initialize})
+
+
+def _expert(scene: str) -> experts.policy.Policy:
+    stem = "".join(part.capitalize() for part in scene.removesuffix("-v3").split("-"))
+    return getattr(experts, _EXPERT_NAMES.get(scene, f"Sawyer{stem}V3Policy"))()
+
+
+def _renderer(model: mujoco.MjModel) -> mujoco.Renderer:
+    if not HAS_EGL:
+        raise UserError(
+            "cameras: no EGL library here; install libegl1 libegl-mesa0 libgl1-mesa-dri or run without"
+        )
+    model.vis.quality.offsamples = 0  # no anti-aliasing: ten times the frames
+    return mujoco.Renderer(model, IMAGE_SIZE, IMAGE_SIZE)

@@ -1,0 +1,142 @@
+"""Write one episode as the robot's own log: MCAP with the messages of ``robot_log.proto``.
+
+The bytes depend on what is recorded and nothing else. While an episode runs its log has a
+temporary name; what a killed robot leaves under that name is a truncated log, good up to its
+last chunk.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
+from google.protobuf.message import Message
+from mcap.well_known import MessageEncoding
+from mcap.writer import CompressionType, Writer
+from mcap_protobuf.schema import build_file_descriptor_set
+
+from lwd_core.fleet.robot import RobotSpec
+from lwd_core.logs.proto.robot_log_pb2 import Control, Event, Vector
+from storage_schemas.vocabulary import Actor
+
+PROFILE = "lwd"
+METADATA = "lwd.robot"
+PARTIAL = ".part"
+
+# A robot that dies loses at most what is not yet a chunk: about a second of ticks.
+_CHUNK_BYTES = 32 * 1024
+_NS = 1_000_000_000
+
+
+class Recorder:
+    """The log of one episode. Leaving the block finishes it, leaving by an error keeps it truncated.
+
+    Times are the robot's clock, int64 ns. ``path`` is the finished name.
+    """
+
+    def __init__(self, path: Path, robot: RobotSpec, policy_id: str | None) -> None:
+        self.path = path
+        self._partial = path.with_name(path.name + PARTIAL)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._partial, "wb")  # noqa: SIM115 - closed in __exit__
+        self._writer = Writer(
+            self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD, enable_crcs=True
+        )
+        self._writer.start(profile=PROFILE, library=robot.software)
+        self._writer.add_metadata(
+            METADATA,
+            {
+                "robot_id": robot.robot_id,
+                "site": robot.site,
+                "embodiment": robot.embodiment,
+                "software": robot.software,
+                "policy_id": policy_id or "",
+            },
+        )
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+        self._sequence: dict[str, int] = {}
+
+    def state(self, t_ns: int, values: Iterable[float]) -> None:
+        """What the robot observed."""
+        self._vector("/state", t_ns, values)
+
+    def executed(self, t_ns: int, values: Iterable[float]) -> None:
+        """The action that was carried out."""
+        self._vector("/action/executed", t_ns, values)
+
+    def proposed(self, t_ns: int, values: Iterable[float]) -> None:
+        """The action the policy proposed."""
+        self._vector("/action/proposed", t_ns, values)
+
+    def control(self, t_ns: int, actor: Actor, policy_id: str, operator: str) -> None:
+        """Who chose the executed action; empty texts where nobody."""
+        message = Control(actor=str(actor), policy_id=policy_id, operator=operator)
+        self._stamped("/actor", t_ns, message)
+
+    def event(self, t_ns: int, kind: str, attributes: Mapping[str, str]) -> None:
+        """Something that happened."""
+        self._stamped("/event", t_ns, Event(kind=kind, attributes=attributes))
+
+    def image(self, t_ns: int, camera: str, jpeg: bytes) -> None:
+        """One frame."""
+        message = CompressedImage(frame_id=camera, data=jpeg, format="jpeg")
+        self._stamped(f"/camera/{camera}", t_ns, message)
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._writer.finish()
+        self._file.close()
+        if kind is None:
+            os.replace(self._partial, self.path)
+
+    def _vector(self, topic: str, t_ns: int, values: Iterable[float]) -> None:
+        self._stamped(topic, t_ns, Vector(values=values))
+
+    def _stamped(self, topic: str, t_ns: int, message: Vector | Control | Event | CompressedImage) -> None:
+        message.timestamp.seconds, message.timestamp.nanos = divmod(t_ns, _NS)
+        channel = self._channels.get(topic) or self._register(topic, type(message))
+        sequence = self._sequence[topic] = self._sequence.get(topic, -1) + 1
+        self._writer.add_message(
+            channel_id=channel,
+            log_time=t_ns,
+            publish_time=t_ns,
+            sequence=sequence,
+            # a map has no order of its own
+            data=message.SerializeToString(deterministic=True),
+        )
+        self._file.flush()
+
+    def _register(self, topic: str, kind: type[Message]) -> int:
+        name = kind.DESCRIPTOR.full_name
+        if name not in self._schemas:
+            self._schemas[name] = self._writer.register_schema(name, "protobuf", _descriptors(kind))
+        self._channels[topic] = self._writer.register_channel(
+            topic, MessageEncoding.Protobuf, self._schemas[name]
+        )
+        return self._channels[topic]
+
+
+@cache
+def _descriptors(kind: type[Message]) -> bytes:
+    return build_file_descriptor_set(kind).SerializeToString(deterministic=True)
+
+
+def rescue(folder: Path) -> list[Path]:
+    """Give the truncated logs a dead robot left in its folder their names; return them.
+
+    Only for the robot itself, before it starts a new episode: a running one's log looks the same.
+    """
+    rescued = []
+    for partial in sorted(folder.glob(f"*.mcap{PARTIAL}")):
+        path = partial.with_name(partial.name.removesuffix(PARTIAL))
+        os.replace(partial, path)
+        rescued.append(path)
+    return rescued

@@ -1,0 +1,130 @@
+"""When a person drives instead of the policy: stated rules, each with its reason.
+
+A person watches several robots, so only a share of the episodes is watched at all. In those:
+
+- *no progress*: neither hand nor object has moved for a while; the person drives for a stint and
+  gives the robot back;
+- *time running out*: past a share of the limit the person takes over for good.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.robot import State
+from storage_schemas.vocabulary import InterventionReason
+
+# hand, gripper opening and first object: what a person sees moving
+_WATCHED = slice(0, 7)
+
+
+class Watch(Protocol):
+    """One person's eye on one episode."""
+
+    def decide(self, tick: int, state: State) -> InterventionReason | None:
+        """Why a person drives this tick; None while the policy does. Called once a tick, in order."""
+        ...
+
+
+class Watcher(Protocol):
+    """Whoever may take over, over all episodes."""
+
+    @property
+    def operator(self) -> str:
+        """Who it is; empty for nobody."""
+        ...
+
+    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+        """Turn to an episode of at most ``limit`` ticks."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Constant:
+    reason: InterventionReason | None
+
+    def decide(self, tick: int, state: State) -> InterventionReason | None:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Unattended:
+    """Nobody: the policy drives throughout."""
+
+    operator: str = ""
+
+    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+        """Never take over."""
+        return _Constant(None)
+
+
+@dataclass(frozen=True)
+class Demonstrator:
+    """A person drives throughout."""
+
+    operator: str = "demonstrator"
+
+    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+        """Take over from the first tick on."""
+        return _Constant(InterventionReason.DEMONSTRATION)
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """The rules above, with their figures.
+
+    ``rate`` is the share of episodes watched; ``deadline`` the share of the limit at which time is
+    running out; ``patience`` ticks within which nothing moved more than ``still`` (metres, or
+    gripper opening from 0 to 1) are no progress; ``stint`` ticks are driven then.
+    """
+
+    rate: float = 0.5
+    deadline: float = 0.45
+    patience: int = 40
+    still: float = 0.01
+    stint: int = 30
+    operator: str = "operator-1"
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "deadline"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"supervisor: {name} must lie in [0, 1]")
+        if self.patience < 2 or self.stint < 1:
+            raise UserError("supervisor: patience must be at least 2 ticks and stint at least 1")
+
+    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+        """Watch this episode, or be busy elsewhere."""
+        if generator.random() >= self.rate:
+            return _Constant(None)
+        return _Attention(self, round(limit * self.deadline))
+
+
+class _Attention:
+    """The rules applied to one episode."""
+
+    def __init__(self, rules: Supervisor, deadline: int) -> None:
+        self._rules = rules
+        self._deadline = deadline
+        self._recent: deque[State] = deque(maxlen=rules.patience)
+        self._driving_until = 0
+
+    def decide(self, tick: int, state: State) -> InterventionReason | None:
+        if tick >= self._deadline:
+            return InterventionReason.TIME_RUNNING_OUT
+        if tick < self._driving_until:
+            return InterventionReason.NO_PROGRESS
+        self._recent.append(state[_WATCHED])
+        if len(self._recent) == self._rules.patience and self._stands_still():
+            self._recent.clear()  # patience starts anew when the robot has been given back
+            self._driving_until = tick + self._rules.stint
+            return InterventionReason.NO_PROGRESS
+        return None
+
+    def _stands_still(self) -> bool:
+        # The oldest view is compared first: a robot that moves on is dismissed by one subtraction.
+        if np.abs(self._recent[0] - self._recent[-1]).max() > self._rules.still:
+            return False
+        return bool(np.ptp(np.asarray(self._recent), axis=0).max() <= self._rules.still)
