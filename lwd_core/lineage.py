@@ -1,0 +1,110 @@
+"""Lineage: from a policy down to raw logs, and from a log, episode or robot up to releases.
+
+Every edge is a row of the lake: policies name snapshots and their parent, members name
+episodes and logs, episodes name message ranges, releases name policies.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
+from lwd_core.policies.registry import find
+
+# A policy is made of its own snapshots and, through what it started from, of its parents'.
+_ANCESTRY = """
+WITH RECURSIVE ancestry(policy_id, parent, snapshots, stage, distance) AS (
+    SELECT policy_id, parent, snapshots, stage, 0 FROM policies WHERE policy_id = ?
+    UNION ALL
+    SELECT p.policy_id, p.parent, p.snapshots, p.stage, a.distance + 1
+    FROM policies p JOIN ancestry a ON p.policy_id = a.parent
+)
+"""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a policy was made of. Tables are Arrow: a policy may stand on 100,000 episodes.
+
+    ``ancestry``: policy_id, stage, parent, distance. ``snapshots``: digest, policy_id, name,
+    state, versions, episodes. ``episodes``: episode_id, log_id, uri, robot_id, site, day, task,
+    outcome, first_message, last_message, snapshots.
+    """
+
+    policy_id: str
+    ancestry: pa.Table
+    snapshots: pa.Table
+    episodes: pa.Table
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What rests on some episodes. ``policies`` holds also those that only a parent was trained on."""
+
+    episodes: pa.Table
+    snapshots: pa.Table
+    policies: pa.Table
+    releases: pa.Table
+
+
+def trace(lake: Lake, policy: str) -> Trace:
+    """Walk down from a policy (an id or its beginning). Raises UserError where there is none."""
+    policy_id = find(lake, policy)["policy_id"]
+    ancestry = lake.sql(
+        _ANCESTRY + "SELECT policy_id, stage, parent, distance FROM ancestry ORDER BY distance", (policy_id,)
+    )
+    used = _ANCESTRY + ", used AS (SELECT policy_id, distance, unnest(snapshots) AS digest FROM ancestry) "
+    snapshots = lake.sql(
+        used + "SELECT s.digest, u.policy_id, s.name, s.state, s.versions, s.episodes "
+        "FROM used u JOIN snapshots s USING (digest) ORDER BY u.distance, s.digest",
+        (policy_id,),
+    )
+    episodes = lake.sql(
+        used + "SELECT m.episode_id, m.log_id, l.uri, e.robot_id, e.site, e.day, e.task, e.outcome, "
+        "e.first_message, e.last_message, list(DISTINCT m.digest ORDER BY m.digest) AS snapshots "
+        "FROM used u JOIN snapshot_members m USING (digest) LEFT JOIN episodes e USING (episode_id) "
+        "LEFT JOIN (SELECT log_id, min(uri) AS uri FROM logs WHERE state <> 'duplicate' GROUP BY log_id) l "
+        "ON l.log_id = m.log_id GROUP BY ALL ORDER BY e.day, m.episode_id",
+        (policy_id,),
+    )
+    return Trace(policy_id, ancestry, snapshots, episodes)
+
+
+def impact(lake: Lake, thing: str) -> Impact:
+    """Walk up from an episode id, a log id (or the beginning of one) or a robot id.
+
+    Raises UserError where nothing in the lake is called so.
+    """
+    episodes = lake.sql(
+        "SELECT episode_id, log_id, robot_id, site, day, task, outcome FROM episodes "
+        "WHERE robot_id = $1 OR starts_with(episode_id, $1) OR starts_with(log_id, $1) "
+        "ORDER BY day, episode_id",
+        (thing,),
+    )
+    if episodes.num_rows == 0:
+        raise UserError(f"{thing}: no episode, log or robot of this name has episodes in the lake")
+    ids = episodes.column("episode_id").to_pylist()
+    members = "SELECT DISTINCT digest FROM snapshot_members WHERE list_contains(?, episode_id)"
+    snapshots = lake.sql(
+        f"SELECT digest, name, state, successor, episodes FROM snapshots WHERE digest IN ({members}) "
+        "ORDER BY created_ns",
+        (ids,),
+    )
+    reached = (
+        "WITH RECURSIVE reached(policy_id) AS ("
+        "SELECT policy_id FROM policies "
+        f"WHERE list_has_any(snapshots, (SELECT list(digest) FROM ({members}))) "
+        "UNION SELECT p.policy_id FROM policies p JOIN reached r ON p.parent = r.policy_id) "
+    )
+    policies = lake.sql(
+        reached + "SELECT p.policy_id, p.stage, p.parent, p.train_step FROM policies p "
+        "JOIN reached USING (policy_id) ORDER BY p.created_ns",
+        (ids,),
+    )
+    releases = lake.sql(
+        reached + "SELECT r.release_id, r.channel, r.policy_id, r.state FROM releases r "
+        "JOIN reached USING (policy_id) ORDER BY r.created_ns",
+        (ids,),
+    )
+    return Impact(episodes, snapshots, policies, releases)
