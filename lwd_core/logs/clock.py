@@ -1,0 +1,136 @@
+"""Time as logs have it: which clock counts, and what is done when it misbehaves.
+
+The rules, each named in the log's notes when it acts:
+
+- *collapsed* stamps (messages written in one go): the next clock of header, publish, log that is sound
+  counts for the whole log; if none is, the log is unreadable and the remedy is named;
+- *disorder* up to 1 s: sorted; blocks out of order that do not overlap (unsorted chunks): sorted;
+- the *clock jumped back* by more: what follows the jump on that topic is left out, the episode is cut;
+- *duplicates* on one topic: the last written counts;
+- jumps forward are gaps between ticks, flagged in the steps.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.fields import NO_STAMP
+from lwd_core.logs.recording import Recording, Series
+from storage_schemas.embodiment import Embodiment
+
+DISORDER_NS = 1_000_000_000
+_COLLAPSED_NS = 100_000  # faster than 10 kHz: no robot's topic
+_CLOCKS = ("header", "publish", "log")
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A series in time: ``t`` (M,) int64 ns strictly ascending, ``at`` (M,) places in the series."""
+
+    t: np.ndarray
+    at: np.ndarray
+
+    def latest(self, ticks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Latest message at or before each tick.
+
+        Returns places in the series, -1 where there is none, and ages in ns, -1 likewise.
+        """
+        place = np.searchsorted(self.t, ticks, side="right") - 1
+        if not len(self.t):
+            return place, np.full(len(ticks), -1, dtype=np.int64)
+        age = np.where(place >= 0, ticks - self.t[place], -1)
+        return np.where(place >= 0, self.at[place], -1), age
+
+
+class Clock:
+    """Gives every series of one recording its times, by one clock and the rules above."""
+
+    def __init__(self, recording: Recording, embodiment: Embodiment) -> None:
+        self.notes: list[str] = []
+        self._period = embodiment.period_ns
+        self._ticks = recording.ticks
+        self.kind = embodiment.time.clock
+        if self.kind != "nominal":
+            self.kind = self._sound(recording, embodiment)
+
+    def _sound(self, recording: Recording, embodiment: Embodiment) -> str:
+        named = list(zip(embodiment.state, recording.state, strict=True))
+        named += list(zip(embodiment.action, recording.action, strict=True))
+        asked = embodiment.time.clock
+        for kind in (asked, *(c for c in _CLOCKS if c != asked)):
+            faults = []
+            for feature, series in named:
+                ticking = feature.topic == embodiment.time.ticks
+                if fault := _fault(series, kind, self._period if ticking else 0):
+                    faults.append(f"{feature.topic}: {fault}")
+            if not faults:
+                return kind
+            self.notes.append(f"{kind} time not used ({faults[0]})")
+        raise UnreadableLog(
+            f"no clock of the log is sound: {'; '.join(self.notes)}; "
+            "`time: {clock: nominal, ticks: TOPIC}` lays messages out at the control rate"
+        )
+
+    def time(self, topic: str, series: Series) -> Timed:
+        """The series in time, faults mended by rule and noted."""
+        if self.kind == "nominal":
+            assert self._ticks is not None
+            tick = np.searchsorted(self._ticks.index, series.index, side="right") - 1
+            t = (self._ticks.log[0] if len(self._ticks) else 0) + tick * self._period
+        else:
+            t = stamps(series, self.kind)
+        at = np.arange(len(t))
+        if len(t) > 1 and (t[1:] < t[:-1]).any():
+            at = self._forward(topic, t)
+            t = t[at]
+        if len(t) > 1:
+            last = np.append(t[1:] != t[:-1], True)
+            if repeated := int((~last).sum()):
+                if self.kind != "nominal":
+                    self.notes.append(f"{topic}: {repeated} duplicate stamps, the last of each counts")
+                t, at = t[last], at[last]
+        return Timed(t, at)
+
+    def _forward(self, topic: str, t: np.ndarray) -> np.ndarray:
+        """Order in which ``t`` ascends; places after a jump back are left out."""
+        highest = np.maximum.accumulate(t)
+        jumps = np.flatnonzero(t[1:] < highest[:-1] - DISORDER_NS) + 1
+        if len(jumps):
+            blocks = [(b.min(), b.max()) for b in np.split(t, jumps)]
+            blocks.sort()
+            if any(before[1] > after[0] for before, after in pairwise(blocks)):
+                back = (highest[jumps[0] - 1] - t[jumps[0]]) / 1e9
+                left = len(t) - int(jumps[0])
+                self.notes.append(
+                    f"{topic}: clock jumped back by {back:.3f} s, {left} messages after it left out"
+                )
+                return np.argsort(t[: jumps[0]], kind="stable")
+        out_of_order = int((t < highest).sum())
+        self.notes.append(f"{topic}: {out_of_order} messages out of order, sorted")
+        return np.argsort(t, kind="stable")
+
+
+def stamps(series: Series, kind: str) -> np.ndarray:
+    """(N,) times of one clock: log, publish or header."""
+    return {"log": series.log, "publish": series.publish, "header": series.header}[kind]
+
+
+def _fault(series: Series, kind: str, period: int) -> str | None:
+    """Why this clock cannot be used on this series; ``period`` is the expected one, 0 if unknown."""
+    t = stamps(series, kind)
+    if not len(t):
+        return None
+    if kind == "header" and (t == NO_STAMP).any():
+        return "no stamps"
+    if len(t) < 10:
+        return None
+    middle = int(np.median(np.abs(np.diff(t))))
+    span = (t.max() - t.min()) / 1e9
+    if middle < max(_COLLAPSED_NS, period // 4):
+        return f"stamps collapsed, {len(t)} messages in {span:.3f} s"
+    header = series.header[series.header != NO_STAMP]
+    if kind != "header" and len(header) == len(t) and span < 0.1 * (header.max() - header.min()) / 1e9:
+        return f"stamps collapsed, {span:.3f} s where the sensor's time spans ten times that"
+    return None

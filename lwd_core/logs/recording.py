@@ -1,0 +1,236 @@
+"""What a message log holds of an embodiment: one series a use of a topic, with all three times.
+
+The readers of MCAP and of bags fill a `Recording`; cutting into episodes and alignment start from it.
+"""
+
+import base64
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lwd_core.logs import fields
+from lwd_core.logs.content import FrameSink
+from storage_schemas.embodiment import Embodiment
+
+I64_MAX = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Series:
+    """Messages of one use of one topic, in file order.
+
+    ``log``, ``publish``, ``header`` are (N,) int64 ns; `fields.NO_STAMP` where a header has none.
+    ``index`` counts all messages of the log. ``values`` is (N, D) float64 for vectors, else N objects.
+    """
+
+    log: np.ndarray
+    publish: np.ndarray
+    header: np.ndarray
+    index: np.ndarray
+    values: Any
+
+    def __len__(self) -> int:
+        return len(self.log)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Values of a camera's series: where the sink put each frame."""
+
+    shard: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software)."""
+
+    format: str
+    messages: int
+    facts: Mapping[str, str]
+    state: tuple[Series, ...]
+    action: tuple[Series, ...]
+    proposed: tuple[Series, ...]
+    cameras: Mapping[str, Series]
+    actor: Series | None
+    events: Series | None
+    outcome: Series | None
+    flag: Series | None
+    ticks: Series | None
+    messages_lost: int | None = 0
+    salvaged: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Column:
+    """A growing series."""
+
+    take: Callable[[Any], Any]
+    width: int = 0  # of a vector; 0: any object
+    put: Callable[[int, Any], Any] | None = None  # what becomes of a value at its log time
+    log: list[int] = field(default_factory=list)
+    publish: list[int] = field(default_factory=list)
+    header: list[int] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+
+    def add(self, log: int, publish: int, header: int, index: int, message: Any) -> None:
+        value = self.take(message)
+        if self.put is not None:
+            value = self.put(log, value)
+        if self.width:
+            if len(value) != self.width:
+                raise fields.FieldMissing(f"{len(value)} values where {self.width} are needed")
+            self.values.extend(value)
+        else:
+            self.values.append(value)
+        self.log.append(log)
+        self.publish.append(publish)
+        self.header.append(header)
+        self.index.append(index)
+
+    def series(self) -> Series:
+        values: Any = self.values
+        if self.width:
+            values = np.asarray(self.values, dtype=np.float64).reshape(-1, self.width)
+        stamps = (np.asarray(c, dtype=np.int64) for c in (self.log, self.publish, self.header, self.index))
+        return Series(*stamps, values)
+
+
+class Recorder:
+    """Collects what an embodiment wants from messages handed over in file order.
+
+    A message whose payload does not decode, or lacks a wanted field, is left out and counted; what
+    the topic otherwise holds is kept.
+    """
+
+    def __init__(self, embodiment: Embodiment, frames: FrameSink) -> None:
+        self._columns: dict[tuple[str, Any], _Column] = {}
+        self._by_topic: dict[str, list[_Column]] = defaultdict(list)
+        self._faults: dict[str, tuple[int, str]] = {}
+        self._good: dict[str, int] = defaultdict(int)
+        self._embodiment = embodiment
+        for kind in ("state", "action", "proposed"):
+            for i, feature in enumerate(getattr(embodiment, kind)):
+                self._want(kind, i, feature.topic, fields.vector(feature), width=len(feature.dims))
+        for camera in embodiment.cameras:
+            take = fields.getter(camera.field)
+            self._want("cameras", camera.name, camera.topic, take, put=_putting(frames, camera.name))
+        actor, events = embodiment.actor, embodiment.events
+        if actor.topic:
+            paths = [actor.field, actor.operator, actor.policy]
+            self._want("actor", None, actor.topic, _texts(paths))
+        if events:
+            self._want("events", None, events.topic, _event(events.kind, events.attributes))
+        if embodiment.outcome.topic:
+            self._want("outcome", None, embodiment.outcome.topic, _texts([embodiment.outcome.field]))
+        if embodiment.episodes.topic:
+            self._want("flag", None, embodiment.episodes.topic, _texts([embodiment.episodes.field]))
+        if embodiment.time.ticks and not any(f.topic == embodiment.time.ticks for f in embodiment.state):
+            self._want("ticks", None, embodiment.time.ticks, lambda message: None)
+
+    def _want(self, use: str, key: Any, topic: str, take: Callable[[Any], Any], **options: Any) -> None:
+        column = _Column(take, **options)
+        self._columns[use, key] = column
+        self._by_topic[topic].append(column)
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Topics worth decoding."""
+        return frozenset(self._by_topic)
+
+    def add(
+        self, topic: str, log: int, publish: int, index: int, decode: Callable[[bytes], Any], payload: bytes
+    ) -> None:
+        """Take one message; ``decode`` makes of its payload what paths lead into, and may raise anything."""
+        if not 0 <= log <= I64_MAX or not 0 <= publish <= I64_MAX:
+            self._fault(topic, "stamp beyond the range of int64 ns")
+            return
+        try:
+            message = decode(payload)
+            header = fields.stamp(message)
+            for column in self._by_topic[topic]:
+                column.add(log, publish, header, index, message)
+            self._good[topic] += 1
+        except Exception as e:  # a foreign payload fails in as many ways as there are decoders
+            self._fault(topic, f"{type(e).__name__}: {e}"[:200])
+
+    def _fault(self, topic: str, reason: str) -> None:
+        count, first = self._faults.get(topic, (0, reason))
+        self._faults[topic] = (count + 1, first)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, by topic, with the first reason."""
+        return tuple(
+            f"{topic}: {count} of {count + self._good[topic]} messages left out ({why})"
+            for topic, (count, why) in sorted(self._faults.items())
+        )
+
+    def recording(self, damage: Iterable[str] = (), **facts: Any) -> Recording:
+        """Everything taken so far. ``damage`` is the container's, ``facts`` the Recording's other fields."""
+
+        def all_of(use: str) -> tuple[Series, ...]:
+            return tuple(c.series() for (u, _), c in self._columns.items() if u == use)
+
+        def one_of(use: str) -> Series | None:
+            return next(iter(all_of(use)), None)
+
+        ticks = one_of("ticks")
+        for feature, series in zip(self._embodiment.state, all_of("state"), strict=True):
+            if ticks is None and feature.topic == self._embodiment.time.ticks:
+                ticks = series
+        return Recording(
+            state=all_of("state"),
+            action=all_of("action"),
+            proposed=all_of("proposed"),
+            cameras={k: _framed(c.series()) for (u, k), c in self._columns.items() if u == "cameras"},
+            actor=one_of("actor"),
+            events=one_of("events"),
+            outcome=one_of("outcome"),
+            flag=one_of("flag"),
+            ticks=ticks,
+            salvaged="; ".join((*damage, *self.notes)) or None,
+            notes=self.notes,
+            **facts,
+        )
+
+
+def _putting(frames: FrameSink, camera: str) -> Callable[[int, Any], tuple[str, int, int]]:
+    """Hand image bytes to the sink at once; only their place stays in memory."""
+
+    def put(t_ns: int, data: Any) -> tuple[str, int, int]:
+        image = base64.b64decode(data) if isinstance(data, str) else bytes(data)
+        return frames.put(camera, t_ns, image)
+
+    return put
+
+
+def _framed(series: Series) -> Series:
+    shard, offset, size = zip(*series.values, strict=True) if series.values else ((), (), ())
+    frames = Frames(
+        np.asarray(shard, dtype=object), np.asarray(offset, dtype=np.int64), np.asarray(size, dtype=np.int64)
+    )
+    return Series(series.log, series.publish, series.header, series.index, frames)
+
+
+def _texts(paths: Iterable[str | None]) -> Callable[[Any], tuple[str, ...]]:
+    getters = [fields.getter(p) if p is not None else None for p in paths]
+    return lambda message: tuple(fields.text(g(message)) if g else "" for g in getters)
+
+
+def _event(kind: str, attributes: str | None) -> Callable[[Any], tuple[str, dict[str, str]]]:
+    kind_of = fields.getter(kind)
+    attributes_of = fields.getter(attributes) if attributes else None
+
+    def take(message: Any) -> tuple[str, dict[str, str]]:
+        said: Mapping[str, Any] | Sequence[Any] = attributes_of(message) if attributes_of else {}
+        pairs = said.items() if isinstance(said, Mapping) else ()
+        return fields.text(kind_of(message)), {str(k): fields.text(v) for k, v in pairs}
+
+    return take
