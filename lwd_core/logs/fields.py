@@ -5,8 +5,10 @@ Paths look the same into all of them; see `storage_schemas.embodiment` for the n
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from storage_schemas.embodiment import Feature
 
@@ -53,7 +55,7 @@ def _chain(steps: list[Getter]) -> Getter:
 def _member(name: str) -> Getter:
     def member(message: Any) -> Any:
         try:
-            return message[name] if isinstance(message, Mapping) else getattr(message, name)
+            return message[name] if isinstance(message, dict) else getattr(message, name)
         except (AttributeError, KeyError) as e:
             raise FieldMissing(f"no field {name}") from e
 
@@ -126,21 +128,53 @@ def stamp(message: Any) -> int:
 
     Looks where ROS (``header.stamp``) and Foxglove (``timestamp``) put it.
     """
-    if isinstance(message, Mapping):
-        header = message.get("header")
-        found = header.get("stamp") if isinstance(header, Mapping) else message.get("timestamp")
-    else:
-        header = getattr(message, "header", None)
-        found = getattr(header, "stamp", None) if header is not None else getattr(message, "timestamp", None)
+    kind = type(message)
+    found = _STAMPS.get(kind)
     if found is None:
+        found = _STAMPS[kind] = _find_stamp(message)
+    return found(message)
+
+
+def _find_stamp(message: Any) -> Callable[[Any], int]:
+    """How to read the stamp of messages of this type; a function of the type but for dicts."""
+    if isinstance(message, dict):
+        return _dict_stamp
+    if hasattr(getattr(message, "header", None), "stamp"):
+        return _stamp_reader("header.stamp")
+    if hasattr(message, "timestamp"):
+        return _stamp_reader("timestamp")
+    return lambda message: NO_STAMP
+
+
+def _dict_stamp(message: dict[str, Any]) -> int:
+    header = message.get("header")
+    found = header.get("stamp") if isinstance(header, dict) else message.get("timestamp")
+    if not isinstance(found, dict):
         return NO_STAMP
-    if isinstance(found, Mapping):
-        seconds, nanos = found.get("sec", 0), found.get("nanosec", found.get("nsec", 0))
-    elif hasattr(found, "seconds"):
-        seconds, nanos = found.seconds, found.nanos
-    else:
-        seconds, nanos = getattr(found, "sec", 0), getattr(found, "nanosec", getattr(found, "nsec", 0))
+    return _ns(found.get("sec", 0), found.get("nanosec", found.get("nsec", 0)))
+
+
+def _stamp_reader(path: str) -> Callable[[Any], int]:
+    get = attrgetter(path)
+    pairs = (("seconds", "nanos"), ("sec", "nanosec"), ("sec", "nsec"))
+
+    def read(message: Any) -> int:
+        found = get(message)
+        for seconds, nanos in pairs:
+            if hasattr(found, nanos):
+                return _ns(getattr(found, seconds), getattr(found, nanos))
+        return NO_STAMP
+
+    return read
+
+
+def _ns(seconds: Any, nanos: Any) -> int:
     try:
-        return int(seconds) * 1_000_000_000 + int(nanos) or NO_STAMP
-    except (TypeError, ValueError):
+        ns = int(seconds) * 1_000_000_000 + int(nanos)
+    except (TypeError, ValueError, OverflowError):
         return NO_STAMP
+    return ns if 0 < ns < 1 << 63 else NO_STAMP
+
+
+# by message class; classes live as long as the logs they were made for, so must not be kept alive here
+_STAMPS: "WeakKeyDictionary[type, Callable[[Any], int]]" = WeakKeyDictionary()

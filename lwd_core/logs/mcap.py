@@ -49,14 +49,7 @@ class _Summary:
     data_crc: int = 0
 
 
-@dataclass(frozen=True)
-class _Message:
-    channel: int
-    log: int
-    publish: int
-    payload: bytes
-
-
+_Message = tuple[int, int, int, Any]  # channel, log time, publish time, payload: made too often for a class
 _Read = Schema | Channel | Metadata | list[_Message]
 
 
@@ -73,12 +66,10 @@ class McapReader:
         with source.open() as f:
             scan = _Scan(f, source.size)
             summary = scan.summary
-            counted = summary is not None and summary.statistics is not None
-            if (
-                summary is None
-                or not summary.channels
-                or (counted and len(summary.metadata) != summary.statistics.metadata_count)
-            ):
+            if summary is None or not summary.channels:
+                return _survey_all(scan)
+            statistics = summary.statistics
+            if statistics is not None and len(summary.metadata) != statistics.metadata_count:
                 return _survey_all(scan)
             facts: dict[str, str] = {}
             for place in summary.metadata:
@@ -87,7 +78,7 @@ class McapReader:
                     facts |= _facts(_parse(Metadata, f.read(place.length - _FRAME.size)))
                 except _Damaged:
                     return _survey_all(scan)
-            counts = summary.statistics.channel_message_counts if counted else {}
+            counts = statistics.channel_message_counts if statistics else {}
             return Survey(_topics(summary.channels, summary.schemas, counts), facts)
 
     def read(self, source: LogSource, embodiment: Embodiment, frames: FrameSink) -> LogContent:
@@ -103,23 +94,23 @@ def samples(source: LogSource, limit: int) -> Iterator[tuple[str, Encoding, int,
         for message in scan.messages():
             if scan.count > limit:
                 return
-            channel = scan.channels[message.channel]
-            yield channel.topic, _encoding(channel, scan.schemas), message.log, message.payload
+            channel = scan.channels[message[0]]
+            yield channel.topic, _encoding(channel, scan.schemas), message[1], bytes(message[3])
 
 
 def _record(scan: "_Scan", embodiment: Embodiment, frames: FrameSink) -> Recording:
     recorder = Recorder(embodiment, frames)
     decoders: dict[int, tuple[str, Decoder] | None] = {}
-    for message in scan.messages():
-        known = decoders.get(message.channel, ...)
+    for number, log, publish, payload in scan.messages():
+        known = decoders.get(number, ...)
         if known is ...:
-            channel = scan.channels[message.channel]
+            channel = scan.channels[number]
             wanted = channel.topic in recorder.topics
             known = (channel.topic, _decoder(_encoding(channel, scan.schemas))) if wanted else None
-            decoders[message.channel] = known
+            decoders[number] = known
         if known is not None:
             topic, decode = known
-            recorder.add(topic, message.log, message.publish, scan.count - 1, decode, message.payload)
+            recorder.add(topic, log, publish, scan.count - 1, decode, payload)
     return recorder.recording(
         format="mcap",
         messages=scan.count,
@@ -167,12 +158,13 @@ class _Scan:
         """Every message that can be trusted, in file order; channels and schemas are filled on the way."""
         for read in self._records():
             if isinstance(read, list):
+                channels = self.channels
                 for message in read:
                     self.count += 1
-                    if message.channel in self.channels:
+                    if message[0] in channels:
                         yield message
                     else:
-                        self._damaged(f"messages of a channel {message.channel} that is not described")
+                        self._damaged(f"messages of a channel {message[0]} that is not described")
             elif isinstance(read, Schema):
                 self.schemas.setdefault(read.id, read)
             elif isinstance(read, Channel):
@@ -247,7 +239,7 @@ class _Scan:
                 raise _Damaged(f"message at byte {at} is damaged")
             channel, _, log, publish = _MESSAGE.unpack_from(body)
             self._unchecked = True
-            yield [_Message(channel, log, publish, body[_MESSAGE.size :])]
+            yield [(channel, log, publish, body[_MESSAGE.size :])]
         elif opcode in _KINDS:
             yield _parse(_KINDS[opcode], self._file.read(end - at - _FRAME.size))
         elif Opcode.DATA_END < opcode < 0x80:  # the standard's own range, from 0x80 on records are private
@@ -308,7 +300,7 @@ def _walk(data: bytes, span: tuple[int, int] | None) -> list[_Read]:
     """A chunk's records. Without a checksum, times outside the chunk's ``span`` give damage away."""
     records: list[_Read] = []
     run: list[_Message] = []
-    at, stop = 0, len(data)
+    at, stop, view = 0, len(data), memoryview(data)  # payloads are not copied: most are images
     frame, head = _FRAME.unpack_from, _MESSAGE.unpack_from
     while at < stop:
         if at + 9 > stop:
@@ -324,7 +316,7 @@ def _walk(data: bytes, span: tuple[int, int] | None) -> list[_Read]:
             channel, _, log, publish = head(data, at)
             if span is not None and not span[0] <= log <= span[1]:
                 raise _Damaged("a message's time lies outside it")
-            run.append(_Message(channel, log, publish, data[at + 22 : end]))
+            run.append((channel, log, publish, view[at + 22 : end]))
         elif opcode in _KINDS:
             if run:
                 records.append(run)
@@ -423,5 +415,5 @@ def _topics(channels: dict[int, Channel], schemas: dict[int, Schema], counts: An
 def _survey_all(scan: _Scan) -> Survey:
     counts: dict[int, int] = {}
     for message in scan.messages():
-        counts[message.channel] = counts.get(message.channel, 0) + 1
+        counts[message[0]] = counts.get(message[0], 0) + 1
     return Survey(_topics(scan.channels, scan.schemas, counts), scan.facts)

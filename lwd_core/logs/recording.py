@@ -98,8 +98,10 @@ class _Column:
         values: Any = self.values
         if self.width:
             values = np.asarray(self.values, dtype=np.float64).reshape(-1, self.width)
-        stamps = (np.asarray(c, dtype=np.int64) for c in (self.log, self.publish, self.header, self.index))
-        return Series(*stamps, values)
+        log, publish, header, index = (
+            np.asarray(c, dtype=np.int64) for c in (self.log, self.publish, self.header, self.index)
+        )
+        return Series(log, publish, header, index, values)
 
 
 class Recorder:
