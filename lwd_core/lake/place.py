@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+from fsspec.config import conf
 
 from lwd_core.errors import UserError
 from lwd_core.settings import Settings
@@ -98,6 +99,9 @@ def open_place(root: str, endpoint: str | None = None) -> Place:
     if scheme != "s3":
         raise UserError(f"{root}: {scheme}:// is no place the lake knows; use a folder or s3://bucket/prefix")
     endpoint = endpoint or Settings().s3_endpoint or os.environ.get("AWS_ENDPOINT_URL") or None
+    if endpoint:
+        # readers of logs open URLs by themselves
+        conf.setdefault("s3", {})["endpoint_url"] = endpoint
     # a listing kept in memory would hide what other processes committed
     fs = fsspec.filesystem("s3", endpoint_url=endpoint, use_listings_cache=False)
     options = {"aws_region": os.environ.get("AWS_REGION", "us-east-1"), "conditional_put": "etag"}

@@ -28,6 +28,8 @@ def without(
     }
     inside = {name: wanted for name, wanted in values.items() if name not in table.partition}
     for file in lake.log(table.name).candidates(version, where):
+        if any(distinct(lake, table.name, file, name).isdisjoint(where[name]) for name in inside):
+            continue
         path = lake.path("tables", table.name, file.path)
         with lake.fs.open(path, "rb") as stream:
             parquet = pq.ParquetFile(stream)
@@ -43,6 +45,24 @@ def without(
             rest = rest.append_column(name, pa.array([value] * rest.num_rows, pa.string()))
         kept.append(write_file(lake.place, table, conform(table, rest), partition))
     return removed, kept
+
+
+def distinct(lake: "Lake", table: str, file: DataFile, column: str) -> frozenset[str]:
+    """Values of a column in a data file. Files never change, so each is looked into once."""
+    path = lake.path("tables", table, file.path)
+    if (path, column) not in lake.contents:
+        with lake.fs.open(path, "rb") as stream:
+            values = pq.read_table(stream, columns=[column]).column(column)
+        lake.contents[path, column] = frozenset(pc.unique(values).to_pylist())
+    return lake.contents[path, column]
+
+
+def holds(lake: "Lake", table: str, version: int, column: str, values: Sequence[str]) -> set[str]:
+    """Which of the values a column of a table has at a version, visible or not."""
+    found: set[str] = set()
+    for file in lake.log(table).candidates(version, {column: values}):
+        found |= distinct(lake, table, file, column).intersection(values)
+    return found
 
 
 def matches(rows: pa.Table, values: Mapping[str, pa.Array]) -> pa.ChunkedArray:

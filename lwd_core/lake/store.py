@@ -5,7 +5,7 @@
 <root>/quarantine/…           raw logs that could not be taken in
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ class Lake:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.contents: dict[tuple[str, str], frozenset[str]] = {}
         self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
 
     @classmethod
@@ -110,10 +111,22 @@ class Lake:
         The same call again leaves the same rows: a retry after a crash is safe. An empty ``where``
         deletes nothing. Returns the version made; the current one if there was nothing to do.
         """
+        return self.settle(table, lambda _version: rows, where)
+
+    def settle(self, table: str, plan: Callable[[int], pa.Table], where: Where) -> int:
+        """``replace`` by rows that depend on what is there: ``plan`` gets the version the commit builds on.
+
+        It is asked again whenever another writer commits first.
+        """
         log, spec = self.log(table), known(table)
-        added = self._write(spec, conform(spec, rows))
+        planned: pa.Table | None = None
+        added: list[DataFile] = []
         while True:
             base = self._base(spec)
+            rows = plan(base)
+            if rows is not planned:
+                rewrite.discard(self.place, spec, added)
+                planned, added = rows, self._write(spec, conform(spec, rows))
             removed, kept = rewrite.without(self, spec, base, where) if where else ([], [])
             if not added and not removed:
                 return base

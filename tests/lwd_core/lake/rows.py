@@ -59,7 +59,8 @@ def episode_row(
         "episode_id": episode, "log_id": log, "index_in_log": 0, "site": site, "day": day, "robot_id": "r1",
         "embodiment": "sawyer", "task": "reach-v3", "instruction": "reach the goal", "policy_id": None,
         "source": "rollout", "outcome": "success", "outcome_from": "robot", "end": "terminated",
-        "steps": length, "human_steps": 0, "interventions": 0, "start_ns": START, "end_ns": START + length * 12_500_000,
+        "steps": length,
+        "human_steps": 0, "interventions": 0, "start_ns": START, "end_ns": START + length * 12_500_000,
         "control_hz": 80.0, "first_message": 0, "last_message": length, "attributes": "{}",
         "created_ns": START,
     }  # fmt: skip

@@ -1,0 +1,179 @@
+"""One raw log on its way in: read, checked, turned into rows, or refused with a reason."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lwd_core.errors import UserError
+from lwd_core.lake.frames import FrameShards, StorageError, utc_day
+from lwd_core.lake.place import Place
+from lwd_core.lake.received import Received
+from lwd_core.lake.rows import conform
+from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.source import LogSource
+from storage_schemas.embodiment import Embodiment
+from storage_schemas.tables import EPISODES, LOGS, SEGMENTS, STEPS
+from storage_schemas.vocabulary import Actor, LogState, SegmentKind
+
+Reader = Callable[[LogSource, Mapping[str, Embodiment], FrameSink], LogContent]
+
+# the machine's trouble, not the log's
+_OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What one log gives each table. ``state`` is its fate, unless it turns out to be there already."""
+
+    log_id: str
+    received: Received
+    state: LogState
+    logs: pa.Table
+    episodes: pa.Table
+    steps: pa.Table
+    segments: pa.Table
+
+
+def stage(
+    place: Place,
+    received: Received,
+    log_id: str,
+    embodiments: Mapping[str, Embodiment],
+    reader: Reader,
+    now_ns: int,
+) -> Staged:
+    """Read one log; frames go to the lake's shards at once, rows are returned.
+
+    Whatever is wrong with the log ends in the state quarantined. Raises ``StorageError`` or ``OSError``
+    when disk or network fail.
+    """
+    try:
+        with FrameShards(place, log_id, received.site or "local", received.day) as frames:
+            content = reader(received.source, embodiments, frames)
+            return _accepted(received, log_id, content, now_ns)
+    except (StorageError, ConnectionError, TimeoutError):
+        raise
+    except OSError as error:
+        if error.errno in _OURS:
+            raise
+        return refused(received, log_id, _line(error), now_ns)
+    except Exception as error:
+        # a reader meeting bytes nobody foresaw must not stop the logs behind it
+        return refused(received, log_id, _line(error), now_ns)
+
+
+def refused(received: Received, log_id: str, reason: str, now_ns: int) -> Staged:
+    """A log that goes to quarantine."""
+    row = _log_row(received, log_id, LogState.QUARANTINED, reason, now_ns)
+    empty = (t.schema.empty_table() for t in (EPISODES, STEPS, SEGMENTS))
+    return Staged(log_id, received, LogState.QUARANTINED, row, *empty)
+
+
+def duplicate(received: Received, log_id: str, now_ns: int) -> pa.Table:
+    """The row of a log whose bytes are in the lake under another name."""
+    return _log_row(received, log_id, LogState.DUPLICATE, "same bytes as a log already in the lake", now_ns)
+
+
+def episode_id(log_id: str, index: int) -> str:
+    """Opaque, and the same whenever and wherever the log is read."""
+    return hashlib.sha256(f"{log_id}/{index}".encode()).hexdigest()[:32]
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, UnreadableLog | UserError) else f"{type(error).__name__}: {text}"
+
+
+def _log_row(
+    received: Received,
+    log_id: str,
+    state: LogState,
+    reason: str | None,
+    now_ns: int,
+    content: LogContent | None = None,
+) -> pa.Table:
+    first = content.episodes[0] if content and content.episodes else None
+    start = first.steps["t_ns"][0].as_py() if first is not None and first.steps.num_rows else now_ns
+    row = {
+        "log_id": log_id,
+        "uri": received.uri,
+        "site": received.site or (first.site if first is not None else None) or "local",
+        "day": received.day or utc_day(start),
+        "robot_id": received.robot or (first.robot_id if first is not None else None) or "unknown",
+        "format": content.format if content else "unknown",
+        "bytes": received.bytes,
+        "state": str(state),
+        "reason": reason,
+        "messages": content.messages if content else 0,
+        "messages_lost": content.messages_lost if content else None,
+        "episodes": len(content.episodes) if content else 0,
+        "embodiment": content.embodiment if content else None,
+        "created_ns": now_ns,
+    }
+    return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
+
+
+def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
+    state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
+    reason = content.salvaged or "; ".join(content.notes) or None
+    log = _log_row(received, log_id, state, reason, now_ns, content)
+    episodes, steps, segments = [], [], []
+    for data in content.episodes:
+        if data.steps.num_rows == 0:
+            raise ValueError(f"episode {data.index_in_log} has no step")
+        row = _episode_row(received, log_id, data, now_ns)
+        shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day")}
+        episodes.append(row)
+        steps.append(conform(STEPS, _with(data.steps, shared)))
+        segments.append(conform(SEGMENTS, _with(data.segments, shared)))
+    return Staged(
+        log_id,
+        received,
+        state,
+        log,
+        conform(EPISODES, pa.Table.from_pylist(episodes, schema=EPISODES.schema)),
+        pa.concat_tables(steps) if steps else STEPS.schema.empty_table(),
+        pa.concat_tables(segments) if segments else SEGMENTS.schema.empty_table(),
+    )
+
+
+def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:
+    for name, value in shared.items():
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+    return rows
+
+
+def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int) -> dict[str, object]:
+    t_ns = data.steps["t_ns"]
+    actors = data.steps["actor"].slice(0, data.actions)
+    return {
+        "episode_id": episode_id(log_id, data.index_in_log),
+        "log_id": log_id,
+        "index_in_log": data.index_in_log,
+        "site": received.site or data.site or "local",
+        "day": received.day or utc_day(t_ns[0].as_py()),
+        "robot_id": received.robot or data.robot_id or "unknown",
+        "embodiment": data.embodiment,
+        "task": data.task,
+        "instruction": data.instruction,
+        "policy_id": data.policy_id,
+        "source": data.source,
+        "outcome": data.outcome,
+        "outcome_from": data.outcome_from,
+        "end": data.end,
+        "steps": data.actions,
+        "human_steps": pc.sum(pc.equal(actors, Actor.HUMAN)).as_py() or 0,
+        "interventions": pc.sum(pc.equal(data.segments["kind"], SegmentKind.INTERVENTION)).as_py() or 0,
+        "start_ns": t_ns[0].as_py(),
+        "end_ns": t_ns[-1].as_py(),
+        "control_hz": data.control_hz,
+        "first_message": data.first_message,
+        "last_message": data.last_message,
+        "attributes": json.dumps(dict(data.attributes), sort_keys=True),
+        "created_ns": now_ns,
+    }
