@@ -1,1 +1,6 @@
-"""Orchestration only: what runs when, over what partition, with what checks. No arithmetic."""
+"""Dagster only: assets by stage, checks, partitions, sensors, schedules, resources. No arithmetic."""
+
+import warnings
+
+# Single-run backfills are what makes a day of many sites one run; Dagster still calls them beta.
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")

@@ -1,0 +1,143 @@
+"""The fleet: simulated robots work a day at a site and upload their logs.
+
+The one edge of the loop that Dagster does not draw is here: robots take their policy from the
+release channel, between episodes, as real ones do. On a real fleet this asset is observed, not
+made: robots upload by themselves and the landing sensor sees it.
+"""
+
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from lwd_core.errors import UserError
+from pipelines.partitions import DAY_SITE, Cell, cells
+from pipelines.platform import Platform
+from pipelines.profile import Profile
+from pipelines.schemas import markdown_table
+from storage_schemas.vocabulary import Channel, Source
+
+if TYPE_CHECKING:
+    from lwd_core.fleet.actor import FleetConfig
+    from lwd_core.policies.inference import Policy
+
+CAMERA_HZ = 5.0
+
+
+@dg.asset(
+    group_name="fleet",
+    kinds={"mujoco", "mcap"},
+    owners=["team:robots"],
+    partitions_def=DAY_SITE,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool="fleet",
+)
+def fleet_logs(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """Raw logs (MCAP, one an episode) in the landing zone, as robots upload them."""
+    from lwd_core.fleet.metaworld import Arms
+
+    install_embodiment(platform.settings.embodiments)
+    arms = Arms()
+    rows = []
+    for cell in cells(context.partition_keys):
+        rows += _work(context, platform, cell, arms)
+    arms.close()
+    return dg.MaterializeResult(
+        metadata={
+            "episodes": sum(row["episodes"] for row in rows),
+            "bytes": sum(row["bytes"] for row in rows),
+            "dagster/uri": platform.settings.landing,
+            "by site": markdown_table(rows),
+        }
+    )
+
+
+def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arms) -> list[dict]:
+    """One day of one site, as the round of that day plans it."""
+    from lwd_core.fleet.actor import demonstration_seeds, run_fleet
+    from lwd_core.fleet.seeds import training_seeds
+    from lwd_core.fleet.supervisor import Supervisor
+
+    plan = platform.plan
+    planned = plan.round_of(cell.day).fleet
+    # a name of its own for every day and site: no scene is recorded twice by design
+    run = f"{plan.name}/{plan.seed}/{cell.day}/{cell.site}"
+    if planned.source is Source.DEMONSTRATION:
+        policy = None
+        seeds = demonstration_seeds(plan.tasks, run, planned.episodes_per_task, arms=arms)
+    else:
+        policy = released_policy(platform)
+        seeds = {t: training_seeds(f"{run}/{t}", planned.episodes_per_task) for t in plan.tasks}
+    total, done = len(plan.tasks) * planned.episodes_per_task, 0
+
+    def tell(_delivered: object) -> None:
+        nonlocal done
+        done += 1
+        if done == total or done % max(1, total // 4) == 0:
+            context.log.info(f"{cell.site}: {done}/{total} episodes")
+
+    result = run_fleet(
+        platform.settings,
+        site_fleet(plan, cell.site),
+        day=cell.day,
+        policy=policy,
+        seeds=seeds,
+        source=planned.source,
+        supervisor=Supervisor(**plan.supervisor),
+        arms=arms,
+        progress=tell,
+    )
+    return [
+        {
+            "site": cell.site,
+            "day": cell.day,
+            "policy": policy.policy_id if policy else "",
+            "episodes": len(result.delivered),
+            "bytes": result.bytes,
+            "success": sum(d.episode.success for d in result.delivered) / len(result.delivered),
+            "human share": result.human_share,
+        }
+    ]
+
+
+def site_fleet(plan: Profile, site: str) -> "FleetConfig":
+    """The robots of one site; the first few have a camera."""
+    from lwd_core.fleet.actor import FleetConfig
+    from lwd_core.fleet.robot import RobotSpec
+
+    return FleetConfig(
+        robots=tuple(
+            RobotSpec(f"{site}-{i:02d}", site, camera_hz=CAMERA_HZ if i < plan.cameras_per_site else 0.0)
+            for i in range(plan.robots_per_site)
+        ),
+        tasks=plan.tasks,
+    )
+
+
+def released_policy(platform: Platform, channel: Channel = Channel.PRODUCTION) -> "Policy":
+    """The policy on a channel, verified. Raises UserError while the channel is empty."""
+    from lwd_core.policies.inference import Policy
+    from lwd_core.policies.keys import trusted_keys
+    from lwd_core.policies.release import current
+
+    trusted = trusted_keys(platform.settings.keys)
+    release = current(platform.settings.releases, channel, trusted)
+    if release is None:
+        raise UserError(
+            f"channel {channel}: no policy released yet; record demonstrations and train one first"
+        )
+    return Policy.load(release.policy_uri, trusted)
+
+
+def install_embodiment(folder: str) -> None:
+    """Give the simulated robots' embodiment file its place, unless someone has put one there."""
+    if "://" in folder:
+        return
+    target = Path(folder) / "sawyer.yaml"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml"
+        with resources.as_file(source) as path:
+            shutil.copyfile(path, target)

@@ -1,0 +1,93 @@
+"""Ingest: raw logs of a day and site become rows of the lake."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipelines.partitions import DAY_SITE, Cell, cells
+from pipelines.platform import Platform
+from pipelines.schemas import markdown_table, picture, table_metadata
+from storage_schemas.tables import TABLES
+
+INGESTED = ("logs", "episodes", "steps", "segments")
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            name,
+            deps=["fleet_logs"],
+            group_name="lake",
+            kinds={"deltalake", "parquet"},
+            owners=["team:platform"],
+            description=TABLES[name].meaning,
+            metadata=table_metadata(TABLES[name]),
+        )
+        for name in INGESTED
+    ],
+    partitions_def=DAY_SITE,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    pool="lake",
+)
+def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.MaterializeResult]:
+    """Take in whatever the landing zone holds of these days and sites; what is known changes nothing."""
+    from lwd_core.lake.ingest import ingest as take_in
+
+    lake, settings = platform.lake(), platform.settings
+    wanted = cells(context.partition_keys)
+    result = take_in(
+        lake,
+        settings,
+        platform.landed(wanted),
+        embodiments=platform.embodiments(),
+        now_ns=platform.now_ns(),
+    )
+    context.log.info(
+        f"{result.episodes} episodes from {result.accepted.files} logs; {result.known.files} logs known before, "
+        f"{result.salvaged.files} salvaged, {result.quarantined.files} in quarantine"
+    )
+    for name in INGESTED:
+        yield dg.MaterializeResult(asset_key=name, metadata=_shown(lake, name, wanted))
+
+
+def _shown(lake, name: str, wanted: list[Cell]) -> dict[str, object]:
+    """Rows of these partitions, and what a person wants to see of the table."""
+    marks = ", ".join("(?, ?)" for _ in wanted)
+    here = f"(day, site) IN ({marks})"
+    params = [value for cell in wanted for value in (cell.day, cell.site)]
+    rows = lake.sql(f"SELECT count(*) AS n FROM {name} WHERE {here}", params).to_pylist()[0]["n"]
+    shown: dict[str, object] = {
+        "dagster/partition_row_count": rows,
+        "dagster/uri": lake.path("tables", name),
+        "version": lake.version(name),
+    }
+    if name == "logs":
+        shown["received"] = markdown_table(
+            lake.sql(
+                "SELECT robot_id, state, count(*) AS logs, sum(bytes)::BIGINT AS bytes, "
+                f"any_value(reason) AS reason FROM logs WHERE {here} GROUP BY ALL ORDER BY ALL",
+                params,
+            ).to_pylist()
+        )
+    if name == "episodes":
+        shown["by task"] = markdown_table(
+            lake.sql(
+                "SELECT task, source, count(*) AS episodes, avg((outcome = 'success')::INT) AS success, "
+                "avg(steps) AS steps, sum(interventions)::BIGINT AS interventions "
+                f"FROM episodes WHERE {here} GROUP BY ALL ORDER BY ALL",
+                params,
+            ).to_pylist()
+        )
+    if name == "segments":
+        from lwd_core.reports.figures import timeline
+
+        episodes = lake.sql(
+            f"SELECT episode_id, task, steps, outcome FROM episodes WHERE {here} "
+            "ORDER BY task, start_ns LIMIT 40",
+            params,
+        ).to_pylist()
+        segments = lake.sql(
+            f"SELECT episode_id, kind, first_step, last_step FROM segments WHERE {here}", params
+        ).to_pylist()
+        shown["who acted"] = picture(timeline(episodes, segments), "intervention timeline")
+    return shown

@@ -1,0 +1,139 @@
+"""Drive the whole loop: ``python -m pipelines.demo --profile default|tiny [--home DIR]``.
+
+A thin driver: it runs the jobs of ``jobs.py`` one after the other, in this process, and asks
+the Dagster instance which of them have been done. Every step is idempotent, so a run that was
+killed goes on where it stopped, and a finished one does nothing.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from lwd_core.cli.main import EXIT_INTERRUPTED, EXIT_USER_ERROR, complain
+from lwd_core.errors import UserError
+from pipelines.home import alone, enter
+from pipelines.profile import Profile, load_profile
+
+STEP, PROFILE, PROFILE_DIGEST = "lwd/step", "lwd/profile", "lwd/profile_digest"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a job: of one partition, of a range of them, or of none."""
+
+    name: str
+    job: str
+    partition: str | None = None
+    until: str | None = None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that make a run one of a range."""
+        if self.partition is None or self.until is None:
+            return {}
+        return {
+            "dagster/asset_partition_range_start": self.partition,
+            "dagster/asset_partition_range_end": self.until,
+        }
+
+
+def steps(plan: Profile) -> list[Step]:
+    """The loop as a list: for each round a fleet day and the learning from it, then the report."""
+    found = []
+    for planned in plan.rounds:
+        day = plan.day(planned.name)
+        first, last = f"{day}|{plan.sites[0]}", f"{day}|{plan.sites[-1]}"
+        found.append(Step(f"{planned.name}: fleet", "fleet_day", first, last))
+        found.append(Step(f"{planned.name}: learning", "learning_round", planned.name))
+    return [*found, Step("report", "make_report")]
+
+
+def drive(plan: Profile, profile: str) -> None:
+    """Run what has not been done yet. What a step raises comes through, a UserError above all."""
+    import dagster as dg
+
+    from pipelines.definitions import defs
+    from pipelines.narrator import Narrator
+    from pipelines.partitions import ROUNDS, SITES
+
+    todo = steps(plan)
+    with dg.DagsterInstance.get() as instance, Narrator(len(todo)) as narrator:
+        _same_profile(instance, plan)
+        _bury(instance)
+        instance.add_dynamic_partitions(str(SITES.name), list(plan.sites))
+        instance.add_dynamic_partitions(str(ROUNDS.name), [r.name for r in plan.rounds])
+        told = dg.Definitions.merge(defs, dg.Definitions(loggers={"narrator": narrator.as_logger()}))
+        for number, step in enumerate(todo):
+            narrator.step(step.name, number)
+            if _done(instance, step, plan):
+                narrator.say(f"{step.name}: done before")
+                continue
+            narrator.say(step.name, style="bold")
+            told.resolve_job_def(step.job).execute_in_process(
+                instance=instance,
+                partition_key=None if step.until else step.partition,
+                tags={**step.tags, STEP: step.name, PROFILE: profile, PROFILE_DIGEST: plan.digest},
+                run_config={"loggers": {"narrator": {}}},
+            )
+
+
+def _done(instance, step: Step, plan: Profile) -> bool:
+    import dagster as dg
+
+    tags = {STEP: step.name, PROFILE_DIGEST: plan.digest}
+    return bool(instance.get_runs(dg.RunsFilter(tags=tags, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1))
+
+
+def _same_profile(instance, plan: Profile) -> None:
+    """A home belongs to one profile: two in one lake would train on each other's days."""
+    for run in instance.get_runs(limit=1000):
+        before = run.tags.get(PROFILE_DIGEST)
+        if before and before != plan.digest:
+            raise UserError(
+                f"this home was made with profile {run.tags.get(PROFILE)} ({before}), not {plan.name} "
+                f"({plan.digest}); choose another --home or remove it"
+            )
+
+
+def _bury(instance) -> None:
+    """Runs of a driver that was killed look alive for ever; say that they are not."""
+    import dagster as dg
+
+    alive = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=alive)):
+        if STEP in run.tags:
+            instance.report_run_canceled(run, message="the process that drove it ended")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def demo(
+    profile: Annotated[str, typer.Option(help="default, tiny, or a YAML file.")] = "default",
+    home: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "lwd-data",
+) -> None:
+    """Take a simulated fleet from demonstrations to a better deployed policy."""
+    plan = load_profile(profile)
+    root = enter(home, profile)
+    with alone(root):
+        drive(plan, profile)
+    typer.echo(f"report: {root / 'reports' / plan.name / 'index.html'}")
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 a step failed (with its traceback), 2 wrong input, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        complain(str(error))
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from here")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""A home: one folder with everything a run of the platform leaves behind, and the variables that name it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lwd_core.errors import UserError
+from pipelines.profile import VARIABLE
+
+DAGSTER_HOME = Path(__file__).parents[1] / "dagster_home"
+
+
+def enter(home: str, profile: str | None = None) -> Path:
+    """Point this process and its children at ``home``; return it. Raises UserError if it can't be written."""
+    root = Path(home).absolute()
+    state = root / "dagster"
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"home {root}: cannot be written ({error.strerror}); choose another with --home"
+        ) from error
+    if not os.access(state, os.W_OK):
+        raise UserError(f"home {root}: cannot be written; choose another with --home")
+    os.environ["LWD_HOME"] = str(root)
+    os.environ["DAGSTER_HOME"] = str(DAGSTER_HOME)
+    os.environ["DAGSTER_STATE_DIR"] = str(state)
+    if profile:
+        os.environ[VARIABLE] = profile
+    return root
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold the home for one driver; the kernel lets go when the process ends, however it ends."""
+    with (root / ".driver.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"home {root}: another run works in it; wait for it or use --home") from error
+        yield

@@ -1,0 +1,129 @@
+"""A profile: how large a run of the loop is, and with which settings, from one YAML file.
+
+The demo and the assets read the same profile, so what the UI materialises is what the demo
+would have made.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from lwd_core.errors import UserError
+from pipelines.partitions import DAYS, NAME
+from storage_schemas.canonical import digest
+from storage_schemas.vocabulary import Source, Stage
+
+PROFILES = Path(__file__).parent / "profiles"
+#: Name of a profile in ``PROFILES``, or path of a YAML file.
+VARIABLE = "LWD_PROFILE"
+
+
+#: Becomes a partition key, where Dagster would take any text.
+PartitionName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FleetPlan(_Part):
+    """What the robots of every site do on the round's day."""
+
+    source: Source
+    episodes_per_task: int = Field(ge=1, description="of each site")
+
+
+class RoundPlan(_Part):
+    """One turn of the loop: a fleet day, and the learning from it."""
+
+    name: PartitionName
+    stage: Stage
+    fleet: FleetPlan
+    training: dict[str, object] = Field(default_factory=dict, description="over the profile's `training`")
+
+
+class EvaluationPlan(_Part):
+    """Scenes the policy is judged on, never trained on."""
+
+    episodes_per_task: int = Field(ge=1)
+
+
+class Profile(_Part):
+    """See ``profiles/default.yaml``, which says what each field does."""
+
+    name: str
+    seed: int = 0
+    first_day: str
+    sites: tuple[PartitionName, ...] = Field(min_length=1)
+    robots_per_site: int = Field(ge=1)
+    cameras_per_site: int = Field(default=1, ge=0)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    time_limit: int = Field(default=200, ge=1)
+    supervisor: dict[str, object] = Field(default_factory=dict)
+    snapshot: dict[str, object] = Field(default_factory=dict)
+    training: dict[str, object] = Field(default_factory=dict)
+    evaluation: EvaluationPlan
+    rounds: tuple[RoundPlan, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _usable_as_partitions(self) -> "Profile":
+        names = [r.name for r in self.rounds]
+        if len(set(names)) != len(names):
+            raise ValueError("rounds: a name is used twice")
+        if self.first_day not in DAYS.get_partition_keys():
+            raise ValueError(f"first_day: {self.first_day} is no day from {DAYS.start:%Y-%m-%d} until today")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Tells two profiles apart."""
+        return digest(self.model_dump(mode="json"))[:12]
+
+    def round(self, name: str) -> RoundPlan:
+        """The round of that name; one the profile does not list follows its last one."""
+        for planned in self.rounds:
+            if planned.name == name:
+                return planned
+        return self.rounds[-1].model_copy(update={"name": name})
+
+    def day(self, round_name: str) -> str:
+        """Fleet day of a round: they follow one another from ``first_day``."""
+        place = [r.name for r in self.rounds].index(round_name)
+        days = DAYS.get_partition_keys()
+        return days[days.index(self.first_day) + place]
+
+    def round_of(self, day: str) -> RoundPlan:
+        """The round whose fleet day this is; days the profile does not plan follow its last round."""
+        for planned in self.rounds:
+            if self.day(planned.name) == day:
+                return planned
+        return self.rounds[-1]
+
+
+def load_profile(name: str | None = None) -> Profile:
+    """Read a profile by name or path (default: the variable, else ``default``). Raises UserError."""
+    wanted = name or os.environ.get(VARIABLE) or "default"
+    path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else PROFILES / f"{wanted}.yaml"
+    return _read(path)
+
+
+@lru_cache
+def _read(path: Path) -> Profile:
+    try:
+        raw = YAML(typ="safe", pure=True).load(path.read_text())
+    except OSError as error:
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise UserError(f"profile {path}: cannot be read; give a YAML file or one of {known}") from error
+    except YAMLError as error:
+        raise UserError(f"profile {path}: not YAML ({error})") from error
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "profile"
+        raise UserError(f"profile {path}, {where}: {first['msg']}") from error

@@ -1,0 +1,75 @@
+"""The root command: quick help, one line for wrong input, nothing imported that isn't run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from lwd_core.cli import main
+from lwd_core.errors import UserError
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    done = run(
+        "import sys; from lwd_core.cli import main; sys.argv = ['lwd', '--help']\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'duckdb', 'deltalake', 'pyarrow', 'mujoco'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy))"
+    )
+    assert "heavy: []" in done.stdout
+    for module in main.command_modules():
+        assert main.command_name(module) in done.stdout
+
+
+def test_every_command_says_what_it_does_and_loads() -> None:
+    for module in main.command_modules():
+        assert main.summary(module), f"{module}: its docstring's first line is its help"
+        assert isinstance(main.load_command(module), click.Command)
+
+
+def test_wrong_input_is_one_line_and_exit_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bad() -> None:
+        raise UserError("robots.yaml, line 3:\n  rate must be positive")
+
+    monkeypatch.setattr(main, "command_modules", lambda: ["bad"])
+    monkeypatch.setattr(main, "summary", lambda module: "Fail.")
+    monkeypatch.setattr(main, "load_command", lambda module: click.Command("bad", callback=bad))
+    monkeypatch.setattr(sys, "argv", ["lwd", "bad"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: robots.yaml, line 3: rate must be positive\n"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"]])
+def test_unknown_words_exit_2(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lwd"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def slow() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "command_modules", lambda: ["slow"])
+    monkeypatch.setattr(main, "summary", lambda module: "Wait.")
+    monkeypatch.setattr(main, "load_command", lambda module: click.Command("slow", callback=slow))
+    monkeypatch.setattr(sys, "argv", ["lwd", "slow"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err

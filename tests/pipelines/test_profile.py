@@ -1,0 +1,56 @@
+"""Profiles: those shipped are right, wrong ones are named in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.tasks import find_tasks
+from pipelines.demo import steps
+from pipelines.profile import PROFILES, load_profile
+
+
+@pytest.mark.parametrize("name", [p.stem for p in PROFILES.glob("*.yaml")])
+def test_shipped_profiles_name_real_tasks_and_walk_the_whole_loop(name: str) -> None:
+    plan = load_profile(name)
+    find_tasks(plan.tasks)
+    stages = [str(r.stage) for r in plan.rounds]
+    assert stages[:2] == ["sft", "offline"]
+    assert stages.count("online") >= 2
+    walked = [s.job for s in steps(plan)]
+    assert walked == ["fleet_day", "learning_round"] * len(plan.rounds) + ["make_report"]
+
+
+def test_rounds_follow_day_by_day() -> None:
+    plan = load_profile("tiny")
+    assert [plan.day(r.name) for r in plan.rounds[:2]] == ["2025-03-03", "2025-03-04"]
+    assert plan.round_of("2025-03-04").name == plan.rounds[1].name
+    # a day or a round nobody planned is like the last one
+    assert plan.round_of("2025-06-01") == plan.rounds[-1]
+    assert plan.round("nightly").training == plan.rounds[-1].training
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seed: 0", "seed: none", "seed"),
+        ("sites: [harbour, valley]", "sites: ['a|b']", "sites"),
+        ('first_day: "2025-03-03"', 'first_day: "2025-02-30"', "first_day"),
+        ("seed: 0", "sed: 0", "sed"),
+        ("name: online-2", "name: online-1", "twice"),
+        ("seed: 0", "seed: [", "YAML"),
+    ],
+)
+def test_wrong_profiles_name_file_and_field(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = (PROFILES / "tiny.yaml").read_text()
+    assert old in text
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=said) as error:
+        load_profile(str(path))
+    assert "mine.yaml" in str(error.value)
+
+
+def test_an_unknown_profile_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match="default, tiny"):
+        load_profile("huge")
