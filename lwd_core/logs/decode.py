@@ -13,7 +13,7 @@ from mcap_protobuf.decoder import DecoderFactory
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-Decoder = Callable[[bytes], Any]
+Decoder = Callable[[Any], Any]  # of bytes or a memoryview
 
 
 class NoDecoder(Exception):
@@ -34,7 +34,7 @@ def decoder(encoding: Encoding) -> Decoder:
     """A decoder of one channel's payloads. Raises `NoDecoder`."""
     try:
         if encoding.message == "json":
-            return json.loads
+            return lambda payload: json.loads(bytes(payload))
         if encoding.message == "protobuf":
             return _protobuf(encoding)
         if encoding.message == "cdr":
@@ -59,12 +59,12 @@ def _protobuf(encoding: Encoding) -> Decoder:
 
 def _cdr(encoding: Encoding) -> Decoder:
     store, name = _ros_types(encoding)
-    return lambda payload: store.deserialize_cdr(payload, name)
+    return lambda payload: store.deserialize_cdr(bytes(payload), name)
 
 
 def _ros1(encoding: Encoding) -> Decoder:
     store, name = _ros_types(encoding)
-    return lambda payload: store.deserialize_ros1(payload, name)
+    return lambda payload: store.deserialize_ros1(bytes(payload), name)
 
 
 def _ros_types(encoding: Encoding) -> tuple[Typestore, str]:

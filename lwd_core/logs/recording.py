@@ -147,7 +147,7 @@ class Recorder:
         return frozenset(self._by_topic)
 
     def add(
-        self, topic: str, log: int, publish: int, index: int, decode: Callable[[bytes], Any], payload: bytes
+        self, topic: str, log: int, publish: int, index: int, decode: Callable[[Any], Any], payload: Any
     ) -> None:
         """Take one message; ``decode`` makes of its payload what paths lead into, and may raise anything."""
         if not 0 <= log <= I64_MAX or not 0 <= publish <= I64_MAX:
