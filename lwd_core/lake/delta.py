@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -123,6 +123,18 @@ class TableLog:
         except (DeltaError, TableNotFoundError):
             return None
         return table.version()
+
+    def moment(self, version: int) -> datetime:
+        """When a version was committed, by the commit's own clock. ``UserError`` if its entry is gone."""
+        table = self.at()
+        newest = -1 if table is None else table.version()
+        if table is None or not 0 <= version <= newest:
+            raise UserError(f"{self.uri}: no version {version}; the newest is {newest}")
+        entries = table.history(newest - version + 1)
+        found = next((e["timestamp"] for e in entries if e.get("version") == version), None)
+        if found is None:
+            raise UserError(f"{self.uri}: version {version} was erased; the newest is {newest}")
+        return datetime.fromtimestamp(found / 1000, UTC)
 
     def files(self, version: int | None = None) -> list[str]:
         """Full paths of the data files of a version."""

@@ -88,3 +88,14 @@ def run(
     """The rows a query gives, as Arrow."""
     result = con.sql(query, params=params or None)
     return pa.table({}) if result is None else result.to_arrow_table()
+
+
+Wrong = duckdb.Error
+
+
+def fence(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    """From now on the connection reads these files, nothing else, and writes nothing."""
+    allowed = ", ".join(map(text, files))
+    con.execute(f"SET allowed_paths = [{allowed}]")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")

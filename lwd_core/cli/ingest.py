@@ -1,0 +1,77 @@
+"""Take raw logs into the lake."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from lwd_core.errors import UserError
+from lwd_core.lake.frames import StorageError
+from lwd_core.lake.ingest import IngestResult
+from lwd_core.lake.ingest import ingest as take_in
+from lwd_core.lake.received import Received
+from lwd_core.lake.store import Lake
+from lwd_core.logs.embodiment import load_embodiments
+from lwd_core.settings import Settings
+from storage_schemas.vocabulary import LogState
+
+
+def ingest(
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders or buckets; default: landing zone.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read logs.", min=1)] = 1,
+) -> None:
+    """Take raw logs into the lake: each once, unreadable ones to quarantine with a reason.
+
+    Example: lwd ingest s3://depot/2026-01-01 run-17.mcap
+    """
+    settings = Settings()
+    lake = Lake.open(settings.lake, create=True)
+    report(run(lake, settings, paths or [settings.landing], workers))
+
+
+def run(
+    lake: Lake,
+    settings: Settings,
+    paths: list[str],
+    workers: int = 1,
+    again: frozenset[tuple[str, str]] = frozenset(),
+) -> IngestResult:
+    """Ingest with a progress line on standard error. Raises ``UserError`` where disk or network fail."""
+    embodiments = load_embodiments(settings.embodiments)
+    if not embodiments:
+        raise UserError(
+            f"{settings.embodiments}: no embodiment file there; put a *.yaml there or set LWD_EMBODIMENTS "
+            f"(`lwd embodiment infer LOG` drafts one)"
+        )
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("logs", total=None)
+
+        def seen(done: int, log: Received) -> None:
+            bar.update(task, completed=done, description=f"{done} logs, now {log.uri.rsplit('/', 1)[-1]}")
+
+        try:
+            return take_in(
+                lake, settings, paths, embodiments=embodiments, now_ns=time.time_ns(), progress=seen,
+                workers=workers, again=again,
+            )  # fmt: skip
+        except (StorageError, OSError) as error:
+            raise UserError(
+                f"{error}: nothing half was kept; make room or restore the connection, then run it again"
+            ) from error
+
+
+def report(result: IngestResult) -> None:
+    """Print what became of the logs."""
+    for state in (*LogState, "known"):
+        tally = result.tally(state)
+        if tally.files:
+            typer.echo(f"{state:12} {tally.files:8} logs {tally.bytes:14} bytes")
+    typer.echo(f"{'episodes':12} {result.episodes:8}      {result.steps:14} steps")
+    for uri, reason in result.reasons[:20]:
+        typer.echo(f"  {uri}: {reason}")
+    if len(result.reasons) > 20:
+        typer.echo(f"  … {len(result.reasons) - 20} more: lwd logs")

@@ -1,0 +1,43 @@
+"""Upkeep of the lake: compact, vacuum, stats."""
+
+from typing import Annotated
+
+import typer
+
+from lwd_core.lake.store import Lake
+from lwd_core.lake.upkeep import compact as merge
+from lwd_core.lake.upkeep import folder_bytes
+from lwd_core.lake.upkeep import stats as figures
+from lwd_core.lake.upkeep import vacuum as sweep
+from lwd_core.settings import Settings
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def compact() -> None:
+    """Merge small files; every version reads as before."""
+    for table, (read, written) in merge(Lake.open(Settings().lake)).items():
+        if read:
+            typer.echo(f"{table:18} {read} files -> {written}")
+
+
+@app.command()
+def vacuum(
+    grace_hours: Annotated[float, typer.Option(help="Spare files younger than this.", min=0)] = 168.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list.")] = False,
+) -> None:
+    """Delete files the newest versions don't need; older versions go with them."""
+    for path in sweep(Lake.open(Settings().lake), grace_hours=grace_hours, dry_run=dry_run):
+        typer.echo(path)
+
+
+@app.command()
+def stats() -> None:
+    """Versions, rows, files and bytes of every table, and of the frames."""
+    lake = Lake.open(Settings().lake)
+    typer.echo(f"{'table':18} {'version':>8} {'rows':>12} {'files':>7} {'small':>7} {'bytes':>14}")
+    for t in figures(lake):
+        typer.echo(f"{t.table:18} {t.version:8} {t.rows:12} {t.files:7} {t.small:7} {t.bytes:14}")
+    files, size = folder_bytes(lake, "frames")
+    typer.echo(f"{'(frames)':18} {'':8} {'':12} {files:7} {'':7} {size:14}")

@@ -1,0 +1,51 @@
+"""What became of the raw logs; try quarantined ones again."""
+
+from typing import Annotated
+
+import typer
+
+from lwd_core.cli.ingest import report, run
+from lwd_core.lake.output import Format, render
+from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
+from lwd_core.lake.store import Lake
+from lwd_core.settings import Settings
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
+STATES = """
+SELECT state, uri, bytes, episodes, messages, messages_lost, reason FROM logs
+WHERE (? = '' OR state = ?) ORDER BY state, uri
+"""
+
+
+@app.callback(invoke_without_command=True)
+def logs(
+    context: typer.Context,
+    state: Annotated[str, typer.Option(help="Only accepted, duplicate, salvaged or quarantined.")] = "",
+    format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
+) -> None:
+    """List raw logs with their state and reason."""
+    if context.invoked_subcommand is None:
+        typer.echo(render(Lake.open(Settings().lake).sql(STATES, [state, state]), format), nl=False)
+
+
+@app.command("reconcile")
+def reconcile_command(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
+    """Files and bytes received per robot and day, and what became of them; exit code 1 if some are missing."""
+    settings = Settings()
+    lake = Lake.open(settings.lake)
+    typer.echo(render(reconcile(lake), format), nl=False)
+    missing = unaccounted(lake, settings.landing) if lake.place.fs.exists(settings.landing) else []
+    for log in missing:
+        typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes)", err=True)
+    raise typer.Exit(1 if missing else 0)
+
+
+@app.command()
+def retry() -> None:
+    """Read quarantined logs again, after a mend of the log, its digest, an embodiment or a reader."""
+    settings = Settings()
+    lake = Lake.open(settings.lake)
+    again = quarantined(lake)
+    uris = sorted({uri for _, uri in again if lake.fs.exists(uri)})
+    report(run(lake, settings, uris, again=again))
