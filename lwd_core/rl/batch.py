@@ -17,7 +17,7 @@ class Batch:
     action: (B, A) executed, 0 where it does not count. mask: (B, A), 1 on valid frames of real dims.
     dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real.
     reward: Σ γ^i r over the window; discount: γ^frames to the bootstrap, 0 after a terminal; success:
-    the episode's outcome; human: a person chose the chunk. All four (B,) float.
+    the episode's outcome; human: a person chose the chunk. All four (B,) float. task: (B,) int64.
     """
 
     observation: Observation
@@ -29,6 +29,7 @@ class Batch:
     discount: Tensor
     success: Tensor
     human: Tensor
+    task: Tensor
 
     def every(self, stride: int) -> "Batch":
         """Each ``stride``-th transition: a smaller batch of the same mixture."""
@@ -48,6 +49,7 @@ class Batch:
             rows(self.discount),
             rows(self.success),
             rows(self.human),
+            rows(self.task),
         )
 
 
@@ -69,7 +71,14 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
         discount=raw["discount"],
         success=raw["success"].to(torch.float32),
         human=raw["human"].to(torch.float32),
+        task=raw["task"],
     )
+
+
+def balanced(weight: Tensor, task: Tensor) -> Tensor:
+    """Weights (B,) rescaled so that every task with any weight counts as much as every other."""
+    per_task = torch.zeros(int(task.max()) + 1, dtype=weight.dtype).index_add_(0, task, weight)
+    return weight / per_task.clamp_min(1)[task]
 
 
 class Noise:

@@ -87,7 +87,7 @@ def flow_matching_loss(
     error = (flow.velocity(x, w) - (action - noise)).square()
     per_chunk = (error * mask).sum(-1) / mask.sum(-1).clamp_min(1)
     weight = torch.ones_like(per_chunk) if weight is None else weight
-    loss = (per_chunk * weight).sum() / weight.sum().clamp_min(1)
+    loss = (per_chunk * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
     return loss, {"flow_loss": loss.detach()}
 
 

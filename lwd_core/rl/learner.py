@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from lwd_core.rl import divl, flow, qam
-from lwd_core.rl.batch import Batch, Noise
+from lwd_core.rl.batch import Batch, Noise, balanced
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.networks import Critic, CriticConfig
 from lwd_core.rl.optim import OptimConfig, Optimiser, ema
 from lwd_core.rl.policy import FlowPolicy
+from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAMConfig, Schedule
 
 Info = dict[str, Tensor]
@@ -56,18 +57,6 @@ class CriticShape:
     instruction_features: int = 32
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where an update stands: ``update`` of ``total`` in this stage, from 0."""
-
-    update: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        return self.update / max(1, self.total)
-
-
 class Learner:
     """Policy θ, reference β, critics φ and ψ with their optimisers, and the update that moves them."""
 
@@ -99,10 +88,10 @@ class Learner:
                 parameter.requires_grad_(False)
         shared = self.critic.shared()
         self.optimisers = {
-            "policy": Optimiser(self.policy.field.parameters(), config.policy),
-            "reference": Optimiser(self.behaviour.parameters(), config.reference),
-            "critic": Optimiser([*shared, *self.critic.q_heads.parameters()], config.critic),
-            "value": Optimiser([*shared, *self.critic.v_head.parameters()], config.value),
+            "policy": Optimiser("policy", self.policy.field.parameters(), config.policy),
+            "reference": Optimiser("reference", self.behaviour.parameters(), config.reference),
+            "critic": Optimiser("critic", [*shared, *self.critic.q_heads.parameters()], config.critic),
+            "value": Optimiser("value", [*shared, *self.critic.v_head.parameters()], config.value),
         }
         self._averaged = (_q_weights(self.target), _q_weights(self.critic))
         self.log_temperature = torch.tensor(math.log(config.qam.temperature), dtype=torch.float64)
@@ -126,7 +115,7 @@ class Learner:
             q = self.target.q(self.target.features(batch.observation), batch.action).amin(0)
         v = self.critic.v(self.critic.features(batch.observation))
         loss, info = divl.value_loss(self.config.divl, v, q)
-        norm = self.optimisers["value"].step(loss, progress.share, progress.update)
+        norm = self.optimisers["value"].step(loss, progress)
         return info | {"value_gradient": norm}
 
     @torch.no_grad()
@@ -142,7 +131,7 @@ class Learner:
             ema(*self._averaged, self.config.target_ema)
         q = self.critic.q(self.critic.features(batch.observation), batch.action)
         loss, info = divl.q_loss(q, target)
-        norm = self.optimisers["critic"].step(loss, progress.share, progress.update)
+        norm = self.optimisers["critic"].step(loss, progress)
         if self.config.ema_of == "updated":
             ema(*self._averaged, self.config.target_ema)
         return info | {"critic_gradient": norm}
@@ -150,7 +139,8 @@ class Learner:
     def _reference_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """β follows a flow trained by BC on replay."""
         size, width = batch.action.shape
-        weight = batch.success if self.config.qam.reference_data == "success" else None
+        everything = self.config.qam.reference_data == "all"
+        weight = None if everything else balanced(batch.success, batch.task)
         loss, info = flow.flow_matching_loss(
             ConditionedFlow.of(self.behaviour, batch.observation, batch.dim_mask),
             batch.action,
@@ -159,7 +149,7 @@ class Learner:
             noise.uniform(size, 1),
             weight,
         )
-        self.optimisers["reference"].step(loss, progress.share, progress.update)
+        self.optimisers["reference"].step(loss, progress)
         behaviour, reference = list(self.behaviour.parameters()), list(self.reference.parameters())
         ema(reference, behaviour, self.config.qam.reference_ema)
         return {"reference_loss": info["flow_loss"]}
@@ -175,7 +165,7 @@ class Learner:
         x0 = noise.normal(size, width)
         steps_noise = noise.normal(size, config.steps - 1, width).transpose(0, 1)
         loss, info = self.policy_loss(batch, x0, steps_noise)
-        norm = self.optimisers["policy"].step(loss, progress.share, progress.update)
+        norm = self.optimisers["policy"].step(loss, progress)
         if config.kl_budget:
             self.log_temperature = qam.dual_step(config, self.log_temperature, info["path_kl"])
         return info | {"policy_gradient": norm}
@@ -208,7 +198,7 @@ class Learner:
         }
 
     @torch.no_grad()
-    def advantage(self, batch: Batch, noise: Noise) -> Info:
+    def diagnose(self, batch: Batch, noise: Noise) -> Info:
         """Q at the policy's own chunks less Q at the reference's, from equal noise."""
         x0 = noise.normal(*batch.action.shape)
         x0 = x0 if batch.dim_mask is None else x0 * batch.dim_mask
@@ -239,7 +229,7 @@ class Learner:
         """Everything the next update depends on but batch and noise."""
         return {
             "modules": {name: module.state_dict() for name, module in self.modules().items()},
-            "optimisers": {name: o.adam.state_dict() for name, o in self.optimisers.items()},
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "log_temperature": self.log_temperature,
             "policy_moved": self.policy_moved,
         }
@@ -249,7 +239,7 @@ class Learner:
         for name, module in self.modules().items():
             module.load_state_dict(state["modules"][name])
         for name, optimiser in self.optimisers.items():
-            optimiser.adam.load_state_dict(state["optimisers"][name])
+            optimiser.load_state_dict(state["optimisers"][name])
         self.log_temperature = state["log_temperature"]
         self.policy_moved = state["policy_moved"]
 

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lwd_core.rl.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -23,38 +26,49 @@ class OptimConfig:
     clip: float = 1.0
 
 
-class Optimiser:
-    """Steps a set of parameters along their gradients."""
+class NonFinite(ArithmeticError):
+    """A gradient that is not finite; the weights were left as they were."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], config: OptimConfig):
+
+class Optimiser:
+    """Steps a set of parameters along their gradients; ``name`` is what errors call it."""
+
+    def __init__(self, name: str, parameters: Iterable[nn.Parameter], config: OptimConfig):
+        self.name = name
         self.parameters = [p for p in parameters if p.requires_grad]
         self.config = config
         self.adam = torch.optim.AdamW(
             self.parameters, lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
 
-    def step(self, loss: Tensor, progress: float, update: int) -> Tensor:
-        """One step down ``loss``, at ``progress`` in [0, 1] of the cosine; returns the gradient norm."""
+    def step(self, loss: Tensor, progress: Progress) -> Tensor:
+        """One clipped step down ``loss``; returns the gradient norm. Raises NonFinite."""
         gradients = torch.autograd.grad(loss, self.parameters)
-        return self.apply(gradients, progress, update)
-
-    def apply(self, gradients: Sequence[Tensor], progress: float, update: int) -> Tensor:
-        """One step along given gradients, clipped together."""
         norm = nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise NonFinite(f"{self.name}: the gradient is not finite (loss {loss.item():g})")
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         if self.config.clip:
             nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
         for group in self.adam.param_groups:
-            group["lr"] = learning_rate(self.config, progress, update)
+            group["lr"] = learning_rate(self.config, progress)
         self.adam.step()
         return norm
 
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and step counts."""
+        return self.adam.state_dict()
 
-def learning_rate(config: OptimConfig, progress: float, update: int) -> float:
-    """Rate at an update (from 0) that stands at ``progress`` of its stage."""
-    warm = min(1.0, (update + 1) / config.warmup) if config.warmup else 1.0
-    decay = config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`, for the same parameters."""
+        self.adam.load_state_dict(state)
+
+
+def learning_rate(config: OptimConfig, progress: Progress) -> float:
+    """Rate of an update."""
+    warm = min(1.0, (progress.update + 1) / config.warmup) if config.warmup else 1.0
+    decay = config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * progress.share))
     return config.rate * warm * decay
 
 

@@ -30,7 +30,7 @@ class GaussianFlow:
         return self.mean + self._slope(w) * (x - w * self.mean)
 
     def linearise(self, x: Tensor, w: Tensor) -> Slopes:
-        return Slopes((self._slope(w) * torch.ones_like(x)))
+        return Slopes(self._slope(w) * torch.ones_like(x))
 
     def _slope(self, w):
         return (w * self.variance - (1 - w)) / (w**2 * self.variance + (1 - w) ** 2)
@@ -93,33 +93,42 @@ def adjoint_matching_optimum(
     batch: int,
     rounds: int,
     average: int = 1,
+    source: Flow | None = None,
 ) -> Tilted:
     """Least-squares minimiser of the adjoint-matching loss, found with the library's path and adjoint.
 
     ``q_slope`` is ∇Q/λ. The correction is fitted on hat functions over ``grid``; with paths of the
-    current flow the fit is repeated, and the last ``average`` fits are averaged.
+    current flow the fit is repeated, and the last ``average`` fits are averaged. A given ``source`` draws
+    the paths of every round.
     """
     generator = torch.Generator().manual_seed(0)
     schedule = Schedule.of(steps, grid)
-    tilted = Tilted(base, grid, torch.zeros(steps, len(grid), dtype=grid.dtype))
+    current = source or base
     fits = []
     for _ in range(rounds if path == "current" else 1):
         x0 = torch.randn(batch, 1, generator=generator, dtype=grid.dtype)
         noise = torch.randn(steps - 1, batch, 1, generator=generator, dtype=grid.dtype)
-        points = sample_path(schedule, tilted if path == "current" else base, base, x0, noise)
+        points = sample_path(schedule, current if path == "current" else base, base, x0, noise)
         adjoints = lean_adjoint(schedule, base, points, -q_slope(points[-1]))
         wanted = -0.5 * schedule.sigma.view(-1, 1, 1) ** 2 * adjoints
         rows = []
         for x, y in zip(points[:-1, :, 0], wanted[..., 0], strict=True):
             index, share = place(grid, x)
-            design = torch.zeros(batch, len(grid), dtype=grid.dtype)
-            design.scatter_(1, index[:, None], (1 - share)[:, None])
-            design.scatter_(1, index[:, None] + 1, share[:, None])
-            ridge = 1e-6 * torch.eye(len(grid), dtype=grid.dtype)
-            rows.append(torch.linalg.solve(design.T @ design + ridge, design.T @ y))
+            rows.append(_fit_hats(len(grid), index, share, y))
         fits.append(torch.stack(rows))
-        tilted = Tilted(base, grid, fits[-1])
+        current = source or Tilted(base, grid, fits[-1])
     return Tilted(base, grid, torch.stack(fits[-average:]).mean(0))
+
+
+def _fit_hats(size: int, index: Tensor, share: Tensor, y: Tensor) -> Tensor:
+    """Least squares of y on hat functions: their tridiagonal normal equations."""
+    gram, moment = torch.eye(size, dtype=y.dtype) * 1e-6, torch.zeros(size, dtype=y.dtype)
+    sides = ((index, 1 - share), (index + 1, share))
+    for i, a in sides:
+        moment.index_add_(0, i, a * y)
+        for j, b in sides:
+            gram.index_put_((i, j), a * b, accumulate=True)
+    return torch.linalg.solve(gram, moment)
 
 
 def euler(flow: Flow, x: Tensor, steps: int) -> Tensor:

@@ -46,7 +46,9 @@ def test_projection_keeps_mass_and_mean(values):
     torch.testing.assert_close((law * ATOMS).sum(-1), q, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize(("tau", "atom"), [(0.5, 0.2), (0.51, 0.896), (0.66, 0.896), (0.67, 0.902), (1.0, 0.902)])
+@pytest.mark.parametrize(
+    ("tau", "atom"), [(0.5, 0.2), (0.51, 0.896), (0.66, 0.896), (0.67, 0.902), (1.0, 0.902)]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_quantile_of_two_points(tau, atom, dtype):
     law = law_of((0.2, 0.5), (0.9, 0.5)).to(dtype)
