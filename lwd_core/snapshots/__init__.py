@@ -1,1 +1,1 @@
-"""Training snapshots: spec, build, verify, diff, and the loader that feeds training."""
+"""Frozen training sets: spec, build, verify, diff, and the loader that feeds training."""

@@ -1,0 +1,143 @@
+"""Batches of transitions for the learner, as torch tensors, each a function of seed and step.
+
+The global batch of a step never depends on how many ranks share it or how many threads make it: every rank draws
+all its transitions and gathers its own rows.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+from lwd_core.errors import UserError
+from lwd_core.snapshots.feed import Feed
+from lwd_core.snapshots.pool import Expansion
+from lwd_core.snapshots.snapshot import Snapshot
+from storage_schemas.snapshot import Member
+
+Batch = dict[str, torch.Tensor]
+
+
+class TransitionLoader:
+    """An endless iterator of batches over one snapshot.
+
+    ``batch_size`` is the global batch; rank r of ``world`` gets its r-th part. ``chunk``, ``n_step``, ``gamma`` and
+    ``stride`` default to the spec's. With ``balance_tasks`` the buffer is drawn by weight, the task uniformly
+    within it and the transition uniformly within the task, with replacement; without, every epoch is a
+    permutation. ``where`` keeps the episodes it is true for. A set of more than ``memory_limit`` bytes is
+    streamed through pools of ``pool_bytes``. ``workers`` threads prepare batches ahead.
+
+    A batch holds, for B samples of state width S, H frames and action width D:
+    state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward, discount (B,) f32;
+    action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame (B,) i64; human, success (B,) bool.
+    Units are raw. Source counts in ``storage_schemas.vocabulary.Source``.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        batch_size: int,
+        seed: int,
+        *,
+        chunk: int | None = None,
+        n_step: int | None = None,
+        gamma: float | None = None,
+        stride: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+        balance_tasks: bool = True,
+        split: str = "train",
+        where: Callable[[Member], bool] | None = None,
+        memory_limit: int = 4 << 30,
+        pool_bytes: int = 512 << 20,
+        workers: int = 0,
+    ) -> None:
+        if batch_size % world or not 0 <= rank < world:
+            raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
+        spec = snapshot.spec
+        self.snapshot, self.batch_size, self.seed = snapshot, batch_size, seed
+        self.expansion = Expansion(
+            chunk or spec.chunk, n_step or spec.n_step, gamma or spec.gamma, stride or spec.stride
+        )
+        self.step = 0
+        self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
+        self._workers = workers
+        self._feed = Feed(
+            snapshot,
+            self.expansion,
+            batch_size,
+            seed,
+            balanced=balance_tasks,
+            split=split,
+            where=where,
+            memory_limit=memory_limit,
+            pool_bytes=pool_bytes,
+            ahead=workers > 0,
+        )
+
+    @property
+    def instructions(self) -> list[str]:
+        """What a batch's ``instruction`` counts in."""
+        return self.snapshot.instructions
+
+    def batch(self, step: int) -> Batch:
+        """The batch of any step; the iterator's place stays."""
+        block = self._feed.block(step)
+        return self._gather(block.pool.gather(block.ids[step - block.step, self._rows]), 1)[0]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches from the present step on, without end."""
+        source = self._blocks() if self._workers == 0 else self._ahead()
+        for batches in source:
+            for batch in batches:
+                self.step += 1
+                yield batch
+
+    def _blocks(self) -> Iterator[list[Batch]]:
+        step = self.step
+        while True:
+            batches = self._make(step)
+            step += len(batches)
+            yield batches
+
+    def _ahead(self) -> Iterator[list[Batch]]:
+        with ThreadPoolExecutor(self._workers, "batches") as threads:
+            waiting: deque[Future[list[Batch]]] = deque()
+            step = self.step
+            try:
+                while True:
+                    while len(waiting) <= self._workers:
+                        waiting.append(threads.submit(self._make, step))
+                        step = self._feed.after(step)
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _make(self, step: int) -> list[Batch]:
+        """The batches from ``step`` to the end of its block."""
+        block = self._feed.block(step)
+        ids = block.ids[step - block.step :, self._rows]
+        return self._gather(block.pool.gather(ids.reshape(-1)), len(ids))
+
+    @staticmethod
+    def _gather(arrays: dict[str, np.ndarray], count: int) -> list[Batch]:
+        parts = [torch.from_numpy(a).unflatten(0, (count, -1)).unbind(0) for a in arrays.values()]
+        return [dict(zip(arrays, tensors, strict=True)) for tensors in zip(*parts, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""
+        return {"step": self.step, "snapshot": self.snapshot.digest, **self._feed.settings()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly after the batch the state was taken at. UserError if the sequence would be another."""
+        mine = self.state_dict()
+        for name, value in mine.items():
+            if name != "step" and state.get(name) != value:
+                raise UserError(
+                    f"loader state: {name} was {state.get(name)!r}, is {value!r}; resume with the same settings"
+                )
+        self.step = int(state["step"])

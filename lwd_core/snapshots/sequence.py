@@ -1,0 +1,64 @@
+"""Which transitions make which batch: a function of seed and step, on every machine.
+
+Random numbers are the raw 64-bit stream of Philox, a counter-based generator whose output is fixed; the
+counter names what is drawn, so any batch can be drawn without those before it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_STREAMS = {"balanced": 1, "shuffle": 2, "shards": 3, "mix": 4}
+
+
+def raw(seed: int, stream: str, place: tuple[int, int], count: int) -> np.ndarray:
+    """``count`` u64 numbers that depend on seed, stream and place alone."""
+    key = np.array([seed & (2**64 - 1), _STREAMS[stream]], np.uint64)
+    counter = np.array([0, place[0], place[1], 0], np.uint64)
+    return np.random.Philox(key=key, counter=counter).random_raw(count)
+
+
+def below(numbers: np.ndarray, limits: np.ndarray | int) -> np.ndarray:
+    """u64 numbers to integers in [0, limit), uniform to 2^-53."""
+    scaled = ((numbers >> np.uint64(11)).astype(np.float64) * (1.0 / 2**53) * limits).astype(np.int64)
+    return np.minimum(scaled, np.asarray(limits) - 1)
+
+
+def shuffled(seed: int, stream: str, place: tuple[int, int], count: int) -> np.ndarray:
+    """A permutation of ``count``."""
+    return np.argsort(raw(seed, stream, place, count), kind="stable")
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Transitions grouped, so that a group is drawn by its share and a member uniformly within it.
+
+    order (N,): transition ids, group after group; begin, size (G,); edge (G,): cumulated shares as u64.
+    """
+
+    order: np.ndarray
+    begin: np.ndarray
+    size: np.ndarray
+    edge: np.ndarray
+
+    @classmethod
+    def of(cls, group: np.ndarray, share: np.ndarray) -> "Strata":
+        """group (N,): group of each transition; share (groups,): relative share, spread over those present."""
+        size = np.bincount(group, minlength=len(share))
+        weight = np.where(size > 0, share, 0.0)
+        edge = np.cumsum(weight) / weight.sum()
+        edge[np.flatnonzero(weight)[-1] :] = 1.0
+        return cls(
+            order=np.argsort(group, kind="stable"),
+            begin=np.cumsum(size) - size,
+            size=size,
+            edge=(edge * 2.0**53).astype(np.uint64),
+        )
+
+    def draw(self, seed: int, place: tuple[int, int], count: int) -> np.ndarray:
+        """``count`` transition ids, with replacement."""
+        numbers = raw(seed, "balanced", place, 2 * count)
+        if len(self.size) == 1:
+            return self.order[below(numbers[count:], int(self.size[0]))]
+        group = np.searchsorted(self.edge, numbers[:count] >> np.uint64(11), side="right")
+        return self.order[self.begin[group] + below(numbers[count:], self.size[group])]

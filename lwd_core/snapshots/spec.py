@@ -1,0 +1,107 @@
+"""What a snapshot should hold, said once: from YAML or Python, to canonical JSON."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from lwd_core.errors import UserError
+from storage_schemas.snapshot import canonical_json
+from storage_schemas.vocabulary import Outcome, Source
+
+Names = tuple[str, ...]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Layers(_Strict):
+    """Label layers by id.
+
+    Without a reward layer the reward is sparse: 1 on the last action of a success. Without an
+    outcome layer the episode's own outcome holds. An episode that any check of a ``blocking``
+    quality layer failed is left out.
+    """
+
+    reward: str | None = None
+    outcome: str | None = None
+    blocking: Names = ()
+
+
+class Buffer(_Strict):
+    """A named part of the snapshot, drawn from with its weight. An episode goes to the first that takes it."""
+
+    name: str = Field(min_length=1)
+    where: str = "true"
+    weight: float = Field(default=1.0, gt=0)
+
+
+class SnapshotSpec(_Strict):
+    """A training set as a question to the lake.
+
+    The lists and ``where`` (SQL over the columns of ``episodes``) must all hold; an empty
+    list asks nothing. ``chunk`` counts frames after resampling to ``frame_rate``.
+    """
+
+    name: str = Field(min_length=1)
+    embodiments: Names = ()
+    tasks: Names = ()
+    sources: tuple[Source, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    sites: Names = ()
+    robots: Names = ()
+    days: Names = ()
+    where: str = "true"
+    labels: Layers = Layers()
+
+    chunk: int = Field(default=10, ge=1, le=1024, description="H, frames of an action chunk")
+    stride: int = Field(default=1, ge=1, description="frames between starts of chunks")
+    n_step: int = Field(default=1, ge=1, description="chunks of a return before the bootstrap")
+    gamma: float = Field(default=0.9999, gt=0, le=1, description="discount per frame")
+    frame_rate: float | None = Field(default=None, gt=0, description="Hz; null keeps the control rate")
+    cameras: Names = ()
+
+    holdout: float = Field(default=0.0, ge=0, lt=1, description="share of episodes held out, by hash")
+    split_salt: str = ""
+    buffers: Annotated[tuple[Buffer, ...], Field(min_length=1)] = (Buffer(name="all"),)
+    shard_mb: float = Field(default=48, gt=0, le=1024, description="size at which a shard is closed")
+
+    @model_validator(mode="after")
+    def _distinct_buffers(self) -> Self:
+        names = [b.name for b in self.buffers]
+        if len(set(names)) != len(names):
+            raise ValueError("buffers: a name is used twice")
+        return self
+
+    def canonical(self) -> dict[str, Any]:
+        """Plain values in a fixed order, for manifest and digest."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """Canonical JSON text."""
+        return canonical_json(self.canonical()).decode()
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "SnapshotSpec":
+        """Read a spec file; UserError names the file and each wrong field."""
+        try:
+            raw = YAML(typ="safe", pure=True).load(Path(path).read_text())
+        except OSError as e:
+            raise UserError(f"{path}: cannot be read ({e.strerror})") from e
+        except YAMLError as e:
+            raise UserError(f"{path}: not YAML ({' '.join(str(e).split())})") from e
+        if not isinstance(raw, dict):
+            raise UserError(f"{path}: a snapshot spec is a mapping with at least `name`")
+        return cls.parse(raw, where=str(path))
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any], *, where: str = "spec") -> "SnapshotSpec":
+        """Check plain values; UserError names ``where`` and each wrong field."""
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as e:
+            faults = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'spec'}: {x['msg']}" for x in e.errors())
+            raise UserError(f"{where}: {faults}") from e

@@ -1,0 +1,37 @@
+"""Whether a snapshot still is what was built."""
+
+import numpy as np
+
+from lwd_core.errors import UserError
+from lwd_core.snapshots.sample import decode
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.source import shard_bytes
+
+
+def verify(root: str, digest: str) -> list[str]:
+    """Faults in words, none if it is whole: every shard's bytes, every sample's place, tensors and counts."""
+    try:
+        snapshot = Snapshot.open(root, digest, verify=False)
+    except UserError as e:
+        return [str(e)]
+    faults = snapshot.faults()
+    broken = {fault.split()[0] for fault in faults}
+    for shard in snapshot.manifest.shards:
+        if shard.name in broken:
+            continue
+        members = [m for m in snapshot.episodes if m.shard == shard.name]
+        if len(members) != shard.episodes or sum(m.steps for m in members) != shard.steps:
+            faults.append(f"{shard.name}: the manifest lists {len(members)} of {shard.episodes} episodes")
+        data = shard_bytes(snapshot, shard)
+        for member in members:
+            try:
+                tensors = decode(data[member.offset : member.offset + member.bytes])
+            except ValueError as e:
+                faults.append(f"{shard.name}: episode {member.episode_id}: {e}")
+                continue
+            shapes = (tensors["state"].shape, tensors["action"].shape)
+            if shapes != ((member.rows, member.state_width), (member.steps, member.action_width)):
+                faults.append(f"{shard.name}: episode {member.episode_id} holds {shapes}")
+            elif not np.isfinite(tensors["state"]).all() or not np.isfinite(tensors["action"]).all():
+                faults.append(f"{shard.name}: episode {member.episode_id} holds numbers that aren't finite")
+    return faults
