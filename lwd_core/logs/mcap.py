@@ -71,16 +71,18 @@ class _Scan:
         self._unchecked = False  # messages were read that no chunk checksum covers
         self._summary = read_summary(f, size)
         if self._summary:  # it describes channels whose own chunk may be lost
-            for described in (*self._summary.schemas.values(), *self._summary.channels.values()):
-                self._describe(described)
+            self._schemas |= self._summary.schemas
+            for channel in self._summary.channels.values():
+                if channel.schema_id in (0, *self._schemas):
+                    self._describe(channel)
 
     def contents(self) -> Survey | None:
         """Topics and facts as the summary has them, None where it hasn't them all."""
         summary = self._summary
-        if summary is None or not summary.channels:
+        if summary is None or not summary.channels or summary.statistics is None:
             return None
         statistics = summary.statistics
-        if statistics is not None and len(summary.metadata) != statistics.metadata_count:
+        if len(summary.metadata) != statistics.metadata_count or len(summary.channels) != len(self.channels):
             return None
         for place in summary.metadata:
             self._file.seek(place.offset + FRAME.size)
@@ -88,8 +90,7 @@ class _Scan:
                 self._describe(parse(Metadata, self._file.read(max(0, place.length - FRAME.size))))
             except Damaged:
                 return None
-        counts = statistics.channel_message_counts if statistics else {}
-        return Survey(stream.topics(self.channels, counts), self.facts)
+        return Survey(stream.topics(self.channels, statistics.channel_message_counts), self.facts)
 
     def _describe(self, read: Schema | Channel | Metadata) -> None:
         if isinstance(read, Schema):
