@@ -1,0 +1,133 @@
+"""One camera's mp4 files of a LeRobot v3.0 data set: constant rate, every episode cuttable.
+
+Frame k of an episode stands at exactly ``from_timestamp + k / fps``; times are computed from
+frame counts, never probed, and a file ends before 1024 s, where LeRobot's float32 comparison
+loses a tenth of a millisecond (interop.md section 1.6).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow as pa
+import simplejpeg
+from av.container import OutputContainer
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from lwd_core.lake.frames import read_frame
+from lwd_core.lake.store import Lake
+
+MAX_SECONDS = 1000.0
+KEYFRAME_EVERY = 2
+
+
+@dataclass(frozen=True)
+class VideoSpan:
+    """Where one episode lies: file number, and seconds within the file."""
+
+    file_index: int
+    from_timestamp: float
+    to_timestamp: float
+
+
+class CameraVideo:
+    """Writes one camera's episodes one after another as H.264, yuv420p."""
+
+    def __init__(self, folder: Path, fps: int, max_bytes: int) -> None:
+        self._folder, self._fps, self._max_bytes = folder, fps, max_bytes
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._file_index, self._frames = -1, 0
+        self.height = self.width = 0
+
+    def add_episode(self, jpegs: Iterable[bytes], length: int) -> VideoSpan:
+        """Append an episode of exactly ``length`` frames, given as JPEG bytes."""
+        if self._must_roll(length):
+            self._open_next()
+        start, count = self._frames, 0
+        last_bytes, pixels = b"", np.zeros((0, 0, 3), np.uint8)
+        for jpeg in jpegs:
+            # A camera slower than the control rate shows the same bytes at several steps.
+            if jpeg is not last_bytes:
+                pixels, last_bytes = simplejpeg.decode_jpeg(jpeg), jpeg
+            self._encode(pixels, keyframe=count % KEYFRAME_EVERY == 0)
+            count += 1
+        if count != length:
+            raise ValueError(f"{self._folder}: {count} frames for an episode of {length} steps")
+        return VideoSpan(self._file_index, start / self._fps, self._frames / self._fps)
+
+    def close(self) -> None:
+        """Finish the file that is open."""
+        if self._container is None or self._stream is None:
+            return
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        self._container = self._stream = None
+
+    def _must_roll(self, length: int) -> bool:
+        if self._container is None or (self._frames + length) / self._fps > MAX_SECONDS:
+            return True
+        return self._frames > 0 and self._path().stat().st_size > self._max_bytes
+
+    def _path(self) -> Path:
+        return self._folder / f"chunk-000/file-{self._file_index:03d}.mp4"
+
+    def _open_next(self) -> None:
+        self.close()
+        self._file_index, self._frames = self._file_index + 1, 0
+        if self._file_index > 999:
+            raise ValueError(f"{self._folder}: more than 1000 video files; export fewer episodes at a time")
+        self._path().parent.mkdir(parents=True, exist_ok=True)
+        self._container = av.open(str(self._path()), "w", options={"movflags": "+faststart"})
+
+    def _encode(self, pixels: np.ndarray, *, keyframe: bool) -> None:
+        assert self._container is not None
+        height, width = (side - side % 2 for side in pixels.shape[:2])
+        stream = self._stream or self._begin_stream(self._container, height, width)
+        if (height, width) != (self.height, self.width):
+            raise ValueError(f"{self._folder}: a frame of {width}×{height} among {self.width}×{self.height}")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
+        frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+        frame.pict_type = PictureType.I if keyframe else PictureType.P
+        self._container.mux(stream.encode(frame))
+        self._frames += 1
+
+    def _begin_stream(self, container: OutputContainer, height: int, width: int) -> VideoStream:
+        """yuv420p halves both sides, so an odd one loses its last row or column."""
+        self.height, self.width = self.height or height, self.width or width
+        options = {"crf": "20", "bf": "0", "g": str(KEYFRAME_EVERY), "sc_threshold": "0", "threads": "1"}
+        stream = container.add_stream("libx264", rate=self._fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
+        stream.time_base = Fraction(1, self._fps)
+        self._stream = stream
+        return stream
+
+
+def shown_frames(steps: pa.Table) -> dict[str, list[dict]]:
+    """For each camera the frame shown at every step: the newest so far; before the first, the first."""
+    per_step = steps.column("frames").to_pylist()
+    cameras = sorted({frame["camera"] for frames in per_step for frame in frames or ()})
+    shown: dict[str, list[dict]] = {}
+    for camera in cameras:
+        here = [next((f for f in frames or () if f["camera"] == camera), None) for frames in per_step]
+        now = next(frame for frame in here if frame)
+        line = []
+        for frame in here:
+            now = frame or now
+            line.append(now)
+        shown[camera] = line
+    return shown
+
+
+def jpegs_of(lake: Lake, frames: Iterable[dict]) -> Iterator[bytes]:
+    """The frames' bytes; the same object again while the same frame is shown."""
+    last, data = None, b""
+    for frame in frames:
+        place = (frame["shard"], frame["offset"])
+        if place != last:
+            last, data = place, read_frame(lake.place, frame)
+        yield data
