@@ -40,24 +40,24 @@ class McapReader:
     def survey(self, source: LogSource) -> Survey:
         """Topics and facts, from the summary where it can be trusted, else from the whole file."""
         with source.open() as f:
-            scan = _Scan(f, source.size)
+            scan = McapScan(f, source.size)
             return scan.contents() or stream.survey(scan)
 
     def read(self, source: LogSource, embodiment: Embodiment, frames: FrameSink) -> LogContent:
         """The log's episodes. Raises `UnreadableLog` where nothing can be trusted."""
         with source.open() as f:
             return content_of(
-                stream.record(_Scan(f, source.size), embodiment, frames, self.format), embodiment
+                stream.record(McapScan(f, source.size), embodiment, frames, self.format), embodiment
             )
 
     @contextmanager
     def stream(self, source: LogSource) -> Iterator[MessageStream]:
         """The messages themselves."""
         with source.open() as f:
-            yield _Scan(f, source.size)
+            yield McapScan(f, source.size)
 
 
-class _Scan:
+class McapScan:
     """One pass over a file. ``damage`` says what was wrong, in words; ``count`` the messages seen."""
 
     def __init__(self, f: IO[bytes], size: int) -> None:

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.mcap import McapReader
+from lwd_core.logs.rosbag1 import Rosbag1Reader
+from lwd_core.logs.rosbag2 import Rosbag2Reader
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, choose
 from storage_schemas.embodiment import Embodiment
@@ -30,7 +32,7 @@ class LogReader(Protocol):
         ...
 
 
-READERS: tuple[LogReader, ...] = (McapReader(),)
+READERS: tuple[LogReader, ...] = (McapReader(), Rosbag1Reader(), Rosbag2Reader())
 
 
 def reader_of(source: LogSource) -> LogReader:
