@@ -114,6 +114,8 @@ def episode(
             state, done = robot.step(action)
             tick += 1
         end = clock + tick * period_ns
+        if reason:
+            log.event(end, "intervention_off", {"operator": watcher.operator})
         log.state(end, state)
         log.event(end, "success" if done else "failure", {})
         log.event(end, "episode_end", {"end": str(EpisodeEnd.TERMINATED)})

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from lwd_core.fleet.evaluate import evaluate
+from lwd_core.fleet.metaworld import Arm, Arms
+from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
+from lwd_core.fleet.tasks import all_tasks
+from storage_schemas.tables import EVALUATIONS
+from tests.lwd_core.fleet.conftest import Scripted
+
+SEEDS = scene_seeds(Purpose.EVALUATION, 3)
+TASKS = ("push", "button-press-topdown")
+
+
+class Presses:
+    """Does what the button's expert would, whatever the task."""
+
+    policy_id = "presses"
+
+    def __init__(self, expert: Arm) -> None:
+        self.expert = expert
+
+    def act(self, states: np.ndarray, instructions: list[str], generator: np.random.Generator) -> np.ndarray:
+        return np.array([[self.expert.person(state)] for state in states.astype(float)], np.float32)
+
+
+def test_rows_are_what_the_table_says_and_success_is_seen(arms: Arms) -> None:
+    with arms.borrow(all_tasks()["button-press-topdown"]) as expert:
+        rows = evaluate(Presses(expert), TASKS, SEEDS, now_ns=5, arms=arms)
+    assert rows.schema == EVALUATIONS.schema
+    assert rows.num_rows == 6
+    by_task = {task: [r for r in rows.to_pylist() if r["task"] == task] for task in TASKS}
+    assert [r["seed"] for r in by_task["push"]] == list(SEEDS)
+    assert all(r["success"] and r["steps"] < 200 for r in by_task["button-press-topdown"])
+    assert all(not r["success"] and r["steps"] == 200 for r in by_task["push"])
+
+
+def test_the_same_noise_gives_the_same_rows(arms: Arms) -> None:
+    rows = [evaluate(Scripted(), TASKS, SEEDS, now_ns=0, arms=arms, noise_seed=1) for _ in range(2)]
+    assert rows[0] == rows[1]
+
+
+def test_all_trials_share_the_network(arms: Arms) -> None:
+    policy, seen = Scripted(), []
+    evaluate(
+        policy, TASKS, SEEDS, now_ns=0, arms=arms, progress=lambda done, total: seen.append((done, total))
+    )
+    assert set(policy.batches) == {6}
+    assert seen == [(i, 6) for i in range(1, 7)]
+
+
+def test_no_policy_is_judged_where_it_practised(arms: Arms) -> None:
+    with pytest.raises(ValueError, match="training range"):
+        evaluate(Scripted(), TASKS, training_seeds("a", 2), now_ns=0, arms=arms)
