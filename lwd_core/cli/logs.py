@@ -31,7 +31,7 @@ def logs(
 
 @app.command("reconcile")
 def reconcile_command(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
-    """Files and bytes received per robot and day, and what became of them; exit code 1 if some are missing."""
+    """Files and bytes per robot and day, and what became of them; exit code 1 if any is missing."""
     settings = Settings()
     lake = Lake.open(settings.lake)
     typer.echo(render(reconcile(lake), format), nl=False)

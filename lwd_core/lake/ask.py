@@ -22,9 +22,7 @@ def versions_as_of(lake: Lake, as_of: str) -> dict[str, int]:
     try:
         moment = datetime.fromisoformat(as_of)
     except ValueError:
-        raise UserError(
-            f"--as-of {as_of!r} is no version and no time; write 12 or 2026-01-01T12:00"
-        ) from None
+        raise UserError(f"--as-of {as_of!r} is no version and no time; write 12 or 2026-01-01T12") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     versions = lake.versions_at(moment)
     if "episodes" not in versions:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -36,7 +37,9 @@ def render(rows: pa.Table, form: Format) -> bytes:
             writer.writerows([_cell(value, "") for value in row.values()] for row in rows.to_pylist())
             return text.getvalue().encode()
         case Format.JSON:
-            lines = ",\n".join(json.dumps(row, default=str, ensure_ascii=False) for row in rows.to_pylist())
+            lines = ",\n".join(
+                json.dumps(row, default=_plain, ensure_ascii=False) for row in rows.to_pylist()
+            )
             return f"[{lines}]\n".encode()
         case Format.PARQUET:
             sink = io.BytesIO()
@@ -44,11 +47,16 @@ def render(rows: pa.Table, form: Format) -> bytes:
             return sink.getvalue()
 
 
+def _plain(value: Any) -> Any:
+    """JSON of what JSON has no word for; sums of whole numbers arrive as decimals."""
+    return int(value) if isinstance(value, Decimal) and value == value.to_integral_value() else str(value)
+
+
 def _cell(value: Any, null: str) -> str:
     if value is None:
         return null
     if isinstance(value, list | dict):
-        return json.dumps(value, default=str, ensure_ascii=False)
+        return json.dumps(value, default=_plain, ensure_ascii=False)
     return str(value)
 
 
@@ -59,9 +67,9 @@ def _table(rows: pa.Table) -> str:
         drawn.add_column(field.name, justify="right" if number else "left", overflow="fold")
     for row in rows.slice(0, SHOWN).to_pylist():
         drawn.add_row(*(_number(value) for value in row.values()))
-    console = Console(
-        file=io.StringIO(), width=max(80, min(240, Console().width)), markup=False, highlight=False
-    )
+    screen = Console()
+    width = screen.width if screen.is_terminal else 100_000  # nothing is folded on its way into a file
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     console.print(drawn)
     assert isinstance(console.file, io.StringIO)
     more = f"… {rows.num_rows - SHOWN} more rows\n" if rows.num_rows > SHOWN else ""
