@@ -70,11 +70,13 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         if asked := getattr(spec, field):
             conditions.append(f"{column} IN (SELECT unnest(?))")
             params.append([str(a) for a in asked])
-    if spec.labels.blocking:
+    for blocking in spec.labels.blocking:
+        layer, _, check = blocking.partition(":")
         conditions.append(
-            "episode_id NOT IN (SELECT episode_id FROM labels WHERE layer_id IN (SELECT unnest(?)) AND text = ?)"
+            "episode_id NOT IN (SELECT episode_id FROM labels "
+            "WHERE layer_id = ? AND coalesce(\"check\", '') GLOB ? AND text = ?)"
         )
-        params += [list(spec.labels.blocking), Verdict.FAIL.value]
+        params += [layer, check or "*", Verdict.FAIL.value]
     buffers = " ".join(f"WHEN ({b.where}) THEN {i}" for i, b in enumerate(spec.buffers))
     query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM episodes WHERE {' AND '.join(conditions)}"
     try:
@@ -152,7 +154,7 @@ def read_rows(
         steps = episode["steps"]
         if not np.array_equal(step[rows], np.arange(len(rows))) or len(rows) - steps not in (0, 1):
             raise UserError(
-                f"episode {episode['episode_id']}: {len(rows)} rows in steps for {steps} steps; ingest it again"
+                f"episode {episode['episode_id']}: {len(rows)} rows for {steps} steps; ingest it again"
             )
         yield EpisodeRows(
             state=state.matrix(rows, episode, "state"),

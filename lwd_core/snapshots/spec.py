@@ -22,8 +22,8 @@ class Layers(_Strict):
     """Label layers by id.
 
     Without a reward layer the reward is sparse: 1 on the last action of a success. Without an
-    outcome layer the episode's own outcome holds. An episode that any check of a ``blocking``
-    quality layer failed is left out.
+    outcome layer the episode's own outcome holds. ``blocking`` names quality layers, or some checks
+    of one (``quality@1:defect.*``): an episode that failed any of them is left out.
     """
 
     reward: str | None = None
@@ -32,7 +32,7 @@ class Layers(_Strict):
 
 
 class Buffer(_Strict):
-    """A named part of the snapshot, drawn from with its weight. An episode goes to the first that takes it."""
+    """A named part of the snapshot, drawn from by weight. The first that takes an episode has it."""
 
     name: str = Field(min_length=1)
     where: str = "true"
