@@ -144,6 +144,8 @@ def _write(
     progress: Progress | None,
 ) -> Manifest:
     episodes = selected(lake, spec, versions)
+    if all(e["split"] == Split.HOLDOUT for e in episodes):
+        raise UserError(f"spec {spec.name!r}: every episode is held out; lower `holdout`")
     limit = int(spec.shard_mb * 1_000_000)
     writers = {split: ShardWriter(split, limit, staging.put) for split in (Split.TRAIN, Split.HOLDOUT)}
     members: list[Member] = []

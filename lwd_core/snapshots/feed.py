@@ -1,8 +1,8 @@
 """From step to pool and transitions: one pool that holds everything, or one after the other.
 
-A set within the memory limit is one pool. A larger one is streamed: each epoch permutes the shards and cuts them into
-pools; a pool gives as many batches as its steps fill, then the next takes over. Batches are made in blocks of
-up to ``BLOCK``, which is part of the sequence's definition.
+A set within the memory limit is one pool. A larger one is streamed: each epoch permutes the shards and
+cuts them into pools; a pool gives as many batches as its steps fill, then the next takes over. Batches are
+made in blocks of up to ``BLOCK``, which is part of the sequence's definition.
 """
 
 import threading

@@ -25,7 +25,7 @@ class FrameTable:
         return list(self._ids)
 
     def tensors(self, frames: list[list[dict] | None] | None) -> dict[str, np.ndarray]:
-        """frame_shard i32, frame_offset i64, frame_size i32, each (R, C); shard -1 where there is no frame."""
+        """frame_shard i32, frame_offset i64, frame_size i32, each (R, C); shard -1: no frame."""
         if frames is None:
             return {}
         shape = (len(frames), len(self.cameras))

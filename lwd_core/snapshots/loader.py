@@ -1,7 +1,7 @@
 """Batches of transitions for the learner, as torch tensors, each a function of seed and step.
 
-The global batch of a step never depends on how many ranks share it or how many threads make it: every rank draws
-all its transitions and gathers its own rows.
+The global batch of a step never depends on how many ranks share it or how many threads make it: every
+rank draws all its transitions and gathers its own rows.
 """
 
 from collections import deque
@@ -24,16 +24,17 @@ Batch = dict[str, torch.Tensor]
 class TransitionLoader:
     """An endless iterator of batches over one snapshot.
 
-    ``batch_size`` is the global batch; rank r of ``world`` gets its r-th part. ``chunk``, ``n_step``, ``gamma`` and
-    ``stride`` default to the spec's. With ``balance_tasks`` the buffer is drawn by weight, the task uniformly
-    within it and the transition uniformly within the task, with replacement; without, every epoch is a
-    permutation. ``where`` keeps the episodes it is true for. A set of more than ``memory_limit`` bytes is
-    streamed through pools of ``pool_bytes``. ``workers`` threads prepare batches ahead.
+    ``batch_size`` is the global batch; rank r of ``world`` gets its r-th part. ``chunk``, ``n_step``,
+    ``gamma`` and ``stride`` default to the spec's. With ``balance_tasks`` the buffer is drawn by weight,
+    the task uniformly within it and the transition uniformly within the task, with replacement; without,
+    every epoch is a permutation. ``where`` keeps the episodes it is true for. A set of more than
+    ``memory_limit`` bytes is streamed through pools of ``pool_bytes``.
+    ``workers`` threads prepare batches ahead.
 
     A batch holds, for B samples of state width S, H frames and action width D:
-    state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward, discount (B,) f32;
-    action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame (B,) i64; human, success (B,) bool.
-    Units are raw. Source counts in ``storage_schemas.vocabulary.Source``.
+    state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward,
+    discount (B,) f32; action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame (B,) i64;
+    human, success (B,) bool. Units are raw. Source counts in ``storage_schemas.vocabulary.Source``.
     """
 
     def __init__(
@@ -82,6 +83,16 @@ class TransitionLoader:
     def instructions(self) -> list[str]:
         """What a batch's ``instruction`` counts in."""
         return self.snapshot.instructions
+
+    @property
+    def tasks(self) -> list[str]:
+        """What a batch's ``task`` counts in."""
+        return self.snapshot.tasks
+
+    @property
+    def policies(self) -> list[str]:
+        """What a batch's ``policy`` counts in; -1 where none ran."""
+        return self.snapshot.policies
 
     def batch(self, step: int) -> Batch:
         """The batch of any step; the iterator's place stays."""
@@ -133,11 +144,11 @@ class TransitionLoader:
         return {"step": self.step, "snapshot": self.snapshot.digest, **self._feed.settings()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly after the batch the state was taken at. UserError if the sequence would be another."""
+        """Go on exactly after the batch the state was taken at. UserError if the sequence would differ."""
         mine = self.state_dict()
         for name, value in mine.items():
             if name != "step" and state.get(name) != value:
                 raise UserError(
-                    f"loader state: {name} was {state.get(name)!r}, is {value!r}; resume with the same settings"
+                    f"loader state: {name} was {state.get(name)!r}, is {value!r}; keep the settings"
                 )
         self.step = int(state["step"])

@@ -30,8 +30,9 @@ class Expansion:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of an episode throughout: table (E, 6) i64 by place in the manifest, and masks by embodiment.
+    """What is true of an episode throughout: table (E, 6) i64 by place in the manifest.
 
+    ``dims`` (embodiments, D) f32 is 1 on the action dims an embodiment has.
     ``group`` (E,) numbers the stratum (buffer, task) it is drawn in; ``share`` (G,) how often.
     """
 
@@ -87,7 +88,7 @@ class Pool:
         self._state, self._facts, self._chunk = rows.state, facts, chunk
         self._valid = None if rows.valid.all() else np.append(rows.valid, np.zeros(PADDING, bool))
         dims = rows.action.shape[1]
-        # row t of `windows` is the memory of action[t : t + chunk], one opaque item, so that numpy copies it whole
+        # item t is the memory of action[t : t + chunk] as one opaque value, so that numpy copies it whole
         self._windows = np.ndarray(
             len(rows), dtype=f"V{4 * dims * chunk}", buffer=rows.action.data, strides=(4 * dims,)
         )

@@ -43,7 +43,7 @@ class Strata:
 
     @classmethod
     def of(cls, group: np.ndarray, share: np.ndarray) -> "Strata":
-        """group (N,): group of each transition; share (groups,): relative share, spread over those present."""
+        """group (N,): group of each transition; share (groups,): relative share, of those present."""
         size = np.bincount(group, minlength=len(share))
         weight = np.where(size > 0, share, 0.0)
         edge = np.cumsum(weight) / weight.sum()

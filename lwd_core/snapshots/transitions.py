@@ -1,20 +1,20 @@
 """Transitions of learning.md section 1, for all rows at once.
 
 A *run* is a maximal span of actions with one actor and no gap before any but its first. Chunks start in a
-run every ``stride`` frames, counted from the run's first, and end with the run. A window of ``n_step`` chunks is
-cut at the end of its run too, since the chunk there bootstraps.
+run every ``stride`` frames, counted from the run's first, and end with the run. A window of ``n_step``
+chunks is cut at the end of its run too, since the chunk there bootstraps.
 
-Where a window of m frames from t bootstraps: at row t + m, if that row continues the recording; else (a gap, or no
-final state) at row t + m - 1, the last continuous observation, still with γ^m. A window that reaches the end of a
-terminated episode does not bootstrap. Rows that aren't valid start no chunk, are masked within one, and are
-stepped back over where one would be bootstrapped from; their rewards count.
+Where a window of m frames from t bootstraps: at row t + m, if that row continues the recording; else (a
+gap, or no final state) at row t + m - 1, the last continuous observation, still with γ^m. A window that
+reaches the end of a terminated episode does not bootstrap. Rows that aren't valid start no chunk, are
+masked within one, and are stepped back over where one would be bootstrapped from; their rewards count.
 """
 
 import numpy as np
 
 from lwd_core.snapshots.rows import Rows
 
-#: One transition. ``row`` and ``boot`` are rows of the pool, ``length`` valid frames from the start of the chunk.
+#: One transition. ``row`` and ``boot`` are rows of the pool, ``length`` frames of the chunk.
 TRANSITION = np.dtype(
     [
         ("row", np.int32),
