@@ -18,6 +18,7 @@ class Batch:
     dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real.
     reward: Σ γ^i r over the window; discount: γ^frames to the bootstrap, 0 after a terminal; success:
     the episode's outcome; human: a person chose the chunk. All four (B,) float. task: (B,) int64.
+    rows: (B,) of ``total``, where these transitions stand in the batch all workers share; None alone.
     """
 
     observation: Observation
@@ -30,6 +31,8 @@ class Batch:
     success: Tensor
     human: Tensor
     task: Tensor
+    rows: Tensor | None = None
+    total: int = 0
 
     def every(self, stride: int) -> "Batch":
         """Each ``stride``-th transition: a smaller batch of the same mixture."""
@@ -50,11 +53,16 @@ class Batch:
             rows(self.success),
             rows(self.human),
             rows(self.task),
+            None if self.rows is None else rows(self.rows) // stride,
+            self.total // stride,
         )
 
 
-def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tensor) -> Batch:
-    """A loader's batch, in raw units, to the losses'. embeddings: (instructions, E)."""
+def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tensor, total: int = 0) -> Batch:
+    """A loader's batch, in raw units, to the losses'.
+
+    embeddings: (instructions, E). ``raw["rows"]`` and ``total`` are there if several workers share it.
+    """
     size, chunk, dims = raw["action"].shape
     instruction = embeddings[raw["instruction"]]
     frames, real = raw["mask"].unsqueeze(-1), raw["action_dim_mask"].unsqueeze(1)
@@ -72,6 +80,8 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
         success=raw["success"].to(torch.float32),
         human=raw["human"].to(torch.float32),
         task=raw["task"],
+        rows=raw.get("rows"),
+        total=total,
     )
 
 
@@ -82,22 +92,27 @@ def balanced(weight: Tensor, task: Tensor) -> Tensor:
 
 
 class Noise:
-    """Random numbers for one update's losses.
+    """Random numbers for the losses.
 
-    Of several workers each draws the whole global batch's numbers and keeps its own rows, so that the
-    numbers do not depend on how many workers share the batch.
+    Each worker draws the whole shared batch's numbers and keeps its own rows, so that the numbers do not
+    depend on how many workers share it.
     """
 
-    def __init__(self, generator: torch.Generator, rank: int = 0, world: int = 1):
-        self.generator, self.rank, self.world = generator, rank, world
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
 
-    def normal(self, batch: int, *shape: int) -> Tensor:
-        """(batch, …) standard normal."""
-        return self._own(torch.randn(batch * self.world, *shape, generator=self.generator))
+    def normal(self, batch: Batch, *shape: int) -> Tensor:
+        """(B, …) standard normal."""
+        return self._own(batch, torch.randn(self._size(batch), *shape, generator=self.generator))
 
-    def uniform(self, batch: int, *shape: int) -> Tensor:
-        """(batch, …) uniform in [0, 1)."""
-        return self._own(torch.rand(batch * self.world, *shape, generator=self.generator))
+    def uniform(self, batch: Batch, *shape: int) -> Tensor:
+        """(B, …) uniform in [0, 1)."""
+        return self._own(batch, torch.rand(self._size(batch), *shape, generator=self.generator))
 
-    def _own(self, whole: Tensor) -> Tensor:
-        return whole.view(-1, self.world, *whole.shape[1:])[:, self.rank]
+    @staticmethod
+    def _size(batch: Batch) -> int:
+        return len(batch.action) if batch.rows is None else batch.total
+
+    @staticmethod
+    def _own(batch: Batch, whole: Tensor) -> Tensor:
+        return whole if batch.rows is None else whole[batch.rows]

@@ -41,13 +41,13 @@ class ImitationLearner:
 
     def update(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """One update on one minibatch; scalars to log."""
-        size, width = batch.action.shape
+        width = batch.action.shape[1]
         loss, info = flow.flow_matching_loss(
             ConditionedFlow.of(self.newest, batch.observation, batch.dim_mask),
             batch.action,
             batch.mask,
-            noise.normal(size, width),
-            noise.uniform(size, 1),
+            noise.normal(batch, width),
+            noise.uniform(batch, 1),
             self._weight(batch),
         )
         norm = self.optimiser.step(loss, progress)

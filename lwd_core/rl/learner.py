@@ -138,15 +138,15 @@ class Learner:
 
     def _reference_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """β follows a flow trained by BC on replay."""
-        size, width = batch.action.shape
+        width = batch.action.shape[1]
         everything = self.config.qam.reference_data == "all"
         weight = None if everything else balanced(batch.success, batch.task)
         loss, info = flow.flow_matching_loss(
             ConditionedFlow.of(self.behaviour, batch.observation, batch.dim_mask),
             batch.action,
             batch.mask,
-            noise.normal(size, width),
-            noise.uniform(size, 1),
+            noise.normal(batch, width),
+            noise.uniform(batch, 1),
             weight,
         )
         self.optimisers["reference"].step(loss, progress)
@@ -161,9 +161,9 @@ class Learner:
             if config.reference == "refreshed" and self.config.policy_start:
                 self.policy.field.load_state_dict(self.reference.state_dict())
             self.policy_moved = True
-        size, width = batch.action.shape
-        x0 = noise.normal(size, width)
-        steps_noise = noise.normal(size, config.steps - 1, width).transpose(0, 1)
+        width = batch.action.shape[1]
+        x0 = noise.normal(batch, width)
+        steps_noise = noise.normal(batch, config.steps - 1, width).transpose(0, 1)
         loss, info = self.policy_loss(batch, x0, steps_noise)
         norm = self.optimisers["policy"].step(loss, progress)
         if config.kl_budget:
@@ -200,7 +200,7 @@ class Learner:
     @torch.no_grad()
     def diagnose(self, batch: Batch, noise: Noise) -> Info:
         """Q at the policy's own chunks less Q at the reference's, from equal noise."""
-        x0 = noise.normal(*batch.action.shape)
+        x0 = noise.normal(batch, batch.action.shape[1])
         x0 = x0 if batch.dim_mask is None else x0 * batch.dim_mask
         features = self.critic.features(batch.observation)
         values = [
@@ -235,12 +235,13 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`, for the same shapes."""
+        """Inverse of `state_dict`, for the same shapes. A fixed temperature stays the configured one."""
         for name, module in self.modules().items():
             module.load_state_dict(state["modules"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        self.log_temperature = state["log_temperature"]
+        if self.config.qam.kl_budget:
+            self.log_temperature = state["log_temperature"]
         self.policy_moved = state["policy_moved"]
 
 

@@ -1,7 +1,7 @@
 """What acts: normaliser, velocity field and Euler sampling in one module, in raw units at both ends."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -68,9 +68,6 @@ class PolicyConfig:
     def from_dict(cls, value: Mapping[str, Any]) -> "PolicyConfig":
         """Inverse of `to_dict`; ValidationError names a wrong field."""
         return TypeAdapter(cls).validate_python(value)
-
-    def with_steps(self, steps: int) -> "PolicyConfig":
-        return replace(self, steps=steps)
 
 
 class FlowPolicy(nn.Module):

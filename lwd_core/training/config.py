@@ -1,0 +1,132 @@
+"""One configuration for every stage, from plain values."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from lwd_core.errors import UserError
+from lwd_core.rl.imitation import ImitationConfig
+from lwd_core.rl.learner import CriticShape, LearnerConfig
+from storage_schemas.canonical import canonical_json
+from storage_schemas.vocabulary import Stage
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """The policy's network. ``steps`` is how many Euler steps it acts with; T = 10 as in QAM."""
+
+    hidden: int = 256
+    layers: int = 3
+    instruction_features: int = 32
+    steps: int = 10
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One run: a stage, its data, where it starts, how long it takes.
+
+    offline, online: digests of snapshots; the online stage draws ``online_share`` of each batch from
+    the second (LWD: 1:1). init: a finished run's name, or the address of a checkpoint; its networks
+    and normaliser are taken over, and its optimisers where it ran the same learner. chunk, stride,
+    n_step, gamma: null takes the offline snapshot's, except that n_step is 1 online (LWD).
+    batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default.
+    """
+
+    run: str
+    stage: Stage
+    offline: str
+    online: str | None = None
+    init: str | None = None
+    seed: int = 0
+    updates: int = 10_000
+    batch: int = 256
+    online_share: float = 0.5
+    chunk: int | None = None
+    stride: int | None = None
+    n_step: int | None = None
+    gamma: float | None = None
+    network: NetworkShape = field(default_factory=NetworkShape)
+    critic: CriticShape = field(default_factory=CriticShape)
+    imitation: ImitationConfig = field(default_factory=ImitationConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    log_every: int = 100
+    checkpoint_every: int = 2_000
+    keep: int = 2
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.run or any(c in self.run for c in "/\\") or self.run.startswith("."):
+            raise ValueError(f"run: {self.run!r} is no folder name")
+        if self.updates < 1 or self.batch < 1 or self.log_every < 1 or self.checkpoint_every < 1:
+            raise ValueError("updates, batch, log_every and checkpoint_every: at least 1")
+        if (self.stage is Stage.ONLINE) != (self.online is not None):
+            raise ValueError("online: the online stage, and no other, needs a second snapshot")
+        if self.stage is not Stage.SFT and self.init is None:
+            raise ValueError(f"init: the {self.stage} stage starts from a run or checkpoint; name one")
+        if not 0 < self.online_share < 1:
+            raise ValueError("online_share: between 0 and 1")
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], *, where: str = "training configuration") -> "TrainConfig":
+        """From plain values over the stage's defaults. UserError names ``where`` and each wrong field."""
+        unknown = ", ".join(_unknown(cls, value))
+        if unknown:
+            raise UserError(f"{where}: {unknown}: no such field")
+        try:
+            merged = _over(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
+            return _ADAPTER.validate_python(merged)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
+            )
+            raise UserError(f"{where}: {faults}") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TrainConfig":
+        """From a JSON file. UserError if there is none or it is wrong."""
+        try:
+            value = json.loads(Path(path).read_text())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: a training configuration is a JSON object")
+        return cls.parse(value, where=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `parse` takes them back."""
+        return json.loads(canonical_json(asdict(self)))
+
+
+#: What a stage does differently from the dataclasses' defaults (LWD, table of hyper-parameters).
+STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "online": {"n_step": 1, "learner": {"divl": {"tau_base": 0.9}, "freeze_trunk": True}},
+}
+
+_ADAPTER = TypeAdapter(TrainConfig)
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        inner = merged.get(name)
+        merged[name] = (
+            _over(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+        )
+    return merged
+
+
+def _unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
+    hints = get_type_hints(kind)
+    found = [f"{path}{name}" for name in value if name not in hints]
+    for name, hint in hints.items():
+        inner = value.get(name)
+        if is_dataclass(hint) and isinstance(hint, type) and isinstance(inner, Mapping):
+            found += _unknown(hint, inner, f"{path}{name}.")
+    return found

@@ -1,0 +1,107 @@
+"""What a run learns from: loaders over snapshots, their instructions embedded, the normaliser."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lwd_core.rl.batch import Batch, prepare
+from lwd_core.rl.instruction import InstructionEncoder
+from lwd_core.rl.policy import Normaliser
+from lwd_core.snapshots.loader import TransitionLoader
+from lwd_core.snapshots.loader_mixed import MixedLoader, parts
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Share:
+    """This worker of how many."""
+
+    rank: int = 0
+    world: int = 1
+
+
+class Data:
+    """Batches of a run, ready for the losses."""
+
+    def __init__(self, config: TrainConfig, snapshots: list[Snapshot], share: Share):
+        """``snapshots``: the offline one and, for the online stage, the online one."""
+        self.config, self.snapshots, self.share = config, snapshots, share
+        sizes = [config.batch]
+        if len(snapshots) == 2:
+            sizes = list(parts(config.batch, 1 - config.online_share))
+        loaders = [self._loader(s, n, i) for i, (s, n) in enumerate(zip(snapshots, sizes, strict=True))]
+        self.loader = (
+            loaders[0] if len(loaders) == 1 else MixedLoader(*loaders, ratio=1 - config.online_share)
+        )
+        texts = self.loader.instructions
+        self.embeddings = InstructionEncoder()(texts)
+        self.instructions = dict(zip(texts, self.embeddings, strict=True))
+        self._rows = self._shared_rows(sizes)
+
+    @property
+    def chunk(self) -> int:
+        """H, frames."""
+        return self.config.chunk or self.snapshots[0].spec.chunk
+
+    def batches(self, normaliser: Normaliser) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
+        """Raw and prepared batches, without end, from where the loader stands."""
+        for raw in self.loader:
+            shared = raw if self._rows is None else {**raw, "rows": self._rows}
+            yield raw, prepare(shared, normaliser, self.embeddings, self.config.batch)
+
+    def normaliser(self) -> Normaliser:
+        """From the first snapshot's statistics: standardised states; actions by their limits."""
+        stats = self.snapshots[0].stats
+        state, action = stats["state"], stats["action"]
+        low, high = torch.from_numpy(action["min"]), torch.from_numpy(action["max"])
+        if bool((low >= -1).all() and (high <= 1).all()):
+            # Already scaled by whoever drives the robot; what was seen need not be all that is allowed.
+            low, high = -torch.ones_like(low), torch.ones_like(high)
+        still = high - low < 1e-6
+        low, high = torch.where(still, low - 1, low), torch.where(still, high + 1, high)
+        return Normaliser(torch.from_numpy(state["mean"]), torch.from_numpy(state["std"]), low, high)
+
+    def embodiments(self) -> dict[str, dict[str, int]]:
+        """Widths of state and action of each embodiment seen."""
+        return {
+            m.embodiment: {"state": m.state_width, "action": m.action_width}
+            for s in self.snapshots
+            for m in s.episodes
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands."""
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly after the batch the state was taken at."""
+        self.loader.load_state_dict(state)
+
+    def _loader(self, snapshot: Snapshot, size: int, part: int) -> TransitionLoader:
+        config = self.config
+        return TransitionLoader(
+            snapshot,
+            size,
+            config.seed + part,
+            chunk=config.chunk,
+            n_step=config.n_step,
+            gamma=config.gamma,
+            stride=config.stride,
+            rank=self.share.rank,
+            world=self.share.world,
+        )
+
+    def _shared_rows(self, sizes: list[int]) -> Tensor | None:
+        rank, world = self.share.rank, self.share.world
+        if world == 1:
+            return None
+        begins = [sum(sizes[:i]) for i in range(len(sizes))]
+        own = [
+            torch.arange(n // world) + begin + rank * (n // world)
+            for begin, n in zip(begins, sizes, strict=True)
+        ]
+        return torch.cat(own)

@@ -1,0 +1,84 @@
+"""Where a run's figures go: the run's folder, TensorBoard, a terminal."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lwd_core.lake.place import Place
+
+METRICS = "metrics.jsonl"
+
+
+class Reporter(Protocol):
+    """Takes a run's figures as they come."""
+
+    def log(self, update: int, metrics: dict[str, float]) -> None:
+        """``update`` counts those done; metrics are means since the last call."""
+        ...
+
+
+class Metrics:
+    """metrics.jsonl in the run's folder: one JSON object a line."""
+
+    def __init__(self, run: Place, update: int):
+        """Keeps what is there up to ``update``, where the run goes on."""
+        self._run = run
+        self._lines = [row for row in read_metrics(run) if row["update"] <= update]
+
+    def log(self, update: int, metrics: dict[str, float]) -> None:
+        self._lines.append({"update": update, **metrics})
+        with self._run.write(METRICS) as file:
+            file.write("".join(f"{json.dumps(line)}\n" for line in self._lines).encode())
+
+
+class TensorBoard:
+    """Event files in a local folder."""
+
+    def __init__(self, folder: Path, update: int):
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=update + 1)
+
+    def log(self, update: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, update)
+        self._writer.flush()
+
+
+class Terminal:
+    """A progress bar with the time left and the newest losses."""
+
+    def __init__(self, total: int):
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        )
+        self._task = self._progress.add_task("training", total=total)
+        self._progress.start()
+
+    def log(self, update: int, metrics: dict[str, float]) -> None:
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name.endswith("loss"))
+        self._progress.update(self._task, completed=update, description=losses or "training")
+        if update == self._progress.tasks[0].total:
+            self._progress.stop()
+
+
+class Several:
+    """All of several reporters."""
+
+    def __init__(self, reporters: Sequence[Reporter]):
+        self._reporters = reporters
+
+    def log(self, update: int, metrics: dict[str, float]) -> None:
+        for reporter in self._reporters:
+            reporter.log(update, metrics)
+
+
+def read_metrics(run: Place) -> list[dict[str, float]]:
+    """The lines of a run's metrics.jsonl; none if there is no such file."""
+    try:
+        return [json.loads(line) for line in run.read(METRICS).splitlines()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,275 @@
+"""One training run: any stage, resumable at any moment, to a finished checkpoint."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from lwd_core.errors import UserError
+from lwd_core.lake.place import Place, open_place
+from lwd_core.rl.batch import Batch, Noise
+from lwd_core.rl.imitation import ImitationLearner
+from lwd_core.rl.learner import Learner
+from lwd_core.rl.networks import EncoderConfig, FieldConfig
+from lwd_core.rl.optim import NonFinite
+from lwd_core.rl.policy import FlowPolicy, PolicyConfig
+from lwd_core.rl.progress import Progress
+from lwd_core.settings import Settings
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.training.checkpoint import Checkpoint, prune, read_checkpoint, steps, write_checkpoint
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.data import Data, Share
+from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
+from storage_schemas.canonical import digest
+from storage_schemas.vocabulary import Stage
+
+_DIAGNOSIS = 0x5EED  # stream of the numbers drawn to look, not to learn
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is in a checkpoint."""
+
+
+class Trained(Protocol):
+    """What a stage's learner gives the run."""
+
+    policy: FlowPolicy
+
+    def update(self, batch: Batch, noise: Noise, progress: Progress) -> dict[str, Tensor]: ...
+    def diagnose(self, batch: Batch, noise: Noise) -> dict[str, Tensor]: ...
+    def modules(self) -> dict[str, nn.Module]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """``checkpoint`` is its address, ``metrics`` the last ones logged."""
+
+    checkpoint: str
+    digest: str
+    metrics: dict[str, float]
+
+
+def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = None) -> TrainResult:
+    """Run to the end, from where an earlier attempt left it; a finished run is returned as it is.
+
+    Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
+    """
+    settings = settings or Settings()
+    torch.set_num_threads(config.threads)
+    run = open_place(f"{settings.checkpoints}/{config.run}")
+    start = find_checkpoint(settings.checkpoints, config.init) if config.init else None
+    identity = digest({"config": config.to_dict(), "init": start.digest if start else None})
+    newest = _newest(run, identity)
+    if newest and newest.about["update"] == config.updates:
+        return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
+
+    torch.manual_seed(config.seed)
+    digests = [config.offline, *([config.online] if config.online else [])]
+    data = Data(config, [Snapshot.open(settings.snapshots, d) for d in digests], Share())
+    learner = _learner(config, data, start)
+    generator = torch.Generator().manual_seed(config.seed)
+    update = 0
+    if newest:
+        update = newest.about["update"]
+        learner.load_state_dict(newest.state["learner"])
+        data.load_state_dict(newest.state["loader"])
+        generator.set_state(newest.state["noise"])
+    sinks: list[Reporter] = [Metrics(run, update), reporter]
+    if not run.remote:
+        sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
+    about = {
+        "identity": identity,
+        "config": config.to_dict(),
+        "network": learner.policy.config.to_dict(),
+        "embodiments": data.embodiments(),
+        "instructions": list(data.instructions),
+        "init": start.digest if start else None,
+    }
+    loop = _Loop(config, run, data, learner, generator, Several(sinks), about)
+    with _stop_on_sigterm(loop.stop):
+        return loop.go(update)
+
+
+def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
+    """A checkpoint by run name (its newest) or by address. UserError if there is none."""
+    if "/" in init:
+        return read_checkpoint(open_place(init))
+    run = open_place(f"{checkpoints}/{init}")
+    found = steps(run)
+    if not found:
+        raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
+    return _at(run, found[-1])
+
+
+class _Loop:
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: Place,
+        data: Data,
+        learner: Trained,
+        generator: torch.Generator,
+        reporter: Reporter,
+        about: dict[str, Any],
+    ):
+        self.config, self.run, self.data, self.learner = config, run, data, learner
+        self.generator, self.reporter, self.about = generator, reporter, about
+        self.stop = threading.Event()
+
+    def go(self, update: int) -> TrainResult:
+        config = self.config
+        noise = Noise(self.generator)
+        batches = self.data.batches(self.learner.policy.normaliser)
+        window = _Window()
+        metrics: dict[str, float] = {}
+        while update < config.updates:
+            with window.waiting():
+                raw, batch = next(batches)
+            try:
+                window.add(self.learner.update(batch, noise, Progress(update, config.updates)))
+            except NonFinite as error:
+                raise UserError(self._nonfinite(error, update, raw)) from error
+            update += 1
+            if update % config.log_every == 0 or update == config.updates:
+                look = Noise(torch.Generator().manual_seed(_DIAGNOSIS + update))
+                metrics = window.close(self.learner.diagnose(batch, look))
+                self.reporter.log(update, metrics)
+            if self.stop.is_set() and update < config.updates:
+                checkpoint = self._checkpoint(update, metrics)
+                raise Interrupted(f"run {config.run}: stopped at update {update}; state in {checkpoint.uri}")
+            if update % config.checkpoint_every == 0 and update < config.updates:
+                self._checkpoint(update, metrics)
+        checkpoint = self._checkpoint(update, metrics)
+        return TrainResult(checkpoint.uri, checkpoint.digest, metrics)
+
+    def _checkpoint(self, update: int, metrics: dict[str, float]) -> Checkpoint:
+        state = {
+            "learner": self.learner.state_dict(),
+            "loader": self.data.state_dict(),
+            "noise": self.generator.get_state(),
+            "embeddings": self.data.embeddings,
+        }
+        about = {**self.about, "update": update, "metrics": metrics}
+        checkpoint = write_checkpoint(self.run, update, about, state)
+        prune(self.run, self.config.keep)
+        return checkpoint
+
+    def _nonfinite(self, error: NonFinite, update: int, raw: Mapping[str, Tensor]) -> str:
+        name = f"nonfinite-{update}.safetensors"
+        with self.run.write(name) as file:
+            file.write(save({column: tensor.contiguous() for column, tensor in raw.items()}))
+        return (
+            f"run {self.config.run}, update {update}: {error}; batch saved as {self.run.path(name)}; "
+            "lower the rate or raise the temperature"
+        )
+
+
+class _Window:
+    """Means of scalars between two calls of the reporter, with the time they took."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._updates = 0
+        self._waited = 0.0
+        self._begin = time.perf_counter()
+
+    @contextmanager
+    def waiting(self):
+        """Time spent in here is waiting for data."""
+        begin = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - begin
+
+    def add(self, info: Mapping[str, Tensor]) -> None:
+        self._updates += 1
+        for name, value in info.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def close(self, more: Mapping[str, Tensor]) -> dict[str, float]:
+        """Means since the last call; ``more`` as it is. Not-a-number is left out."""
+        seconds = time.perf_counter() - self._begin
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        means |= {name: float(value) for name, value in more.items()}
+        means |= {"updates_per_s": self._updates / seconds, "data_wait_share": self._waited / seconds}
+        self.__init__()
+        return {name: value for name, value in means.items() if math.isfinite(value)}
+
+
+def _learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Trained:
+    if start is None:
+        snapshot = data.snapshots[0].manifest
+        encoder = EncoderConfig(
+            snapshot.state_width, instruction_features=config.network.instruction_features
+        )
+        net = config.network
+        field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers)
+        policy = FlowPolicy(PolicyConfig(field, net.steps), data.normaliser())
+    else:
+        policy = policy_of(start)
+        _fits(config, policy, data)
+    if config.stage is Stage.SFT:
+        return ImitationLearner(config.imitation, policy)
+    learner = Learner(config.learner, policy, config.critic)
+    if start is not None and "critic" in start.state["learner"]["modules"]:
+        learner.load_state_dict(start.state["learner"])
+    return learner
+
+
+def policy_of(checkpoint: Checkpoint) -> FlowPolicy:
+    """The policy a checkpoint holds."""
+    policy = FlowPolicy(PolicyConfig.from_dict(checkpoint.about["network"]))
+    policy.load_state_dict(checkpoint.state["learner"]["modules"]["policy"])
+    return policy
+
+
+def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:
+    field, manifest = policy.config.field, data.snapshots[0].manifest
+    have = (field.encoder.state_dim, field.action_dim, field.chunk)
+    need = (manifest.state_width, manifest.action_width, data.chunk)
+    if have != need:
+        raise UserError(
+            f"run {config.run}: init {config.init} takes (state, action, chunk) of {have}, "
+            f"the snapshot gives {need}"
+        )
+
+
+def _newest(run: Place, identity: str) -> Checkpoint | None:
+    """The newest checkpoint of just this configuration; another's are in the way and go."""
+    found = steps(run)
+    if not found:
+        return None
+    checkpoint = _at(run, found[-1])
+    if checkpoint.about["identity"] == identity:
+        return checkpoint
+    run.fs.rm(run.path(), recursive=True)
+    return None
+
+
+def _at(run: Place, step: int) -> Checkpoint:
+    return read_checkpoint(open_place(run.path(f"step-{step}")))
+
+
+@contextmanager
+def _stop_on_sigterm(stop: threading.Event):
+    """SIGTERM sets the event; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
