@@ -174,7 +174,7 @@ def _write(
         versions=dict(versions),
         state_width=max(m.state_width for m in members),
         action_width=max(m.action_width for m in members),
-        counts=_counts(members),
+        counts=counts_of(members),
         stats=stats.result(),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),
@@ -236,7 +236,7 @@ def _member(
     )
 
 
-def _counts(members: list[Member]) -> dict[str, Any]:
+def counts_of(members: list[Member]) -> dict[str, Any]:
     counts: dict[str, Any] = {
         "episodes": len(members),
         "steps": sum(m.steps for m in members),
