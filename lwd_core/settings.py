@@ -4,6 +4,17 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PLACES = (
+    "landing",
+    "lake",
+    "snapshots",
+    "checkpoints",
+    "policies",
+    "releases",
+    "reports",
+    "embodiments",
+)
+
 
 class Settings(BaseSettings):
     """Every place is a folder or an fsspec URL (``s3://bucket/prefix``).
@@ -28,16 +39,9 @@ class Settings(BaseSettings):
     def model_post_init(self, _context: object) -> None:
         home = self.home if "://" in self.home else str(Path(self.home).resolve())
         object.__setattr__(self, "home", home)
-        for name in (
-            "landing",
-            "lake",
-            "snapshots",
-            "checkpoints",
-            "policies",
-            "releases",
-            "reports",
-            "keys",
-            "embodiments",
-        ):
+        for name in PLACES:
             place = getattr(self, name) or f"{home.rstrip('/')}/{name}"
             object.__setattr__(self, name, place)
+        # A private key never lies in a bucket.
+        local = Path(home) if "://" not in home else Path("lwd-data").resolve()
+        object.__setattr__(self, "keys", self.keys or str(local / "keys"))
