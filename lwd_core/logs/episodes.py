@@ -272,7 +272,7 @@ def read_outcome(said: list[str], embodiment: Embodiment) -> str | None:
     """The outcome that values of the outcome topic tell, None if they tell nothing."""
     rule = embodiment.outcome
     if rule.success_at is not None:
-        numbers = [float(s) for s in said if _is_number(s)]
+        numbers = [n for n in map(_number, said) if n is not None]
         if not numbers:
             return None
         return Outcome.SUCCESS if max(numbers) >= rule.success_at else Outcome.FAILURE
@@ -284,11 +284,13 @@ def read_outcome(said: list[str], embodiment: Embodiment) -> str | None:
     return None
 
 
-def _is_number(said: str) -> bool:
+def _number(said: str) -> float | None:
+    if said in ("true", "false"):
+        return float(said == "true")
     try:
-        return np.isfinite(float(said))
+        return n if np.isfinite(n := float(said)) else None
     except ValueError:
-        return False
+        return None
 
 
 def _most(counter: Counter[str]) -> str | None:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.hdf5 import Hdf5Reader
+from lwd_core.logs.lerobot import LeRobotReader
 from lwd_core.logs.mcap import McapReader
+from lwd_core.logs.npz import NpzReader
 from lwd_core.logs.rosbag1 import Rosbag1Reader
 from lwd_core.logs.rosbag2 import Rosbag2Reader
 from lwd_core.logs.source import LogSource
@@ -32,7 +35,14 @@ class LogReader(Protocol):
         ...
 
 
-READERS: tuple[LogReader, ...] = (McapReader(), Rosbag1Reader(), Rosbag2Reader())
+READERS: tuple[LogReader, ...] = (
+    McapReader(),
+    Rosbag1Reader(),
+    LeRobotReader(),
+    Rosbag2Reader(),
+    NpzReader(),
+    Hdf5Reader(),
+)
 
 
 def reader_of(source: LogSource) -> LogReader:

@@ -9,12 +9,16 @@ from storage_schemas.embodiment import Embodiment
 
 @dataclass(frozen=True)
 class Topic:
-    """One stream: its schema's name, its encoding, its messages (0: not counted), its width if fixed."""
+    """One stream: its schema's name, its encoding, its messages (0: not counted), its width if fixed.
+
+    ``names`` are those of its elements, where the log has them.
+    """
 
     schema: str
     encoding: str
     messages: int = 0
     width: int | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,244 @@
+"""Data sets that are rows already: one row a control tick, episodes given.
+
+LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here they become episodes.
+A *topic* of the embodiment is a column.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lwd_core.logs import fields
+from lwd_core.logs.align import Aligned, FrameTable
+from lwd_core.logs.assemble import Facts, episode
+from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.episodes import read_outcome, task_name
+from storage_schemas.embodiment import Embodiment, Feature
+from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
+
+# how other projects say that a person chose the action; 1 and true mean a person in all of them
+INTERVENTION_ALIASES = (
+    "intervention",
+    "is_intervention",
+    "complementary_info.is_intervention",
+    "complementary_info/is_intervention",
+    "intervene_flag",
+    "intv_labels",
+    "action_modes",
+    "is_expert",
+    "action_source",
+    "source",
+)
+_HUMAN_WORDS = frozenset({"1", "1.0", "true", "human", "teleop", "expert", "person"})
+SUCCESS_COLUMN = "next.success"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One episode of N rows.
+
+    ``columns``: (N,) or (N, W) arrays. ``final``: the state columns one row later, (W,), where the set
+    holds them. ``frames``: by camera topic, encoded images per row, None where there is none.
+    ``said``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    t_ns: np.ndarray
+    first: int
+    final: Mapping[str, np.ndarray] = field(default_factory=dict)
+    frames: Mapping[str, Callable[[], Iterable[bytes | None]]] = field(default_factory=dict)
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.t_ns)
+
+
+def check_rate(hz: float, embodiment: Embodiment) -> None:
+    """Rows are control ticks: the set's rate and the embodiment's must be one."""
+    if abs(hz - embodiment.control_hz) > 0.01 * hz:
+        raise UnreadableLog(
+            f"its rows are at {hz:g} Hz, embodiment {embodiment.name} at {embodiment.control_hz:g}; "
+            f"give it an embodiment with control_hz: {hz:g}"
+        )
+
+
+def content_of_rows(
+    sets: Iterable[Rows],
+    embodiment: Embodiment,
+    frames: FrameSink,
+    log_format: str,
+    damage: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> LogContent:
+    """Build the log's content; ``damage`` and ``notes`` may grow while ``sets`` is read."""
+    found: list[EpisodeData] = []
+    count = 0
+    for rows in sets:
+        count += len(rows)
+        if len(rows):
+            found.append(_episode(len(found), rows, embodiment, frames))
+    return LogContent(
+        format=log_format,
+        messages=count,
+        episodes=tuple(found),
+        messages_lost=None if damage else 0,
+        salvaged="; ".join(damage) or None,
+        embodiment=embodiment.name,
+        notes=tuple(notes),
+    )
+
+
+def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink) -> EpisodeData:
+    n = len(rows)
+    state = _matrix(embodiment.state, rows.columns, n)
+    action = _matrix(embodiment.action, rows.columns, n)
+    proposed = _matrix(embodiment.proposed, rows.columns, n)
+    t = rows.t_ns
+    if rows.final and all(f.topic in rows.final for f in embodiment.state):
+        last = {k: v[None] for k, v in rows.final.items()}
+        state = np.concatenate([state, _matrix(embodiment.state, last, 1)])
+        t = np.append(t, t[-1] + embodiment.period_ns)
+    valid = np.asarray(np.isfinite(state).all(axis=1))
+    valid[:n] &= np.isfinite(action).all(axis=1)
+    none = np.full(len(t), -1, dtype=np.int64)
+    aligned = Aligned(
+        t_ns=t,
+        state=state,
+        action=action,
+        proposed=proposed,
+        has_proposed=np.full(n, bool(embodiment.proposed)) & np.isfinite(proposed).all(axis=1),
+        valid=valid,
+        state_age=np.zeros(len(t), dtype=np.int64),
+        action_age=np.where(np.arange(len(t)) < n, 0, -1),
+        publish=none,
+        header=none,
+        frames=_frames(rows, embodiment, sink, len(t), valid),
+    )
+    return episode(index, aligned, _facts(rows, embodiment, len(t)), embodiment)
+
+
+def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    """(N, D) float32 of the features side by side."""
+    parts = [np.empty((n, 0), dtype=np.float32)]
+    for feature in features:
+        column = columns.get(feature.topic)
+        if column is None:
+            raise UnreadableLog(f"no column {feature.topic}, which the embodiment maps")
+        values = column.reshape(n, -1) if column.dtype != object else column
+        try:
+            if feature.names_field or any(d.field for d in feature.dims):
+                take = fields.vector(feature)
+                values = np.array([take(row) for row in values], dtype=np.float64).reshape(n, -1)
+            else:
+                values = values[:, feature.start : feature.start + len(feature.dims)]
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float32)
+        except (fields.FieldMissing, IndexError, ValueError, TypeError) as e:
+            raise UnreadableLog(
+                f"column {feature.topic} holds no vectors as the embodiment maps ({e})"
+            ) from e
+        if values.shape[1] != len(feature.dims):
+            raise UnreadableLog(
+                f"column {feature.topic} is {column.shape[-1]} wide, the embodiment maps "
+                f"{feature.start + len(feature.dims)} of it"
+            )
+        parts.append(values)
+    return np.concatenate(parts, axis=1)
+
+
+def _facts(rows: Rows, embodiment: Embodiment, ticks: int) -> Facts:
+    said = dict(rows.said)
+    rule = embodiment.task
+    instruction = said.pop("instruction", "") or rule.instruction
+    task = said.pop("task", "") or rule.names.get(instruction, "")
+    if not task:
+        task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
+    human = _human(rows, embodiment)
+    source = said.pop("source", "")
+    if source not in set(Source):
+        source = Source.ROLLOUT if human.any() and not human.all() else embodiment.source
+    outcome, outcome_from = _outcome(rows, said, embodiment)
+    end = said.pop("end", "")
+    if end not in set(EpisodeEnd):
+        end = EpisodeEnd.TERMINATED if outcome == Outcome.SUCCESS else EpisodeEnd.TRUNCATED
+    policy, operator, robot, site = (
+        said.pop(k, "") or None for k in ("policy_id", "operator", "robot_id", "site")
+    )
+    return Facts(
+        task=task,
+        instruction=instruction or task,
+        source=source,
+        outcome=outcome,
+        outcome_from=outcome_from,
+        end=end,
+        human=np.append(human, np.repeat(human[-1:], ticks - len(rows))),
+        first_message=rows.first,
+        last_message=rows.first + len(rows) - 1,
+        policy_id=policy,
+        operator=operator,
+        robot_id=robot,
+        site=site,
+        attributes=said,
+    )
+
+
+def _human(rows: Rows, embodiment: Embodiment) -> np.ndarray:
+    """(N,) where a person chose the action: by the embodiment's rule, else by the names others use."""
+    rule, n = embodiment.actor, len(rows)
+    if rule.topic is not None:
+        if rule.topic in rows.columns:
+            return _words(rows.columns[rule.topic], {w.lower() for w in rule.human}, n)
+    else:
+        for alias in INTERVENTION_ALIASES:
+            if alias in rows.columns and rows.columns[alias].size == n:
+                return _words(rows.columns[alias], _HUMAN_WORDS, n)
+    human = rule.default == Actor.HUMAN or embodiment.source == Source.DEMONSTRATION
+    return np.full(n, human)
+
+
+def _words(column: np.ndarray, words: Iterable[str], n: int) -> np.ndarray:
+    values, places = np.unique(column.reshape(n).astype(str), return_inverse=True)
+    return np.array([str(v).lower() in words for v in values], dtype=bool)[places]
+
+
+def _outcome(rows: Rows, said: dict[str, str], embodiment: Embodiment) -> tuple[str, str]:
+    outcome, by = said.pop("outcome", ""), said.pop("outcome_from", "")
+    if outcome in set(Outcome) and outcome != Outcome.UNKNOWN:
+        return outcome, by if by in set(OutcomeFrom) else OutcomeFrom.ROBOT
+    topic = embodiment.outcome.topic
+    if topic is not None and topic in rows.columns:
+        column = rows.columns[topic].reshape(len(rows), -1)[:, 0]
+        if verdict := read_outcome([fields.text(v.item()) for v in column], embodiment):
+            return verdict, OutcomeFrom.ROBOT
+    elif SUCCESS_COLUMN in rows.columns:
+        done = rows.columns[SUCCESS_COLUMN].astype(float).any()
+        return Outcome.SUCCESS if done else Outcome.FAILURE, OutcomeFrom.ROBOT
+    return embodiment.outcome.default, OutcomeFrom.NOBODY
+
+
+def _frames(
+    rows: Rows, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
+) -> FrameTable | None:
+    if not embodiment.cameras:
+        return None
+    shown: list[tuple[int, str, str, int, int, int]] = []
+    for camera in embodiment.cameras:
+        seen = np.zeros(ticks, dtype=bool)
+        images = rows.frames[camera.topic]() if camera.topic in rows.frames else ()
+        for row, (t, image) in enumerate(zip(rows.t_ns.tolist(), images, strict=False)):
+            if image:
+                shown.append((row, camera.name, *sink.put(camera.name, t, image), t))
+                seen[row] = True
+        if camera.required:
+            valid[: len(rows)] &= seen[: len(rows)]
+    shown.sort(key=lambda s: s[0])
+    row, name, shard, offset, size, t_ns = zip(*shown, strict=True) if shown else ((),) * 6
+    return FrameTable(
+        np.array(name, dtype=object),
+        np.array(shard, dtype=object),
+        np.array(offset, dtype=np.int64),
+        np.array(size, dtype=np.int64),
+        np.array(t_ns, dtype=np.int64),
+        np.bincount(np.array(row, dtype=np.int64), minlength=ticks),
+    )
