@@ -3,6 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -21,7 +22,6 @@ class InstructionEncoder:
 
     def __init__(self, known: dict[str, Tensor] | None = None):
         self._known = dict(known or {})
-        self._model = None
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Embeddings in the order of ``texts``, each text embedded once."""
@@ -35,12 +35,13 @@ class InstructionEncoder:
     @torch.no_grad()
     def _embed(self, text: str) -> Tensor:
         # One text at a time: padding beside a longer one would change the last bits.
-        tokenizer, model = self._model = self._model or _load()
+        tokenizer, model = _load()
         words = model(**tokenizer(text, truncation=True, return_tensors="pt")).last_hidden_state
         # Mean over words and unit length is how the model was trained to be compared.
         return F.normalize(words[0].mean(0), dim=0)
 
 
+@cache
 def _load():
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from transformers import AutoModel, AutoTokenizer

@@ -35,10 +35,12 @@ class Optimiser:
 
     def __init__(self, name: str, parameters: Iterable[nn.Parameter], config: OptimConfig):
         self.name = name
-        self.parameters = [p for p in parameters if p.requires_grad]
+        everything = list(parameters)
+        # Frozen ones keep their place, so that moments saved with them thawed still fit.
+        self.parameters = [p for p in everything if p.requires_grad]
         self.config = config
         self.adam = torch.optim.AdamW(
-            self.parameters, lr=config.rate, weight_decay=config.weight_decay, fused=True
+            everything, lr=config.rate, weight_decay=config.weight_decay, fused=True
         )
 
     def step(self, loss: Tensor, progress: Progress) -> Tensor:

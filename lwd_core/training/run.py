@@ -70,8 +70,9 @@ def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = N
     run = open_place(f"{settings.checkpoints}/{config.run}")
     start = find_checkpoint(settings.checkpoints, config.init) if config.init else None
     identity = digest({"config": config.to_dict(), "init": start.digest if start else None})
-    newest = _newest(run, identity)
-    if newest and newest.about["update"] == config.updates:
+    newest = _newest(run)
+    ours = newest is not None and newest.about["identity"] == identity
+    if newest and ours and newest.about["update"] == config.updates:
         return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
 
     torch.manual_seed(config.seed)
@@ -80,7 +81,10 @@ def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = N
     learner = _learner(config, data, start)
     generator = torch.Generator().manual_seed(config.seed)
     update = 0
-    if newest:
+    if newest and not ours:
+        # Checkpoints of another configuration are in the way.
+        run.fs.rm(run.path(), recursive=True)
+    elif newest:
         update = newest.about["update"]
         learner.load_state_dict(newest.state["learner"])
         data.load_state_dict(newest.state["loader"])
@@ -106,10 +110,10 @@ def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
     if "/" in init:
         return read_checkpoint(open_place(init))
     run = open_place(f"{checkpoints}/{init}")
-    found = steps(run)
-    if not found:
+    newest = _newest(run)
+    if newest is None:
         raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
-    return _at(run, found[-1])
+    return newest
 
 
 class _Loop:
@@ -246,20 +250,9 @@ def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:
         )
 
 
-def _newest(run: Place, identity: str) -> Checkpoint | None:
-    """The newest checkpoint of just this configuration; another's are in the way and go."""
+def _newest(run: Place) -> Checkpoint | None:
     found = steps(run)
-    if not found:
-        return None
-    checkpoint = _at(run, found[-1])
-    if checkpoint.about["identity"] == identity:
-        return checkpoint
-    run.fs.rm(run.path(), recursive=True)
-    return None
-
-
-def _at(run: Place, step: int) -> Checkpoint:
-    return read_checkpoint(open_place(run.path(f"step-{step}")))
+    return read_checkpoint(open_place(run.path(f"step-{found[-1]}"))) if found else None
 
 
 @contextmanager

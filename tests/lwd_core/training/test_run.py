@@ -1,0 +1,142 @@
+"""Runs of every stage on a small snapshot."""
+
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lwd_core.errors import UserError
+from lwd_core.lake.place import open_place
+from lwd_core.training.checkpoint import Checkpoint, read_checkpoint, steps
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.reporters import read_metrics
+from lwd_core.training.run import Interrupted, TrainResult, find_checkpoint, train
+
+SMALL = {
+    "batch": 16,
+    "updates": 6,
+    "log_every": 2,
+    "checkpoint_every": 100,
+    "network": {"hidden": 16, "layers": 2, "instruction_features": 4, "steps": 4},
+    "critic": {"hidden": 16, "layers": 2},
+    "learner": {"qam": {"steps": 4, "reference": "refreshed"}},
+}
+
+
+class Quiet:
+    """Keeps what it is told; calls ``at[update]`` when an update is reported."""
+
+    def __init__(self, at=None):
+        self.rows, self.at = [], at or {}
+
+    def log(self, update, metrics):
+        self.rows.append((update, metrics))
+        if update in self.at:
+            self.at[update]()
+
+
+def config(snapshots, stage, run=None, **changes) -> TrainConfig:
+    _, offline, online = snapshots
+    before = {"sft": None, "offline": "sft", "online": "offline"}[stage]
+    value = {**SMALL, "run": run or stage, "stage": stage, "offline": offline, "init": before}
+    if stage == "online":
+        value["online"] = online
+    return TrainConfig.parse({**value, **changes})
+
+
+def tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    path = open_place(checkpoint.uri).path("state.safetensors")
+    return load_file(path)
+
+
+def state(result: TrainResult) -> dict[str, torch.Tensor]:
+    return tensors(read_checkpoint(open_place(result.checkpoint)))
+
+
+@pytest.fixture
+def trained(settings, snapshots):
+    return train(config(snapshots, "sft"), Quiet(), settings)
+
+
+def test_every_stage_starts_from_the_one_before(settings, snapshots, trained):
+    offline = train(config(snapshots, "offline"), Quiet(), settings)
+    online = train(config(snapshots, "online"), Quiet(), settings)
+    assert {"value_loss", "q_loss", "qam_loss", "tau", "entropy", "q_gain"} <= online.metrics.keys()
+    assert 0 <= online.metrics["data_wait_share"] <= 1
+    # The trunk is frozen online, the action expert is not.
+    before, after = state(offline), state(online)
+    name = "/learner/modules/policy/field."
+    assert torch.equal(before[name + "context.weight"], after[name + "context.weight"])
+    assert not torch.equal(before[name + "out.weight"], after[name + "out.weight"])
+    assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/online"))] == [2, 4, 6]
+    assert os.listdir(open_place(settings.checkpoints).path("online", "tensorboard"))
+
+
+def test_a_finished_run_is_left_alone(settings, snapshots, trained):
+    reporter = Quiet()
+    again = train(config(snapshots, "sft"), reporter, settings)
+    assert again == trained
+    assert not reporter.rows
+
+
+def test_another_configuration_takes_the_place(settings, snapshots, trained):
+    again = train(config(snapshots, "sft", seed=1), Quiet(), settings)
+    assert again.digest != trained.digest
+    assert steps(open_place(f"{settings.checkpoints}/sft")) == [6]
+
+
+@pytest.mark.parametrize("stage", ["sft", "offline", "online"])
+def test_resume_is_bit_exact(settings, snapshots, trained, stage):
+    if stage == "online":
+        train(config(snapshots, "offline"), Quiet(), settings)
+    whole = train(config(snapshots, stage, run="whole"), Quiet(), settings)
+
+    def crash():
+        raise RuntimeError("power")
+
+    # A run that dies after its checkpoint at 3 and one that is asked to stop at 2 end in the same bits.
+    cut = config(snapshots, stage, run="cut", checkpoint_every=3)
+    with pytest.raises(RuntimeError, match="power"):
+        train(cut, Quiet({4: crash}), settings)
+    resumed = train(cut, Quiet(), settings)
+    stop = config(snapshots, stage, run="stop")
+    with pytest.raises(Interrupted, match="update 2"):
+        train(stop, Quiet({2: lambda: os.kill(os.getpid(), signal.SIGTERM)}), settings)
+    stopped = train(stop, Quiet(), settings)
+    for other in (resumed, stopped):
+        for name, tensor in state(whole).items():
+            assert torch.equal(tensor, state(other)[name]), name
+    assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/cut"))] == [2, 4, 6]
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_batch(settings, snapshots, trained):
+    learner = {"qam": {"steps": 4, "temperature": 1e-300}}
+    with pytest.raises(UserError, match=r"offline, update 0: policy.*nonfinite-0.safetensors") as error:
+        train(config(snapshots, "offline", learner=learner), Quiet(), settings)
+    path = str(error.value).split("saved as ")[1].split(";")[0]
+    assert load_file(path)["state"].shape == (16, 3)
+
+
+def test_wrong_input_is_one_line(settings, snapshots, trained):
+    with pytest.raises(UserError, match="no checkpoint"):
+        train(config(snapshots, "offline", init="nobody"), Quiet(), settings)
+    with pytest.raises(UserError, match="no snapshot"):
+        train(config(snapshots, "sft", offline="0" * 64), Quiet(), settings)
+    with pytest.raises(UserError, match=r"takes \(state, action, chunk\)"):
+        train(config(snapshots, "offline", chunk=2), Quiet(), settings)
+
+
+def test_a_damaged_checkpoint_is_refused(settings, snapshots, trained):
+    path = open_place(trained.checkpoint).path("state.safetensors")
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x7f")
+    with pytest.raises(UserError, match="do not match"):
+        find_checkpoint(settings.checkpoints, "sft")
+
+
+def test_only_the_newest_checkpoints_stay(settings, snapshots):
+    train(config(snapshots, "sft", run="many", checkpoint_every=1, keep=2), Quiet(), settings)
+    assert steps(open_place(f"{settings.checkpoints}/many")) == [5, 6]
