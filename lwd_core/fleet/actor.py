@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, run_together
 from lwd_core.fleet.episode import Job, Ran, episode
-from lwd_core.fleet.metaworld import Arm, Arms
 from lwd_core.fleet.play import Exploring
-from lwd_core.fleet.robot import Policy, RobotSpec
+from lwd_core.fleet.robot import Policy, Robot, RobotSpec
 from lwd_core.fleet.seeds import Purpose, purpose_of, training_seeds
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
 from lwd_core.fleet.tasks import find_tasks
@@ -169,7 +169,7 @@ def demonstration_seeds(
     chosen = {}
     for task in find_tasks(tasks):
         with pool.borrow(task) as arm:
-            solved = (seed for seed in training_seeds(run, 10 * count) if _solves(arm, seed))
+            solved = (seed for seed in training_seeds(run, 10 * count) if _solves(arm, seed, task.limit))
             chosen[task.name] = tuple(islice(solved, count))
         if len(chosen[task.name]) < count:
             raise UserError(
@@ -232,10 +232,10 @@ def _jobs(
     return jobs
 
 
-def _solves(arm: Arm, seed: int) -> bool:
-    state = arm.reset(seed)
-    for _ in range(arm.task.limit):
-        state, done = arm.step(arm.person(state))
+def _solves(robot: Robot, seed: int, limit: int) -> bool:
+    state = robot.reset(seed)
+    for _ in range(limit):
+        state, done = robot.step(robot.person(state))
         if done:
             return True
     return False

@@ -6,8 +6,8 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
+from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, Request, run_together
-from lwd_core.fleet.metaworld import Arms
 from lwd_core.fleet.robot import Policy
 from lwd_core.fleet.seeds import Purpose, purpose_of
 from lwd_core.fleet.tasks import Task, find_tasks

@@ -10,9 +10,6 @@ import copy
 import ctypes.util
 import os
 import warnings
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -55,7 +52,8 @@ class Arm:
     def __init__(self, task: Task, studio: "Studio | None" = None) -> None:
         self.task = task
         self._env = _build(task.scene)
-        self._expert = _expert(task.scene)
+        self._env.max_path_length = task.limit
+        self._expert = expert(task.scene)
         self._studio = studio or Studio()
 
     def reset(self, seed: int) -> State:
@@ -72,6 +70,15 @@ class Arm:
     def person(self, state: State) -> Action:
         """The expert's action, clipped to [-1, 1]."""
         return np.clip(self._expert.get_action(state), -1.0, 1.0).astype(np.float64)
+
+    @property
+    def goal(self) -> State:
+        """Where the object is to go, (3,) in metres."""
+        return np.array(self._env._target_pos, dtype=np.float64)
+
+    def aim(self, goal: State) -> None:
+        """Move the goal, as the picture shows it; the state keeps what it showed when it was read."""
+        self._env._target_pos = goal
 
     def photograph(self) -> dict[str, bytes]:
         """The scene from the corner, 128² JPEG. Raises UserError where nothing can render."""
@@ -104,29 +111,6 @@ class Studio:
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
-
-
-class Arms:
-    """A pool of arms: building one takes 0.05 s or more, setting up its next scene 0.01 s."""
-
-    def __init__(self) -> None:
-        self._idle: dict[str, list[Arm]] = defaultdict(list)
-        self._studio = Studio()
-
-    @contextmanager
-    def borrow(self, task: Task) -> Iterator[Arm]:
-        """An arm before this task, for the length of a block."""
-        idle = self._idle[task.name]
-        arm = idle.pop() if idle else Arm(task, self._studio)
-        try:
-            yield arm
-        finally:
-            idle.append(arm)
-
-    def close(self) -> None:
-        """Free what rendering holds."""
-        self._studio.close()
-        self._idle.clear()
 
 
 def _build(scene: str) -> SawyerXYZEnv:
@@ -164,7 +148,8 @@ def _scene_class(scene: str) -> type[SawyerXYZEnv]:
     return type(base.__name__, (base,), leaner)
 
 
-def _expert(scene: str) -> experts.policy.Policy:
+def expert(scene: str) -> experts.policy.Policy:
+    """The scripted expert of a scene."""
     stem = "".join(part.capitalize() for part in scene.removesuffix("-v3").split("-"))
     return getattr(experts, _EXPERT_NAMES.get(scene, f"Sawyer{stem}V3Policy"))()
 

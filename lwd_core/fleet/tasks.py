@@ -17,13 +17,15 @@ class Task:
     """One task: where it takes place, how to say it, and after how many control ticks it has failed.
 
     ``scene`` names what the simulator builds. ``instructions`` say the same thing in several ways,
-    the canonical one first.
+    the canonical one first. A long task is done stage by stage, ``stages`` naming them in order; it
+    has succeeded when the last one has.
     """
 
     name: str
     scene: str
     limit: int
     instructions: tuple[str, ...]
+    stages: tuple[str, ...] = ()
 
     @property
     def instruction(self) -> str:
@@ -36,7 +38,9 @@ def all_tasks() -> dict[str, Task]:
     """Every task by name, in the file's order."""
     content = YAML(typ="safe").load(TASKS_FILE)
     return {
-        name: Task(name, spec["scene"], spec["limit"], tuple(spec["instructions"]))
+        name: Task(
+            name, spec["scene"], spec["limit"], tuple(spec["instructions"]), tuple(spec.get("stages", ()))
+        )
         for name, spec in content.items()
     }
 

@@ -15,8 +15,9 @@ from lwd_core.fleet.actor import (
     run_fleet,
     sample_fleet,
 )
+from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.episode import Job
-from lwd_core.fleet.metaworld import HAS_EGL, Arms
+from lwd_core.fleet.metaworld import HAS_EGL
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
 from lwd_core.fleet.supervisor import Supervisor, Unattended

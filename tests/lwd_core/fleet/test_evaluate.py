@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.evaluate import evaluate
-from lwd_core.fleet.metaworld import Arm, Arms
+from lwd_core.fleet.metaworld import Arm
 from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
 from lwd_core.fleet.tasks import all_tasks
 from storage_schemas.tables import EVALUATIONS

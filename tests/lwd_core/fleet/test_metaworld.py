@@ -3,7 +3,8 @@ import pytest
 import simplejpeg
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from lwd_core.fleet.metaworld import CAMERA, HAS_EGL, STATE_DIMS, Arm, Arms
+from lwd_core.fleet.arms import Arms
+from lwd_core.fleet.metaworld import CAMERA, HAS_EGL, STATE_DIMS, Arm
 from lwd_core.fleet.tasks import all_tasks
 
 
@@ -25,7 +26,7 @@ def test_a_used_arm_repeats_a_new_one_to_the_bit(arms: Arms, name: str) -> None:
     assert again.shape == (61, STATE_DIMS)
 
 
-@pytest.mark.parametrize("name", list(all_tasks()))
+@pytest.mark.parametrize("name", [task.name for task in all_tasks().values() if not task.stages])
 def test_leaving_the_reward_out_changes_neither_motion_nor_success(arms: Arms, name: str) -> None:
     task = all_tasks()[name]
     stock = ALL_V3_ENVIRONMENTS[task.scene]()

@@ -1,7 +1,7 @@
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.metaworld import Arms
+from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.tasks import all_tasks, find_tasks
 
 
