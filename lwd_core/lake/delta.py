@@ -108,6 +108,9 @@ class TableLog:
                 self._newest.update_incremental()
         except TableNotFoundError:
             return None
+        except DeltaError:
+            # the entries after the version in hand were erased: start from the checkpoint
+            self._newest = DeltaTable(self.uri, storage_options=self._options)
         return self._newest
 
     def version(self) -> int | None:
@@ -168,6 +171,13 @@ class TableLog:
         """Column names of a version, oldest column first."""
         table = self.at(version)
         return [] if table is None else [field.name for field in table.schema().fields]
+
+    def checkpoint(self) -> int:
+        """Write the newest version down whole, so that entries before it aren't needed; return it."""
+        table = DeltaTable(self.uri, storage_options=self._options)
+        table.create_checkpoint()
+        self._newest = None
+        return table.version()
 
     def commit(
         self, base: int, add: Sequence[DataFile], remove: Sequence[tuple[str, int]], *, changed: bool = True

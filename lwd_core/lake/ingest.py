@@ -83,21 +83,23 @@ def ingest(
     now_ns: int,
     progress: Progress | None = None,
     workers: int = 1,
+    batch_logs: int = BATCH_LOGS,
     reader: Reader | None = None,
     again: frozenset[tuple[str, str]] = frozenset(),
 ) -> IngestResult:
     """Take in every raw log under ``paths``; logs already in the lake cost a look.
 
-    ``workers`` > 1 reads logs in that many processes. ``again`` are (log_id, uri) of quarantined logs
-    to read anew. ``progress`` is called with the count of logs done and the log. Raises ``StorageError``
-    or ``OSError`` when disk or network fail; what was committed before stays.
+    ``workers`` > 1 reads logs in that many processes; ``batch_logs`` bounds a commit. ``again`` are
+    (log_id, uri) of quarantined logs to read anew. ``progress`` is called with the count of logs done and
+    the log. Raises ``StorageError`` or ``OSError`` when disk or network fail; what was committed before
+    stays.
     """
     known = Known.of(lake, again)
     run = Run(lake.place, embodiments, reader or _read_log(), now_ns, known)
     result = IngestResult()
     fresh = _fresh(receive(paths, settings.landing), known, result)
     done = 0
-    for batch in _batches(_staged(run, fresh, workers)):
+    for batch in _batches(_staged(run, fresh, workers), batch_logs):
         _land(lake, batch, again, now_ns, result)
         for item in batch:
             done += 1
@@ -200,13 +202,13 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
                 yield item(pair[0], outcome)
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     batch: list[Item] = []
     size = 0
     for item in items:
         batch.append(item)
         size += item.staged.steps.nbytes if item.staged else 0
-        if len(batch) >= BATCH_LOGS or size >= BATCH_BYTES:
+        if len(batch) >= most or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

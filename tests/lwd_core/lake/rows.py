@@ -33,7 +33,7 @@ def step_rows(
             "step": pa.array(np.arange(length, dtype=np.int32)),
             "t_ns": pa.array(START + np.arange(length, dtype=np.int64) * 12_500_000),
             "state": vectors(length, STATE, seed),
-            "action": vectors(length, ACTION, seed + 1),
+            "action": vectors(length, ACTION, seed + 1_000_000),
             "actor": constant("policy", length),
             "valid": constant(True, length),
             "gap": constant(False, length),
@@ -78,3 +78,21 @@ def fake_episodes(count: int, length: int, sites: int = 1) -> tuple[pa.Table, pa
         steps.append(step_rows(episode, log, length, site=site, seed=i))
         segments.append(segment_rows(episode, log, length, site=site))
     return pa.concat_tables(episodes), pa.concat_tables(steps), pa.concat_tables(segments)
+
+
+def label_rows(episodes: list[dict]) -> pa.Table:
+    """One reward label an episode."""
+    rows = [
+        {name: e[name] for name in ("episode_id", "log_id", "site", "day", "created_ns")}
+        | {"layer_id": "reward.sparse@1", "kind": "reward", "step": e["steps"] - 1, "value": 1.0}
+        for e in episodes
+    ]
+    return pa.Table.from_pylist(rows, schema=TABLES["labels"].schema)
+
+
+def policy_row(policy: str, snapshots: list[str], parent: str | None = None) -> pa.Table:
+    row = {
+        "policy_id": policy, "uri": "nowhere", "stage": "sft", "parent": parent, "checkpoint": "c",
+        "train_step": 1, "snapshots": snapshots, "config": "{}", "created_ns": START,
+    }  # fmt: skip
+    return pa.Table.from_pylist([row], schema=TABLES["policies"].schema)

@@ -10,32 +10,8 @@ import webdataset
 
 from lwd_core.errors import UserError
 from lwd_core.lake.frames import read_frame
-from lwd_core.lake.ingest import IngestResult, ingest
-from lwd_core.lake.store import Lake
-from lwd_core.settings import Settings
-from tests.lwd_core.lake.fake_logs import picture, read_fake, write_log
-
-NOW = 1_767_300_000_000_000_000
-
-
-class World:
-    def __init__(self, root: Path) -> None:
-        self.settings = Settings(home=str(root))
-        self.landing = Path(self.settings.landing)
-        self.landing.mkdir(parents=True)
-        self.lake = Lake.open(self.settings.lake, create=True)
-
-    def ingest(self, *paths: Path | str, **other: object) -> IngestResult:
-        return ingest(
-            self.lake, self.settings, [str(p) for p in paths or [self.landing]], embodiments={}, now_ns=NOW,
-            reader=read_fake, **other,  # type: ignore[arg-type]
-        )  # fmt: skip
-
-    def tables(self) -> dict[str, list[dict]]:
-        return {
-            name: self.lake.sql(f"SELECT * FROM {name} ORDER BY ALL").to_pylist()
-            for name in ("logs", "episodes", "steps", "segments")
-        }
+from tests.lwd_core.lake.fake_logs import picture, write_log
+from tests.lwd_core.lake.world import World
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""What no version needs any more and must not linger: old data files and the history that tells of them."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lwd_core.lake.store import Lake
+from storage_schemas.tables import TABLES
+
+TABLES_OF_EPISODES = tuple(name for name, table in TABLES.items() if "episode_id" in table.names)
+
+
+def purge(lake: Lake, episodes: Sequence[str]) -> list[str]:
+    """Delete every data file, of whatever version, that holds one of the episodes, and shorten histories.
+
+    The newest versions must not show the episodes any more. Files under way of other writers stay. Older
+    versions of these tables can't be read afterwards. Returns the paths deleted, relative to the lake.
+    """
+    gone = []
+    for name in TABLES_OF_EPISODES:
+        version = lake.version(name)
+        if version is None:
+            continue
+        named = {file.path for file in lake.log(name).entries(version)}
+        root = f"tables/{name}/"
+        for full in lake.fs.find(lake.path("tables", name)):
+            path = lake.place.relative(full)
+            inner = path.removeprefix(root)
+            if inner.startswith("_delta_log/") or inner in named or not inner.endswith(".parquet"):
+                continue
+            if _holds(lake, path, episodes):
+                lake.place.remove(path)
+                gone.append(path)
+        shorten(lake, name)
+    return gone
+
+
+def _holds(lake: Lake, path: str, episodes: Sequence[str]) -> bool:
+    try:
+        with lake.fs.open(lake.path(path), "rb") as stream:
+            values = pq.read_table(stream, columns=["episode_id"]).column(0)
+    except (OSError, pa.ArrowInvalid):
+        return False  # gone meanwhile, or no data file of ours
+    return not set(episodes).isdisjoint(values.unique().to_pylist())
+
+
+def shorten(lake: Lake, table: str) -> None:
+    """Make the newest version the oldest: a checkpoint of it, and no log entry before it."""
+    version = lake.log(table).checkpoint()
+    for full in lake.fs.find(lake.path("tables", table, "_delta_log")):
+        path = lake.place.relative(full)
+        number = path.rsplit("/", 1)[-1].partition(".")[0]
+        if number.isdecimal() and int(number) < version:
+            lake.place.remove(path)

@@ -1,0 +1,33 @@
+"""A process to be killed, or to be raced: ``python -m tests.lwd_core.lake.victim HOME VERB [EPISODE]``.
+
+Prints a line when its imports are done, then does one thing to the lake of a home.
+"""
+
+import sys
+from pathlib import Path
+
+from lwd_core.lake.erase import pending
+from lwd_core.lake.upkeep import compact
+from tests.lwd_core.lake.world import World
+
+BATCH = 3
+
+
+def act(world: World, verb: str, episode: str = "") -> None:
+    match verb:
+        case "ingest":
+            world.ingest(batch_logs=BATCH)
+        case "compact":
+            compact(world.lake)
+        case "erase":
+            plans = pending(world.lake)
+            if not plans and world.lake.read("episodes", where="episode_id = ?", params=[episode]).num_rows:
+                plans = [world.plan(episode)]
+            for what in plans:
+                world.erase(what)
+
+
+if __name__ == "__main__":
+    print("ready", flush=True)
+    act(World(Path(sys.argv[1])), *sys.argv[2:])
+    print("done", flush=True)

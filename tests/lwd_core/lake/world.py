@@ -1,0 +1,48 @@
+"""A home with a landing zone and a lake, and what the tests do in it."""
+
+from pathlib import Path
+
+from lwd_core.lake.erase import Erased, Moved, Plan, erase, plan
+from lwd_core.lake.ingest import IngestResult, ingest
+from lwd_core.lake.store import Lake
+from lwd_core.settings import Settings
+from lwd_core.snapshots.build import build_snapshot
+from lwd_core.snapshots.reissue import reissue
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.spec import SnapshotSpec
+from tests.lwd_core.lake.fake_logs import read_fake
+
+SHOWN = ("logs", "episodes", "steps", "segments", "labels", "snapshots", "snapshot_members")
+NOW = 1_767_300_000_000_000_000
+
+
+class World:
+    def __init__(self, root: Path) -> None:
+        self.settings = Settings(home=str(root))
+        self.landing = Path(self.settings.landing)
+        self.landing.mkdir(parents=True, exist_ok=True)
+        self.lake = Lake.open(self.settings.lake, create=True)
+
+    def ingest(self, *paths: Path | str, **other: object) -> IngestResult:
+        return ingest(
+            self.lake, self.settings, [str(p) for p in paths or [self.landing]], embodiments={}, now_ns=NOW,
+            reader=read_fake, **other,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def snapshot(self, name: str = "s", **spec: object) -> Snapshot:
+        return build_snapshot(
+            self.lake, SnapshotSpec.parse({"name": name, **spec}), self.settings.snapshots, now_ns=NOW
+        )
+
+    def plan(self, *episodes: str, whole_log: bool = False) -> Plan:
+        return plan(self.lake, episodes, whole_log=whole_log)
+
+    def erase(self, what: Plan) -> Erased:
+        def again(digest: str, erased: frozenset[str], moved: Moved) -> str | None:
+            done = reissue(self.lake, self.settings.snapshots, digest, erased=erased, moved=moved, now_ns=NOW)
+            return done.successor
+
+        return erase(self.lake, what, reissue=again, now_ns=NOW)
+
+    def tables(self) -> dict[str, list[dict]]:
+        return {name: self.lake.sql(f"SELECT * FROM {name} ORDER BY ALL").to_pylist() for name in SHOWN}
