@@ -3,7 +3,7 @@
 import dagster as dg
 
 DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality")
-LEARNING = ("training_snapshot", "checkpoint", "policy", "evaluation", "release")
+LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
 
 fleet_day = dg.define_asset_job(
     "fleet_day",

@@ -15,7 +15,7 @@ class Narrator(logging.Handler):
     """Prints what assets say and how long they took; keeps a line with the overall progress below."""
 
     def __init__(self, total: int) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)  # Dagster tells of finished steps at this level
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -48,9 +48,11 @@ class Narrator(logging.Handler):
         meta = getattr(record, "dagster_meta", {})
         event, step = meta.get("dagster_event"), meta.get("step_key") or ""
         if event is None:
+            if record.levelno < logging.INFO:
+                return
             self.say(f"  {step}: {meta.get('orig_message') or record.getMessage()}", style="dim")
             return
-        if event.event_type_value == "STEP_SUCCESS" and "check" not in step:
+        if event.event_type_value == "STEP_SUCCESS":
             seconds = event.event_specific_data.duration_ms / 1000
             self.say(f"  {step} done in {seconds:.1f} s")
         if event.event_type_value == "ASSET_CHECK_EVALUATION":
@@ -65,7 +67,7 @@ class Narrator(logging.Handler):
 
         @dg.logger(description="short lines for a person")
         def narrator(_context: dg.InitLoggerContext) -> logging.Logger:
-            told = logging.Logger("lwd.narrator", logging.INFO)
+            told = logging.Logger("lwd.narrator", logging.DEBUG)
             told.addHandler(self)
             return told
 

@@ -5,6 +5,7 @@ would have made.
 """
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +64,6 @@ class Profile(_Part):
     robots_per_site: int = Field(ge=1)
     cameras_per_site: int = Field(default=1, ge=0)
     tasks: tuple[str, ...] = Field(min_length=1)
-    time_limit: int = Field(default=200, ge=1)
     supervisor: dict[str, object] = Field(default_factory=dict)
     snapshot: dict[str, object] = Field(default_factory=dict)
     training: dict[str, object] = Field(default_factory=dict)
@@ -103,6 +103,15 @@ class Profile(_Part):
             if self.day(planned.name) == day:
                 return planned
         return self.rounds[-1]
+
+
+def over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    """Settings with others laid over them, sections merged."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        merged[name] = over(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def load_profile(name: str | None = None) -> Profile:

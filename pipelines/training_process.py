@@ -6,20 +6,29 @@ starts this.
 """
 
 import os
+import sys
 import threading
 import time
 
 from dagster_pipes import PipesContext, open_dagster_pipes
+
+from lwd_core.cli.main import EXIT_USER_ERROR, complain
+from lwd_core.errors import UserError
 
 
 def main() -> None:
     """Run one training configuration and report the checkpoint it ended in."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     with open_dagster_pipes() as context:
-        train(context)
+        try:
+            train(context)
+        except UserError as error:
+            complain(str(error))
+            sys.exit(EXIT_USER_ERROR)
 
 
 def train(context: PipesContext) -> None:
+    """Run, and say what came of it."""
     from lwd_core.training.config import TrainConfig
     from lwd_core.training.run import train as run_training
 

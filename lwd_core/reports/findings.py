@@ -119,7 +119,7 @@ def collect(lake: Lake, rounds: Sequence[RoundOfLearning]) -> Findings:
     """Read everything a report shows about these rounds."""
     return Findings(
         rounds=tuple(_round(lake, r) for r in rounds),
-        values=tuple(_values(lake)),
+        values=value_layer(lake),
         received=tuple(
             Received(**row)
             for row in lake.sql(
@@ -188,16 +188,30 @@ def read_metrics(place: str) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
-def _values(lake: Lake) -> list[ValueCurve]:
-    """The curves of the newest value layer: episodes that a labeller of values has walked along."""
+def value_layer(lake: Lake, layer_id: str | None = None) -> tuple[ValueCurve, ...]:
+    """Curves of a layer of learned values, the newest by default: one a task and outcome."""
+    if layer_id is None:
+        newest = lake.sql(
+            "SELECT layer_id FROM labels WHERE starts_with(layer_id, 'value.') "
+            "ORDER BY created_ns DESC, layer_id LIMIT 1"
+        ).to_pylist()
+        if not newest:
+            return ()
+        layer_id = newest[0]["layer_id"]
     rows = lake.sql(
-        "WITH newest AS (SELECT layer_id FROM labels WHERE starts_with(layer_id, 'value.') "
-        "ORDER BY created_ns DESC, layer_id LIMIT 1) "
-        "SELECT l.episode_id, e.task, e.outcome, l.layer_id, list(l.step ORDER BY l.step) AS steps, "
-        "list(l.value ORDER BY l.step) AS values FROM labels l JOIN newest USING (layer_id) "
-        "JOIN episodes e USING (episode_id) WHERE l.value IS NOT NULL GROUP BY ALL ORDER BY e.outcome, e.task"
+        "WITH chosen AS (SELECT task, outcome, min(episode_id) AS episode_id FROM episodes "
+        "WHERE episode_id IN (SELECT episode_id FROM labels WHERE layer_id = $1) GROUP BY task, outcome) "
+        "SELECT c.episode_id, c.task, c.outcome, l.layer_id, list(l.step ORDER BY l.step) AS steps, "
+        "list(l.value ORDER BY l.step) AS values FROM labels l JOIN chosen c USING (episode_id) "
+        "WHERE l.layer_id = $1 GROUP BY ALL ORDER BY c.outcome, c.task",
+        (layer_id,),
     ).to_pylist()
-    return [
+    human = lake.sql(
+        "SELECT episode_id, first_step, last_step FROM segments "
+        "WHERE kind = 'intervention' AND list_contains(?, episode_id) ORDER BY episode_id, segment",
+        ([row["episode_id"] for row in rows],),
+    ).to_pylist()
+    return tuple(
         ValueCurve(
             episode_id=row["episode_id"],
             task=row["task"],
@@ -206,16 +220,11 @@ def _values(lake: Lake) -> list[ValueCurve]:
             steps=tuple(row["steps"]),
             values=tuple(row["values"]),
             human=tuple(
-                (s["first_step"], s["last_step"])
-                for s in lake.sql(
-                    "SELECT first_step, last_step FROM segments WHERE episode_id = ? "
-                    "AND kind = 'intervention' ORDER BY segment",
-                    (row["episode_id"],),
-                ).to_pylist()
+                (s["first_step"], s["last_step"]) for s in human if s["episode_id"] == row["episode_id"]
             ),
         )
         for row in rows
-    ]
+    )
 
 
 def _round_json(found: RoundFindings) -> dict[str, object]:

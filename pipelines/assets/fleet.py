@@ -36,7 +36,7 @@ CAMERA_HZ = 5.0
 )
 def fleet_logs(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Raw logs (MCAP, one an episode) in the landing zone, as robots upload them."""
-    from lwd_core.fleet.metaworld import Arms
+    from lwd_core.fleet.arms import Arms
 
     install_embodiment(platform.settings.embodiments)
     arms = Arms()

@@ -43,7 +43,7 @@ def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg
         now_ns=platform.now_ns(),
     )
     context.log.info(
-        f"{result.episodes} episodes from {result.accepted.files} logs; {result.known.files} logs known before, "
+        f"{result.episodes} episodes from {result.accepted.files} logs; {result.known.files} known before, "
         f"{result.salvaged.files} salvaged, {result.quarantined.files} in quarantine"
     )
     for name in INGESTED:

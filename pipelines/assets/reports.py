@@ -9,7 +9,7 @@ from pipelines.schemas import picture
 
 
 @dg.asset(
-    deps=[dg.AssetDep("release", partition_mapping=dg.AllPartitionMapping())],
+    deps=[dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping()) for name in ("release", "values")],
     group_name="reports",
     kinds={"html", "matplotlib"},
     owners=["team:learning"],

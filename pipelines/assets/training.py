@@ -5,11 +5,13 @@ import sys
 
 import dagster as dg
 
+from lwd_core.cli.main import EXIT_USER_ERROR
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
-from pipelines.schemas import table_metadata
-from storage_schemas.tables import POLICIES
+from pipelines.profile import over
+from pipelines.schemas import picture, table_metadata
+from storage_schemas.tables import LABELS, POLICIES
 from storage_schemas.vocabulary import Stage
 
 
@@ -26,12 +28,20 @@ def checkpoint(
     context: dg.AssetExecutionContext, platform: Platform, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Trainer state after the round: resumed where a killed run left it."""
-    return pipes.run(
-        context=context,
-        command=[sys.executable, "-m", "pipelines.training_process"],
-        env=dict(os.environ),
-        extras={"config": training_config(platform, context.partition_key)},
-    ).get_materialize_result()
+    try:
+        done = pipes.run(
+            context=context,
+            command=[sys.executable, "-m", "pipelines.training_process"],
+            env=dict(os.environ),
+            extras={"config": training_config(platform, context.partition_key)},
+        )
+    except dg.DagsterPipesExecutionError as error:
+        if str(error).endswith(f"code {EXIT_USER_ERROR}"):
+            # its own line stands above; trying again would not mend the input
+            refused = f"training of {context.partition_key} refused its input"
+            raise dg.Failure(refused, allow_retries=False) from error
+        raise
+    return done.get_materialize_result()
 
 
 def training_config(platform: Platform, round_name: str) -> dict[str, object]:
@@ -45,8 +55,7 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
     if planned.stage is Stage.ONLINE:
         offline = snapshot_of(platform, next(r.name for r in reversed(before) if r.stage is Stage.OFFLINE))
     return {
-        **plan.training,
-        **planned.training,
+        **over(plan.training, planned.training),
         "run": round_name,
         "stage": str(planned.stage),
         "offline": offline,
@@ -66,4 +75,67 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
 )
 def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The deployable part of the checkpoint: weights, normaliser, lineage, signed."""
-    return dg.MaterializeResult()
+    from lwd_core.policies.keys import signing_key
+    from lwd_core.policies.registry import register
+    from lwd_core.training.export import export_policy
+    from lwd_core.training.run import find_checkpoint
+
+    lake, settings = platform.lake(), platform.settings
+    trained = find_checkpoint(settings.checkpoints, context.partition_key)
+    began_as = lake.read(
+        "policies", columns=["policy_id"], where="checkpoint = ?", params=(trained.about["init"] or "",)
+    ).to_pylist()
+    bundle = export_policy(
+        trained,
+        settings.policies,
+        signing_key(settings.keys),
+        parent=began_as[0]["policy_id"] if began_as else None,
+    )
+    register(lake, bundle, now_ns=platform.now_ns())
+    lineage = bundle.manifest.lineage
+    context.log.info(f"policy {bundle.policy_id}")
+    return dg.MaterializeResult(
+        metadata={
+            "policy": bundle.policy_id,
+            "dagster/uri": bundle.uri,
+            "parent": lineage.parent or "none",
+            "checkpoint": lineage.checkpoint,
+            "snapshots": dg.MetadataValue.json(list(lineage.snapshots)),
+            "instructions": dg.MetadataValue.json(list(bundle.manifest.instructions)),
+        },
+        data_version=dg.DataVersion(bundle.policy_id),
+    )
+
+
+@dg.asset(
+    deps=["checkpoint"],
+    group_name="labels",
+    kinds={"deltalake", "pytorch"},
+    owners=["team:learning"],
+    metadata=table_metadata(LABELS),
+    partitions_def=ROUNDS,
+    pool="lake",
+)
+def values(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
+    """What the round's critic expects along the episodes of its fleet day, a label layer of its own."""
+    from lwd_core.labels.labeller import run_labellers
+    from lwd_core.reports.figures import value_curves
+    from lwd_core.reports.findings import value_layer
+    from lwd_core.training.run import find_checkpoint
+    from lwd_core.training.values import LearnedValue, has_critic
+
+    lake, name = platform.lake(), context.partition_key
+    checkpoint = find_checkpoint(platform.settings.checkpoints, name)
+    if not has_critic(checkpoint):
+        return dg.MaterializeResult(metadata={"dagster/partition_row_count": 0, "critic": "none in SFT"})
+    labeller = LearnedValue(checkpoint)
+    (run,) = run_labellers(
+        lake, [labeller], now_ns=platform.now_ns(), where="day = ?", params=(platform.plan.day(name),)
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "layer": labeller.layer_id,
+            "dagster/partition_row_count": run.rows,
+            "curves": picture(value_curves(value_layer(lake, labeller.layer_id)), "value along episodes"),
+        }
+    )

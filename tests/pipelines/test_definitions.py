@@ -21,7 +21,8 @@ GRAPH = {
     "policy": {"checkpoint"},
     "evaluation": {"policy"},
     "release": {"evaluation"},
-    "report": {"release"},
+    "values": {"checkpoint"},
+    "report": {"release", "values"},
 }
 
 
