@@ -16,7 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         config = TrainConfig.load(given.config)
-        result = train(config, Terminal(config.updates))
+        with Terminal(config.updates) as terminal:
+            result = train(config, terminal)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -49,20 +49,24 @@ class TensorBoard:
 
 
 class Terminal:
-    """A progress bar with the time left and the newest losses."""
+    """A progress bar with the time left and the newest losses; a context, so that it gives the line back."""
 
     def __init__(self, total: int):
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         )
         self._task = self._progress.add_task("training", total=total)
+
+    def __enter__(self) -> Self:
         self._progress.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._progress.stop()
 
     def log(self, update: int, metrics: dict[str, float]) -> None:
         losses = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name.endswith("loss"))
         self._progress.update(self._task, completed=update, description=losses or "training")
-        if update == self._progress.tasks[0].total:
-            self._progress.stop()
 
 
 class Several:

@@ -1,0 +1,114 @@
+"""Networks: the hand-written derivative, masks, instructions, stacked critics."""
+
+import pytest
+import torch
+
+from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss, sample
+from lwd_core.rl.networks import (
+    Critic,
+    CriticConfig,
+    EncoderConfig,
+    FieldConfig,
+    Observation,
+    StackedMLP,
+    VelocityField,
+)
+from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
+
+ENCODER = EncoderConfig(state_dim=5, instruction_dim=8, instruction_features=3)
+
+
+@pytest.fixture
+def field() -> VelocityField:
+    torch.manual_seed(0)
+    return VelocityField(FieldConfig(ENCODER, action_dim=2, chunk=3, hidden=16)).double()
+
+
+def observation(batch: int = 4) -> Observation:
+    generator = torch.Generator().manual_seed(1)
+    return Observation(
+        torch.randn(batch, 5, generator=generator).double(),
+        torch.randn(batch, 8, generator=generator).double(),
+    )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_derivative_along_a_path_is_autograds(field, masked):
+    mask = torch.ones(4, 6).double()
+    mask[:2, [1, 3, 5]] = 0
+    flow = ConditionedFlow.of(field, observation(), mask if masked else None)
+    path, times = torch.randn(7, 4, 6).double(), torch.linspace(0.1, 1, 7).double().view(-1, 1, 1)
+    derivative = flow.linearise(path, times)
+    g = torch.randn(4, 6).double()
+    for i in range(7):
+        _, expected = torch.autograd.functional.vjp(lambda x, i=i: flow.velocity(x, times[i]), path[i], g)
+        torch.testing.assert_close(derivative.pull(i, g), expected)
+
+
+def test_the_split_first_layer_is_one_layer(field):
+    seen, x, w = observation(), torch.randn(4, 6).double(), 0.3
+    whole = torch.cat([field.context.weight, field.action_in.weight, field.time_in[:, None]], 1)
+    inputs = torch.cat([field.encoder(seen), x, torch.full((4, 1), w).double()], 1)
+    z = inputs @ whole.T + field.context.bias
+    for layer in field.hidden:
+        z = layer(torch.nn.functional.gelu(z, approximate="tanh"))
+    expected = field.out(torch.nn.functional.gelu(z, approximate="tanh"))
+    torch.testing.assert_close(field(field.encode(seen), x, w), expected)
+
+
+def test_dims_an_embodiment_lacks_change_nothing(field):
+    mask = torch.ones(4, 6).double()
+    mask[:, [1, 3, 5]] = 0
+    flow = ConditionedFlow.of(field, observation(), mask)
+    noise = torch.randn(4, 6).double()
+    other = torch.where(mask == 0, torch.randn(4, 6).double(), noise)
+    kept = mask.bool()
+    torch.testing.assert_close(sample(flow, noise, 5)[kept], sample(flow, other, 5)[kept])
+    action, w = torch.rand(4, 6).double(), torch.rand(4, 1).double()
+    loss, _ = flow_matching_loss(flow, action, mask, noise, w)
+    again, _ = flow_matching_loss(flow, torch.where(mask == 0, 9.0, action), mask, other, w)
+    torch.testing.assert_close(loss, again)
+
+
+def test_stacked_networks_are_independent():
+    torch.manual_seed(0)
+    stack = StackedMLP([4, 8, 8, 1], 3)
+    x = torch.randn(5, 4, requires_grad=True)
+    out = stack(x)
+    assert out.shape == (3, 5, 1)
+    for head in range(3):
+        gradients = torch.autograd.grad(out[head].sum(), list(stack.weights), retain_graph=True)
+        for gradient in gradients:
+            touched = gradient.flatten(1).abs().sum(1) > 0
+            assert touched.tolist() == [k == head for k in range(3)]
+
+
+@pytest.mark.parametrize("trunk_layers", [0, 1])
+def test_critic_shapes(trunk_layers):
+    critic = Critic(
+        CriticConfig(ENCODER, 2, 3, hidden=16, layers=2, trunk_layers=trunk_layers, heads=4, atoms=11)
+    )
+    features = critic.features(Observation(torch.ones(5, 5), torch.ones(5, 8)))
+    assert critic.q(features, torch.zeros(5, 6)).shape == (4, 5)
+    assert critic.v(features).shape == (5, 11)
+    for loss in (critic.q(features, torch.ones(5, 6)).sum(), critic.v(features)[:, 0].sum()):
+        gradients = torch.autograd.grad(loss, critic.shared(), retain_graph=True)
+        assert all(g.abs().sum() > 0 for g in gradients)
+
+
+def test_policy_acts_in_raw_units_within_limits():
+    low, high = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 10.0])
+    normaliser = Normaliser(torch.full((5,), 3.0), torch.zeros(5), low, high)
+    config = PolicyConfig(FieldConfig(ENCODER, 2, 3, hidden=16))
+    policy = FlowPolicy(config, normaliser)
+    chunk = policy.act(torch.full((4, 5), 3.0), torch.zeros(4, 8), torch.Generator().manual_seed(0))
+    assert chunk.shape == (4, 3, 2)
+    assert (chunk >= low).all()
+    assert (chunk <= high).all()
+    torch.testing.assert_close(normaliser.raw_action(normaliser.action(chunk)), chunk)
+    # A dim that never moved in training is neither divided by zero nor unbounded.
+    assert normaliser.state(torch.full((1, 5), 1e9)).max() == 10
+    copy = FlowPolicy(PolicyConfig.from_dict(config.to_dict()))
+    copy.load_state_dict(policy.state_dict())
+    again = copy.act(torch.full((4, 5), 3.0), torch.zeros(4, 8), torch.Generator().manual_seed(0))
+    assert torch.equal(chunk, again)
