@@ -7,6 +7,7 @@ import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,13 +80,17 @@ class _Column:
     index: list[int] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
 
-    def add(self, log: int, publish: int, header: int, index: int, message: Any) -> None:
+    def read(self, message: Any) -> Any:
+        """The column's value in a message. Raises `FieldMissing`, or whatever foreign content leads to."""
         value = self.take(message)
+        if self.width and len(value) != self.width:
+            raise fields.FieldMissing(f"{len(value)} values where {self.width} are needed")
+        return value
+
+    def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
         if self.put is not None:
             value = self.put(log, value)
         if self.width:
-            if len(value) != self.width:
-                raise fields.FieldMissing(f"{len(value)} values where {self.width} are needed")
             self.values.extend(value)
         else:
             self.values.append(value)
@@ -121,8 +126,8 @@ class Recorder:
             for i, feature in enumerate(getattr(embodiment, kind)):
                 self._want(kind, i, feature.topic, fields.vector(feature), width=len(feature.dims))
         for camera in embodiment.cameras:
-            take = fields.getter(camera.field)
-            self._want("cameras", camera.name, camera.topic, take, put=_putting(frames, camera.name))
+            put = partial(frames.put, camera.name)  # at once: only a frame's place stays in memory
+            self._want("cameras", camera.name, camera.topic, _image(camera.field), put=put)
         actor, events = embodiment.actor, embodiment.events
         if actor.topic:
             paths = [actor.field, actor.operator, actor.policy]
@@ -153,14 +158,17 @@ class Recorder:
         if not 0 <= log <= I64_MAX or not 0 <= publish <= I64_MAX:
             self._fault(topic, "stamp beyond the range of int64 ns")
             return
+        columns = self._by_topic[topic]
         try:
             message = decode(payload)
             header = fields.stamp(message)
-            for column in self._by_topic[topic]:
-                column.add(log, publish, header, index, message)
-            self._good[topic] += 1
+            values = [column.read(message) for column in columns]
         except Exception as e:  # a foreign payload fails in as many ways as there are decoders
             self._fault(topic, f"{type(e).__name__}: {e}"[:200])
+            return
+        self._good[topic] += 1
+        for column, value in zip(columns, values, strict=True):  # a sink that fails is not the log's fault
+            column.add(log, publish, header, index, value)
 
     def _fault(self, topic: str, reason: str) -> None:
         count, first = self._faults.get(topic, (0, reason))
@@ -203,14 +211,14 @@ class Recorder:
         )
 
 
-def _putting(frames: FrameSink, camera: str) -> Callable[[int, Any], tuple[str, int, int]]:
-    """Hand image bytes to the sink at once; only their place stays in memory."""
+def _image(field_path: str) -> Callable[[Any], bytes]:
+    get = fields.getter(field_path)
 
-    def put(t_ns: int, data: Any) -> tuple[str, int, int]:
-        image = base64.b64decode(data) if isinstance(data, str) else bytes(data)
-        return frames.put(camera, t_ns, image)
+    def take(message: Any) -> bytes:
+        data = get(message)
+        return base64.b64decode(data, validate=True) if isinstance(data, str) else bytes(data)
 
-    return put
+    return take
 
 
 def _framed(series: Series) -> Series:

@@ -32,6 +32,7 @@ INTERVENTION_ALIASES = (
 )
 _HUMAN_WORDS = frozenset({"1", "1.0", "true", "human", "teleop", "expert", "person"})
 SUCCESS_COLUMN = "next.success"
+VALID_COLUMN = "valid"  # as this platform exports it
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink) ->
         t = np.append(t, t[-1] + embodiment.period_ns)
     valid = np.asarray(np.isfinite(state).all(axis=1))
     valid[:n] &= np.isfinite(action).all(axis=1)
+    if VALID_COLUMN in rows.columns and rows.columns[VALID_COLUMN].dtype == bool:
+        valid[:n] &= rows.columns[VALID_COLUMN].reshape(n)
     none = np.full(len(t), -1, dtype=np.int64)
     aligned = Aligned(
         t_ns=t,

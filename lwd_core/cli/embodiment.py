@@ -1,0 +1,66 @@
+"""Draft an embodiment file from a log, check one, list those in use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lwd_core.errors import UserError
+from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.draft import render
+from lwd_core.logs.embodiment import load_embodiment, load_embodiments, parse_embodiment
+from lwd_core.logs.infer import infer as draft_from
+from lwd_core.logs.source import LogSource
+from lwd_core.settings import Settings
+from storage_schemas.embodiment import Embodiment
+
+app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
+
+
+@app.command()
+def infer(
+    log: Annotated[str, typer.Argument(help="A log: file, folder or URL, of any format.")],
+    name: Annotated[str | None, typer.Option(help="Name of the embodiment.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
+) -> None:
+    """Draft an embodiment file from a log's topics and schemas."""
+    source = LogSource(log)
+    try:
+        text = render(draft_from(source, name))
+    except FileNotFoundError as e:
+        raise UserError(f"{log}: no such log; give a file, a folder or a URL") from e
+    except UnreadableLog as e:
+        raise UserError(f"{log}: {e}") from e
+    parse_embodiment(text, "draft")  # a draft that its own checker refuses would help nobody
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    if out.exists():
+        raise UserError(f"{out}: is there already; name another file")
+    out.write_text(text)
+    typer.echo(f"wrote {out}; go over it, then `lwd embodiment check {out}`")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="An embodiment YAML file.")]) -> None:
+    """Check a file; errors name line, field and remedy."""
+    typer.echo(_line(load_embodiment(file)))
+
+
+@app.command("list")
+def list_command() -> None:
+    """List the embodiments in use (LWD_EMBODIMENTS)."""
+    folder = Settings().embodiments
+    found = load_embodiments(folder)
+    if not found:
+        typer.echo(f"no embodiment files in {folder}")
+    for embodiment in found.values():
+        typer.echo(_line(embodiment))
+
+
+def _line(embodiment: Embodiment) -> str:
+    cameras = ", ".join(c.name for c in embodiment.cameras) or "no camera"
+    return (
+        f"{embodiment.name}: {len(embodiment.state_dims)} state dims, {len(embodiment.action_dims)} "
+        f"action dims, {embodiment.control_hz:g} Hz, {cameras}"
+    )
