@@ -42,7 +42,7 @@ ui: setup  ## the Dagster UI over what the demo made, on 127.0.0.1:PORT
 lint: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 test: lint  ## lint and every test

@@ -7,9 +7,16 @@ from pipelines.checks import lake_checks
 from pipelines.jobs import JOBS
 from pipelines.platform import Platform
 
+ASSETS = [
+    asset
+    for asset in dg.load_assets_from_modules([fleet, lake, labels, snapshots, training, policies, reports])
+    if isinstance(asset, dg.AssetsDefinition)
+]
+CHECKS = [lake_checks, snapshots.snapshot_verifies]
+
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([fleet, lake, labels, snapshots, training, policies, reports]),
-    asset_checks=[lake_checks, snapshots.snapshot_verifies],
+    assets=ASSETS,
+    asset_checks=CHECKS,
     jobs=JOBS,
     resources={"platform": Platform(), "pipes": dg.PipesSubprocessClient()},
     executor=dg.in_process_executor,

@@ -16,8 +16,6 @@ from lwd_core.errors import UserError
 from pipelines.home import alone, enter
 from pipelines.profile import Profile, load_profile
 
-STEP, PROFILE, PROFILE_DIGEST = "lwd/step", "lwd/profile", "lwd/profile_digest"
-
 
 @dataclass(frozen=True)
 class Step:
@@ -54,57 +52,34 @@ def drive(plan: Profile, profile: str) -> None:
     """Run what has not been done yet. What a step raises comes through, a UserError above all."""
     import dagster as dg
 
-    from pipelines.definitions import defs
+    from pipelines.definitions import ASSETS, CHECKS, defs
     from pipelines.narrator import Narrator
     from pipelines.partitions import ROUNDS, SITES
+    from pipelines.progress import PROFILE, PROFILE_DIGEST, STEP, Records
 
     todo = steps(plan)
     with dg.DagsterInstance.get() as instance, Narrator(len(todo)) as narrator:
-        _same_profile(instance, plan)
-        _bury(instance)
+        records = Records(instance, plan)
+        records.require_same_profile()
+        records.bury_the_dead()
         instance.add_dynamic_partitions(str(SITES.name), list(plan.sites))
         instance.add_dynamic_partitions(str(ROUNDS.name), [r.name for r in plan.rounds])
         told = dg.Definitions.merge(defs, dg.Definitions(loggers={"narrator": narrator.as_logger()}))
         for number, step in enumerate(todo):
             narrator.step(step.name, number)
-            if _done(instance, step, plan):
+            if records.done(step.name):
                 narrator.say(f"{step.name}: done before")
                 continue
             narrator.say(step.name, style="bold")
-            told.resolve_job_def(step.job).execute_in_process(
+            job = told.resolve_job_def(step.job)
+            own = [a for a in ASSETS if a.keys & set(job.asset_layer.selected_asset_keys)]
+            job.execute_in_process(
                 instance=instance,
                 partition_key=None if step.until else step.partition,
+                asset_selection=records.left(step.name, own, CHECKS),
                 tags={**step.tags, STEP: step.name, PROFILE: profile, PROFILE_DIGEST: plan.digest},
                 run_config={"loggers": {"narrator": {}}},
             )
-
-
-def _done(instance, step: Step, plan: Profile) -> bool:
-    import dagster as dg
-
-    tags = {STEP: step.name, PROFILE_DIGEST: plan.digest}
-    return bool(instance.get_runs(dg.RunsFilter(tags=tags, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1))
-
-
-def _same_profile(instance, plan: Profile) -> None:
-    """A home belongs to one profile: two in one lake would train on each other's days."""
-    for run in instance.get_runs(limit=1000):
-        before = run.tags.get(PROFILE_DIGEST)
-        if before and before != plan.digest:
-            raise UserError(
-                f"this home was made with profile {run.tags.get(PROFILE)} ({before}), not {plan.name} "
-                f"({plan.digest}); choose another --home or remove it"
-            )
-
-
-def _bury(instance) -> None:
-    """Runs of a driver that was killed look alive for ever; say that they are not."""
-    import dagster as dg
-
-    alive = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
-    for run in instance.get_runs(dg.RunsFilter(statuses=alive)):
-        if STEP in run.tags:
-            instance.report_run_canceled(run, message="the process that drove it ended")
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -65,10 +65,9 @@ class Narrator(logging.Handler):
     def as_logger(self) -> dg.LoggerDefinition:
         """This handler as a Dagster logger."""
 
-        @dg.logger(description="short lines for a person")
-        def narrator(_context: dg.InitLoggerContext) -> logging.Logger:
+        def narrate(_context: dg.InitLoggerContext) -> logging.Logger:
             told = logging.Logger("lwd.narrator", logging.DEBUG)
             told.addHandler(self)
             return told
 
-        return narrator
+        return dg.LoggerDefinition(narrate, description="short lines for a person")

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -64,7 +64,7 @@ class Profile(_Part):
     robots_per_site: int = Field(ge=1)
     cameras_per_site: int = Field(default=1, ge=0)
     tasks: tuple[str, ...] = Field(min_length=1)
-    supervisor: dict[str, object] = Field(default_factory=dict)
+    supervisor: dict[str, Any] = Field(default_factory=dict)
     snapshot: dict[str, object] = Field(default_factory=dict)
     training: dict[str, object] = Field(default_factory=dict)
     evaluation: EvaluationPlan

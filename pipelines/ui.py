@@ -36,7 +36,7 @@ def profile_of(root: Path) -> str | None:
     """The profile the home's own demo ran with; None where there was none."""
     import dagster as dg
 
-    from pipelines.demo import PROFILE
+    from pipelines.progress import PROFILE
 
     with dg.DagsterInstance.get() as instance:
         for run in instance.get_runs(limit=1000):

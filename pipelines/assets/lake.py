@@ -1,6 +1,7 @@
 """Ingest: raw logs of a day and site become rows of the lake."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -8,6 +9,9 @@ from pipelines.partitions import DAY_SITE, Cell, cells
 from pipelines.platform import Platform
 from pipelines.schemas import markdown_table, picture, table_metadata
 from storage_schemas.tables import TABLES
+
+if TYPE_CHECKING:
+    from lwd_core.lake.store import Lake
 
 INGESTED = ("logs", "episodes", "steps", "segments")
 
@@ -50,13 +54,13 @@ def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg
         yield dg.MaterializeResult(asset_key=name, metadata=_shown(lake, name, wanted))
 
 
-def _shown(lake, name: str, wanted: list[Cell]) -> dict[str, object]:
+def _shown(lake: "Lake", name: str, wanted: list[Cell]) -> dict[str, Any]:
     """Rows of these partitions, and what a person wants to see of the table."""
     marks = ", ".join("(?, ?)" for _ in wanted)
     here = f"(day, site) IN ({marks})"
     params = [value for cell in wanted for value in (cell.day, cell.site)]
     rows = lake.sql(f"SELECT count(*) AS n FROM {name} WHERE {here}", params).to_pylist()[0]["n"]
-    shown: dict[str, object] = {
+    shown: dict[str, Any] = {
         "dagster/partition_row_count": rows,
         "dagster/uri": lake.path("tables", name),
         "version": lake.version(name),
