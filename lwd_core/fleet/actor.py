@@ -12,7 +12,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, run_together
-from lwd_core.fleet.episode import Job, Ran, episode
+from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
 from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Policy, Robot, RobotSpec
 from lwd_core.fleet.seeds import Purpose, purpose_of, training_seeds
@@ -124,7 +124,7 @@ def run_fleet(
     spool = spool_folder(settings)
 
     def deliver(robot: RobotSpec, ran: Ran) -> Delivered:
-        done = Delivered(ran, land(ran.log, settings.landing, landing_folder(robot, ran.start_ns)))
+        done = Delivered(ran, land(ran.log, settings.landing, landing_folder(robot, ran.log)))
         if progress:
             progress(done)
         return done
@@ -195,10 +195,9 @@ def spool_folder(settings: Settings) -> Path:
     )
 
 
-def landing_folder(robot: RobotSpec, start_ns: int) -> str:
-    """``<site>/<day>/<robot>`` of an episode; the day by the robot's own clock."""
-    day = datetime.fromtimestamp((start_ns + robot.clock_offset_ns) // _NS, UTC)
-    return f"{robot.site}/{day:%Y-%m-%d}/{robot.robot_id}"
+def landing_folder(robot: RobotSpec, log: Path) -> str:
+    """``<site>/<day>/<robot>`` of a log; the day by the robot's own clock."""
+    return f"{robot.site}/{recorded_day(log)}/{robot.robot_id}"
 
 
 def opening_ns(day: str) -> int:

@@ -5,10 +5,11 @@ executes it whole, and returns its result. Attempts meet at their requests, so t
 cost no coordination and the network sees one batch.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -26,54 +27,78 @@ class Request:
     instruction: str
 
 
-Attempt = Generator[Request, Chunk, T]
+@dataclass(frozen=True)
+class Pause:
+    """Nothing to do before ``until_ns``."""
+
+    until_ns: int
+
+
+# is sent a chunk for a request and None after a pause
+Attempt = Generator[Request | Pause, Any, T]
 
 
 def run_together(
-    attempts: Iterable[Attempt[T]], *, lanes: int, generator: np.random.Generator
+    attempts: Iterable[Attempt[T]],
+    *,
+    lanes: int,
+    generator: np.random.Generator,
+    now: Callable[[], int] = time.time_ns,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[T]:
     """Run attempts, at most ``lanes`` at a time, and yield their results as they end.
 
     A lane takes the next attempt when its own has ended. The order of everything, and so every
-    number drawn from ``generator``, depends on the arguments alone. Closing the iterator closes the
-    attempts under way.
+    number drawn from ``generator``, depends on the arguments alone, unless attempts pause: then also
+    on the clock. Closing the iterator closes the attempts under way.
     """
     queue = iter(attempts)
-    running: list[tuple[Attempt[T], Request]] = []
+    running: list[_Waiting[T]] = []
     try:
         fresh = list(islice(queue, lanes))
         while fresh or running:
             for attempt in fresh:
                 yield from _advance(attempt, None, running)
-            ready, running = running, []
-            for (attempt, _), chunk in zip(ready, _plan(ready, generator), strict=True):
-                yield from _advance(attempt, chunk, running)
+            fresh = []
+            clock = now()
+            ready = [w for w in running if not (isinstance(w.on, Pause) and w.on.until_ns > clock)]
+            if running and not ready:
+                sleep(max(0.0, min(w.on.until_ns for w in running if isinstance(w.on, Pause)) - clock) / 1e9)
+                continue
+            running = [w for w in running if w not in ready]
+            for waiting, chunk in _answered(ready, generator):
+                yield from _advance(waiting.attempt, chunk, running)
             fresh = list(islice(queue, lanes - len(running)))
     finally:
-        for attempt, _ in running:
-            attempt.close()
+        for waiting in running:
+            waiting.attempt.close()
 
 
-def _advance(
-    attempt: Attempt[T], chunk: Chunk | None, running: list[tuple[Attempt[T], Request]]
-) -> Iterator[T]:
-    """Send a chunk; the attempt goes on in ``running``, or its result is yielded."""
+@dataclass(frozen=True, eq=False)
+class _Waiting(Generic[T]):
+    attempt: Attempt[T]
+    on: Request | Pause
+
+
+def _advance(attempt: Attempt[T], answer: Chunk | None, running: list[_Waiting[T]]) -> Iterator[T]:
+    """Answer an attempt; it goes on in ``running``, or its result is yielded."""
     try:
-        request = next(attempt) if chunk is None else attempt.send(chunk)
+        on = attempt.send(answer)
     except StopIteration as end:
         yield end.value
     else:
-        running.append((attempt, request))
+        running.append(_Waiting(attempt, on))
 
 
-def _plan(ready: list[tuple[Attempt[T], Request]], generator: np.random.Generator) -> list[Chunk]:
-    """One chunk (H, D) a request: one call for each policy in use."""
-    chunks: list[Chunk | None] = [None] * len(ready)
-    policies = {id(request.policy): request.policy for _, request in ready}
-    for key, policy in policies.items():
-        rows = [i for i, (_, request) in enumerate(ready) if id(request.policy) == key]
-        states = np.stack([ready[i][1].state for i in rows]).astype(np.float32)
-        plans = policy.act(states, [ready[i][1].instruction for i in rows], generator)
-        for i, plan in zip(rows, plans, strict=True):
-            chunks[i] = plan
-    return [chunk for chunk in chunks if chunk is not None]
+def _answered(
+    ready: list[_Waiting[T]], generator: np.random.Generator
+) -> Iterator[tuple[_Waiting[T], Chunk | None]]:
+    """Each attempt, in order, with its chunk (H, D): one call for each policy in use."""
+    chunks: dict[int, Chunk] = {}
+    requests = {i: waiting.on for i, waiting in enumerate(ready) if isinstance(waiting.on, Request)}
+    for policy in {id(request.policy): request.policy for request in requests.values()}.values():
+        rows = [i for i, request in requests.items() if request.policy is policy]
+        states = np.stack([requests[i].state for i in rows]).astype(np.float32)
+        plans = policy.act(states, [requests[i].instruction for i in rows], generator)
+        chunks.update(zip(rows, plans, strict=True))
+    return ((waiting, chunks.get(i)) for i, waiting in enumerate(ready))

@@ -1,5 +1,6 @@
 """One episode of one robot: run it, with a person's eye on it, and record every tick."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,16 +15,21 @@ from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
 
 _NS = 1_000_000_000
+_NO_PLAN: Chunk = np.zeros((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Job:
-    """An episode to be run: the task, how it is said, the scene, and why."""
+    """An episode to be run: the task, how it is said, the scene, and why.
+
+    ``notes`` are what else the robot says of it when it starts.
+    """
 
     task: Task
     instruction: str
     seed: int
     source: Source
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,8 @@ def episode(
     watch = watcher.watch(job.task.limit, np.random.default_rng(luck))
     reasons: list[InterventionReason] = []
     reason: InterventionReason | None = None
-    plan: Chunk | None = None
-    planned = human_steps = tick = 0
+    plan, planned = _NO_PLAN, 0
+    human_steps = tick = 0
     done = False
     with Recorder(spool / log_name(clock, job.task), spec, policy_id or None) as log:
         state = robot.reset(job.seed)
@@ -85,6 +91,7 @@ def episode(
                 "source": str(job.source),
                 "seed": str(job.seed),
                 "limit": str(job.task.limit),
+                **job.notes,
             },
         )
         while not done and tick < job.task.limit:
@@ -100,11 +107,11 @@ def episode(
                 for camera, jpeg in robot.photograph().items():
                     log.image(now, camera, jpeg)
             if reason or policy is None:
-                action, plan = robot.person(state), None
+                action, plan, planned = robot.person(state), _NO_PLAN, 0
                 human_steps += 1
                 log.control(now, Actor.HUMAN, "", watcher.operator)
             else:
-                if plan is None or planned == len(plan):
+                if planned == len(plan):
                     plan, planned = (yield Request(policy, state, job.instruction)), 0
                 action = plan[planned].astype(np.float64)
                 planned += 1
@@ -135,7 +142,12 @@ def episode(
 
 
 def log_name(clock_ns: int, task: Task) -> str:
-    """File name of a log: the robot's time to the millisecond, and the task."""
+    """File name of a log: the robot's time to the millisecond, UTC, and the task."""
     seconds, rest = divmod(clock_ns, _NS)
     stamp = np.datetime64(seconds, "s").item()
     return f"{stamp:%Y%m%dT%H%M%S}{rest // 1_000_000:03d}-{task.name}.mcap"
+
+
+def recorded_day(log: Path) -> str:
+    """The day (YYYY-MM-DD) a log of this name was begun, by the robot's clock."""
+    return f"{log.name[0:4]}-{log.name[4:6]}-{log.name[6:8]}"

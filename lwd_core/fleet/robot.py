@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from storage_schemas.vocabulary import Channel
+
 State = npt.NDArray[np.float64]
 Action = npt.NDArray[np.float64]
 Chunk = npt.NDArray[np.float32]
@@ -17,7 +19,7 @@ class RobotSpec:
     """One robot of a fleet: who and where it is.
 
     ``clock_offset_ns`` is how far its clock runs ahead of true time. ``camera_hz`` is 0 for a robot
-    without a camera.
+    without a camera. ``channel`` is where it looks for its policy.
     """
 
     robot_id: str
@@ -26,6 +28,7 @@ class RobotSpec:
     software: str = "lwd-sim"
     clock_offset_ns: int = 0
     camera_hz: float = 0.0
+    channel: Channel = Channel.PRODUCTION
 
 
 class Robot(Protocol):

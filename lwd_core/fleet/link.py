@@ -1,0 +1,28 @@
+"""A robot's line to the platform: up, or down for a while."""
+
+import hashlib
+from dataclasses import dataclass
+
+from lwd_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Outages:
+    """Robots lose their line now and then, each by itself.
+
+    In every stretch of ``length_s`` a robot is offline with probability ``share``; which stretches,
+    follows from its id and the time alone.
+    """
+
+    share: float = 0.0
+    length_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1 or self.length_s <= 0:
+            raise UserError("outages: share must lie in [0, 1] and length_s be positive")
+
+    def online(self, robot_id: str, now_ns: int) -> bool:
+        """Whether the robot reaches the platform at this moment."""
+        stretch = int(now_ns / (self.length_s * 1e9))
+        luck = hashlib.sha256(f"{robot_id}/{stretch}".encode()).digest()[:8]
+        return int.from_bytes(luck, "big") / 2**64 >= self.share
