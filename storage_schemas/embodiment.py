@@ -39,7 +39,8 @@ class Feature:
 
     Its dims are the elements of ``field`` from ``start`` on, in order; with ``names_field`` they are
     picked by name from each message (joint order may change); dims with a ``field`` of their own
-    need neither. Older than ``staleness_ms`` at a tick, the tick is masked; None: two control periods.
+    need neither. Older than ``staleness_ms`` at a tick, the tick is masked; None: half a control period
+    where a topic gives the ticks (its messages belong together), two on a grid.
     """
 
     topic: str
@@ -236,6 +237,12 @@ class Embodiment:
     def period_ns(self) -> int:
         """One control period."""
         return round(1e9 / self.control_hz)
+
+    def staleness_ns(self, feature: Feature) -> float:
+        """The age beyond which a feature masks a tick."""
+        if feature.staleness_ms is not None:
+            return feature.staleness_ms * 1e6
+        return self.period_ns / 2 if self.time.ticks else 2.0 * self.period_ns
 
     @property
     def topics(self) -> frozenset[str]:

@@ -152,9 +152,7 @@ class Aligner:
             values = np.full((n, len(feature.dims)), np.nan, dtype=np.float32)
             with np.errstate(over="ignore"):
                 values[~lost] = one.values[place[~lost]]
-            stale = feature.staleness_ms
-            limit = 2 * self._embodiment.period_ns if stale is None else stale * 1e6
-            fresh &= ~lost & (age <= limit) & np.isfinite(values).all(axis=1)
+            fresh &= ~lost & (age <= self._embodiment.staleness_ns(feature)) & np.isfinite(values).all(axis=1)
             missing |= lost
             oldest = np.maximum(oldest, age)
             parts.append(values)

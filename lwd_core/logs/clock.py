@@ -130,7 +130,10 @@ def _fault(series: Series, kind: str, period: int) -> str | None:
     span = (t.max() - t.min()) / 1e9
     if middle < max(_COLLAPSED_NS, period // 4):
         return f"stamps collapsed, {len(t)} messages in {span:.3f} s"
-    header = series.header[series.header != NO_STAMP]
-    if kind != "header" and len(header) == len(t) and span < 0.1 * (header.max() - header.min()) / 1e9:
-        return f"stamps collapsed, {span:.3f} s where the sensor's time spans ten times that"
+    header = series.header
+    if kind != "header" and (header != NO_STAMP).all():
+        sensor = int(np.median(np.abs(np.diff(header))))
+        if middle < sensor // 10:
+            apart = f"{sensor / 1e9:.3f} s apart by the sensor's clock"
+            return f"stamps collapsed, {len(t)} messages in {span:.3f} s, {apart}"
     return None

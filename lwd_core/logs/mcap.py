@@ -133,10 +133,21 @@ class McapScan:
             self._damaged("the summary at its end is damaged")
         elif statistics is not None and statistics.message_count != self.count:
             self._damaged(f"{statistics.message_count} messages were written, {self.count} can be read")
-        if self._data_end and self._unchecked and self._summary is not None and self._summary.data_crc:
-            self._check_data_crc(self._data_end, self._summary.data_crc)
+        if self._data_end and self._unchecked:
+            self._check_data_crc(self._data_end)
+        elif self._unchecked and self._closed():
+            raise UnreadableLog("damaged inside, and no chunk checksum tells which messages are right")
 
-    def _check_data_crc(self, end: int, expected: int) -> None:
+    def _closed(self) -> bool:
+        """Whether the recorder finished the file: then what is missing is damage, not truncation."""
+        self._file.seek(max(0, self._size - len(MAGIC)))
+        return self._file.read(len(MAGIC)) == MAGIC
+
+    def _check_data_crc(self, end: int) -> None:
+        self._file.seek(end + FRAME.size)
+        expected = int.from_bytes(self._file.read(4), "little")
+        if not expected:  # not written
+            return
         self._file.seek(0)
         crc, left = 0, end
         while left > 0 and (block := self._file.read(min(left, 1 << 20))):
@@ -166,7 +177,7 @@ class McapScan:
             end = at + FRAME.size + length
             if at in indexed:  # the index knows a chunk's length better than a damaged frame
                 opcode, end = int(Opcode.CHUNK), at + indexed[at].chunk_length
-            final = opcode in (Opcode.DATA_END, Opcode.FOOTER)
+            final = opcode == Opcode.DATA_END and length == 4
             missed = bool(ahead) and (at < ahead[-1] < end or (final and at < ahead[-1]))
             if end > self._size or opcode == 0 or missed:
                 self._damaged(f"record at byte {at} is damaged or cut")

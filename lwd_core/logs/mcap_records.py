@@ -14,7 +14,7 @@ import lz4.frame
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, DataEnd, Metadata, MetadataIndex, Schema, Statistics
+from mcap.records import Channel, ChunkIndex, Metadata, MetadataIndex, Schema, Statistics
 
 from lwd_core.logs.stream import Message
 
@@ -39,7 +39,6 @@ class Summary:
     chunks: dict[int, ChunkIndex] = field(default_factory=dict)
     metadata: list[MetadataIndex] = field(default_factory=list)
     statistics: Statistics | None = None
-    data_crc: int = 0
 
 
 # what a scan meets: descriptions, or a run of messages
@@ -157,12 +156,7 @@ def read_summary(f: IO[bytes], size: int) -> Summary | None:
             return None
     try:
         _fill(summary, section)
-        end_of_data = (start or footer_at) - FRAME.size - 4
-        f.seek(max(0, end_of_data))
-        record = f.read(FRAME.size + 4)
-        if record[0] == Opcode.DATA_END:
-            summary.data_crc = parse(DataEnd, record[FRAME.size :]).data_section_crc
-    except (Damaged, IndexError):
+    except Damaged:
         return None
     return summary
 
