@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.snapshots.pool import Expansion, Facts, Pool
+from lwd_core.snapshots.cache import cached
+from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.pool import Layout, Pool, RowPool
 from lwd_core.snapshots.rows import row_bytes
 from lwd_core.snapshots.sequence import Strata, shuffled
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import load
+from lwd_core.snapshots.transitions import Expansion
 from storage_schemas.snapshot import Member
 
 BLOCK = 16
@@ -61,6 +64,7 @@ class Feed:
         where: Callable[[Member], bool] | None,
         memory_limit: int,
         pool_bytes: int,
+        cache: bool,
         ahead: bool,
     ) -> None:
         self._snapshot, self._expansion = snapshot, expansion
@@ -72,10 +76,13 @@ class Feed:
         if not self._places:
             raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits what is asked")
         self._facts = Facts.of(snapshot)
-        width = row_bytes(snapshot.manifest.state_width, snapshot.manifest.action_width)
+        manifest = snapshot.manifest
+        width = row_bytes(manifest.state_width, manifest.action_width)
         self._rows = {s: sum(snapshot.episodes[i].rows for i in p) for s, p in self._places.items()}
         total = sum(self._rows.values()) * width
         self._pool_rows = None if total <= memory_limit else max(1, pool_bytes // width)
+        record = Layout(manifest.state_width, expansion.chunk, manifest.action_width, False).width * 4
+        self._records = cache and sum(self._rows.values()) * record // expansion.stride <= memory_limit
         self._ahead = ahead
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(1, "pool")
@@ -167,11 +174,18 @@ class Feed:
         return self._pools[shards]
 
     def _load(self, shards: tuple[str, ...]) -> "_Loaded":
-        rows = load(self._snapshot, [i for name in shards for i in self._places[name]])
-        transitions = self._expansion.of(rows)
-        if not len(transitions):
+        places = [i for name in shards for i in self._places[name]]
+        if self._records:
+            pool = cached(self._snapshot, self._split, self._expansion, self._facts, places, self._row_pool)
+        else:
+            pool = self._row_pool(places)
+        if not len(pool):
             raise UserError(f"snapshot {self._snapshot.digest}: its rows give no transition; all are invalid")
-        return _Loaded(Pool(rows, transitions, self._facts, self._expansion.chunk))
+        return _Loaded(pool)
+
+    def _row_pool(self, places: list[int]) -> RowPool:
+        rows = load(self._snapshot, places)
+        return RowPool(rows, self._expansion.of(rows), self._facts, self._expansion.chunk)
 
 
 class _Loaded:

@@ -14,8 +14,8 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.snapshots.feed import Feed
-from lwd_core.snapshots.pool import Expansion
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.transitions import Expansion
 from storage_schemas.snapshot import Member
 
 Batch = dict[str, torch.Tensor]
@@ -29,6 +29,8 @@ class TransitionLoader:
     the task uniformly within it and the transition uniformly within the task, with replacement; without,
     every epoch is a permutation. ``where`` keeps the episodes it is true for. A set of more than
     ``memory_limit`` bytes is streamed through pools of ``pool_bytes``.
+    A set whose expanded transitions fit that limit too is memory-mapped from a ``cache`` beside the
+    snapshot. Neither changes which samples a step gets.
     ``workers`` threads prepare batches ahead.
 
     A batch holds, for B samples of state width S, H frames and action width D:
@@ -54,6 +56,7 @@ class TransitionLoader:
         where: Callable[[Member], bool] | None = None,
         memory_limit: int = 4 << 30,
         pool_bytes: int = 512 << 20,
+        cache: bool = True,
         workers: int = 0,
     ) -> None:
         if batch_size % world or not 0 <= rank < world:
@@ -76,6 +79,7 @@ class TransitionLoader:
             where=where,
             memory_limit=memory_limit,
             pool_bytes=pool_bytes,
+            cache=cache,
             ahead=workers > 0,
         )
 
@@ -136,7 +140,7 @@ class TransitionLoader:
 
     @staticmethod
     def _gather(arrays: dict[str, np.ndarray], count: int) -> list[Batch]:
-        parts = [torch.from_numpy(a).unflatten(0, (count, -1)).unbind(0) for a in arrays.values()]
+        parts = [torch.from_numpy(a.reshape(count, -1, *a.shape[1:])).unbind(0) for a in arrays.values()]
         return [dict(zip(arrays, tensors, strict=True)) for tensors in zip(*parts, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,142 +1,155 @@
-"""A pool of transitions in memory (or memory-mapped), and batches gathered from it."""
+"""Transitions in memory, gathered into batches: from rows, which are small, or from records, which are quick.
+
+A *record* is a whole transition in one line of float32: state, next state, masked action chunk, reward,
+discount, then the bits of three int32 (episode, frame, length · 2 + human) and, only where a snapshot has
+invalid frames, the chunk's mask.
+"""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from lwd_core.snapshots.facts import Facts
 from lwd_core.snapshots.rows import PADDING, Rows
 from lwd_core.snapshots.sequence import Strata
-from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.snapshots.transitions import expand
-from storage_schemas.vocabulary import Source
 
-SOURCES = list(Source)
-_FACTS = ("instruction", "task", "source", "policy", "success", "embodiment")
+Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Expansion:
-    """How rows become transitions: H, chunks of a return, γ per frame, frames between starts."""
+class Pool(Protocol):
+    """N transitions with ids 0 to N - 1."""
 
-    chunk: int
-    n_step: int
-    gamma: float
-    stride: int
-
-    def of(self, rows: Rows) -> np.ndarray:
-        """All transitions of the rows."""
-        return expand(rows, chunk=self.chunk, n_step=self.n_step, gamma=self.gamma, stride=self.stride)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is true of an episode throughout: table (E, 6) i64 by place in the manifest.
-
-    ``dims`` (embodiments, D) f32 is 1 on the action dims an embodiment has.
-    ``group`` (E,) numbers the stratum (buffer, task) it is drawn in; ``share`` (G,) how often.
-    """
-
-    table: np.ndarray
-    dims: np.ndarray
-    group: np.ndarray
-    share: np.ndarray
-
-    @classmethod
-    def of(cls, snapshot: Snapshot) -> "Facts":
-        """The facts of a snapshot's episodes: indices into its sorted instructions, tasks, policies."""
-        instructions = {text: i for i, text in enumerate(snapshot.instructions)}
-        tasks = {name: i for i, name in enumerate(snapshot.tasks)}
-        policies = {name: i for i, name in enumerate(snapshot.policies)}
-        widths = {m.embodiment: m.action_width for m in snapshot.episodes}
-        embodiments = {name: i for i, name in enumerate(sorted(widths))}
-        buffers = {b.name: i for i, b in enumerate(snapshot.spec.buffers)}
-        table = np.array(
-            [
-                (
-                    instructions[m.instruction],
-                    tasks[m.task],
-                    SOURCES.index(Source(m.source)),
-                    policies.get(m.policy_id or "", -1),
-                    m.success,
-                    embodiments[m.embodiment],
-                )
-                for m in snapshot.episodes
-            ],
-            np.int64,
-        )
-        dims = np.zeros((len(embodiments), snapshot.manifest.action_width), np.float32)
-        for name, i in embodiments.items():
-            dims[i, : widths[name]] = 1
-        group = np.array(
-            [buffers[m.buffer] * len(tasks) + tasks[m.task] for m in snapshot.episodes], np.int64
-        )
-        present = np.bincount(group, minlength=len(buffers) * len(tasks)) > 0
-        share = np.zeros(len(present))
-        for i, buffer in enumerate(snapshot.spec.buffers):
-            mine = slice(i * len(tasks), (i + 1) * len(tasks))
-            share[mine] = buffer.weight / max(1, present[mine].sum())
-        return cls(table, dims, group, share)
-
-
-class Pool:
-    """Rows, their transitions, and how to draw and gather them."""
-
-    def __init__(self, rows: Rows, transitions: np.ndarray, facts: Facts, chunk: int) -> None:
-        if not len(transitions):
-            raise ValueError("a pool without transitions")
-        self.transitions = transitions
-        self._state, self._facts, self._chunk = rows.state, facts, chunk
-        self._valid = None if rows.valid.all() else np.append(rows.valid, np.zeros(PADDING, bool))
-        dims = rows.action.shape[1]
-        # item t is the memory of action[t : t + chunk] as one opaque value, so that numpy copies it whole
-        self._windows = np.ndarray(
-            len(rows), dtype=f"V{4 * dims * chunk}", buffer=rows.action.data, strides=(4 * dims,)
-        )
-        self._dims, self._frames = dims, np.arange(chunk, dtype=np.int32)
-
-    def __len__(self) -> int:
-        return len(self.transitions)
+    def __len__(self) -> int: ...
 
     def strata(self) -> Strata:
         """Groups to draw tasks and buffers evenly."""
-        return Strata.of(self._facts.group[self.transitions["episode"]], self._facts.share)
+        ...
 
-    def gather(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """The batch of these transitions (n,), in fresh arrays."""
-        count, chunk = len(ids), self._chunk
-        chosen = self.transitions.take(ids)
-        row, episode, length = chosen["row"].astype(np.intp), chosen["episode"], chosen["length"]
+    def gather(self, ids: np.ndarray) -> Arrays:
+        """The batch of these transitions (n,), in fresh memory."""
+        ...
+
+
+class RowPool:
+    """Gathers from rows: little more memory than the rows themselves, whatever the chunk."""
+
+    def __init__(self, rows: Rows, transitions: np.ndarray, facts: Facts, chunk: int) -> None:
+        self._transitions, self._state, self._facts = transitions, rows.state, facts
+        self._valid = None if rows.valid.all() else np.append(rows.valid, np.zeros(PADDING, bool))
+        self._dims, self._masks = rows.action.shape[1], length_masks(chunk)
+        # item t is the memory of action[t : t + chunk] as one opaque value, so that numpy copies it whole
+        self._windows = np.ndarray(
+            len(rows), f"V{4 * self._dims * chunk}", rows.action.data, strides=(4 * self._dims,)
+        )
+
+    def __len__(self) -> int:
+        return len(self._transitions)
+
+    @property
+    def masked(self) -> bool:
+        """Whether masks are more than the chunk's length."""
+        return self._valid is not None
+
+    def strata(self) -> Strata:
+        return self._facts.strata(self._transitions["episode"])
+
+    def gather(self, ids: np.ndarray) -> Arrays:
+        count, chunk = len(ids), len(self._masks) - 1
+        chosen = self._transitions.take(ids)
+        row, length = chosen["row"].astype(np.intp), chosen["length"]
         action = self._windows[row].view(np.float32).reshape(count, chunk, self._dims)
-        mask = np.ones((count, chunk), np.float32)
-        if self._valid is None:
-            short = np.flatnonzero(length < chunk)
-            keep = (self._frames < length[short, None]).astype(np.float32)
-        else:
+        mask = self._masks.take(length, axis=0)
+        short = np.flatnonzero(length < chunk)
+        if self._valid is not None:
+            mask *= self._valid[row[:, None] + np.arange(chunk)]
             short = np.arange(count)
-            keep = ((self._frames < length[:, None]) & self._valid[row[:, None] + self._frames]).astype(
-                np.float32
-            )
-        mask[short] = keep
-        action[short] *= keep[:, :, None]
-        facts = self._facts.table.take(episode, axis=0)
-        batch = {
+        action[short] *= mask[short, :, None]
+        return {
             "state": self._state.take(row, axis=0),
             "next_state": self._state.take(chosen["boot"], axis=0),
             "action": action,
             "mask": mask,
-            "reward": np.ascontiguousarray(chosen["reward"]),
-            "discount": np.ascontiguousarray(chosen["discount"]),
-            "action_dim_mask": self._dim_mask(facts[:, _FACTS.index("embodiment")]),
-            "episode": episode.astype(np.int64),
+            "reward": chosen["reward"],
+            "discount": chosen["discount"],
             "frame": chosen["frame"].astype(np.int64),
             "human": chosen["human"].astype(bool),
+            **self._facts.of_episodes(chosen["episode"]),
         }
-        for name in ("instruction", "task", "source", "policy"):
-            batch[name] = facts[:, _FACTS.index(name)]
-        batch["success"] = facts[:, _FACTS.index("success")].astype(bool)
-        return batch
 
-    def _dim_mask(self, embodiment: np.ndarray) -> np.ndarray:
-        if len(self._facts.dims) == 1:
-            return np.broadcast_to(self._facts.dims, (len(embodiment), self._dims)).copy()
-        return self._facts.dims.take(embodiment, axis=0)
+
+@dataclass(frozen=True)
+class Layout:
+    """Where what lies in a record."""
+
+    state: int
+    chunk: int
+    dims: int
+    masked: bool
+
+    @property
+    def width(self) -> int:
+        """float32 values of a record."""
+        return 2 * self.state + self.chunk * self.dims + 5 + self.masked * self.chunk
+
+    def views(self, records: np.ndarray) -> Arrays:
+        """Parts of records (n, width), as views; ``episode``, ``frame``, ``tail`` are int32, others f32."""
+        action = 2 * self.state
+        rest = action + self.chunk * self.dims
+        whole = records.view(np.int32)
+        parts = {
+            "state": records[:, : self.state],
+            "next_state": records[:, self.state : action],
+            "action": records[:, action:rest].reshape(len(records), self.chunk, self.dims),
+            "reward": records[:, rest],
+            "discount": records[:, rest + 1],
+            "episode": whole[:, rest + 2],
+            "frame": whole[:, rest + 3],
+            "tail": whole[:, rest + 4],
+        }
+        if self.masked:
+            parts["mask"] = records[:, rest + 5 :]
+        return parts
+
+
+class RecordPool:
+    """Gathers from records (N, width): one read a transition."""
+
+    def __init__(
+        self, records: np.ndarray, layout: Layout, facts: Facts, only: np.ndarray | None = None
+    ) -> None:
+        """``only``: numbers of the records that count; all by default."""
+        self._records, self._layout, self._facts, self._only = records, layout, facts, only
+        self._masks = length_masks(layout.chunk)
+
+    def __len__(self) -> int:
+        return len(self._records) if self._only is None else len(self._only)
+
+    def strata(self) -> Strata:
+        episodes = self._layout.views(self._records)["episode"]
+        return self._facts.strata(episodes if self._only is None else episodes[self._only])
+
+    def gather(self, ids: np.ndarray) -> Arrays:
+        parts = self._layout.views(self._records.take(ids if self._only is None else self._only[ids], axis=0))
+        tail = parts.pop("tail")
+        parts["frame"] = parts["frame"].astype(np.int64)
+        parts["human"] = (tail & 1).astype(bool)
+        if not self._layout.masked:
+            parts["mask"] = self._masks.take(tail >> 1, axis=0)
+        return parts | self._facts.of_episodes(parts["episode"])
+
+
+def write_records(pool: RowPool, layout: Layout, records: np.ndarray, at_once: int = 1 << 14) -> None:
+    """Write every transition of ``pool`` into ``records`` (N, width)."""
+    for begin in range(0, len(pool), at_once):
+        batch = pool.gather(np.arange(begin, min(begin + at_once, len(pool))))
+        parts = layout.views(records[begin : begin + at_once])
+        length = batch["mask"].sum(axis=1).astype(np.int32) if not layout.masked else 0
+        parts.pop("tail")[:] = length * 2 + batch["human"]
+        for name, part in parts.items():
+            part[...] = batch[name]
+
+
+def length_masks(chunk: int) -> np.ndarray:
+    """Row n: ones on the first n of ``chunk`` frames."""
+    return np.tri(chunk + 1, chunk, -1, dtype=np.float32)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import Staging, counts_of, register
+from lwd_core.snapshots.cache import drop_cache
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.moments import MomentsAccumulator
 from lwd_core.snapshots.sample import decode, encode
@@ -176,6 +177,7 @@ def _manifest(place: Place, digest: str) -> Manifest:
 
 def _remove(place: Place, manifest: Manifest, digest: str) -> None:
     """Delete a snapshot's bytes, the manifest last: while it stands, the folder is still found."""
+    drop_cache(place, digest)
     for shard in manifest.shards:
         place.remove(digest, shard.name)
     place.remove(digest, MANIFEST)

@@ -10,6 +10,8 @@ reaches the end of a terminated episode does not bootstrap. Rows that aren't val
 masked within one, and are stepped back over where one would be bootstrapped from; their rewards count.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from lwd_core.snapshots.rows import Rows
@@ -27,6 +29,20 @@ TRANSITION = np.dtype(
         ("discount", np.float32),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """How rows become transitions: H, chunks of a return, γ per frame, frames between starts."""
+
+    chunk: int
+    n_step: int
+    gamma: float
+    stride: int
+
+    def of(self, rows: Rows) -> np.ndarray:
+        """All transitions of the rows."""
+        return expand(rows, chunk=self.chunk, n_step=self.n_step, gamma=self.gamma, stride=self.stride)
 
 
 def expand(rows: Rows, *, chunk: int, n_step: int, gamma: float, stride: int) -> np.ndarray:

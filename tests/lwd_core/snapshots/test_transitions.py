@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwd_core.snapshots.pool import Expansion, Facts, Pool
+from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.pool import Layout, RecordPool, RowPool, write_records
 from lwd_core.snapshots.rows import PADDING, Rows
+from lwd_core.snapshots.transitions import Expansion
 from tests.lwd_core.snapshots.reference import Episode, transitions
 
 
@@ -80,9 +82,18 @@ def test_equals_the_reference(found, chunk, n_step, stride, gamma):
     assert list(zip(table["episode"], table["frame"], strict=True)) == [(i, t.frame) for i, t in expected]
     if not expected:
         return
-    nothing = np.zeros((len(found), 6), np.int64)
-    facts = Facts(nothing, np.ones((1, 1), np.float32), nothing[:, 0], np.ones(1))
-    batch = Pool(rows, table, facts, chunk).gather(np.arange(len(table)))
+    nothing = np.zeros((len(found), 5), np.int64)
+    facts = Facts(nothing, nothing[:, 0], np.ones((1, 1), np.float32), nothing[:, 0], np.ones(1))
+    everything = np.arange(len(table))
+    pool = RowPool(rows, table, facts, chunk)
+    batch = pool.gather(everything)
+    layout = Layout(2, chunk, 1, pool.masked)
+    records = np.empty((len(table), layout.width), np.float32)
+    write_records(pool, layout, records, at_once=3)
+    packed = RecordPool(records, layout, facts).gather(everything)
+    assert packed.keys() == batch.keys()
+    for name, values in batch.items():
+        np.testing.assert_array_equal(packed[name], values, strict=True)
     masks = np.array([t.mask for _, t in expected])
     np.testing.assert_array_equal(batch["mask"], masks)
     np.testing.assert_array_equal(batch["state"], [(i, t.frame) for i, t in expected])

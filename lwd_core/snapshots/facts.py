@@ -1,0 +1,77 @@
+"""What is true of an episode throughout, as numbers a batch can carry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lwd_core.snapshots.sequence import Strata
+from lwd_core.snapshots.snapshot import Snapshot
+from storage_schemas.snapshot import Member
+from storage_schemas.vocabulary import Source
+
+SOURCES = list(Source)
+_COLUMNS = ("instruction", "task", "source", "policy", "success")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Tables by place in the manifest.
+
+    table (E, 5) i64: instruction, task, source, policy (-1: none), success; embodiment (E,);
+    dims (embodiments, D) f32, 1 on the action dims an embodiment has; group (E,), the stratum (buffer,
+    task) an episode is drawn in; share (G,), how often.
+    """
+
+    table: np.ndarray
+    embodiment: np.ndarray
+    dims: np.ndarray
+    group: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "Facts":
+        """The facts of a snapshot's episodes."""
+        members, buffers = snapshot.episodes, snapshot.spec.buffers
+        instructions, tasks = _numbers(snapshot.instructions), _numbers(snapshot.tasks)
+        policies, sources = _numbers(snapshot.policies), _numbers([str(s) for s in SOURCES])
+        widths = {m.embodiment: m.action_width for m in members}
+        embodiments = _numbers(sorted(widths))
+        dims = np.zeros((len(embodiments), snapshot.manifest.action_width), np.float32)
+        for name, i in embodiments.items():
+            dims[i, : widths[name]] = 1
+
+        def row(m: Member) -> tuple[int, ...]:
+            policy = policies[m.policy_id] if m.policy_id else -1
+            return instructions[m.instruction], tasks[m.task], sources[m.source], policy, m.success
+
+        names = _numbers([b.name for b in buffers])
+        group = np.array([names[m.buffer] * len(tasks) + tasks[m.task] for m in members], np.int64)
+        present = (np.bincount(group, minlength=len(buffers) * len(tasks)) > 0).reshape(len(buffers), -1)
+        weight = np.array([[b.weight] for b in buffers])
+        return cls(
+            table=np.array([row(m) for m in members], np.int64),
+            embodiment=np.array([embodiments[m.embodiment] for m in members], np.int64),
+            dims=dims,
+            group=group,
+            share=(weight * present / np.maximum(1, present.sum(axis=1, keepdims=True))).ravel(),
+        )
+
+    def strata(self, episode: np.ndarray) -> Strata:
+        """Groups of transitions (N,) given by their episode."""
+        return Strata.of(self.group[episode], self.share)
+
+    def of_episodes(self, episode: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns a batch carries, for transitions of these episodes (n,)."""
+        table = self.table.take(episode, axis=0)
+        columns = {name: table[:, i] for i, name in enumerate(_COLUMNS)}
+        columns["success"] = columns["success"].astype(bool)
+        columns["episode"] = episode.astype(np.int64)
+        if len(self.dims) == 1:
+            columns["action_dim_mask"] = np.repeat(self.dims, len(episode), axis=0)
+        else:
+            columns["action_dim_mask"] = self.dims.take(self.embodiment.take(episode), axis=0)
+        return columns
+
+
+def _numbers(names: list[str]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(names)}
