@@ -58,7 +58,7 @@ def export_lerobot(
     """
     if out.exists():
         raise UserError(f"{out}: exists already; name a new folder")
-    condition = f"({where}) AND steps > 0 ORDER BY start_ns, episode_id"
+    condition = f"({where}) AND steps > 0 ORDER BY start_ns, log_id, index_in_log"
     episodes = lake.read("episodes", where=condition, params=params)
     if episodes.num_rows == 0:
         raise UserError(f"no episode where {where}; look with `lwd sql 'SELECT * FROM episodes'`")

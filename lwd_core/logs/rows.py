@@ -207,8 +207,10 @@ def _words(column: np.ndarray, words: Iterable[str], n: int) -> np.ndarray:
 
 def _outcome(rows: Rows, said: dict[str, str], embodiment: Embodiment) -> tuple[str, str]:
     outcome, by = said.pop("outcome", ""), said.pop("outcome_from", "")
-    if outcome in set(Outcome) and outcome != Outcome.UNKNOWN:
-        return outcome, by if by in set(OutcomeFrom) else OutcomeFrom.ROBOT
+    known = by in set(OutcomeFrom)
+    # An "unknown" that says whose it is was a verdict; a bare one only means that nobody looked.
+    if outcome in set(Outcome) and (outcome != Outcome.UNKNOWN or known):
+        return outcome, by if known else OutcomeFrom.ROBOT
     topic = embodiment.outcome.topic
     if topic is not None and topic in rows.columns:
         column = rows.columns[topic].reshape(len(rows), -1)[:, 0]
