@@ -20,7 +20,7 @@ from lwd_core.logs.rows import SUCCESS_COLUMN
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey
 
-_EACH, _LIMIT = 200, 200_000  # messages looked at per topic, and in all
+_EACH, _LIMIT = 200, 50_000  # messages looked at per topic, and in all
 _WIDEST = 512
 _NOT_DATA = re.compile(r"^(header|timestamp|stamp|seq|sequence|.*covariance|layout|frame_id)$")
 _ACTION = re.compile(r"(^|[/_.])(actions?|cmd|cmd_vel|command|commands|target|setpoint|executed)($|[/_.])")

@@ -41,17 +41,18 @@ class LogSource:
     def files(self) -> tuple[str, ...]:
         """Relative paths of a folder's files, sorted; empty for a file.
 
-        Symbolic links are left out: what they point to may lie outside the log.
+        What leads out of the folder (symbolic links, dots) is no part of the log.
         """
         if not self.is_folder:
             return ()
         fs, path = self._place
+        root = os.path.realpath(path)
         found = []
         for full in fs.find(path):
             relative = full[len(path) :].lstrip("/")
-            if ".." in PurePosixPath(relative).parts or (self.local and os.path.islink(full)):
-                continue
-            found.append(relative)
+            inside = not self.local or os.path.realpath(full) == os.path.join(root, relative)
+            if inside and ".." not in PurePosixPath(relative).parts:
+                found.append(relative)
         return tuple(sorted(found))
 
     @cached_property
