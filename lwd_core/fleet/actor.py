@@ -12,6 +12,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, run_together
+from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
 from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Policy, Robot, RobotSpec
@@ -26,22 +27,6 @@ from storage_schemas.vocabulary import Source
 _NS = 1_000_000_000
 _OPENING_S = 8 * 3600  # robots start work at eight, UTC
 _BETWEEN_S = 20  # someone sets the scene up again
-
-
-@dataclass(frozen=True)
-class FleetConfig:
-    """The robots, and what they are asked to do."""
-
-    robots: tuple[RobotSpec, ...]
-    tasks: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        ids = [robot.robot_id for robot in self.robots]
-        if not ids:
-            raise UserError("fleet: no robots; name at least one")
-        if len(set(ids)) != len(ids):
-            raise UserError("fleet: two robots share an id; ids must differ")
-        find_tasks(self.tasks)
 
 
 @dataclass(frozen=True)
@@ -85,17 +70,6 @@ class FleetResult:
         for d in self.delivered:
             outcomes.setdefault(d.episode.task, []).append(d.episode.success)
         return {task: float(np.mean(done)) for task, done in sorted(outcomes.items())}
-
-
-def sample_fleet(
-    tasks: Iterable[str], *, robots: int = 16, sites: Sequence[str] = ("north", "south"), cameras: int = 2
-) -> FleetConfig:
-    """A fleet of ``robots`` spread over ``sites``; the first ``cameras`` of them have a camera at 5 Hz."""
-    specs = (
-        RobotSpec(f"arm-{i:02d}", sites[i % len(sites)], camera_hz=5.0 if i < cameras else 0.0)
-        for i in range(robots)
-    )
-    return FleetConfig(tuple(specs), tuple(tasks))
 
 
 def run_fleet(

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lwd_core.fleet.actor import Delivered, FleetConfig, landing_folder, spool_folder
+from lwd_core.fleet.actor import Delivered, landing_folder, spool_folder
 from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
+from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, Ran, episode
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.recorder import rescue

@@ -7,15 +7,14 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.actor import (
-    FleetConfig,
     deal,
     demonstration_seeds,
     landing_folder,
     opening_ns,
     run_fleet,
-    sample_fleet,
 )
 from lwd_core.fleet.arms import Arms
+from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.episode import Job
 from lwd_core.fleet.metaworld import HAS_EGL
 from lwd_core.fleet.robot import RobotSpec

@@ -1,0 +1,201 @@
+"""Simulated robots: demonstrate, run on a release channel, judge a policy."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.seeds import Purpose, scene_seeds
+from lwd_core.fleet.tasks import all_tasks, find_tasks
+from lwd_core.settings import Settings
+from storage_schemas.vocabulary import Source
+
+if TYPE_CHECKING:
+    from lwd_core.fleet.config import FleetConfig
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", help="Task; repeat for more. Default: all short ones.")
+]
+Robots = Annotated[int, typer.Option(help="Number of robots.", min=1)]
+Sites = Annotated[str, typer.Option(help="Sites they stand at, by commas.")]
+Cameras = Annotated[int, typer.Option(help="How many of them log a camera.", min=0)]
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks robots can be given."""
+    table = Table("task", "limit", "stages", "instruction")
+    for task in all_tasks().values():
+        table.add_row(task.name, str(task.limit), str(len(task.stages) or 1), task.instruction)
+    Console().print(table)
+
+
+@app.command()
+def demonstrate(
+    per_task: Annotated[int, typer.Option(help="Demonstrations of each task.", min=1)] = 2,
+    task: Tasks = None,
+    robots: Robots = 16,
+    sites: Sites = "north,south",
+    cameras: Cameras = 2,
+    day: Annotated[str | None, typer.Option(help="Day (UTC) they carry; default: today.")] = None,
+    play: Annotated[bool, typer.Option(help="Explore what goes wrong instead of doing the task.")] = False,
+    run: Annotated[str, typer.Option(help="Name; another name gives other scenes.")] = "demonstrations",
+) -> None:
+    """Record demonstrations, or play, and upload them to the landing zone.
+
+    Example: lwd fleet demonstrate --per-task 4 --task push --task drawer-tour
+    """
+    from lwd_core.fleet.actor import demonstration_seeds, run_fleet
+    from lwd_core.fleet.arms import Arms
+
+    settings, fleet, arms = Settings(), _fleet(task, robots, sites, cameras), Arms()
+    result = run_fleet(
+        settings,
+        fleet,
+        day=day or time.strftime("%Y-%m-%d", time.gmtime()),
+        policy=None,
+        seeds=demonstration_seeds(fleet.tasks, run, per_task, arms=arms),
+        source=Source.PLAY if play else Source.DEMONSTRATION,
+        arms=arms,
+    )
+    typer.echo(f"{len(result.logs)} logs, {result.steps} steps, {result.bytes} bytes in {settings.landing}")
+
+
+@app.command()
+def run(
+    task: Tasks = None,
+    robots: Robots = 16,
+    sites: Sites = "north,south",
+    cameras: Cameras = 2,
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes a robot; default: until stopped.", min=1)
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this long.", min=0)] = None,
+    speed: Annotated[float, typer.Option(help="Times life's speed; 0: flat out.", min=0)] = 1.0,
+    canary_share: Annotated[
+        float, typer.Option(help="Share of robots on the canary channel.", min=0, max=1)
+    ] = 0.0,
+    canary_site: Annotated[str | None, typer.Option(help="Site whose robots are on canary.")] = None,
+    supervision: Annotated[float, typer.Option(help="Share of episodes watched.", min=0, max=1)] = 0.5,
+    offline: Annotated[float, typer.Option(help="Share of time a robot is offline.", min=0, max=1)] = 0.0,
+    outage_s: Annotated[float, typer.Option(help="Length of an outage, seconds.", min=1)] = 60.0,
+    clock_offset_s: Annotated[float, typer.Option(help="Clocks are off by up to this.", min=0)] = 0.0,
+    name: Annotated[str | None, typer.Option(help="Name of the run; another name, other scenes.")] = None,
+) -> None:
+    """Run robots on their release channel until they are done or stopped (Ctrl-C: after this episode).
+
+    Example: lwd fleet run --robots 4 --canary-share 0.25 --minutes 30
+    """
+    from lwd_core.fleet.channel import ReleasedPolicies
+    from lwd_core.fleet.config import on_canary, with_clocks_off
+    from lwd_core.fleet.link import Outages
+    from lwd_core.fleet.live import Deployment, Told, run_live
+    from lwd_core.fleet.supervisor import Supervisor
+
+    settings = Settings()
+    fleet = _fleet(task, robots, sites, cameras)
+    fleet = on_canary(fleet, share=canary_share, site=canary_site)
+    fleet = with_clocks_off(fleet, up_to_s=clock_offset_s)
+    console = Console(stderr=True)
+    seen: Counter[str] = Counter()
+
+    def complain_once(robot: str, why: str) -> None:
+        seen[f"{robot}: {why}"] += 1
+        if seen[f"{robot}: {why}"] == 1:
+            console.print(f"{robot}: {why}", markup=False)
+
+    delivered = run_live(
+        settings,
+        fleet,
+        Deployment(
+            run=name or f"live-{time.time_ns()}",
+            episodes=episodes,
+            speed=speed,
+            outages=Outages(offline, outage_s),
+            supervisor=Supervisor(rate=supervision),
+        ),
+        ReleasedPolicies(settings, lambda why: complain_once("refused", why)),
+        stop=_stop_after(minutes),
+        told=Told(
+            landed=lambda robot, log, ran: console.print(
+                f"{robot.robot_id} {ran.task} {ran.outcome} {ran.steps} steps {ran.policy_id}"
+                if ran
+                else f"{robot.robot_id} late: {log.uri}",
+                markup=False,
+            ),
+            waiting=lambda robot, why: complain_once(robot.robot_id, why),
+        ),
+    )
+    done = sum(d.episode.success for d in delivered)
+    typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[str, typer.Argument(help="Policy id, or the beginning of one.")],
+    task: Tasks = None,
+    scenes: Annotated[int, typer.Option(help="Scenes a task.", min=1)] = 50,
+    purpose: Annotated[Purpose, typer.Option(help="Which scenes.")] = Purpose.SELECTION,
+    record: Annotated[bool, typer.Option(help="Write the episodes to the evaluations table.")] = True,
+) -> None:
+    """Judge a policy in scenes nobody trained on, alone.
+
+    Example: lwd fleet evaluate 3fe1 --scenes 20 --purpose evaluation
+    """
+    if purpose is Purpose.TRAINING:
+        raise UserError("purpose: training scenes judge nothing; use selection or evaluation")
+    from lwd_core.fleet.evaluate import evaluate as judge
+    from lwd_core.lake.store import Lake
+    from lwd_core.policies.inference import Policy
+    from lwd_core.policies.keys import trusted_keys
+    from lwd_core.policies.registry import find
+
+    settings = Settings()
+    lake = Lake.open(settings.lake)
+    found = Policy.load(find(lake, policy)["uri"], trusted_keys(settings.keys))
+    rows = judge(found, _names(task), scene_seeds(purpose, scenes), now_ns=time.time_ns())
+    if record:
+        lake.replace("evaluations", rows, {"policy_id": [found.policy_id], "task": _names(task)})
+    table = Table("task", "success", "episodes", "median steps of successes")
+    for name in _names(task):
+        own = [row for row in rows.to_pylist() if row["task"] == name]
+        steps = sorted(row["steps"] for row in own if row["success"])
+        rate = f"{len(steps) / len(own):.2f}"
+        table.add_row(name, rate, str(len(own)), str(steps[len(steps) // 2]) if steps else "")
+    Console().print(table)
+
+
+def _names(chosen: list[str] | None) -> list[str]:
+    default = [task.name for task in all_tasks().values() if not task.stages]
+    return [task.name for task in find_tasks(chosen or default)]
+
+
+def _fleet(chosen: list[str] | None, robots: int, sites: str, cameras: int) -> "FleetConfig":
+    from lwd_core.fleet.config import sample_fleet
+
+    names = [site.strip() for site in sites.split(",") if site.strip()]
+    if not names:
+        raise UserError("--sites: name at least one site")
+    return sample_fleet(_names(chosen), robots=robots, sites=names, cameras=cameras)
+
+
+def _stop_after(minutes: float | None) -> Callable[[], bool]:
+    """True once the time is up or the first SIGINT or SIGTERM has come; a second one ends at once."""
+    asked = False
+
+    def ask(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    end = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
+    return lambda: asked or time.monotonic() >= end

@@ -1,0 +1,64 @@
+"""Which robots a fleet has, and what they are asked to do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.tasks import find_tasks
+from storage_schemas.vocabulary import Channel
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """The robots, and what they are asked to do."""
+
+    robots: tuple[RobotSpec, ...]
+    tasks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        ids = [robot.robot_id for robot in self.robots]
+        if not ids:
+            raise UserError("fleet: no robots; name at least one")
+        if len(set(ids)) != len(ids):
+            raise UserError("fleet: two robots share an id; ids must differ")
+        find_tasks(self.tasks)
+
+
+def sample_fleet(
+    tasks: Iterable[str], *, robots: int = 16, sites: Sequence[str] = ("north", "south"), cameras: int = 2
+) -> FleetConfig:
+    """A fleet of ``robots`` spread over ``sites``; the first ``cameras`` of them have a camera at 5 Hz."""
+    specs = (
+        RobotSpec(f"arm-{i:02d}", sites[i % len(sites)], camera_hz=5.0 if i < cameras else 0.0)
+        for i in range(robots)
+    )
+    return FleetConfig(tuple(specs), tuple(tasks))
+
+
+def on_canary(fleet: FleetConfig, *, share: float = 0.0, site: str | None = None) -> FleetConfig:
+    """The fleet with a share of its robots, spread over the sites, or a whole site on the canary channel.
+
+    Raises UserError for a site without robots.
+    """
+    if site is not None and site not in {robot.site for robot in fleet.robots}:
+        raise UserError(f"canary site {site!r}: no robot stands there")
+    chosen = round(share * len(fleet.robots))
+    robots = (
+        replace(robot, channel=Channel.CANARY) if i < chosen or robot.site == site else robot
+        for i, robot in enumerate(fleet.robots)
+    )
+    return replace(fleet, robots=tuple(robots))
+
+
+def with_clocks_off(fleet: FleetConfig, *, up_to_s: float) -> FleetConfig:
+    """The fleet with clocks off by different amounts between ``-up_to_s`` and ``up_to_s``."""
+    offsets = np.linspace(-up_to_s, up_to_s, len(fleet.robots)) * _NS
+    robots = (
+        replace(robot, clock_offset_ns=round(o)) for robot, o in zip(fleet.robots, offsets, strict=True)
+    )
+    return replace(fleet, robots=tuple(robots))
