@@ -1,0 +1,150 @@
+"""The whole loop, tiny: killed at awkward moments, finished by running it again, then left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lwd_core.lake.store import Lake
+from pipelines.profile import load_profile
+
+PLAN = load_profile("tiny")
+pytestmark = pytest.mark.e2e
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    """The demo as a person starts it, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.demo", "--profile", "tiny", "--home", str(home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def kill_after(home: Path, words: str) -> None:
+    """Run until a line with these words, then SIGKILL the driver alone; its children must see to themselves."""
+    process = start(home)
+    assert process.stdout
+    for line in process.stdout:
+        if words in line:
+            break
+    else:
+        pytest.fail(f"the demo ended before it said {words!r}")
+    os.kill(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+
+
+def finish(home: Path) -> str:
+    process = start(home)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output[-4000:]
+    return output
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished demo that was killed while robots ran, while it ingested and while it trained."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    kill_after(home, "harbour: 1/2 episodes")
+    kill_after(home, "ingest: 4 episodes")
+    kill_after(home, "update 100")
+    output = finish(home)
+    assert "sft: fleet: done before" in output
+    return home
+
+
+@pytest.fixture(scope="module")
+def lake(home: Path) -> Lake:
+    return Lake.open(str(home / "lake"))
+
+
+def test_every_planned_episode_is_there_once(lake: Lake) -> None:
+    found = {
+        (row["day"], row["site"], row["source"]): row["n"]
+        for row in lake.sql("SELECT day, site, source, count(*) AS n FROM episodes GROUP BY ALL").to_pylist()
+    }
+    assert found == {
+        (PLAN.day(r.name), site, str(r.fleet.source)): len(PLAN.tasks) * r.fleet.episodes_per_task
+        for r in PLAN.rounds
+        for site in PLAN.sites
+    }
+
+
+def test_nothing_received_is_lost(home: Path, lake: Lake) -> None:
+    received = {str(p): p.stat().st_size for p in (home / "landing").rglob("*.mcap")}
+    rows = lake.sql("SELECT uri, bytes, state FROM logs").to_pylist()
+    assert {row["uri"]: row["bytes"] for row in rows} == received
+    assert {row["state"] for row in rows} == {"accepted"}
+
+
+def test_lineage_reaches_from_policies_to_logs(lake: Lake) -> None:
+    policies = lake.sql("SELECT * FROM policies ORDER BY created_ns").to_pylist()
+    assert [p["stage"] for p in policies] == [str(r.stage) for r in PLAN.rounds]
+    assert [p["parent"] for p in policies] == [None, *(p["policy_id"] for p in policies[:-1])]
+    for policy in policies:
+        members = lake.sql(
+            "SELECT count(*) AS n FROM snapshot_members m JOIN episodes USING (episode_id) "
+            "JOIN logs l ON l.log_id = m.log_id WHERE list_contains(?, m.digest)",
+            (policy["snapshots"],),
+        ).to_pylist()
+        assert members[0]["n"] > 0
+    assert len(policies[-1]["snapshots"]) == 2
+
+
+def test_robots_ran_the_released_policies(lake: Lake) -> None:
+    ran = lake.sql("SELECT DISTINCT policy_id FROM episodes WHERE policy_id IS NOT NULL").to_pylist()
+    released = lake.sql("SELECT DISTINCT policy_id FROM releases").to_pylist()
+    assert {r["policy_id"] for r in ran} <= {r["policy_id"] for r in released}
+    later = lake.sql("SELECT count(*) AS n FROM episodes WHERE source = 'online' AND policy_id IS NULL")
+    assert later.to_pylist()[0]["n"] == 0
+
+
+def test_no_evaluation_scene_was_trained_on(lake: Lake) -> None:
+    shared = lake.sql(
+        "SELECT count(*) AS n FROM evaluations v JOIN episodes e "
+        "ON e.task = v.task AND v.seed = (e.attributes->>'seed')::BIGINT"
+    )
+    assert shared.to_pylist()[0]["n"] == 0
+    seeds = lake.sql("SELECT count(*) AS n FROM episodes WHERE attributes->>'seed' IS NOT NULL")
+    assert seeds.to_pylist()[0]["n"] == lake.read("episodes").num_rows
+
+
+def test_report_tells_of_every_round(home: Path, lake: Lake) -> None:
+    folder = home / "reports" / "tiny"
+    report = json.loads((folder / "report.json").read_text())
+    assert [r["round"]["name"] for r in report["rounds"]] == [r.name for r in PLAN.rounds]
+    trials = len(PLAN.tasks) * PLAN.evaluation.episodes_per_task
+    assert all(r["evaluation"]["overall"]["trials"] == trials for r in report["rounds"])
+    assert report["values"]
+    assert (folder / "index.html").read_text().count("data:image/png") == 4
+    assert lake.read("evaluations").num_rows == trials * len(PLAN.rounds)
+
+
+def test_running_again_does_nothing(home: Path) -> None:
+    before = {str(p): p.stat().st_mtime_ns for p in home.rglob("*.parquet")}
+    began = time.monotonic()
+    output = finish(home)
+    assert time.monotonic() - began < 30
+    assert output.count("done before") == 2 * len(PLAN.rounds) + 1
+    assert {str(p): p.stat().st_mtime_ns for p in home.rglob("*.parquet")} == before
+
+
+def test_another_profile_is_refused(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.demo", "--profile", "default", "--home", str(home)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "was made with profile tiny" in done.stderr
+    assert "Traceback" not in done.stderr
