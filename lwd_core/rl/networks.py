@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwd_core.rl.gelu import gelu, gelu_and_slope
+
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
 
 
@@ -127,18 +129,18 @@ class VelocityField(nn.Module):
         """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
         z = context + self.action_in(x) + w * self.time_in
         for layer in self.hidden:
-            z = layer(F.gelu(z, approximate="tanh"))
-        return self.out(F.gelu(z, approximate="tanh"))
+            z = layer(gelu(z))
+        return self.out(gelu(z))
 
     def linearise(self, context: Tensor, x: Tensor, w: Tensor) -> "LinearisedField":
         """The field's derivative by x at many path points at once: x (T, B, H·D), w (T, 1, 1)."""
         slopes = []
         z = context + self.action_in(x) + w * self.time_in
-        ones = torch.ones_like(z)
         for layer in [*self.hidden, None]:
-            slopes.append(torch.ops.aten.gelu_backward(ones, z, approximate="tanh"))
+            value, slope = gelu_and_slope(z)
+            slopes.append(slope)
             if layer is not None:
-                z = layer(F.gelu(z, approximate="tanh"))
+                z = layer(value)
         layers = [self.action_in, *cast(Sequence[nn.Linear], self.hidden), self.out]
         return LinearisedField([layer.weight for layer in layers], slopes)
 
@@ -173,7 +175,7 @@ class StackedMLP(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             z = torch.baddbmm(bias, z, weight)
             if i < len(self.scales):
-                z = F.layer_norm(F.gelu(z, approximate="tanh"), z.shape[-1:], eps=LAYER_NORM_EPS)
+                z = F.layer_norm(gelu(z), z.shape[-1:], eps=LAYER_NORM_EPS)
                 z = torch.addcmul(self.shifts[i], z, self.scales[i])
         return z
 
@@ -188,13 +190,8 @@ class Critic(nn.Module):
         self.trunk = nn.ModuleList()
         width = self.encoder.width
         for _ in range(config.trunk_layers):
-            self.trunk.append(
-                nn.Sequential(
-                    _xavier(nn.Linear(width, config.hidden)),
-                    nn.GELU(approximate="tanh"),
-                    nn.LayerNorm(config.hidden, eps=LAYER_NORM_EPS),
-                )
-            )
+            norm = nn.LayerNorm(config.hidden, eps=LAYER_NORM_EPS)
+            self.trunk.append(nn.Sequential(_xavier(nn.Linear(width, config.hidden)), _Gelu(), norm))
             width = config.hidden
         own = [config.hidden] * (config.layers - config.trunk_layers)
         self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
@@ -218,6 +215,11 @@ class Critic(nn.Module):
     def shared(self) -> list[nn.Parameter]:
         """Parameters both Q's and V's losses move."""
         return [*self.encoder.parameters(), *self.trunk.parameters()]
+
+
+class _Gelu(nn.Module):
+    def forward(self, z: Tensor) -> Tensor:
+        return gelu(z)
 
 
 def _xavier(layer: nn.Linear) -> nn.Linear:
