@@ -27,6 +27,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from storage_schemas.canonical import canonical_json
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 
@@ -149,11 +151,6 @@ class Manifest:
             raise ValueError(f"manifest: {e}") from e
 
 
-def canonical_json(value: object) -> bytes:
-    """The one JSON text of a value, for digests. NaN and infinities are refused."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
-
-
 def _moments(raw: dict[str, Any]) -> Moments:
-    return Moments(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    return Moments(**fields)

@@ -26,7 +26,8 @@ from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, selected
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
-from storage_schemas.snapshot import MANIFEST, Manifest, Member, Moments, canonical_json
+from storage_schemas.canonical import canonical_json
+from storage_schemas.snapshot import MANIFEST, Manifest, Member, Moments
 from storage_schemas.tables import SNAPSHOT_MEMBERS, SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState, Split
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lwd_core.errors import UserError
-from storage_schemas.snapshot import canonical_json
+from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Outcome, Source
 
 Names = tuple[str, ...]
