@@ -6,6 +6,7 @@ The classes come from the schema in the file, never from this program's own idea
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from mcap.records import Schema
@@ -30,6 +31,7 @@ class Encoding:
     text: bytes
 
 
+@lru_cache(maxsize=128)  # a fleet's logs hold the same few schemas, and building classes is the dear part
 def decoder(encoding: Encoding) -> Decoder:
     """A decoder of one channel's payloads. Raises `NoDecoder`."""
     try:
