@@ -52,14 +52,16 @@ def demonstrate(
 
     Example: lwd fleet demonstrate --per-task 4 --task push --task drawer-tour
     """
-    from lwd_core.fleet.actor import demonstration_seeds, run_fleet
+    from lwd_core.fleet.actor import demonstration_seeds, opening_ns, run_fleet
     from lwd_core.fleet.arms import Arms
 
+    day = day or time.strftime("%Y-%m-%d", time.gmtime())
+    opening_ns(day)  # a day that is none is refused before anything runs
     settings, fleet, arms = Settings(), _fleet(task, robots, sites, cameras), Arms()
     result = run_fleet(
         settings,
         fleet,
-        day=day or time.strftime("%Y-%m-%d", time.gmtime()),
+        day=day,
         policy=None,
         seeds=demonstration_seeds(fleet.tasks, run, per_task, arms=arms),
         source=Source.PLAY if play else Source.DEMONSTRATION,

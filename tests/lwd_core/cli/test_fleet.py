@@ -1,0 +1,75 @@
+"""lwd fleet: from demonstrations to judged policies, on the command line."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lwd_core.cli.fleet import app
+from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
+from lwd_core.settings import Settings
+from tests.lwd_core.fleet.test_channel import bundle, release
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("LWD_HOME", str(tmp_path))
+    return Settings()
+
+
+def lwd_fleet(*arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_tasks_are_listed() -> None:
+    listed = lwd_fleet("tasks")
+    assert "peg-insert-side" in listed
+    assert "drawer-tour" in listed
+
+
+@pytest.mark.parametrize("play", [False, True])
+def test_demonstrations_land(settings: Settings, play: bool) -> None:
+    arguments = ["--per-task", "1", "--task", "push", "--cameras", "0", "--day", "2026-03-04"]
+    assert lwd_fleet("demonstrate", *arguments, *(["--play"] if play else [])).startswith("1 logs, ")
+    (log,) = Path(settings.landing).rglob("*.mcap")
+    assert log.parts[-3] == "2026-03-04"
+
+
+def test_a_fleet_runs_on_its_channels(settings: Settings) -> None:
+    release(settings, bundle(settings, 1))
+    said = lwd_fleet(
+        *("run", "--robots", "2", "--episodes", "1", "--task", "drawer-open", "--cameras", "0"),
+        *("--speed", "0", "--canary-share", "0.5", "--clock-offset-s", "30"),
+    )
+    assert "2 episodes" in said
+    assert len(list(Path(settings.landing).rglob("*.mcap"))) == 2
+
+
+def test_a_policy_is_judged_and_the_episodes_are_kept(settings: Settings) -> None:
+    made = bundle(settings, 1)
+    release(settings, made)
+    for _ in range(2):
+        assert "drawer-open" in lwd_fleet(
+            "evaluate", made.policy_id[:6], "--task", "drawer-open", "--scenes", "2"
+        )
+    rows = Lake.open(settings.lake).read("evaluations").to_pylist()
+    assert [(row["task"], row["policy_id"]) for row in rows] == [("drawer-open", made.policy_id)] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["demonstrate", "--task", "juggle"], "use one of"),
+        (["demonstrate", "--day", "yesterday"], "write it as"),
+        (["run", "--sites", " , "], "at least one site"),
+        (["run", "--canary-site", "moon"], "no robot stands there"),
+        (["evaluate", "x", "--purpose", "training"], "use selection or evaluation"),
+        (["evaluate", "x"], "no lake there"),
+    ],
+)
+def test_wrong_input_names_the_remedy(settings: Settings, arguments: list[str], remedy: str) -> None:
+    with pytest.raises(UserError, match=remedy):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
