@@ -4,32 +4,24 @@ The bytes depend on spec, table versions and rows alone: no clock, no host, no o
 appears whole (folder renamed, or manifest put last) or not at all.
 """
 
-import os
-import shutil
-import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place, open_place
+from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.frames import FrameTable, pin_frames
+from lwd_core.snapshots.members import counts_of, member_of, tensors_of
 from lwd_core.snapshots.moments import MomentsAccumulator
+from lwd_core.snapshots.publish import Staging, register
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
 from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, selected
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
-from storage_schemas.canonical import canonical_json
-from storage_schemas.snapshot import MANIFEST, Manifest, Member, Moments
-from storage_schemas.tables import SNAPSHOT_MEMBERS, SNAPSHOTS
-from storage_schemas.vocabulary import SnapshotState, Split
+from storage_schemas.snapshot import Manifest, Member, Moments
+from storage_schemas.vocabulary import Split
 
 STEPS_AT_ONCE = 1_000_000
 Progress = Callable[[int, int], None]
@@ -60,83 +52,6 @@ def build_snapshot(
     return Snapshot.open(root, manifest.digest)
 
 
-class Staging:
-    """Where shards wait until the manifest is known: beside their final place, under a name of its own."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._token = f".building-{uuid.uuid4().hex[:12]}"
-        self._names: list[str] = []
-
-    def put(self, name: str, data: bytes) -> None:
-        """Store one shard."""
-        with self._place.write(self._token, name) as stream:
-            stream.write(data)
-        self._names.append(name)
-
-    def publish(self, manifest: Manifest) -> None:
-        """Make it visible under its digest, unless it is there already."""
-        digest, place = manifest.digest, self._place
-        if place.exists(digest, MANIFEST):
-            return
-        if place.remote:
-            for name in self._names:
-                place.fs.copy(place.path(self._token, name), place.path(digest, name))
-            with place.write(digest, MANIFEST) as stream:
-                stream.write(manifest.to_bytes())
-            return
-        self.put(MANIFEST, manifest.to_bytes())
-        try:
-            os.rename(place.path(self._token), place.path(digest))
-        except OSError:
-            # another build of the same snapshot was first
-            if not place.exists(digest, MANIFEST):
-                raise
-
-    def discard(self) -> None:
-        """Remove what was not published."""
-        if self._place.remote:
-            for name in self._names:
-                self._place.remove(self._token, name)
-        else:
-            shutil.rmtree(Path(self._place.path(self._token)), ignore_errors=True)
-
-
-def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
-    """Enter it in the lake's tables, once. A withdrawn snapshot stays withdrawn."""
-    digest = manifest.digest
-    if lake.read("snapshots", columns=["digest"], where="digest = ?", params=[digest]).num_rows:
-        return
-    members = [
-        {
-            "digest": digest,
-            "episode_id": m.episode_id,
-            "log_id": m.log_id,
-            "split": m.split,
-            "shard": m.shard,
-            "index_in_shard": m.index,
-        }
-        for m in manifest.episodes
-    ]
-    row = {
-        "digest": digest,
-        "name": manifest.name,
-        "uri": uri,
-        "state": SnapshotState.VALID.value,
-        "successor": None,
-        "spec": SnapshotSpec.parse(dict(manifest.spec)).to_json(),
-        "versions": canonical_json(manifest.versions).decode(),
-        "episodes": len(manifest.episodes),
-        "steps": manifest.counts["steps"],
-        "bytes": sum(s.bytes for s in manifest.shards),
-        "created_ns": now_ns,
-    }
-    lake.replace(
-        "snapshot_members", pa.Table.from_pylist(members, SNAPSHOT_MEMBERS.schema), {"digest": [digest]}
-    )
-    lake.replace("snapshots", pa.Table.from_pylist([row], SNAPSHOTS.schema), {"digest": [digest]})
-
-
 def _write(
     lake: Lake,
     spec: SnapshotSpec,
@@ -157,14 +72,12 @@ def _write(
             rows = resample(rows, episode, spec.frame_rate)
             if episode["split"] == Split.TRAIN:
                 stats.add(episode["embodiment"], rows)
-            tensors = _tensors(rows) | frames.tensors(rows.frames)
+            tensors = tensors_of(rows) | frames.tensors(rows.frames)
             data = encode(tensors)
             place = writers[episode["split"]].add(
                 f"{episode['episode_id']}.safetensors", data, len(rows.action)
             )
-            members.append(
-                _member(episode, rows, spec.frame_rate, place.shard, place.index, place.offset, place.bytes)
-            )
+            members.append(member_of(episode, rows, spec.frame_rate, place))
             if progress:
                 progress(len(members), len(episodes))
     for writer in writers.values():
@@ -194,59 +107,6 @@ def _groups(episodes: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         group.append(episode)
         steps += episode["steps"]
     yield group
-
-
-def _tensors(rows: EpisodeRows) -> dict[str, np.ndarray]:
-    return {
-        "state": rows.state,
-        "action": rows.action,
-        "reward": rows.reward,
-        "human": rows.human,
-        "valid": rows.valid,
-        "gap": rows.gap,
-        "t_ns": rows.t_ns,
-    }
-
-
-def _member(
-    episode: Mapping[str, Any],
-    rows: EpisodeRows,
-    frame_rate: float | None,
-    shard: str,
-    index: int,
-    offset: int,
-    size: int,
-) -> Member:
-    copied = (
-        "episode_id", "log_id", "site", "day", "robot_id", "embodiment", "task", "instruction",
-        "policy_id", "source", "outcome", "success", "end", "buffer",
-    )  # fmt: skip
-    return Member(
-        **{name: episode[name] for name in copied},
-        control_hz=frame_rate or episode["control_hz"],
-        split=str(episode["split"]),
-        steps=len(rows.action),
-        rows=len(rows.state),
-        human_steps=int(rows.human.sum()),
-        state_width=rows.state.shape[1],
-        action_width=rows.action.shape[1],
-        shard=shard,
-        index=index,
-        offset=offset,
-        bytes=size,
-    )
-
-
-def counts_of(members: list[Member]) -> dict[str, Any]:
-    counts: dict[str, Any] = {
-        "episodes": len(members),
-        "steps": sum(m.steps for m in members),
-        "human_steps": sum(m.human_steps for m in members),
-        "logs": len({m.log_id for m in members}),
-    }
-    for name in ("split", "source", "outcome", "task", "site", "robot_id", "embodiment", "buffer", "end"):
-        counts[f"episodes_by_{name}"] = dict(sorted(Counter(getattr(m, name) for m in members).items()))
-    return counts
 
 
 class _Stats:

@@ -1,15 +1,17 @@
 """What is true of an episode throughout, as numbers a batch can carry."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lwd_core.snapshots.sequence import Strata
-from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.spec import Buffer
 from storage_schemas.snapshot import Member
 from storage_schemas.vocabulary import Source
 
 SOURCES = list(Source)
+Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
 _COLUMNS = ("instruction", "task", "source", "policy", "success")
 
 
@@ -29,14 +31,13 @@ class Facts:
     share: np.ndarray
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> "Facts":
-        """The facts of a snapshot's episodes."""
-        members, buffers = snapshot.episodes, snapshot.spec.buffers
-        instructions, tasks = _numbers(snapshot.instructions), _numbers(snapshot.tasks)
-        policies, sources = _numbers(snapshot.policies), _numbers([str(s) for s in SOURCES])
+    def of(cls, members: Sequence[Member], buffers: Sequence[Buffer], names: Names) -> "Facts":
+        """The facts of episodes; ``names``: the instructions, tasks and policies that numbers count in."""
+        instructions, tasks, policies = map(_numbers, names)
+        sources = _numbers([str(s) for s in SOURCES])
         widths = {m.embodiment: m.action_width for m in members}
         embodiments = _numbers(sorted(widths))
-        dims = np.zeros((len(embodiments), snapshot.manifest.action_width), np.float32)
+        dims = np.zeros((len(embodiments), max(widths.values())), np.float32)
         for name, i in embodiments.items():
             dims[i, : widths[name]] = 1
 
@@ -44,8 +45,8 @@ class Facts:
             policy = policies[m.policy_id] if m.policy_id else -1
             return instructions[m.instruction], tasks[m.task], sources[m.source], policy, m.success
 
-        names = _numbers([b.name for b in buffers])
-        group = np.array([names[m.buffer] * len(tasks) + tasks[m.task] for m in members], np.int64)
+        places = _numbers([b.name for b in buffers])
+        group = np.array([places[m.buffer] * len(tasks) + tasks[m.task] for m in members], np.int64)
         present = (np.bincount(group, minlength=len(buffers) * len(tasks)) > 0).reshape(len(buffers), -1)
         weight = np.array([[b.weight] for b in buffers])
         return cls(
@@ -73,5 +74,5 @@ class Facts:
         return columns
 
 
-def _numbers(names: list[str]) -> dict[str, int]:
+def _numbers(names: Sequence[str]) -> dict[str, int]:
     return {name: i for i, name in enumerate(names)}

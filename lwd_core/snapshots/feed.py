@@ -75,7 +75,11 @@ class Feed:
                 self._places.setdefault(member.shard, []).append(place)
         if not self._places:
             raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits what is asked")
-        self._facts = Facts.of(snapshot)
+        self._facts = Facts.of(
+            snapshot.episodes,
+            snapshot.spec.buffers,
+            (snapshot.instructions, snapshot.tasks, snapshot.policies),
+        )
         manifest = snapshot.manifest
         width = row_bytes(manifest.state_width, manifest.action_width)
         self._rows = {s: sum(snapshot.episodes[i].rows for i in p) for s, p in self._places.items()}

@@ -101,7 +101,7 @@ class TransitionLoader:
     def batch(self, step: int) -> Batch:
         """The batch of any step; the iterator's place stays."""
         block = self._feed.block(step)
-        return self._gather(block.pool.gather(block.ids[step - block.step, self._rows]), 1)[0]
+        return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows]), 1)[0]
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from the present step on, without end."""
@@ -136,12 +136,7 @@ class TransitionLoader:
         """The batches from ``step`` to the end of its block."""
         block = self._feed.block(step)
         ids = block.ids[step - block.step :, self._rows]
-        return self._gather(block.pool.gather(ids.reshape(-1)), len(ids))
-
-    @staticmethod
-    def _gather(arrays: dict[str, np.ndarray], count: int) -> list[Batch]:
-        parts = [torch.from_numpy(a.reshape(count, -1, *a.shape[1:])).unbind(0) for a in arrays.values()]
-        return [dict(zip(arrays, tensors, strict=True)) for tensors in zip(*parts, strict=True)]
+        return as_tensors(block.pool.gather(ids.reshape(-1)), len(ids))
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""
@@ -156,3 +151,9 @@ class TransitionLoader:
                     f"loader state: {name} was {state.get(name)!r}, is {value!r}; keep the settings"
                 )
         self.step = int(state["step"])
+
+
+def as_tensors(arrays: dict[str, np.ndarray], count: int) -> list[Batch]:
+    """``count`` batches that lie one after the other in the arrays; nothing is copied."""
+    parts = [torch.from_numpy(a.reshape(count, -1, *a.shape[1:])).unbind(0) for a in arrays.values()]
+    return [dict(zip(arrays, tensors, strict=True)) for tensors in zip(*parts, strict=True)]

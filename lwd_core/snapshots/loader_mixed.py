@@ -36,7 +36,8 @@ class MixedLoader:
     ``ratio`` is the offline share of a batch. The parts' own batch sizes must be in that ratio: build them
     with ``parts(batch_size, ratio)``. ``instruction``, ``task`` and ``policy`` count in the mixture's own
     lists, which begin with the offline ones; ``part`` (B,) i64 is 0 for offline rows and 1 for online ones;
-    ``episode`` and ``frame`` are within the row's part.
+    ``episode`` and ``frame`` are within the row's part. Of a ``GrowingLoader`` its ``version`` is kept, -1 in
+    offline rows.
     """
 
     def __init__(self, offline: Part, online: Part, ratio: float = 0.5) -> None:
@@ -97,6 +98,8 @@ class MixedLoader:
             online[index] = self._renumbered(name, online[index])
         batch = {name: torch.cat((offline[name], online[name])) for name in offline}
         sizes = len(offline["reward"]), len(online["reward"])
+        if "version" in online:
+            batch["version"] = torch.cat((torch.full((sizes[0],), -1), online["version"]))
         batch["part"] = torch.cat(
             (torch.zeros(sizes[0], dtype=torch.int64), torch.ones(sizes[1], dtype=torch.int64))
         )

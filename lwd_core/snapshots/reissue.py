@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.store import Lake
-from lwd_core.snapshots.build import Staging, counts_of, register
 from lwd_core.snapshots.cache import drop_cache
 from lwd_core.snapshots.frames import pin_frames
+from lwd_core.snapshots.members import counts_of
 from lwd_core.snapshots.moments import MomentsAccumulator
+from lwd_core.snapshots.publish import Staging, register
 from lwd_core.snapshots.sample import decode, encode
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot

@@ -1,11 +1,10 @@
 """Many episodes as a few long arrays: the pool that transitions are taken from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lwd_core.snapshots.sample import decode
 from storage_schemas.snapshot import Member
 from storage_schemas.vocabulary import EpisodeEnd
 
@@ -64,11 +63,11 @@ def allocate(count: int, state_width: int, action_width: int) -> dict[str, np.nd
     }
 
 
-def fill(arrays: dict[str, np.ndarray], samples: Iterator[memoryview], rows: Sequence[int]) -> None:
-    """Decode samples into the arrays, one episode after the other; ``rows`` are their row counts."""
+def fill(arrays: dict[str, np.ndarray], samples: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Copy the tensors of samples into the arrays, one episode after the other."""
     at = 0
-    for data, count in zip(samples, rows, strict=True):
-        tensors = decode(data)
+    for tensors in samples:
+        count = len(tensors["state"])
         for name, empty in ROW_ARRAYS.items():
             source, target = tensors[name], arrays[name][at : at + count]
             if source.shape == target.shape:

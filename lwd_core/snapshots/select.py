@@ -56,8 +56,15 @@ def pin(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int] | None = Non
     tables = ["episodes", "steps"]
     if layers.reward or layers.outcome or layers.blocking:
         tables.append("labels")
-    current = lake.versions()
-    return {name: (versions or {}).get(name, current[name]) for name in tables}
+    given = versions or {}
+    return {name: given[name] if name in given else _newest(lake, name) for name in tables}
+
+
+def _newest(lake: Lake, table: str) -> int:
+    version = lake.version(table)
+    if version is None:
+        raise UserError(f"{lake.root}: table {table} is empty; ingest and label first")
+    return version
 
 
 def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> list[dict[str, Any]]:

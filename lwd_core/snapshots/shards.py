@@ -12,7 +12,7 @@ _BLOCK = 512
 
 
 @dataclass(frozen=True)
-class Place:
+class Placed:
     """Where a member went: its shard, its rank in it, and the bytes of its payload."""
 
     shard: str
@@ -34,12 +34,12 @@ class ShardWriter:
         self._episodes = self._steps = 0
         self.shards: list[Shard] = []
 
-    def add(self, name: str, data: bytes, steps: int) -> Place:
+    def add(self, name: str, data: bytes, steps: int) -> Placed:
         """Append one member of ``steps`` steps."""
         info = tarfile.TarInfo(name)
         info.size, info.mode = len(data), 0o644
         self._buffer.write(info.tobuf(tarfile.PAX_FORMAT))
-        place = Place(self._name, self._episodes, self._buffer.tell(), len(data))
+        place = Placed(self._name, self._episodes, self._buffer.tell(), len(data))
         self._buffer.write(data)
         self._buffer.write(bytes(-len(data) % _BLOCK))
         self._episodes += 1

@@ -5,8 +5,11 @@ import mmap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lwd_core.errors import UserError
 from lwd_core.snapshots.rows import Rows, allocate, assemble, fill
+from lwd_core.snapshots.sample import decode
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member, Shard
 
@@ -21,17 +24,17 @@ def load(snapshot: Snapshot, places: Sequence[int], *, into: dict | None = None)
     count = sum(m.rows for m in members)
     manifest = snapshot.manifest
     arrays = into or allocate(count, manifest.state_width, manifest.action_width)
-    fill(arrays, _samples(snapshot, members), [m.rows for m in members])
+    fill(arrays, _samples(snapshot, members))
     return assemble(arrays, members, places)
 
 
-def _samples(snapshot: Snapshot, members: Sequence[Member]) -> Iterator[memoryview]:
+def _samples(snapshot: Snapshot, members: Sequence[Member]) -> Iterator[dict[str, np.ndarray]]:
     shards = {s.name: s for s in snapshot.manifest.shards}
     name, data = "", memoryview(b"")
     for member in members:
         if member.shard != name:
             name, data = member.shard, shard_bytes(snapshot, shards[member.shard])
-        yield data[member.offset : member.offset + member.bytes]
+        yield decode(data[member.offset : member.offset + member.bytes])
 
 
 def shard_bytes(snapshot: Snapshot, shard: Shard) -> memoryview:

@@ -1,0 +1,173 @@
+"""Batches from episodes as the lake receives them: the online part of a mixture, while training runs.
+
+What a version of the lake holds for the spec, in an order of its own, is a pool; which version each batch
+drew from is kept. So the sequence follows from seed, lake and that log, and a later run draws the same.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
+from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.loader import Batch, as_tensors
+from lwd_core.snapshots.members import member_of, tensors_of
+from lwd_core.snapshots.pool import RowPool
+from lwd_core.snapshots.resample import resample
+from lwd_core.snapshots.rows import allocate, assemble, fill
+from lwd_core.snapshots.select import pin, read_rows, selected
+from lwd_core.snapshots.sequence import Strata
+from lwd_core.snapshots.shards import Placed
+from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.snapshots.transitions import Expansion
+from storage_schemas.snapshot import Member
+
+Versions = Mapping[str, int]
+
+
+class GrowingLoader:
+    """An endless iterator over the episodes of a lake that fit ``spec``, new ones included as they appear.
+
+    Before batch 0 and every ``poll_every`` batches it asks ``newest(step)`` for the table versions to draw
+    from: by default the lake's newest; ranks must share one answer. Buffers, tasks and transitions are drawn
+    as by ``TransitionLoader``; the spec's chunk, stride, n_step and gamma hold. Where the spec names a reward
+    layer, an episode appears once it is labelled. All rows are held in memory.
+
+    A batch also has ``version`` (B,) i64, the version of the table ``episodes``. ``episode`` counts in
+    ``episode_ids``; this and the other lists only ever grow at their end.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        spec: SnapshotSpec,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        poll_every: int = 50,
+        newest: Callable[[int], Versions] | None = None,
+    ) -> None:
+        if batch_size % world or not 0 <= rank < world:
+            raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
+        self.batch_size, self.step = batch_size, 0
+        self.instructions: list[str] = []
+        self.tasks: list[str] = []
+        self.policies: list[str] = []
+        self.episode_ids: list[str] = []
+        self._lake, self._spec, self._seed, self._poll = lake, _labelled(spec), seed, poll_every
+        self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
+        self._newest = newest or (lambda _step: pin(lake, self._spec))
+        self._held: dict[str, tuple[Member, dict[str, np.ndarray]]] = {}
+        self._log: list[tuple[int, Versions]] = []
+        self._present: tuple[Versions, RowPool, Strata] | None = None
+
+    @property
+    def log(self) -> list[tuple[int, Versions]]:
+        """(first step, table versions drawn from since), rising."""
+        return list(self._log)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of any step up to the present one's."""
+        if step // self._poll * self._poll == step and (not self._log or self._log[-1][0] < step):
+            self._extend(step)
+        if not self._log:
+            raise UserError(f"batch {step}: a growing loader starts at batch 0")
+        place = bisect_right([first for first, _ in self._log], step) - 1
+        versions = self._log[place][1]
+        pool, strata = self._at(versions)
+        ids = strata.draw(self._seed, (0, step), self.batch_size)[self._rows]
+        batch = as_tensors(pool.gather(ids), 1)[0]
+        batch["version"] = torch.full((len(ids),), versions["episodes"], dtype=torch.int64)
+        return batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches from the present step on, without end."""
+        while True:
+            batch = self.batch(self.step)
+            self.step += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The next step, the log of versions, and what the sequence depends on. Plain JSON values."""
+        log = [[first, dict(versions)] for first, versions in self._log]
+        return {"step": self.step, "log": log, **self._settings()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly after the batch the state was taken at."""
+        for name, value in self._settings().items():
+            if state.get(name) != value:
+                raise UserError(
+                    f"loader state: {name} was {state.get(name)!r}, is {value!r}; keep the settings"
+                )
+        self.step, self._log = int(state["step"]), [(first, versions) for first, versions in state["log"]]
+        self._present, self._held = None, {}
+        for names in (self.instructions, self.tasks, self.policies, self.episode_ids):
+            names.clear()
+        for _, versions in self._log:
+            self._at(versions)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "seed": self._seed,
+            "batch_size": self.batch_size,
+            "poll_every": self._poll,
+            "spec": self._spec.to_json(),
+        }
+
+    def _extend(self, step: int) -> None:
+        versions = self._newest(step)
+        if not self._log or dict(self._log[-1][1]) != dict(versions):
+            self._log.append((step, dict(versions)))
+
+    def _at(self, versions: Versions) -> tuple[RowPool, Strata]:
+        if self._present is None or self._present[0] != versions:
+            pool = self._pool(versions)
+            self._present = (versions, pool, pool.strata())
+        return self._present[1:]
+
+    def _pool(self, versions: Versions) -> RowPool:
+        spec = self._spec
+        episodes = selected(self._lake, spec, versions)
+        new = [e for e in episodes if e["episode_id"] not in self._held]
+        for episode, rows in zip(new, read_rows(self._lake, spec, new, versions) if new else (), strict=True):
+            rows = resample(rows, episode, spec.frame_rate)
+            member = member_of(episode, rows, spec.frame_rate, Placed("", 0, 0, 0))
+            self._held[member.episode_id] = (member, tensors_of(rows))
+        held = [self._held[e["episode_id"]] for e in episodes]
+        members = [member for member, _ in held]
+        self._learn(members)
+        widths = max(m.state_width for m in members), max(m.action_width for m in members)
+        arrays = allocate(sum(m.rows for m in members), *widths)
+        fill(arrays, (tensors for _, tensors in held))
+        known = {identity: i for i, identity in enumerate(self.episode_ids)}
+        rows = assemble(arrays, members, [known[m.episode_id] for m in members])
+        everyone = [self._held[i][0] for i in self.episode_ids]
+        expansion = Expansion(spec.chunk, spec.n_step, spec.gamma, spec.stride)
+        facts = Facts.of(everyone, spec.buffers, (self.instructions, self.tasks, self.policies))
+        return RowPool(rows, expansion.of(rows), facts, spec.chunk)
+
+    def _learn(self, members: list[Member]) -> None:
+        for names, found in (
+            (self.instructions, {m.instruction for m in members}),
+            (self.tasks, {m.task for m in members}),
+            (self.policies, {m.policy_id for m in members if m.policy_id}),
+        ):
+            names += sorted(found - set(names))
+        seen = set(self.episode_ids)
+        self.episode_ids += [m.episode_id for m in members if m.episode_id not in seen]
+
+
+def _labelled(spec: SnapshotSpec) -> SnapshotSpec:
+    """The spec, of episodes its reward and outcome layers speak of."""
+    where = f"({spec.where})"
+    for layer in (spec.labels.reward, spec.labels.outcome):
+        if layer:
+            text = layer.replace("'", "''")
+            where += f" AND episode_id IN (SELECT episode_id FROM labels WHERE layer_id = '{text}')"
+    return spec.model_copy(update={"where": where})

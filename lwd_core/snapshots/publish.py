@@ -1,0 +1,93 @@
+"""Making a built snapshot visible: whole, once, and entered in the lake."""
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+
+from lwd_core.lake.place import Place
+from lwd_core.lake.store import Lake
+from lwd_core.snapshots.spec import SnapshotSpec
+from storage_schemas.canonical import canonical_json
+from storage_schemas.snapshot import MANIFEST, Manifest
+from storage_schemas.tables import SNAPSHOT_MEMBERS, SNAPSHOTS
+from storage_schemas.vocabulary import SnapshotState
+
+
+class Staging:
+    """Where shards wait until the manifest is known: beside their final place, under a name of its own."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._token = f".building-{uuid.uuid4().hex[:12]}"
+        self._names: list[str] = []
+
+    def put(self, name: str, data: bytes) -> None:
+        """Store one shard."""
+        with self._place.write(self._token, name) as stream:
+            stream.write(data)
+        self._names.append(name)
+
+    def publish(self, manifest: Manifest) -> None:
+        """Make it visible under its digest, unless it is there already."""
+        digest, place = manifest.digest, self._place
+        if place.exists(digest, MANIFEST):
+            return
+        if place.remote:
+            for name in self._names:
+                place.fs.copy(place.path(self._token, name), place.path(digest, name))
+            with place.write(digest, MANIFEST) as stream:
+                stream.write(manifest.to_bytes())
+            return
+        self.put(MANIFEST, manifest.to_bytes())
+        try:
+            os.rename(place.path(self._token), place.path(digest))
+        except OSError:
+            # another build of the same snapshot was first
+            if not place.exists(digest, MANIFEST):
+                raise
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        if self._place.remote:
+            for name in self._names:
+                self._place.remove(self._token, name)
+        else:
+            shutil.rmtree(Path(self._place.path(self._token)), ignore_errors=True)
+
+
+def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
+    """Enter it in the lake's tables, once. A withdrawn snapshot stays withdrawn."""
+    digest = manifest.digest
+    if lake.read("snapshots", columns=["digest"], where="digest = ?", params=[digest]).num_rows:
+        return
+    members = [
+        {
+            "digest": digest,
+            "episode_id": m.episode_id,
+            "log_id": m.log_id,
+            "split": m.split,
+            "shard": m.shard,
+            "index_in_shard": m.index,
+        }
+        for m in manifest.episodes
+    ]
+    row = {
+        "digest": digest,
+        "name": manifest.name,
+        "uri": uri,
+        "state": SnapshotState.VALID.value,
+        "successor": None,
+        "spec": SnapshotSpec.parse(dict(manifest.spec)).to_json(),
+        "versions": canonical_json(manifest.versions).decode(),
+        "episodes": len(manifest.episodes),
+        "steps": manifest.counts["steps"],
+        "bytes": sum(s.bytes for s in manifest.shards),
+        "created_ns": now_ns,
+    }
+    lake.replace(
+        "snapshot_members", pa.Table.from_pylist(members, SNAPSHOT_MEMBERS.schema), {"digest": [digest]}
+    )
+    lake.replace("snapshots", pa.Table.from_pylist([row], SNAPSHOTS.schema), {"digest": [digest]})
