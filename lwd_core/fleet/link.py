@@ -23,6 +23,6 @@ class Outages:
 
     def online(self, robot_id: str, now_ns: int) -> bool:
         """Whether the robot reaches the platform at this moment."""
-        stretch = int(now_ns / (self.length_s * 1e9))
+        stretch = now_ns // round(self.length_s * 1e9)
         luck = hashlib.sha256(f"{robot_id}/{stretch}".encode()).digest()[:8]
         return int.from_bytes(luck, "big") / 2**64 >= self.share

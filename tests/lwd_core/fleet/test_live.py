@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,8 +149,9 @@ def test_stopping_lets_episodes_end(settings: Settings, arms: Arms) -> None:
 
 _VICTIM = """
 import sys
-from lwd_core.fleet.actor import sample_fleet
+from lwd_core.fleet.config import sample_fleet
 from lwd_core.fleet.live import Deployment, run_live
+from lwd_core.fleet.supervisor import Unattended
 from lwd_core.settings import Settings
 from tests.lwd_core.fleet.test_live import Releases, Scripted
 
@@ -165,30 +164,24 @@ class Slow(Scripted):
 releases = Releases((-1, "p"))
 releases.at = [(0, Slow("p"))]
 run_live(Settings(home=sys.argv[1]), sample_fleet(["drawer-open"], robots=1, cameras=0),
-         Deployment("killed", episodes=1, speed=0), releases)
+         Deployment("killed", episodes=1, speed=0, supervisor=Unattended()), releases)
 """
 
 
 def test_a_robot_killed_in_mid_episode_leaves_a_truncated_log_that_is_uploaded_next_time(
     settings: Settings, arms: Arms, live: Callable
 ) -> None:
-    victim = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _VICTIM, settings.home],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-    )
-    assert victim.stdout is not None
-    assert victim.stdin is not None
-    for _ in range(31):
-        assert victim.stdout.readline()
-    deadline = time.monotonic() + 10
-    while not list(Path(settings.home, "spool").rglob("*.part")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    victim.stdin.close()
-    victim.stdout.close()
+    ) as victim:
+        assert victim.stdout is not None
+        # it waits in its 31st plan, 150 ticks into the episode
+        planned = [victim.stdout.readline() for _ in range(31)]
+        victim.kill()
+    assert all(planned)
     seen = []
     told = Told(landed=lambda robot, log, ran: seen.append((Path(log.uri).name, ran)))
     live(sample_fleet(TASKS, robots=1, cameras=0), Releases((0, "p")), Clock(), told, episodes=1)
