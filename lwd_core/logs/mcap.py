@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from io import BufferedReader
 
 from mcap.opcode import Opcode
 from mcap.records import Channel, Metadata, Schema
@@ -60,12 +60,13 @@ class McapReader:
 class McapScan:
     """One pass over a file. ``damage`` says what was wrong, in words; ``count`` the messages seen."""
 
-    def __init__(self, f: IO[bytes], size: int) -> None:
+    def __init__(self, f: BufferedReader, size: int) -> None:
         self._file, self._size = f, size
         self.channels: dict[int, tuple[str, Encoding]] = {}
         self.facts: dict[str, str] = {}
         self.damage: list[str] = []
         self.count = 0
+        self._buffer = bytearray()
         self._schemas: dict[int, Schema] = {}
         self._data_end: int | None = None
         self._unchecked = False  # messages were read that no chunk checksum covers
@@ -196,7 +197,7 @@ class McapScan:
 
     def _record(self, opcode: int, at: int, end: int) -> Iterator[Read]:
         if opcode == Opcode.CHUNK:
-            yield from self._chunk(self._file.read(end - at - FRAME.size), at)
+            yield from self._chunk(end - at - FRAME.size, at)
         elif opcode == Opcode.MESSAGE:
             self._unchecked = True
             yield [message(self._file.read(end - at - FRAME.size), at)]
@@ -205,9 +206,12 @@ class McapScan:
         elif Opcode.DATA_END < opcode < 0x80:  # the standard's own range, from 0x80 on records are private
             raise Damaged(f"record at byte {at} is of no known kind")
 
-    def _chunk(self, body: bytes, at: int) -> Iterator[Read]:
+    def _chunk(self, length: int, at: int) -> Iterator[Read]:
+        if length > len(self._buffer):
+            self._buffer = bytearray(length)  # reused: fresh memory for every chunk costs more than reading
+        view = memoryview(self._buffer)[:length]
         try:
-            records, checked = open_chunk(body)
+            records, checked = open_chunk(view[: self._file.readinto(view)])
         except Damaged as e:
             raise Damaged(f"chunk at byte {at}: {e}") from e
         self._unchecked |= not checked

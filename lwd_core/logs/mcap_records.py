@@ -56,9 +56,11 @@ def message(body: bytes, at: int) -> Message:
     return channel, log, publish, body[_MESSAGE.size :]
 
 
-def open_chunk(body: bytes) -> tuple[list[Read], bool]:
-    """Records of a chunk and whether its checksum vouches for them; whole or not at all."""
-    view = memoryview(body)
+def open_chunk(view: memoryview) -> tuple[list[Read], bool]:
+    """Records of a chunk and whether its checksum vouches for them; whole or not at all.
+
+    Nothing returned refers to ``view``.
+    """
     try:
         start, stop, size, crc = _CHUNK.unpack_from(view)
         at = _CHUNK.size

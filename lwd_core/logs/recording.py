@@ -4,9 +4,10 @@ The readers of MCAP and of bags fill a `Recording`; cutting into episodes and al
 """
 
 import base64
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -67,45 +68,48 @@ class Recording:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
 class _Column:
-    """A growing series."""
+    """A growing series, packed: a two-hour log has more numbers than Python objects would fit."""
 
-    take: Callable[[Any], Any]
-    width: int = 0  # of a vector; 0: any object
-    put: Callable[[int, Any], Any] | None = None  # what becomes of a value at its log time
-    log: list[int] = field(default_factory=list)
-    publish: list[int] = field(default_factory=list)
-    header: list[int] = field(default_factory=list)
-    index: list[int] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
+    def __init__(
+        self,
+        take: Callable[[Any], Any],
+        width: int = 0,
+        put: Callable[[int, Any], Any] | None = None,
+    ) -> None:
+        """``width``: of a vector, 0 for any object. ``put``: what becomes of a value at its log time."""
+        self._take, self._width, self._put = take, width, put
+        self._log, self._publish, self._header, self._index = (array("q") for _ in range(4))
+        self._numbers = array("d")
+        self._objects: list[Any] = []
 
     def read(self, message: Any) -> Any:
         """The column's value in a message. Raises `FieldMissing`, or whatever foreign content leads to."""
-        value = self.take(message)
-        if self.width and len(value) != self.width:
-            raise fields.FieldMissing(f"{len(value)} values where {self.width} are needed")
-        return value
+        value = self._take(message)
+        if not self._width:
+            return value
+        if len(value) != self._width or isinstance(value, str | bytes | bytearray):
+            raise fields.FieldMissing(f"{len(value)} values where {self._width} are needed")
+        return array("d", value)
 
     def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
-        if self.put is not None:
-            value = self.put(log, value)
-        if self.width:
-            self.values.extend(value)
+        if self._put is not None:
+            value = self._put(log, value)
+        if self._width:
+            self._numbers.extend(value)
         else:
-            self.values.append(value)
-        self.log.append(log)
-        self.publish.append(publish)
-        self.header.append(header)
-        self.index.append(index)
+            self._objects.append(value)
+        self._log.append(log)
+        self._publish.append(publish)
+        self._header.append(header)
+        self._index.append(index)
 
     def series(self) -> Series:
-        values: Any = self.values
-        if self.width:
-            values = np.asarray(self.values, dtype=np.float64).reshape(-1, self.width)
-        log, publish, header, index = (
-            np.asarray(c, dtype=np.int64) for c in (self.log, self.publish, self.header, self.index)
-        )
+        values: Any = self._objects
+        if self._width:
+            values = np.frombuffer(self._numbers, dtype=np.float64).reshape(-1, self._width)
+        stamps = (self._log, self._publish, self._header, self._index)
+        log, publish, header, index = (np.frombuffer(s, dtype=np.int64) for s in stamps)
         return Series(log, publish, header, index, values)
 
 

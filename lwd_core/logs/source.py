@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 
@@ -73,7 +74,7 @@ class LogSource:
             else None
         )
 
-    def open(self, relative: str = "") -> IO[bytes]:
+    def open(self, relative: str = "") -> BufferedReader:
         """Open the file, or one file of the folder, for binary reading."""
         if relative and relative not in self.files:
             raise FileNotFoundError(f"{self.uri}: no file {relative}")
