@@ -98,7 +98,13 @@ def run_fleet(
     spool = spool_folder(settings)
 
     def deliver(robot: RobotSpec, ran: Ran) -> Delivered:
-        done = Delivered(ran, land(ran.log, settings.landing, landing_folder(robot, ran.log)))
+        try:
+            landed = land(ran.log, settings.landing, landing_folder(robot, ran.log))
+        except OSError as problem:
+            raise UserError(
+                f"{settings.landing}: logs can't be written there ({problem}); they wait in {spool}"
+            ) from problem
+        done = Delivered(ran, landed)
         if progress:
             progress(done)
         return done

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from lwd_core.fleet.link import over_the_line
 from lwd_core.fleet.robot import Policy
 from lwd_core.policies.bundle import BadBundle
 from lwd_core.policies.inference import Policy as BundledPolicy
@@ -55,12 +56,13 @@ class ReleasedPolicies:
     def newest(self, channel: Channel, now_ns: int) -> Loaded | None:
         """Poll the channel. Canary robots follow production while the canary channel is empty."""
         try:
-            release = current(self._releases, channel, self._trusted)
-            if release is None:
-                return self.newest(Channel.PRODUCTION, now_ns) if channel is Channel.CANARY else None
-            held = self._held.get(channel)
-            if held is None or held.release_id != release.release_id:
-                self._held[channel] = self._load(release, now_ns)
+            with over_the_line():
+                release = current(self._releases, channel, self._trusted)
+                if release is None:
+                    return self.newest(Channel.PRODUCTION, now_ns) if channel is Channel.CANARY else None
+                held = self._held.get(channel)
+                if held is None or held.release_id != release.release_id:
+                    self._held[channel] = self._load(release, now_ns)
         except (BadRelease, BadBundle) as problem:
             if str(problem) not in self._told:
                 self._told.add(str(problem))

@@ -1,7 +1,11 @@
 """A robot's line to the platform: up, or down for a while."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError
 
 from lwd_core.errors import UserError
 
@@ -26,3 +30,12 @@ class Outages:
         stretch = now_ns // round(self.length_s * 1e9)
         luck = hashlib.sha256(f"{robot_id}/{stretch}".encode()).digest()[:8]
         return int.from_bytes(luck, "big") / 2**64 >= self.share
+
+
+@contextmanager
+def over_the_line() -> Iterator[None]:
+    """Whatever keeps a robot from a folder or a bucket, as OSError; S3's client has errors of its own."""
+    try:
+        yield
+    except BotoCoreError as error:
+        raise ConnectionError(str(error)) from error

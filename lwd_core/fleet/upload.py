@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lwd_core.fleet.link import over_the_line
 from lwd_core.lake.place import open_place
 
 DIGEST_SUFFIX = ".sha256"
@@ -60,11 +61,12 @@ def land(
     parts = ((name + DIGEST_SUFFIX, f"{sha256}\n".encode()), (name, data))
 
     def attempt() -> None:
-        if place.exists(name):
-            return
-        for part, content in parts:
-            with place.write(part) as file:
-                file.write(content)
+        with over_the_line():
+            if place.exists(name):
+                return
+            for part, content in parts:
+                with place.write(part) as file:
+                    file.write(content)
 
     for wait in backoff.waits():
         try:

@@ -211,3 +211,10 @@ def test_wrong_fleets_and_days_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="2026-31-01"):
         opening_ns("2026-31-01")
     assert landing_folder(robot, Path("/a/20260203T235959999-push.mcap")) == "north/2026-02-03/a"
+
+
+def test_a_landing_zone_that_cannot_be_written_is_named(settings: Settings, arms: Arms) -> None:
+    Path(settings.landing).write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"landing: logs can't be written there"):
+        run_fleet(settings, small(), day=DAY, policy=None, seeds=[1], arms=arms)
+    assert len(list(Path(settings.home, "spool").rglob("*.mcap"))) == 1

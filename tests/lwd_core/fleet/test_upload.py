@@ -2,10 +2,12 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from moto.server import ThreadedMotoServer
 
 from lwd_core.fleet import upload
 from lwd_core.fleet.upload import Backoff, land
-from lwd_core.lake.place import Place
+from lwd_core.lake.place import Place, open_place
 
 
 @pytest.fixture
@@ -58,9 +60,12 @@ def test_a_log_of_the_same_name_and_other_bytes_does_not_replace_it(tmp_path: Pa
     assert Path(first.uri).read_bytes() == b"log"
 
 
+@pytest.mark.parametrize(
+    "problem", [OSError("link down"), EndpointConnectionError(endpoint_url="http://depot")]
+)
 @pytest.mark.parametrize("failures", [1, 4])
 def test_a_broken_link_is_tried_again_after_longer_and_longer_waits(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, failures: int, problem: Exception
 ) -> None:
     real, left, slept = upload.open_place, [failures], []
 
@@ -70,7 +75,7 @@ def test_a_broken_link_is_tried_again_after_longer_and_longer_waits(
     def exists(self: Place, *parts: str) -> bool:
         if left[0]:
             left[0] -= 1
-            raise OSError("link down")
+            raise problem
         return False
 
     monkeypatch.setattr(upload, "open_place", flaky)
@@ -85,3 +90,25 @@ def test_a_log_that_cannot_land_stays_on_the_robot(tmp_path: Path, log: Path) ->
     with pytest.raises(OSError, match="landing"):
         land(log, str(tmp_path / "landing"), "n/d/r", sleep=lambda _: None)
     assert log.exists()
+
+
+@pytest.mark.servers
+def test_a_log_lands_in_a_bucket_once(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        place = open_place("s3://fleet/landing")
+        place.fs.mkdir("fleet")
+        landed = land(log, place.root, "n/d/r")
+        log.write_bytes(b"log")
+        assert land(log, place.root, "n/d/r") == landed
+        found = sorted(place.relative(path) for path in place.fs.find(place.root))
+        assert found == [f"n/d/r/a-{landed.sha256[:8]}.mcap", f"n/d/r/a-{landed.sha256[:8]}.mcap.sha256"]
+        assert place.read(found[0]) == b"log"
+        assert place.read(found[1]).decode().strip() == landed.sha256
+    finally:
+        server.stop()
