@@ -80,21 +80,3 @@ def write_file(place: Place, table: Table, rows: pa.Table, values: dict[str, str
     low, high = statistics(body)
     nulls = {name: body.column(name).null_count for name in body.column_names}
     return DataFile(path, size, rows.num_rows, values, low, high, nulls)
-
-
-def split(table: Table, rows: pa.Table) -> list[tuple[dict[str, str], pa.Table]]:
-    """Rows by partition, partitions in order."""
-    if not table.partition:
-        return [({}, rows)]
-    keys = rows.select(list(table.partition)).group_by(list(table.partition)).aggregate([])
-    groups = sorted(keys.to_pylist(), key=lambda key: tuple(key.values()))
-    if len(groups) == 1:
-        return [(groups[0], rows)]
-    parts = []
-    for values in groups:
-        mask = None
-        for name, value in values.items():
-            here = pc.equal(rows.column(name), value)
-            mask = here if mask is None else pc.and_(mask, here)
-        parts.append((values, rows.filter(mask)))
-    return parts

@@ -6,7 +6,8 @@ partition: what a crashed or a losing ingest left behind stays invisible.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -63,12 +64,43 @@ def scan(table: Table, files: Sequence[str]) -> str:
     return f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join([empty, *reads])})"
 
 
-def view(table: Table, files: Sequence[str], name: str | None = None) -> str:
+def view(table: Table, files: Sequence[str]) -> str:
     """SQL that makes the view of a table; guarded ones need the view ``episodes`` before."""
     query = scan(table, files)
     if table.name in GUARDED:
-        query = f"SELECT * FROM ({query}) SEMI JOIN episodes USING (day, site, episode_id)"
-    return f'CREATE VIEW "{name or table.name}" AS {query}'
+        # measured: EXISTS costs a scan 1.7 times its plain time, SEMI JOIN USING 2.0 times
+        query = (
+            f"SELECT * FROM ({query}) r WHERE EXISTS (SELECT 1 FROM episodes e "
+            f"WHERE e.episode_id = r.episode_id AND e.day = r.day AND e.site = r.site)"
+        )
+    return f'CREATE OR REPLACE VIEW "{table.name}" AS {query}'
+
+
+class Views:
+    """A connection whose views follow the versions asked for; a view is made anew only when its files change.
+
+    Opening DuckDB and binding views costs more than finding one episode.
+    """
+
+    def __init__(self, filesystem: Any = None) -> None:
+        self._con = connection(filesystem)
+        self._shown: dict[str, int | None] = {}
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        wanted: Mapping[str, int | None],
+        make: Callable[[str, int | None], str],
+        statement: str,
+        params: Sequence[Any],
+    ) -> pa.Table:
+        """Rows of a query with these tables in view, by version; ``make`` gives the SQL of a missing view."""
+        with self._lock:
+            for name, version in wanted.items():
+                if self._shown.get(name, -1) != version:
+                    self._con.execute(make(name, version))
+                    self._shown[name] = version
+            return run(self._con, statement, params)
 
 
 def connection(filesystem: Any = None) -> duckdb.DuckDBPyConnection:

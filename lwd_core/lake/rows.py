@@ -52,13 +52,3 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
                     f"use letters, digits, dot, dash and underscore"
                 )
     return pa.Table.from_arrays(arrays, schema=table.schema)
-
-
-def ordered(table: Table, rows: pa.Table) -> pa.Table:
-    """``rows`` in the table's sort order; untouched where they are in order already."""
-    if not table.sort or rows.num_rows < 2:
-        return rows
-    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in table.sort])
-    if order.equals(pa.array(range(rows.num_rows), pa.uint64())):
-        return rows
-    return rows.take(order)

@@ -5,7 +5,7 @@
 <root>/quarantine/…           raw logs that could not be taken in
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError
 from lwd_core.lake import query, rewrite
+from lwd_core.lake.arrange import arranged
 from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.delta import DataFile, LostRace, TableLog
-from lwd_core.lake.parquet import split, write_file
+from lwd_core.lake.parquet import write_file
 from lwd_core.lake.place import Place, open_place
-from lwd_core.lake.rows import conform, ordered
+from lwd_core.lake.rows import conform
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
 
@@ -36,6 +37,7 @@ class Lake:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._views: query.Views | None = None
         self.contents: dict[tuple[str, str], frozenset[str]] = {}
         self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
 
@@ -145,34 +147,38 @@ class Lake:
         return version
 
     def _write(self, table: Table, rows: pa.Table) -> list[DataFile]:
-        if rows.num_rows == 0:
-            return []
-        return [
-            write_file(self.place, table, ordered(table, part), values) for values, part in split(table, rows)
-        ]
+        return [write_file(self.place, table, part, values) for values, part in arranged(table, rows)]
 
     # reading
 
-    def connect(self, versions: Mapping[str, int] | None = None, *, only: str | None = None) -> Any:
-        """A DuckDB connection with a view over every table, at the versions given or the newest.
+    def connect(self, versions: Mapping[str, int] | None = None) -> Any:
+        """A DuckDB connection of the caller's own with a view over every table.
 
-        ``only`` is a query: views of tables it doesn't mention are left out, which is quicker.
+        Tables are seen at the versions given, others at their newest.
         """
         con = query.connection(self.fs if self.place.remote else None)
-        wanted = [name for name in TABLES if only is None or name in only]
-        if set(wanted) & set(query.GUARDED) and "episodes" not in wanted:
-            wanted.append("episodes")
-        wanted.sort(key=lambda name: name != "episodes")
-        for name in wanted:
-            con.execute(query.view(TABLES[name], self.files(name, (versions or {}).get(name))))
+        for name, version in self._resolve(TABLES, versions).items():
+            con.execute(self._view(name, version))
         return con
 
     def sql(
         self, statement: str, params: Sequence[Any] = (), *, versions: Mapping[str, int] | None = None
     ) -> pa.Table:
         """The rows of a DuckDB query over the views; ``?`` marks take ``params``."""
-        with self.connect(versions, only=statement) as con:
-            return query.run(con, statement, params)
+        wanted = [name for name in TABLES if name in statement]
+        if set(wanted) & set(query.GUARDED) and "episodes" not in wanted:
+            wanted.append("episodes")
+        if self._views is None:
+            self._views = query.Views(self.fs if self.place.remote else None)
+        return self._views.run(self._resolve(wanted, versions), self._view, statement, params)
+
+    def _resolve(self, tables: Iterable[str], versions: Mapping[str, int] | None) -> dict[str, int | None]:
+        """The version of each table, ``episodes`` first: the others look through it."""
+        ordered = sorted(tables, key=lambda name: name != "episodes")
+        return {n: versions[n] if versions and n in versions else self.version(n) for n in ordered}
+
+    def _view(self, table: str, version: int | None) -> str:
+        return query.view(TABLES[table], [] if version is None else self.files(table, version))
 
     def read(
         self,

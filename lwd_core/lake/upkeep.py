@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lwd_core.lake.arrange import arranged
 from lwd_core.lake.delta import DataFile, LostRace
 from lwd_core.lake.parquet import write_file
 from lwd_core.lake.rewrite import discard
-from lwd_core.lake.rows import conform, ordered
+from lwd_core.lake.rows import conform
 from lwd_core.lake.store import Lake
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
@@ -105,7 +106,8 @@ def _merge(lake: Lake, table: Table, group: list[DataFile]) -> DataFile:
         for name, value in partition.items():
             part = part.append_column(name, pa.repeat(pa.scalar(value), part.num_rows))
         parts.append(conform(table, part))
-    return write_file(lake.place, table, ordered(table, pa.concat_tables(parts)), dict(partition))
+    ((values, rows),) = arranged(table, pa.concat_tables(parts))
+    return write_file(lake.place, table, rows, values)
 
 
 def vacuum(
