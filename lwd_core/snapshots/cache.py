@@ -1,6 +1,6 @@
 """Every transition of a snapshot as a line of one memory-mapped file, made once and shared by all processes.
 
-    <cache>/<digest>/<split>-<H>-<n>-<γ>-<stride>.npy
+    <cache>/<digest>/<split>-v<record layout>-<H>-<n>-<γ>-<stride>.npy
 
 The file appears whole, by one rename. Deleting it is always safe.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from lwd_core.lake.place import Place
 from lwd_core.settings import Settings
 from lwd_core.snapshots.facts import Facts
-from lwd_core.snapshots.pool import Layout, RecordPool, RowPool, write_records
+from lwd_core.snapshots.pool import RECORD, Layout, RecordPool, RowPool, write_records
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.transitions import Expansion
 
@@ -47,7 +47,7 @@ def cached(
     e, manifest = expansion, snapshot.manifest
     file = (
         cache_folder(snapshot.place, snapshot.digest)
-        / f"{split}-{e.chunk}-{e.n_step}-{e.gamma!r}-{e.stride}.npy"
+        / f"{split}-v{RECORD}-{e.chunk}-{e.n_step}-{e.gamma!r}-{e.stride}.npy"
     )
     whole = [i for i, m in enumerate(snapshot.episodes) if m.split == split]
     layouts = [

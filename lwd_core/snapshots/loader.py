@@ -27,16 +27,18 @@ class TransitionLoader:
     ``batch_size`` is the global batch; rank r of ``world`` gets its r-th part. ``chunk``, ``n_step``,
     ``gamma`` and ``stride`` default to the spec's. With ``balance_tasks`` the buffer is drawn by weight,
     the task uniformly within it and the transition uniformly within the task, with replacement; without,
-    every epoch is a permutation. ``where`` keeps the episodes it is true for. A set of more than
-    ``memory_limit`` bytes is streamed through pools of ``pool_bytes``.
-    A set whose expanded transitions fit that limit too is memory-mapped from a ``cache`` beside the
-    snapshot. Neither changes which samples a step gets.
-    ``workers`` threads prepare batches ahead.
+    every epoch is a permutation. ``where`` keeps the episodes it is true for.
+
+    A set of more than ``memory_limit`` bytes is streamed through pools of ``pool_bytes``, two at a time with
+    ``workers``; this changes which samples a step gets. A set whose expanded transitions fit the limit is
+    memory-mapped from a ``cache`` beside the snapshot; this does not. ``workers`` threads prepare batches
+    ahead.
 
     A batch holds, for B samples of state width S, H frames and action width D:
     state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward,
-    discount (B,) f32; action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame (B,) i64;
-    human, success (B,) bool. Units are raw. Source counts in ``storage_schemas.vocabulary.Source``.
+    discount (B,) f32; action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame,
+    next_frame (B,) i64; human, success (B,) bool. Units are raw. Tensors may be strided views. Source counts
+    in ``storage_schemas.vocabulary.Source``.
     """
 
     def __init__(
@@ -102,6 +104,11 @@ class TransitionLoader:
         """The batch of any step; the iterator's place stays."""
         block = self._feed.block(step)
         return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows]), 1)[0]
+
+    @property
+    def samples(self) -> int:
+        """Samples of a batch on this rank."""
+        return self._rows.stop - self._rows.start
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from the present step on, without end."""

@@ -1,8 +1,8 @@
 """Transitions in memory, gathered into batches: from rows, which are small, or from records, which are quick.
 
 A *record* is a whole transition in one line of float32: state, next state, masked action chunk, reward,
-discount, then the bits of three int32 (episode, frame, length · 2 + human) and, only where a snapshot has
-invalid frames, the chunk's mask.
+discount, then the bits of three int32 (episode, frame, and packed: rows to the next state, frames of the
+chunk, human) and, only where a snapshot has invalid frames, the chunk's mask.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,11 @@ from lwd_core.snapshots.rows import PADDING, Rows
 from lwd_core.snapshots.sequence import Strata
 
 Arrays = dict[str, np.ndarray]
+
+#: The packed int32: bit 0 human, bits 1 to 11 the chunk's length, from bit 12 on the rows to the next state.
+_LENGTHS, _AHEAD = 2**11 - 1, 12
+#: Counts changes of the record's layout, so that an older cache is not misread.
+RECORD = 2
 
 
 class Pool(Protocol):
@@ -73,6 +78,7 @@ class RowPool:
             "reward": chosen["reward"],
             "discount": chosen["discount"],
             "frame": chosen["frame"].astype(np.int64),
+            "next_frame": chosen["frame"] + (chosen["boot"] - row),
             "human": chosen["human"].astype(bool),
             **self._facts.of_episodes(chosen["episode"]),
         }
@@ -133,9 +139,10 @@ class RecordPool:
         parts = self._layout.views(self._records.take(ids if self._only is None else self._only[ids], axis=0))
         tail = parts.pop("tail")
         parts["frame"] = parts["frame"].astype(np.int64)
+        parts["next_frame"] = parts["frame"] + (tail >> _AHEAD)
         parts["human"] = (tail & 1).astype(bool)
         if not self._layout.masked:
-            parts["mask"] = self._masks.take(tail >> 1, axis=0)
+            parts["mask"] = self._masks.take((tail >> 1) & _LENGTHS, axis=0)
         return parts | self._facts.of_episodes(parts["episode"])
 
 
@@ -145,7 +152,8 @@ def write_records(pool: RowPool, layout: Layout, records: np.ndarray, at_once: i
         batch = pool.gather(np.arange(begin, min(begin + at_once, len(pool))))
         parts = layout.views(records[begin : begin + at_once])
         length = batch["mask"].sum(axis=1).astype(np.int32) if not layout.masked else 0
-        parts.pop("tail")[:] = length * 2 + batch["human"]
+        ahead = batch["next_frame"] - batch["frame"]
+        parts.pop("tail")[:] = (ahead << _AHEAD) + length * 2 + batch["human"]
         for name, part in parts.items():
             part[...] = batch[name]
 

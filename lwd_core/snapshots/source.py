@@ -24,11 +24,12 @@ def load(snapshot: Snapshot, places: Sequence[int], *, into: dict | None = None)
     count = sum(m.rows for m in members)
     manifest = snapshot.manifest
     arrays = into or allocate(count, manifest.state_width, manifest.action_width)
-    fill(arrays, _samples(snapshot, members))
+    fill(arrays, samples(snapshot, members))
     return assemble(arrays, members, places)
 
 
-def _samples(snapshot: Snapshot, members: Sequence[Member]) -> Iterator[dict[str, np.ndarray]]:
+def samples(snapshot: Snapshot, members: Sequence[Member]) -> Iterator[dict[str, np.ndarray]]:
+    """Tensors of these members, grouped by shard; a shard is read and checked when the first asks for it."""
     shards = {s.name: s for s in snapshot.manifest.shards}
     name, data = "", memoryview(b"")
     for member in members:

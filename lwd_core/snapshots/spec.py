@@ -59,7 +59,7 @@ class SnapshotSpec(_Strict):
 
     chunk: int = Field(default=10, ge=1, le=1024, description="H, frames of an action chunk")
     stride: int = Field(default=1, ge=1, description="frames between starts of chunks")
-    n_step: int = Field(default=1, ge=1, description="chunks of a return before the bootstrap")
+    n_step: int = Field(default=1, ge=1, le=500, description="chunks of a return before the bootstrap")
     gamma: float = Field(default=0.9999, gt=0, le=1, description="discount per frame")
     frame_rate: float | None = Field(default=None, gt=0, description="Hz; null keeps the control rate")
     cameras: Names = ()

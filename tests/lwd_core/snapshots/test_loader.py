@@ -49,14 +49,15 @@ def test_batches_are_typed_and_true_to_their_episodes(snapshot: Snapshot):
         "state": ((3,), f32), "next_state": ((3,), f32), "action": ((4, 2), f32), "mask": ((4,), f32),
         "reward": ((), f32), "discount": ((), f32), "action_dim_mask": ((2,), f32),
         "instruction": ((), i64), "task": ((), i64), "source": ((), i64), "policy": ((), i64),
-        "episode": ((), i64), "frame": ((), i64), "human": ((), boolean), "success": ((), boolean),
+        "episode": ((), i64), "frame": ((), i64), "next_frame": ((), i64),
+        "human": ((), boolean), "success": ((), boolean),
     }  # fmt: skip
     for i in range(64):
         member, frame = snapshot.episodes[batch["episode"][i]], int(batch["frame"][i])
         assert batch["state"][i][1:].tolist() == [frame, frame**2]
         length = int(batch["mask"][i].sum())
         assert batch["action"][i, :length, 0].tolist() == list(range(frame + 1, frame + 1 + length))
-        assert batch["next_state"][i, 1] == frame + length
+        assert batch["next_state"][i, 1] == batch["next_frame"][i] == frame + length
         assert (batch["discount"][i] == 0) == (frame + length == member.steps)
         assert snapshot.instructions[batch["instruction"][i]] == member.instruction
         assert snapshot.tasks[batch["task"][i]] == member.task

@@ -98,6 +98,7 @@ def test_equals_the_reference(found, chunk, n_step, stride, gamma):
     np.testing.assert_array_equal(batch["mask"], masks)
     np.testing.assert_array_equal(batch["state"], [(i, t.frame) for i, t in expected])
     np.testing.assert_array_equal(batch["next_state"], [(i, t.boot) for i, t in expected])
+    np.testing.assert_array_equal(batch["next_frame"], [t.boot for _, t in expected])
     np.testing.assert_array_equal(batch["human"], [t.human for _, t in expected])
     np.testing.assert_allclose(batch["reward"], [t.reward for _, t in expected], rtol=1e-6)
     np.testing.assert_allclose(batch["discount"], [t.discount for _, t in expected], rtol=1e-6)

@@ -1,0 +1,156 @@
+"""Camera frames of a snapshot: found by episode and row, read at their offset, decoded into given memory."""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import simplejpeg
+
+from lwd_core.errors import UserError
+from lwd_core.lake.place import Place
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.source import samples
+
+
+class Bytes(Protocol):
+    """Random access to files by name."""
+
+    def read(self, name: str, offset: int, size: int) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class LocalFiles:
+    """Reads at offsets of files below a folder, each opened once; safe in threads."""
+
+    def __init__(self, root: str) -> None:
+        self._root, self._open, self._lock = Path(root), {}, threading.Lock()
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset``. UserError names a file that is missing or too short."""
+        descriptor = self._open.get(name)
+        if descriptor is None:
+            with self._lock:
+                descriptor = self._open.get(name) or self._opened(name)
+        data = os.pread(descriptor, size, offset)
+        if len(data) != size:
+            raise UserError(f"{self._root / name}: ends before byte {offset + size}; fetch it again")
+        return data
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+
+    def _opened(self, name: str) -> int:
+        try:
+            self._open[name] = os.open(self._root / name, os.O_RDONLY)
+        except FileNotFoundError:
+            raise UserError(f"{self._root / name}: this frame shard is missing") from None
+        return self._open[name]
+
+
+class RemoteFiles:
+    """Reads at offsets of objects in a bucket, one request each."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset``. UserError names an object that is missing."""
+        try:
+            return self._place.fs.cat_file(self._place.path(name), start=offset, end=offset + size)
+        except FileNotFoundError:
+            raise UserError(f"{self._place.path(name)}: this frame shard is missing") from None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """Where each row's frames lie: shard (-1: none), offset, size (N, C); ``first`` row of episodes (E,)."""
+
+    cameras: tuple[str, ...]
+    names: tuple[str, ...]
+    first: np.ndarray
+    shard: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "FrameIndex":
+        """The index of all episodes; 16 bytes a row and camera. UserError if it was built without cameras."""
+        cameras = snapshot.spec.cameras
+        if not cameras:
+            raise UserError(f"snapshot {snapshot.digest}: built without cameras; name them in its spec")
+        rows = np.array([m.rows for m in snapshot.episodes])
+        tensors = [
+            (s["frame_shard"], s["frame_offset"], s["frame_size"])
+            for s in samples(snapshot, snapshot.episodes)
+        ]
+        shard, offset, size = (np.concatenate(part) for part in zip(*tensors, strict=True))
+        names = tuple(f.uri for f in snapshot.manifest.frame_shards)
+        return cls(cameras, names, np.cumsum(rows) - rows, shard, offset, size)
+
+
+class Decoder:
+    """Frames of samples into one array.
+
+    JPEGs are decoded at the smallest scale that covers ``height`` x ``width``, then sampled to it. A row
+    without a frame of a camera shows the last one before it, black if there is none.
+    """
+
+    def __init__(
+        self, index: FrameIndex, files: Bytes, height: int, width: int, threads: Executor | None = None
+    ) -> None:
+        self._index, self._files, self._threads = index, files, threads
+        self._height, self._width = height, width
+        here = np.where(index.shard >= 0, np.arange(len(index.shard))[:, None], -1)
+        self._shown = np.maximum.accumulate(here, axis=0)
+
+    def decode(self, episode: np.ndarray, frame: np.ndarray, out: np.ndarray) -> None:
+        """Fill ``out`` (B, C, height, width, 3) u8, RGB, with the frames shown at (episode, frame) (B,)."""
+        begin = self._index.first[episode]
+        shown = self._shown[begin + frame]
+        jobs = [
+            (int(row), camera, out[sample, camera])
+            for sample, rows in enumerate(np.where(shown >= begin[:, None], shown, -1))
+            for camera, row in enumerate(rows)
+        ]
+        if self._threads is None:
+            self._decode(jobs)
+        else:
+            share = max(1, len(jobs) // 16)
+            parts = [jobs[i : i + share] for i in range(0, len(jobs), share)]
+            list(self._threads.map(self._decode, parts))
+
+    def _decode(self, jobs: Sequence[tuple[int, int, np.ndarray]]) -> None:
+        index = self._index
+        for row, camera, out in jobs:
+            if row < 0:
+                out[...] = 0
+                continue
+            name = index.names[index.shard[row, camera]]
+            place = int(index.offset[row, camera]), int(index.size[row, camera])
+            try:
+                self._into(self._files.read(name, *place), out)
+            except ValueError as e:
+                raise UserError(f"{name}: no JPEG of {place[1]} bytes at {place[0]} ({e})") from e
+
+    def _into(self, data: bytes, out: np.ndarray) -> None:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        fast = {"colorspace": "RGB", "fastdct": True, "fastupsample": True}
+        if (height, width) == out.shape[:2]:
+            simplejpeg.decode_jpeg(data, buffer=out, **fast)
+            return
+        image = simplejpeg.decode_jpeg(data, min_height=out.shape[0], min_width=out.shape[1], **fast)
+        rows = (np.arange(out.shape[0]) * 2 + 1) * image.shape[0] // (2 * out.shape[0])
+        columns = (np.arange(out.shape[1]) * 2 + 1) * image.shape[1] // (2 * out.shape[1])
+        out[...] = image[rows[:, None], columns]
