@@ -12,11 +12,11 @@ from lwd_core.rl import divl, flow, qam
 from lwd_core.rl.batch import Batch, Noise, balanced
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.networks import Critic, CriticConfig
+from lwd_core.rl.networks import Critic, CriticConfig, CriticShape
 from lwd_core.rl.optim import OptimConfig, Optimiser, ema
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig, Schedule
+from lwd_core.rl.qam import QAMConfig
 
 Info = dict[str, Tensor]
 
@@ -46,17 +46,6 @@ class LearnerConfig:
     freeze_trunk: bool = False
 
 
-@dataclass(frozen=True)
-class CriticShape:
-    """The free part of the critic's shape; the rest follows from the policy's."""
-
-    hidden: int = 256
-    layers: int = 3
-    trunk_layers: int = 0
-    heads: int = 2
-    instruction_features: int = 32
-
-
 class Learner:
     """Policy θ, reference β, critics φ and ψ with their optimisers, and the update that moves them."""
 
@@ -70,18 +59,7 @@ class Learner:
         self.behaviour = copy.deepcopy(policy.field)
         encoder = replace(net.encoder, instruction_features=shape.instruction_features)
         atoms = 1 if config.divl.value == "expectile" else config.divl.support.atoms
-        self.critic = Critic(
-            CriticConfig(
-                encoder,
-                net.action_dim,
-                net.chunk,
-                shape.hidden,
-                shape.layers,
-                shape.trunk_layers,
-                shape.heads,
-                atoms,
-            )
-        )
+        self.critic = Critic(CriticConfig.of(shape, encoder, net.action_dim, net.chunk, atoms))
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         if config.freeze_trunk:
             for parameter in self.policy.field.trunk():
@@ -172,30 +150,20 @@ class Learner:
 
     def policy_loss(self, batch: Batch, x0: Tensor, noise: Tensor) -> tuple[Tensor, Info]:
         """QAM's loss. x0: (B, A), noise: (T − 1, B, A), standard normal."""
-        config = self.config.qam
-        schedule = Schedule.of(config.steps, x0)
-        theta = ConditionedFlow.of(self.policy.field, batch.observation, batch.dim_mask)
         with torch.no_grad():
-            beta = ConditionedFlow.of(self.reference, batch.observation, batch.dim_mask)
-            source = theta if config.path == "current" else beta
-            path = qam.sample_path(schedule, source, beta, x0, noise, batch.dim_mask)
             features = self.critic.features(batch.observation)
-            gradient, value = qam.action_gradient(
-                lambda action: self.critic.q(features, action * batch.mask), path[-1], config
-            )
-            temperature = self.log_temperature.exp().to(x0.dtype)
-            final = qam.final_adjoint(config, gradient, temperature)
-            adjoints = qam.lean_adjoint(schedule, beta, path, final)
-            times = schedule.w.view(-1, 1, 1)
-            base = beta.velocity(path[:-1], times)
-        velocity = theta.velocity(path[:-1], times)
-        loss, info = qam.adjoint_matching_loss(schedule, velocity, base, adjoints, batch.mask)
-        return loss, info | {
-            "action_gradient": gradient.norm(dim=-1).mean(),
-            "adjoint_norm": adjoints.norm(dim=-1).mean(),
-            "path_q": value.mean(),
-            "temperature": temperature,
-        }
+            beta = ConditionedFlow.of(self.reference, batch.observation, batch.dim_mask)
+        return qam.policy_loss(
+            self.config.qam,
+            ConditionedFlow.of(self.policy.field, batch.observation, batch.dim_mask),
+            beta,
+            lambda action: self.critic.q(features, action * batch.mask),
+            self.log_temperature.exp().to(x0.dtype),
+            x0,
+            noise,
+            batch.mask,
+            batch.dim_mask,
+        )
 
     @torch.no_grad()
     def diagnose(self, batch: Batch, noise: Noise) -> Info:

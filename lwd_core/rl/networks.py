@@ -60,8 +60,20 @@ class FieldConfig:
 
 
 @dataclass(frozen=True)
+class CriticShape:
+    """The free part of a critic's shape. ``trunk_layers`` hidden layers are shared by Q and V, the rest is
+    each head's own; ``heads`` are Q's."""
+
+    hidden: int = 256
+    layers: int = 3
+    trunk_layers: int = 0
+    heads: int = 2
+    instruction_features: int = 32
+
+
+@dataclass(frozen=True)
 class CriticConfig:
-    """Shape of Q and V. ``trunk_layers`` hidden layers are shared by both, the rest is each head's own."""
+    """Shape of Q and V. ``atoms`` is the width of V's output; 0 leaves V out."""
 
     encoder: EncoderConfig
     action_dim: int
@@ -71,6 +83,15 @@ class CriticConfig:
     trunk_layers: int = 0
     heads: int = 2
     atoms: int = 201
+
+    @staticmethod
+    def of(
+        shape: CriticShape, encoder: EncoderConfig, action_dim: int, chunk: int, atoms: int
+    ) -> "CriticConfig":
+        """With the rest taken from the policy."""
+        return CriticConfig(
+            encoder, action_dim, chunk, shape.hidden, shape.layers, shape.trunk_layers, shape.heads, atoms
+        )
 
 
 class ProprioEncoder(nn.Module):
@@ -195,7 +216,7 @@ class Critic(nn.Module):
             width = config.hidden
         own = [config.hidden] * (config.layers - config.trunk_layers)
         self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
-        self.v_head = StackedMLP([width, *own, config.atoms], 1)
+        self.v_head = StackedMLP([width, *own, config.atoms], 1) if config.atoms else nn.Identity()
 
     def features(self, observation: Observation) -> Tensor:
         """What Q and V share: (B, F)."""

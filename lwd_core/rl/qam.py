@@ -26,9 +26,10 @@ class QAMConfig:
 
     steps: T; below 10 training collapses (QAM's released scores). path: who draws the paths, QAM's
     current policy (unbiased) or LWD's reference (first order in 1/λ). aggregate: over Q's heads; QAM
-    mean. clip: ∇Q is taken at the action as it will be executed (QAM). temperature: λ; LWD 2 for a Q
-    in [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set
-    it by dual descent instead. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
+    mean. clip: ∇Q "at" the action clipped as it will be executed, or "through" the clipping as well, so
+    that it is 0 for numbers beyond the range (QAM's code), or "none". temperature: λ; LWD 2 for a Q in
+    [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set it by
+    dual descent instead. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
     (``reference_ema``, QAM 0.005) of a flow trained by BC on replay. max_adjoint_norm bounds each
     chunk's ‖∇Q/λ‖; 0 leaves it.
     """
@@ -36,7 +37,7 @@ class QAMConfig:
     steps: int = 10
     path: Literal["current", "reference"] = "current"
     aggregate: Literal["mean", "min"] = "mean"
-    clip: bool = True
+    clip: Literal["at", "through", "none"] = "at"
     temperature: float = 2.0
     kl_budget: float = 0.0
     dual_rate: float = 0.01
@@ -94,8 +95,8 @@ def action_gradient(
 ) -> tuple[Tensor, Tensor]:
     """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B)."""
     with torch.enable_grad():
-        at = (action.clamp(-1, 1) if config.clip else action).detach().requires_grad_()
-        heads = q(at)
+        at = (action.clamp(-1, 1) if config.clip == "at" else action).detach().requires_grad_()
+        heads = q(at.clamp(-1, 1) if config.clip == "through" else at)
         value = heads.mean(0) if config.aggregate == "mean" else heads.amin(0)
         (gradient,) = torch.autograd.grad(value.sum(), at)
     return gradient, value.detach()
@@ -143,6 +144,38 @@ def adjoint_matching_loss(
         error, kl = error * mask, kl * mask
     loss = error.sum((0, 2)).mean()
     return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
+
+
+def policy_loss(
+    config: QAMConfig,
+    theta: Flow,
+    beta: Flow,
+    q: Callable[[Tensor], Tensor],
+    temperature: Tensor | float,
+    x0: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
+    dim_mask: Tensor | None = None,
+) -> tuple[Tensor, Info]:
+    """The whole of it: paths, ∇Q at their ends, adjoints back along them, regression.
+
+    q: (B, A) to (heads, B); x0, noise: see `sample_path`; mask, dim_mask: (B, A), numbers that count and
+    dims that exist.
+    """
+    schedule = Schedule.of(config.steps, x0)
+    times = schedule.w.view(-1, 1, 1)
+    with torch.no_grad():
+        path = sample_path(schedule, theta if config.path == "current" else beta, beta, x0, noise, dim_mask)
+        gradient, value = action_gradient(q, path[-1], config)
+        adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
+        base = beta.velocity(path[:-1], times)
+    loss, info = adjoint_matching_loss(schedule, theta.velocity(path[:-1], times), base, adjoints, mask)
+    return loss, info | {
+        "action_gradient": gradient.norm(dim=-1).mean(),
+        "adjoint_norm": adjoints.norm(dim=-1).mean(),
+        "path_q": value.mean(),
+        "temperature": torch.as_tensor(temperature),
+    }
 
 
 def dual_step(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:

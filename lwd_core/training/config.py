@@ -10,7 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from lwd_core.errors import UserError
 from lwd_core.rl.imitation import ImitationConfig
-from lwd_core.rl.learner import CriticShape, LearnerConfig
+from lwd_core.rl.learner import LearnerConfig
+from lwd_core.rl.networks import CriticShape
 from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Stage
 

@@ -9,8 +9,8 @@ import torch
 from lwd_core.rl.batch import Batch, Noise, balanced, prepare
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
-from lwd_core.rl.learner import CriticShape, Learner, LearnerConfig
-from lwd_core.rl.networks import EncoderConfig, FieldConfig
+from lwd_core.rl.learner import Learner, LearnerConfig
+from lwd_core.rl.networks import CriticShape, EncoderConfig, FieldConfig
 from lwd_core.rl.optim import OptimConfig, learning_rate
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
