@@ -73,14 +73,17 @@ class Clock:
             "`time: {clock: nominal, ticks: TOPIC}` lays messages out at the control rate"
         )
 
+    def stamps(self, series: Series) -> np.ndarray:
+        """(N,) times of the messages in file order, faults and all."""
+        if self.kind != "nominal":
+            return _stamps(series, self.kind)
+        assert self._ticks is not None
+        tick = np.searchsorted(self._ticks.index, series.index, side="right") - 1
+        return (self._ticks.log[0] if len(self._ticks) else 0) + tick * self._period
+
     def time(self, topic: str, series: Series) -> Timed:
         """The series in time, faults mended by rule and noted."""
-        if self.kind == "nominal":
-            assert self._ticks is not None
-            tick = np.searchsorted(self._ticks.index, series.index, side="right") - 1
-            t = (self._ticks.log[0] if len(self._ticks) else 0) + tick * self._period
-        else:
-            t = stamps(series, self.kind)
+        t = self.stamps(series)
         at = np.arange(len(t))
         if len(t) > 1 and (t[1:] < t[:-1]).any():
             at = self._forward(topic, t)
@@ -112,14 +115,14 @@ class Clock:
         return np.argsort(t, kind="stable")
 
 
-def stamps(series: Series, kind: str) -> np.ndarray:
+def _stamps(series: Series, kind: str) -> np.ndarray:
     """(N,) times of one clock: log, publish or header."""
     return {"log": series.log, "publish": series.publish, "header": series.header}[kind]
 
 
 def _fault(series: Series, kind: str, period: int) -> str | None:
     """Why this clock cannot be used on this series; ``period`` is the expected one, 0 if unknown."""
-    t = stamps(series, kind)
+    t = _stamps(series, kind)
     if not len(t):
         return None
     if kind == "header" and (t == NO_STAMP).any():

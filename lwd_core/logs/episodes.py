@@ -1,10 +1,9 @@
-"""From a recording to episodes: where they begin and end, how they went, who was in control."""
+"""From a recording to episodes: how they went, who was in control, what else was said of them."""
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,31 +12,11 @@ from lwd_core.logs.assemble import Facts, Takeover, episode
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
 from lwd_core.logs.recording import Recording, Series
-from storage_schemas.embodiment import Embodiment, EventRule
+from lwd_core.logs.spans import Happened, Span, happenings, spans
+from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
-_FOREVER = (1 << 62) + (1 << 61)
 _PERSON = frozenset({"person", "human", "operator"})
-
-
-@dataclass(frozen=True)
-class _Happened:
-    """An event in time."""
-
-    t_ns: int
-    kind: str
-    attributes: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Span:
-    """An episode's time. ``closed``: the log says where it ends; ``stop`` then is its last action's."""
-
-    start: int
-    stop: int
-    closed: bool
-    said: dict[str, str] = field(default_factory=dict)
-    end: str | None = None
 
 
 def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
@@ -54,10 +33,11 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
                 )
     clock = Clock(recording, embodiment)
     aligner = Aligner(recording, embodiment, clock)
-    story = _Story(recording, embodiment, clock)
+    events = happenings(recording, clock)
+    story = _Story(recording, embodiment, clock, events)
     found: list[EpisodeData] = []
-    for span in story.spans(aligner):
-        aligned = aligner.span(span.start, *_reach(span, embodiment))
+    for span in spans(recording, embodiment, clock, aligner.lead, events):
+        aligned = aligner.span(span.start, span.reach(embodiment), span.stop)
         if aligned is None:
             clock.notes.append("an episode without any action left out")
             continue
@@ -78,13 +58,6 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     )
 
 
-def _reach(span: _Span, embodiment: Embodiment) -> tuple[int, int]:
-    """Last tick and last action that belong: the state after the last action may follow the end."""
-    if not span.closed:
-        return span.stop, span.stop
-    return span.stop + 3 * embodiment.period_ns // 2, span.stop
-
-
 def task_name(text: str) -> str:
     """A short name for a task known only by its instruction."""
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:60] or "unnamed"
@@ -93,69 +66,14 @@ def task_name(text: str) -> str:
 class _Story:
     """What a recording says besides vectors and images."""
 
-    def __init__(self, recording: Recording, embodiment: Embodiment, clock: Clock) -> None:
-        self._recording, self._embodiment = recording, embodiment
+    def __init__(
+        self, recording: Recording, embodiment: Embodiment, clock: Clock, events: list[Happened]
+    ) -> None:
+        self._recording, self._embodiment, self._events = recording, embodiment, events
         self._actor = _timed(clock, embodiment.actor.topic, recording.actor)
         self._outcome = _timed(clock, embodiment.outcome.topic, recording.outcome)
-        self._flag = _timed(clock, embodiment.episodes.topic, recording.flag)
-        self._events: list[_Happened] = []
-        if embodiment.events and recording.events is not None:
-            series = recording.events
-            # events of one moment are all meant: they are only put in order, never reduced
-            t = series.header if clock.kind == "header" else series.log
-            if clock.kind == "publish":
-                t = series.publish
-            for at in np.argsort(t, kind="stable"):
-                kind, attributes = series.values[at]
-                self._events.append(_Happened(int(t[at]), kind, attributes))
 
-    def spans(self, aligner: Aligner) -> Iterator[_Span]:
-        """Episodes in time, by the embodiment's boundary rule."""
-        lead = aligner.lead
-        if not len(lead):
-            return
-        rule = self._embodiment.episodes
-        truncated = self._recording.salvaged is not None
-        if rule.boundary == "events":
-            yield from self._by_events(self._embodiment.events, int(lead[-1]))
-        elif rule.boundary == "flag":
-            yield from self._by_flag(int(lead[-1]))
-        elif rule.boundary == "gap":
-            for run in np.split(lead, np.flatnonzero(np.diff(lead) > rule.gap_s * 1e9) + 1):
-                yield _Span(int(run[0]), int(run[-1]), closed=not truncated)
-        else:
-            yield _Span(int(lead[0]), int(lead[-1]), closed=not truncated)
-
-    def _by_events(self, rule: EventRule | None, last: int) -> Iterator[_Span]:
-        assert rule is not None
-        begun: _Happened | None = None
-        for event in self._events:
-            if event.kind in rule.start:
-                if begun is not None:
-                    yield _Span(begun.t_ns, event.t_ns - 1, closed=False, said=begun.attributes)
-                begun = event
-            elif event.kind in rule.end and begun is not None:
-                said = {**begun.attributes, **{k: v for k, v in event.attributes.items() if k != "end"}}
-                yield _Span(begun.t_ns, event.t_ns, True, said, event.attributes.get("end"))
-                begun = None
-        if begun is not None and last >= begun.t_ns:
-            yield _Span(begun.t_ns, last, closed=False, said=begun.attributes)
-
-    def _by_flag(self, last: int) -> Iterator[_Span]:
-        if self._flag is None or self._recording.flag is None:
-            return
-        begun: int | None = None
-        for t, at in zip(self._flag.t.tolist(), self._flag.at.tolist(), strict=True):
-            up = self._recording.flag.values[at][0].lower() in ("true", "1", "1.0")
-            if up and begun is None:
-                begun = t
-            elif not up and begun is not None:
-                yield _Span(begun, t, closed=True)
-                begun = None
-        if begun is not None:
-            yield _Span(begun, last, closed=False)
-
-    def facts(self, span: _Span, aligned: Aligned, aligner: Aligner) -> Facts:
+    def facts(self, span: Span, aligned: Aligned, aligner: Aligner) -> Facts:
         """Everything but the numbers of one span."""
         rule, recorded = self._embodiment.task, self._recording.facts
         said = dict(span.said)
@@ -196,11 +114,11 @@ class _Story:
             attributes={**{k: v for k, v in recorded.items() if k not in own}, **said},
         )
 
-    def _within(self, span: _Span) -> list[_Happened]:
-        reach, _ = _reach(span, self._embodiment)
+    def _within(self, span: Span) -> list[Happened]:
+        reach = span.reach(self._embodiment)
         return [e for e in self._events if span.start <= e.t_ns <= reach]
 
-    def _verdict(self, span: _Span, aligned: Aligned) -> tuple[str, str]:
+    def _verdict(self, span: Span, aligned: Aligned) -> tuple[str, str]:
         events, rule = self._embodiment.events, self._embodiment.outcome
         best: tuple[str, str] | None = None
         if events:
@@ -219,7 +137,7 @@ class _Story:
                     best = verdict, OutcomeFrom.PERSON if person else OutcomeFrom.ROBOT
         if best is None and self._outcome is not None and self._recording.outcome is not None:
             t = self._outcome.t
-            reach, _ = _reach(span, self._embodiment)
+            reach = span.reach(self._embodiment)
             at = self._outcome.at[(t >= span.start) & (t <= reach)]
             said = [self._recording.outcome.values[i][0] for i in at]
             if verdict := read_outcome(said, self._embodiment):
@@ -228,7 +146,7 @@ class _Story:
             return best
         return rule.default, OutcomeFrom.NOBODY
 
-    def _control(self, span: _Span, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:
+    def _control(self, span: Span, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:
         """(N,) human at the tick, the operator, the policy that ran."""
         rule, n = self._embodiment.actor, len(aligned.t_ns)
         human = np.full(n, rule.default == Actor.HUMAN)
@@ -257,7 +175,7 @@ class _Story:
             human[aligned.actions :] = human[aligned.actions - 1]
         return human, None, None
 
-    def _takeovers(self, span: _Span) -> list[Takeover]:
+    def _takeovers(self, span: Span) -> list[Takeover]:
         events = self._embodiment.events
         if not events:
             return []

@@ -4,10 +4,8 @@ Metadata is often wrong about the data (counts, splits, cameras without files): 
 Videos are read only for cameras the embodiment names, see `lwd_core.logs.video`.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,36 +16,23 @@ import pyarrow.parquet as pq
 
 from lwd_core.logs import video
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.lerobot_files import (
+    INFO,
+    V2_FILE,
+    DataSet,
+    is_data,
+    lies_elsewhere,
+    note_videos,
+    open_set,
+    video_of,
+)
 from lwd_core.logs.rows import Rows, check_rate, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
 from storage_schemas.embodiment import Embodiment
 
-_INFO = "meta/info.json"
-_V2_FILE = re.compile(r"episode_(\d+)\.parquet$")
-_BOOKKEEPING = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 _CAPTURED = "capture_time_ns"  # wall-clock time of a row, where a set holds it
 _OWN = re.compile(r"^(lwd[./])?(outcome|outcome_from|robot_id|site|source|policy_id|operator|end|task)$")
-
-
-@dataclass
-class _Set:
-    """What a set's metadata says, as far as it can be believed."""
-
-    info: dict[str, Any]
-    tasks: dict[int, str]
-    episodes: dict[int, dict[str, Any]]
-    files: list[str]
-    v3: bool
-    damage: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def fps(self) -> float:
-        fps = self.info.get("fps")
-        if not isinstance(fps, int | float) or not 0 < fps < 1e5:
-            raise UnreadableLog(f"{_INFO}: fps must be a number above 0, not {fps!r}")
-        return float(fps)
 
 
 class LeRobotReader:
@@ -56,12 +41,12 @@ class LeRobotReader:
     format = "lerobot"
 
     def recognises(self, source: LogSource, head: bytes) -> bool:
-        return _INFO in source.files and any(_is_data(f) for f in source.files)
+        return INFO in source.files and any(is_data(f) for f in source.files)
 
     def survey(self, source: LogSource) -> Survey:
         """Columns as the first readable data file has them, with names from the metadata."""
         with source.on_disk() as root:
-            found = _open(source, root)
+            found = open_set(source, root)
             for file in found.files:
                 try:
                     schema = pq.read_schema(root / file)
@@ -81,61 +66,11 @@ class LeRobotReader:
     def read(self, source: LogSource, embodiment: Embodiment, frames: FrameSink) -> LogContent:
         """The set's episodes. Raises `UnreadableLog`."""
         with source.on_disk() as root:
-            found = _open(source, root)
+            found = open_set(source, root)
             check_rate(found.fps, embodiment)
-            _note_videos(found, source)
+            note_videos(found, source)
             sets = _rows(found, source, root, embodiment)
             return content_of_rows(sets, embodiment, frames, self.format, found.damage, found.notes)
-
-
-def _is_data(file: str) -> bool:
-    return file.startswith("data/") and file.endswith(".parquet")
-
-
-def _open(source: LogSource, root: Path) -> _Set:
-    try:
-        info = json.loads((root / _INFO).read_bytes())
-    except (OSError, ValueError, RecursionError) as e:
-        raise UnreadableLog(f"{_INFO} cannot be read ({e})") from e
-    if not isinstance(info, dict):
-        raise UnreadableLog(f"{_INFO} holds no object")
-    if info.get("storage_format") not in (None, "parquet"):
-        raise UnreadableLog(f"{_INFO}: storage_format {info['storage_format']!r} is not known; use parquet")
-    files = [f for f in source.files if _is_data(f)]
-    v3 = not all(_V2_FILE.search(f) for f in files)
-    found = _Set(info, {}, {}, files, v3)
-    try:
-        found.tasks = _tasks(source, root)
-        found.episodes = {int(e["episode_index"]): e for e in _episodes(source, root)}
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
-        found.damage.append(f"metadata of tasks or episodes is damaged ({type(e).__name__}: {e})"[:300])
-    said = str(info.get("codebase_version", ""))
-    if said.startswith("v3") != v3:
-        found.notes.append(f"says {said or 'no version'} but has the files of {'v3' if v3 else 'v2'}")
-    return found
-
-
-def _tasks(source: LogSource, root: Path) -> dict[int, str]:
-    if "meta/tasks.parquet" in source.files:
-        table = pq.read_table(root / "meta/tasks.parquet").to_pydict()
-        texts = table.get("task") or table.get("__index_level_0__") or []
-        return {int(i): str(t) for i, t in zip(table["task_index"], texts, strict=True)}
-    return {int(t["task_index"]): str(t["task"]) for t in _lines(source, root, "meta/tasks.jsonl")}
-
-
-def _episodes(source: LogSource, root: Path) -> Iterator[dict[str, Any]]:
-    for file in source.files:
-        if file.startswith("meta/episodes/") and file.endswith(".parquet"):
-            names = [n for n in pq.read_schema(root / file).names if not n.startswith("stats/")]
-            yield from pq.read_table(root / file, columns=names).to_pylist()
-    yield from _lines(source, root, "meta/episodes.jsonl")
-
-
-def _lines(source: LogSource, root: Path, file: str) -> Iterator[dict[str, Any]]:
-    if file in source.files:
-        for line in (root / file).read_bytes().splitlines():
-            if line.strip():
-                yield json.loads(line)
 
 
 def _topic(name: str, schema: pa.Schema, feature: Any) -> Topic:
@@ -165,18 +100,7 @@ def _flat(names: Any) -> Iterable[str]:
             yield from _flat(inner)
 
 
-def _note_videos(found: _Set, source: LogSource) -> None:
-    features = found.info.get("features") or {}
-    videos = [k for k, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]
-    for key in videos:
-        files = [f for f in source.files if f.startswith("videos/") and f"/{key}/" in f]
-        if not files:
-            found.notes.append(f"{key}: declared, but no video file is there")
-        elif not found.v3 and len(files) < len(found.files):
-            found.notes.append(f"{key}: {len(found.files) - len(files)} of {len(found.files)} videos missing")
-
-
-def _rows(found: _Set, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[Rows]:
+def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[Rows]:
     first, seen = 0, set()
     for file in found.files:
         try:
@@ -186,7 +110,7 @@ def _rows(found: _Set, source: LogSource, root: Path, embodiment: Embodiment) ->
             continue
         for number, part in _by_episode(table, file):
             meta = found.episodes.get(number, {})
-            if number in seen or _lies_elsewhere(meta, file):
+            if number in seen or lies_elsewhere(meta, file):
                 found.notes.append(f"{file}: rows of episode {number} are left over from an edit, not read")
                 continue
             seen.add(number)
@@ -200,7 +124,7 @@ def _rows(found: _Set, source: LogSource, root: Path, embodiment: Embodiment) ->
 
 def _by_episode(table: pa.Table, file: str) -> Iterator[tuple[int, pa.Table]]:
     """Rows by episode, in the order of the file."""
-    name = _V2_FILE.search(file)
+    name = V2_FILE.search(file)
     if "episode_index" not in table.column_names:
         if name is None:
             raise UnreadableLog(f"{file}: no column episode_index")
@@ -211,18 +135,11 @@ def _by_episode(table: pa.Table, file: str) -> Iterator[tuple[int, pa.Table]]:
         yield int(number), table.filter(pa.array(column == number))
 
 
-def _lies_elsewhere(meta: dict[str, Any], file: str) -> bool:
-    """Whether the metadata places the episode in another data file than this one."""
-    place = (meta.get("data/chunk_index"), meta.get("data/file_index"))
-    numbers = [int(n) for n in re.findall(r"(\d+)", file)[-2:]]
-    return None not in place and len(numbers) == 2 and list(place) != numbers
-
-
 def _episode(
     table: pa.Table,
     number: int,
     meta: dict[str, Any],
-    found: _Set,
+    found: DataSet,
     source: LogSource,
     root: Path,
     embodiment: Embodiment,
@@ -240,7 +157,7 @@ def _episode(
             except (ValueError, TypeError, pa.ArrowException):
                 continue  # a column of ragged rows; it matters only if the embodiment maps it
     for topic in cameras - frames.keys():
-        if place := _video(topic, number, meta, source):
+        if place := video_of(topic, number, meta, source):
             file, start = place
             frames[topic] = partial(video.frames, root / file, start, table.num_rows, found.fps, found.notes)
     said = _said(meta, columns, found, number)
@@ -270,7 +187,7 @@ def _plain(column: pa.ChunkedArray) -> np.ndarray:
     return values.reshape(shape)
 
 
-def _times(columns: dict[str, np.ndarray], n: int, found: _Set, number: int) -> np.ndarray:
+def _times(columns: dict[str, np.ndarray], n: int, found: DataSet, number: int) -> np.ndarray:
     """(N,) ns: captured time where the set has it, else frame / fps from 0.
 
     Stamps that are not frame / fps are kept as they are, if they ascend.
@@ -298,7 +215,9 @@ def _times(columns: dict[str, np.ndarray], n: int, found: _Set, number: int) -> 
     return nominal
 
 
-def _said(meta: dict[str, Any], columns: dict[str, np.ndarray], found: _Set, number: int) -> dict[str, str]:
+def _said(
+    meta: dict[str, Any], columns: dict[str, np.ndarray], found: DataSet, number: int
+) -> dict[str, str]:
     said: dict[str, str] = {"episode_index": str(number)}
     for key, value in meta.items():
         own = _OWN.match(key)
@@ -327,17 +246,3 @@ def _images(column: pa.ChunkedArray, source: LogSource, root: Path) -> Iterator[
         if not data and path in source.files:
             data = (root / path).read_bytes()
         yield data or None
-
-
-def _video(key: str, number: int, meta: dict[str, Any], source: LogSource) -> tuple[str, float] | None:
-    """The episode's video file and where in it the episode starts, in seconds."""
-    chunk, index = meta.get(f"videos/{key}/chunk_index"), meta.get(f"videos/{key}/file_index")
-    for file in source.files:
-        if not file.startswith("videos/") or f"/{key}/" not in file:
-            continue
-        if file.endswith(f"episode_{number:06d}.mp4"):
-            return file, 0.0
-        numbers = [int(n) for n in re.findall(r"(\d+)", file.split(key)[-1])[:2]]
-        if chunk is not None and numbers == [chunk, index]:
-            return file, float(meta.get(f"videos/{key}/from_timestamp") or 0.0)
-    return None

@@ -30,6 +30,12 @@ def test_the_shipped_sawyer_describes_39_state_and_4_action_dims():
     assert not sawyer.cameras[0].required
 
 
+def test_the_documented_file_is_one():
+    text = (Path(__file__).parents[3] / "docs/embodiments.md").read_text()
+    example = text.partition("```yaml\n")[2].partition("```")[0]
+    assert parse_embodiment(example).name == "wheeled"
+
+
 def test_a_short_file_is_enough():
     arm = parse_embodiment(GOOD)
     assert arm.state_dims[0].high == 3.14

@@ -4,7 +4,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
+from tests.lwd_core.logs import test_lerobot
+from tests.lwd_core.logs.robot_logs import ARM, Sink, episode_log
 
 
 def test_a_file_is_known_by_the_hash_of_its_bytes(tmp_path: Path):
@@ -41,3 +44,14 @@ def test_a_remote_log_is_read_in_place_or_from_a_passing_copy():
     with source.on_disk() as root:
         assert (root / "a/b.bin").read_bytes() == b"12"
     assert not root.exists()
+
+
+def test_logs_of_every_kind_are_read_from_a_remote_store(tmp_path: Path):
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/remote/log.mcap", episode_log(30))
+    content = read_log(LogSource("memory://remote/log.mcap"), {"arm": ARM}, Sink())
+    assert (content.salvaged, content.episodes[0].actions) == (None, 30)
+    memory.put(str(test_lerobot.write(tmp_path / "set", "v3.0")), "/remote/set", recursive=True)
+    arm = test_lerobot.embodiment()
+    content = read_log(LogSource("memory://remote/set"), {"so101": arm}, Sink())
+    assert [e.actions for e in content.episodes] == list(test_lerobot.LENGTHS)

@@ -1,0 +1,96 @@
+"""Where episodes begin and end in a recording, by the embodiment's boundary rule."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lwd_core.logs.clock import Clock
+from lwd_core.logs.recording import Recording
+from storage_schemas.embodiment import Embodiment, EventRule
+
+_UP = frozenset({"true", "1", "1.0"})
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event in time."""
+
+    t_ns: int
+    kind: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Span:
+    """An episode's time. ``closed``: the log says where it ends; ``stop`` is the last action's time.
+
+    ``said`` are its start event's attributes, ``end`` what its end event says.
+    """
+
+    start: int
+    stop: int
+    closed: bool
+    said: dict[str, str] = field(default_factory=dict)
+    end: str | None = None
+
+    def reach(self, embodiment: Embodiment) -> int:
+        """Last time that belongs: the state after the last action may follow the end."""
+        return self.stop + 3 * embodiment.period_ns // 2 if self.closed else self.stop
+
+
+def happenings(recording: Recording, clock: Clock) -> list[Happened]:
+    """All events in order of time. Several at one moment are all meant: none is dropped."""
+    series = recording.events
+    if series is None:
+        return []
+    t = clock.stamps(series)
+    return [Happened(int(t[i]), *series.values[i]) for i in np.argsort(t, kind="stable").tolist()]
+
+
+def spans(
+    recording: Recording, embodiment: Embodiment, clock: Clock, lead: np.ndarray, events: list[Happened]
+) -> Iterator[Span]:
+    """Episodes in order of time. ``lead``: times of the messages ticks come from."""
+    if not len(lead):
+        return
+    rule, first, last = embodiment.episodes, int(lead[0]), int(lead[-1])
+    whole = recording.salvaged is None  # the end of a damaged log is not where it ended
+    if rule.boundary == "events" and embodiment.events:
+        yield from _by_events(embodiment.events, events, last)
+    elif rule.boundary == "flag" and rule.topic and recording.flag is not None:
+        flag = clock.time(rule.topic, recording.flag)
+        up = [recording.flag.values[i][0].lower() in _UP for i in flag.at.tolist()]
+        yield from _by_flag(list(zip(flag.t.tolist(), up, strict=True)), last)
+    elif rule.boundary == "gap":
+        for run in np.split(lead, np.flatnonzero(np.diff(lead) > rule.gap_s * 1e9) + 1):
+            yield Span(int(run[0]), int(run[-1]), closed=whole)
+    elif rule.boundary == "log":
+        yield Span(first, last, closed=whole)
+
+
+def _by_events(rule: EventRule, events: list[Happened], last: int) -> Iterator[Span]:
+    begun: Happened | None = None
+    for event in events:
+        if event.kind in rule.start:
+            if begun is not None:
+                yield Span(begun.t_ns, event.t_ns - 1, closed=False, said=begun.attributes)
+            begun = event
+        elif event.kind in rule.end and begun is not None:
+            said = {**begun.attributes, **{k: v for k, v in event.attributes.items() if k != "end"}}
+            yield Span(begun.t_ns, event.t_ns, True, said, event.attributes.get("end"))
+            begun = None
+    if begun is not None and last >= begun.t_ns:
+        yield Span(begun.t_ns, last, closed=False, said=begun.attributes)
+
+
+def _by_flag(flag: list[tuple[int, bool]], last: int) -> Iterator[Span]:
+    begun: int | None = None
+    for t, up in flag:
+        if up and begun is None:
+            begun = t
+        elif not up and begun is not None:
+            yield Span(begun, t, closed=True)
+            begun = None
+    if begun is not None:
+        yield Span(begun, last, closed=False)
