@@ -16,6 +16,7 @@ import numpy as np
 import simplejpeg
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.quaternion import quaternion
 from lwd_core.fleet.robot import Action, State
 from lwd_core.fleet.tasks import Task
 
@@ -38,6 +39,13 @@ IMAGE_SIZE = 128
 # The experts ask for more than full speed on purpose; the action is clipped below.
 warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high", category=UserWarning)
 
+# Whose orientation the state holds, where the simulator would ask a slow library for it.
+_OBJECT_FRAMES = {
+    "push-v3": ("geom", "objGeom"),
+    "pick-place-v3": ("geom", "objGeom"),
+    "door-open-v3": ("geom", "handle"),
+    "peg-insert-side-v3": ("site", "pegGrasp"),
+}
 _EXPERT_NAMES = {"peg-insert-side-v3": "SawyerPegInsertionSideV3Policy"}
 
 
@@ -140,11 +148,14 @@ def _scene_class(scene: str) -> type[SawyerXYZEnv]:
         return model, mujoco.MjData(model)
 
     base = ALL_V3_ENVIRONMENTS[scene]
-    leaner = {
+    leaner: dict[str, object] = {
         "_initialize_simulation": initialize,
         "touching_main_object": False,
         "_gripper_caging_reward": lambda *_, **__: 0.0,
     }
+    if scene in _OBJECT_FRAMES:
+        kind, name = _OBJECT_FRAMES[scene]
+        leaner["_get_quat_objects"] = lambda env: quaternion(getattr(env.data, kind)(name).xmat.tolist())
     return type(base.__name__, (base,), leaner)
 
 
