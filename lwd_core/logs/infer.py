@@ -91,7 +91,7 @@ def _from_messages(draft: Draft, seen: dict[str, _Seen]) -> None:
         if _has(first, "kind") and _has(first, "attributes"):
             draft.sections["events"] = {"topic": topic}
             draft.sections["episodes"] = {"boundary": "events"}
-        elif _has(first, "format") and _has(first, "data"):
+        elif _has(first, "data") and (_has(first, "format") or _has(first, "encoding")):
             draft.cameras.append((_name(topic.rsplit("/", 1)[-1]), topic, "data"))
         elif _ACTOR.search(topic.lower()) and (words := _words(first)):
             draft.sections["actor"] = {"topic": topic, **words}

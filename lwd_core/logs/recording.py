@@ -3,7 +3,6 @@
 The readers of MCAP and of bags fill a `Recording`; cutting into episodes and alignment start from it.
 """
 
-import base64
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from lwd_core.logs import fields
 from lwd_core.logs.content import FrameSink
+from lwd_core.logs.images import image
 from storage_schemas.embodiment import Embodiment
 
 I64_MAX = (1 << 63) - 1
@@ -131,7 +131,7 @@ class Recorder:
                 self._want(kind, i, feature.topic, fields.vector(feature), width=len(feature.dims))
         for camera in embodiment.cameras:
             put = partial(frames.put, camera.name)  # at once: only a frame's place stays in memory
-            self._want("cameras", camera.name, camera.topic, _image(camera.field), put=put)
+            self._want("cameras", camera.name, camera.topic, image(camera.field), put=put)
         actor, events = embodiment.actor, embodiment.events
         if actor.topic:
             paths = [actor.field, actor.operator, actor.policy]
@@ -213,16 +213,6 @@ class Recorder:
             notes=self.notes,
             **facts,
         )
-
-
-def _image(field_path: str) -> Callable[[Any], bytes]:
-    get = fields.getter(field_path)
-
-    def take(message: Any) -> bytes:
-        data = get(message)
-        return base64.b64decode(data, validate=True) if isinstance(data, str) else bytes(data)
-
-    return take
 
 
 def _framed(series: Series) -> Series:
