@@ -48,8 +48,9 @@ class Strata:
         weight = np.where(size > 0, share, 0.0)
         edge = np.cumsum(weight) / weight.sum()
         edge[np.flatnonzero(weight)[-1] :] = 1.0
+        order = np.argsort(group, kind="stable")
         return cls(
-            order=np.argsort(group, kind="stable"),
+            order=order.astype(np.int32) if len(order) < 2**31 else order,
             begin=np.cumsum(size) - size,
             size=size,
             edge=(edge * 2.0**53).astype(np.uint64),
