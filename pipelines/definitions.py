@@ -6,6 +6,8 @@ from pipelines.assets import fleet, labels, lake, policies, reports, snapshots, 
 from pipelines.checks import lake_checks
 from pipelines.jobs import JOBS
 from pipelines.platform import Platform
+from pipelines.schedules import SCHEDULES
+from pipelines.sensors import SENSORS
 
 ASSETS = [
     asset
@@ -18,6 +20,8 @@ defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
     jobs=JOBS,
+    sensors=SENSORS,
+    schedules=SCHEDULES,
     resources={"platform": Platform(), "pipes": dg.PipesSubprocessClient()},
     executor=dg.in_process_executor,
 )

@@ -9,7 +9,9 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated
 
+import click
 import typer
+from dagster import DagsterExecutionInterruptedError
 
 from lwd_core.cli.main import EXIT_INTERRUPTED, EXIT_USER_ERROR, complain
 from lwd_core.errors import UserError
@@ -77,7 +79,14 @@ def drive(plan: Profile, profile: str) -> None:
                 instance=instance,
                 partition_key=None if step.until else step.partition,
                 asset_selection=records.left(step.name, own, CHECKS),
-                tags={**step.tags, STEP: step.name, PROFILE: profile, PROFILE_DIGEST: plan.digest},
+                tags={
+                    **step.tags,
+                    STEP: step.name,
+                    PROFILE: profile,
+                    PROFILE_DIGEST: plan.digest,
+                    # this driver goes on by itself; a daemon beside it must not
+                    "dagster/max_retries": "0",
+                },
                 run_config={"loggers": {"narrator": {}}},
             )
 
@@ -101,11 +110,16 @@ def demo(
 def main() -> None:
     """Exit codes: 0 done, 1 a step failed (with its traceback), 2 wrong input, 130 interrupted."""
     try:
-        app()
+        app(standalone_mode=False)
     except UserError as error:
         complain(str(error))
         sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt | click.Abort | DagsterExecutionInterruptedError):
+            raise
         complain("interrupted; the same command goes on from here")
         sys.exit(EXIT_INTERRUPTED)
 

@@ -1,6 +1,8 @@
-"""Jobs: the three ways the loop is walked."""
+"""Jobs: the ways the loop is walked, and the two chores beside it."""
 
 import dagster as dg
+
+from pipelines.chores import compact_and_vacuum, judge_canary
 
 DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality")
 LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
@@ -18,6 +20,17 @@ learning_round = dg.define_asset_job(
     selection=list(LEARNING),
     description="Snapshot, training, policy, evaluation, gate and release of one round.",
 )
-report_job = dg.define_asset_job("make_report", selection=["report"], description="The report, made anew.")
+make_report = dg.define_asset_job("make_report", selection=["report"], description="The report, made anew.")
 
-JOBS = [fleet_day, ingest_day, learning_round, report_job]
+
+@dg.job(description="Promote the canary or roll it back, as its episodes decide.")
+def canary_verdict() -> None:
+    judge_canary()
+
+
+@dg.job(description="Compaction and vacuum of the lake.")
+def upkeep() -> None:
+    compact_and_vacuum()
+
+
+JOBS = [fleet_day, ingest_day, learning_round, make_report, canary_verdict, upkeep]

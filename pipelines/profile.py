@@ -22,6 +22,8 @@ from storage_schemas.vocabulary import Source, Stage
 PROFILES = Path(__file__).parent / "profiles"
 #: Name of a profile in ``PROFILES``, or path of a YAML file.
 VARIABLE = "LWD_PROFILE"
+#: Rounds that no profile plans are named after the day they learned from.
+NIGHTLY = "nightly-"
 
 
 #: Becomes a partition key, where Dagster would take any text.
@@ -91,8 +93,14 @@ class Profile(_Part):
                 return planned
         return self.rounds[-1].model_copy(update={"name": name})
 
+    def plans(self, round_name: str) -> bool:
+        """Whether the profile lists the round."""
+        return any(r.name == round_name for r in self.rounds)
+
     def day(self, round_name: str) -> str:
-        """Fleet day of a round: they follow one another from ``first_day``."""
+        """Fleet day of a round: planned ones follow one another, nightly ones are named after theirs."""
+        if round_name.startswith(NIGHTLY):
+            return round_name.removeprefix(NIGHTLY)
         place = [r.name for r in self.rounds].index(round_name)
         days = DAYS.get_partition_keys()
         return days[days.index(self.first_day) + place]

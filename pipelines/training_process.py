@@ -6,6 +6,7 @@ starts this.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,10 +16,15 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from lwd_core.cli.main import EXIT_USER_ERROR, complain
 from lwd_core.errors import UserError
 
+#: As a shell reports a process that SIGTERM ended.
+EXIT_STOPPED = 143
+
 
 def main() -> None:
     """Run one training configuration and report the checkpoint it ended in."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    # Pipes passes an interruption on as SIGINT; training answers SIGTERM by saving its state.
+    signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
     with open_dagster_pipes() as context:
         try:
             train(context)
@@ -30,10 +36,15 @@ def main() -> None:
 def train(context: PipesContext) -> None:
     """Run, and say what came of it."""
     from lwd_core.training.config import TrainConfig
+    from lwd_core.training.run import Interrupted
     from lwd_core.training.run import train as run_training
 
     config = TrainConfig.parse(context.get_extra("config"))
-    result = run_training(config, PipesReporter(context))
+    try:
+        result = run_training(config, PipesReporter(context))
+    except Interrupted as notice:
+        context.log.info(str(notice))
+        sys.exit(EXIT_STOPPED)
     context.report_asset_materialization(
         metadata={
             "checkpoint": str(result.checkpoint),

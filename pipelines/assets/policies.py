@@ -73,7 +73,10 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
     partitions_def=ROUNDS,
 )
 def release(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """The round's policy on the production channel, if the gate lets it pass; else nothing changes."""
+    """The round's policy on a channel, if the gate lets it pass; else nothing changes.
+
+    A round of the profile goes into production, one that ran by itself at night to the canary.
+    """
     from lwd_core.policies.gate import gate
     from lwd_core.policies.keys import signing_key, trusted_keys
     from lwd_core.policies.release import current, publish
@@ -81,25 +84,35 @@ def release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     settings, lake = platform.settings, platform.lake()
     row = policy_of(platform, context.partition_key)
     key = signing_key(settings.keys)
-    before = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    trusted = trusted_keys(settings.keys)
+    before = current(settings.releases, Channel.PRODUCTION, trusted)
     baseline = before.policy_id if before and before.policy_id != row["policy_id"] else None
+    channel = Channel.PRODUCTION if platform.plan.plans(context.partition_key) else Channel.CANARY
     verdict = gate(lake, row["policy_id"], baseline)
     context.log.info(f"gate: {verdict.reason}")
-    if verdict.passed:
+
+    def put(policy_id: str, policy_uri: str, evidence: dict[str, object]) -> None:
         publish(
             lake,
             settings.releases,
-            Channel.PRODUCTION,
-            policy_id=row["policy_id"],
-            policy_uri=row["uri"],
+            channel,
+            policy_id=policy_id,
+            policy_uri=policy_uri,
             key=key,
-            evidence=verdict.evidence,
+            evidence=evidence,
             now_ns=platform.now_ns(),
         )
+
+    if verdict.passed:
+        if channel is Channel.CANARY and before and current(settings.releases, channel, trusted) is None:
+            # the first canary needs something to fall back to
+            put(before.policy_id, before.policy_uri, {"why": "what production runs"})
+        put(row["policy_id"], row["uri"], verdict.evidence)
     return dg.MaterializeResult(
         metadata={
             "policy": row["policy_id"],
             "released": verdict.passed,
+            "channel": str(channel),
             "gate": verdict.reason,
             "evidence": dg.MetadataValue.json(verdict.evidence),
             "dagster/uri": settings.releases,

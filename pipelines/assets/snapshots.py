@@ -29,6 +29,20 @@ def snapshot_of(platform: Platform, round_name: str) -> str:
     return max(rows, key=lambda row: row["created_ns"])["digest"]
 
 
+def unseen_episodes(platform: Platform) -> int:
+    """Episodes of the online stage that no snapshot has yet."""
+    sources = [str(source) for source in SOURCES[Stage.ONLINE]]
+    return (
+        platform.lake()
+        .sql(
+            "SELECT count(*) AS n FROM episodes WHERE list_contains(?, source) "
+            "AND episode_id NOT IN (SELECT episode_id FROM snapshot_members)",
+            (sources,),
+        )
+        .to_pylist()[0]["n"]
+    )
+
+
 @dg.asset(
     deps=[
         # a snapshot asks the lake a question over all days and sites there are

@@ -4,15 +4,17 @@ import os
 import sys
 
 import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
 from lwd_core.cli.main import EXIT_USER_ERROR
+from lwd_core.errors import UserError
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import over
 from pipelines.schemas import picture, table_metadata
 from storage_schemas.tables import LABELS, POLICIES
-from storage_schemas.vocabulary import Stage
+from storage_schemas.vocabulary import Channel, Stage
 
 
 @dg.asset(
@@ -22,7 +24,6 @@ from storage_schemas.vocabulary import Stage
     owners=["team:learning"],
     partitions_def=ROUNDS,
     pool="training",
-    retry_policy=dg.RetryPolicy(max_retries=1),
 )
 def checkpoint(
     context: dg.AssetExecutionContext, platform: Platform, pipes: dg.PipesSubprocessClient
@@ -35,7 +36,7 @@ def checkpoint(
             env=dict(os.environ),
             extras={"config": training_config(platform, context.partition_key)},
         )
-    except dg.DagsterPipesExecutionError as error:
+    except DagsterPipesExecutionError as error:
         if str(error).endswith(f"code {EXIT_USER_ERROR}"):
             # its own line stands above; trying again would not mend the input
             refused = f"training of {context.partition_key} refused its input"
@@ -51,7 +52,12 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
     own = snapshot_of(platform, round_name)
     offline = own
     names = [r.name for r in plan.rounds]
-    before = plan.rounds[: names.index(round_name)] if round_name in names else plan.rounds
+    if plan.plans(round_name):
+        before = plan.rounds[: names.index(round_name)]
+        init = before[-1].name if before else None
+    else:
+        before = plan.rounds
+        init = production_run(platform)
     if planned.stage is Stage.ONLINE:
         offline = snapshot_of(platform, next(r.name for r in reversed(before) if r.stage is Stage.OFFLINE))
     return {
@@ -60,9 +66,24 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
         "stage": str(planned.stage),
         "offline": offline,
         "online": own if planned.stage is Stage.ONLINE else None,
-        "init": before[-1].name if before else None,
+        "init": init,
         "seed": plan.seed,
     }
+
+
+def production_run(platform: Platform) -> str:
+    """The run whose policy the fleet runs now: where a round nobody planned goes on. Raises UserError."""
+    from lwd_core.policies.keys import trusted_keys
+    from lwd_core.policies.release import current
+
+    settings = platform.settings
+    release = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    if release is None:
+        raise UserError("channel production: empty; there is no policy to go on from")
+    rows = platform.lake().sql(
+        "SELECT config->>'run' AS run FROM policies WHERE policy_id = ?", (release.policy_id,)
+    )
+    return rows.to_pylist()[0]["run"]
 
 
 @dg.asset(

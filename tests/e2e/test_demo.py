@@ -14,7 +14,8 @@ from lwd_core.lake.store import Lake
 from pipelines.profile import load_profile
 
 PLAN = load_profile("tiny")
-pytestmark = pytest.mark.e2e
+# one worker runs them all: the demo is made once
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
 
 
 def start(home: Path) -> subprocess.Popen[str]:
@@ -29,8 +30,11 @@ def start(home: Path) -> subprocess.Popen[str]:
     )
 
 
-def kill_after(home: Path, words: str) -> None:
-    """Run until a line with these words, then SIGKILL the driver alone; its children must see to themselves."""
+def end_after(home: Path, words: str, how: signal.Signals) -> tuple[int, str]:
+    """Run until a line with these words, then signal the driver alone; its children must see to themselves.
+
+    Returns the exit code and what it still said.
+    """
     process = start(home)
     assert process.stdout
     for line in process.stdout:
@@ -38,9 +42,9 @@ def kill_after(home: Path, words: str) -> None:
             break
     else:
         pytest.fail(f"the demo ended before it said {words!r}")
-    os.kill(process.pid, signal.SIGKILL)
-    process.stdout.close()
-    process.wait()
+    os.kill(process.pid, how)
+    rest = process.stdout.read()
+    return process.wait(), rest
 
 
 def finish(home: Path) -> str:
@@ -54,9 +58,13 @@ def finish(home: Path) -> str:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished demo that was killed while robots ran, while it ingested and while it trained."""
     home = tmp_path_factory.mktemp("demo") / "home"
-    kill_after(home, "harbour: 1/2 episodes")
-    kill_after(home, "ingest: 4 episodes")
-    kill_after(home, "update 100")
+    end_after(home, "harbour: 1/2 episodes", signal.SIGKILL)
+    end_after(home, "ingest: 4 episodes", signal.SIGKILL)
+    end_after(home, "update 50", signal.SIGKILL)
+    code, said = end_after(home, "update 100", signal.SIGINT)
+    assert code == 130, said
+    assert "Traceback" not in said
+    assert "the same command goes on from here" in said
     output = finish(home)
     assert "sft: fleet: done before" in output
     return home

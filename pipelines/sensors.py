@@ -1,0 +1,123 @@
+"""What happens by itself: logs that land are ingested, canaries are judged, failures are told.
+
+No sensor keeps a cursor: each compares what lies there with what the lake knows, so that a lost
+cursor, a restart or a late upload to an old day drops nothing.
+"""
+
+import json
+import os
+import urllib.request
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lwd_core.errors import UserError
+from pipelines.jobs import canary_verdict, ingest_day
+from pipelines.partitions import DAYS, SITES, Cell, valid_name
+from pipelines.platform import Platform
+from storage_schemas.vocabulary import Channel
+
+#: Partitions asked for at once; the rest waits for the next tick.
+CELLS_A_TICK = 50
+#: Address that failed runs are posted to, as JSON ``{"text": …}``.
+WEBHOOK = "LWD_FAILURE_WEBHOOK"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.sensor(
+    job=ingest_day,
+    minimum_interval_seconds=20,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Days and sites whose landing zone holds logs the lake has no row of.",
+)
+def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
+    from lwd_core.lake.waiting import waiting
+
+    found = waiting(platform.lake(), platform.settings.landing)
+    fit, unfit = _fitting(found)
+    for what in unfit:
+        context.log.warning(what)
+    busy = _busy(context.instance)
+    asked = [cell for cell in fit if cell.key not in busy][:CELLS_A_TICK]
+    known = set(context.instance.get_dynamic_partitions(str(SITES.name)))
+    new_sites = sorted({cell.site for cell in asked} - known)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(partition_key=cell.key) for cell in asked],
+        dynamic_partitions_requests=[SITES.build_add_request(new_sites)] if new_sites else [],
+        skip_reason=None if asked else f"nothing new; {len(fit)} partitions are being ingested",
+    )
+
+
+def _fitting(found: dict[tuple[str, str], list[str]]) -> tuple[list[Cell], list[str]]:
+    """Cells that are partitions, oldest first, and complaints about those that can't be."""
+    fit, unfit = [], []
+    for (day, site), uris in sorted(found.items()):
+        try:
+            valid_name(site, "site")
+        except UserError as error:
+            unfit.append(f"{uris[0]}: {error}")
+            continue
+        if not DAYS.has_partition_key(day):
+            unfit.append(f"{uris[0]}: day {day} is not between {DAYS.start:%Y-%m-%d} and today")
+            continue
+        fit.append(Cell(day, site))
+    return fit, unfit
+
+
+def _busy(instance: dg.DagsterInstance) -> set[str]:
+    """Partitions an unfinished ingest works on."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=ingest_day.name, statuses=_UNFINISHED))
+    return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
+
+
+@dg.sensor(
+    job=canary_verdict,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Promotes or rolls back the canary once its episodes decide (docs/policies.md).",
+)
+def canary_sensor(
+    context: dg.SensorEvaluationContext, platform: Platform
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    from lwd_core.policies.canary import CanaryRule, Decision, judge, tallies
+    from lwd_core.policies.keys import trusted_keys
+    from lwd_core.policies.release import current
+
+    settings, trusted = platform.settings, trusted_keys(platform.settings.keys)
+    ours = current(settings.releases, Channel.CANARY, trusted)
+    theirs = current(settings.releases, Channel.PRODUCTION, trusted)
+    if ours is None or theirs is None or ours.policy_id == theirs.policy_id:
+        yield dg.SkipReason("no canary beside production")
+        return
+    lake = platform.lake()
+    verdict = judge(tallies(lake, ours.policy_id), tallies(lake, theirs.policy_id), CanaryRule())
+    if verdict.decision is Decision.WAIT:
+        yield dg.SkipReason(f"{verdict.reason} ({verdict.episodes} episodes)")
+        return
+    # a release is judged once: its id is the key
+    yield dg.RunRequest(run_key=f"{ours.release_id}-{verdict.decision}")
+
+
+@dg.run_failure_sensor(
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=f"Posts failed runs to the address in {WEBHOOK}, if there is one.",
+)
+def failure_notice(context: dg.RunFailureSensorContext) -> None:
+    address = os.environ.get(WEBHOOK)
+    if not address:
+        return
+    run = context.dagster_run
+    partition = run.tags.get("dagster/partition", "")
+    text = f"{run.job_name} {partition} failed: {context.failure_event.message} (run {run.run_id})"
+    request = urllib.request.Request(
+        address, json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+SENSORS = [landing_sensor, canary_sensor, failure_notice]
