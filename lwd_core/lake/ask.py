@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError
 from lwd_core.lake import query
+from lwd_core.lake.history import committed
 from lwd_core.lake.store import Lake
 
 
@@ -17,8 +18,11 @@ def versions_as_of(lake: Lake, as_of: str) -> dict[str, int]:
     """
     if as_of.isdecimal():
         version = int(as_of)
-        versions = lake.versions_at(lake.log("episodes").moment(version))
-        return versions | {"episodes": version}
+        moment = committed(lake.place, "episodes", version)
+        if moment is None:
+            newest = lake.version("episodes")
+            raise UserError(f"--as-of {version}: no such version or erased; the newest is {newest}")
+        return lake.versions_at(moment) | {"episodes": version}
     try:
         moment = datetime.fromisoformat(as_of)
     except ValueError:
@@ -36,9 +40,10 @@ def ask(lake: Lake, statement: str, as_of: str = "") -> pa.Table:
     Raises ``UserError`` with DuckDB's words where the query is wrong.
     """
     versions = versions_as_of(lake, as_of) if as_of else lake.versions()
-    with lake.connect(versions) as con:
-        query.fence(con, [file for name, version in versions.items() for file in lake.files(name, version)])
-        try:
+    try:
+        with lake.connect(versions) as con:
+            query.fence(con, [f for name, version in versions.items() for f in lake.files(name, version)])
             return query.run(con, statement)
-        except query.Wrong as error:
-            raise UserError(f"query: {error}") from None
+    except query.Wrong as error:
+        hint = "; files of old versions may be vacuumed, name a newer one" if as_of else ""
+        raise UserError(f"query: {error}{hint}") from None

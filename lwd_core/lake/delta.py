@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -117,27 +116,6 @@ class TableLog:
         """Newest version."""
         table = self.at()
         return None if table is None else table.version()
-
-    def version_at(self, moment: datetime) -> int | None:
-        """The version that was newest at a moment; None where the table is younger."""
-        try:
-            table = DeltaTable(self.uri, storage_options=self._options)
-            table.load_as_version(moment)
-        except (DeltaError, TableNotFoundError):
-            return None
-        return table.version()
-
-    def moment(self, version: int) -> datetime:
-        """When a version was committed, by the commit's own clock. ``UserError`` if its entry is gone."""
-        table = self.at()
-        newest = -1 if table is None else table.version()
-        if table is None or not 0 <= version <= newest:
-            raise UserError(f"{self.uri}: no version {version}; the newest is {newest}")
-        entries = table.history(newest - version + 1)
-        found = next((e["timestamp"] for e in entries if e.get("version") == version), None)
-        if found is None:
-            raise UserError(f"{self.uri}: version {version} was erased; the newest is {newest}")
-        return datetime.fromtimestamp(found / 1000, UTC)
 
     def files(self, version: int | None = None) -> list[str]:
         """Full paths of the data files of a version."""

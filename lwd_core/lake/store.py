@@ -16,6 +16,7 @@ from lwd_core.lake import query, rewrite
 from lwd_core.lake.arrange import arranged
 from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.delta import DataFile, LostRace, TableLog
+from lwd_core.lake.history import version_at
 from lwd_core.lake.parquet import write_file
 from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.rows import conform
@@ -94,7 +95,7 @@ class Lake:
 
     def versions_at(self, moment: datetime) -> dict[str, int]:
         """Version of every table as it was at a moment."""
-        found = {name: self.log(name).version_at(moment) for name in TABLES}
+        found = {name: version_at(self.place, name, v, moment) for name, v in self.versions().items()}
         return {name: version for name, version in found.items() if version is not None}
 
     def files(self, table: str, version: int | None = None) -> list[str]:

@@ -4,7 +4,6 @@ Prints a line when its imports are done, then does one thing to the lake of a ho
 """
 
 import sys
-from pathlib import Path
 
 from lwd_core.lake.erase import pending
 from lwd_core.lake.upkeep import compact
@@ -29,5 +28,5 @@ def act(world: World, verb: str, episode: str = "") -> None:
 
 if __name__ == "__main__":
     print("ready", flush=True)
-    act(World(Path(sys.argv[1])), *sys.argv[2:])
+    act(World(sys.argv[1]), *sys.argv[2:])
     print("done", flush=True)

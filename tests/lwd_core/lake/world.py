@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lwd_core.lake.erase import Erased, Moved, Plan, erase, plan
 from lwd_core.lake.ingest import IngestResult, ingest
+from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
@@ -17,16 +18,19 @@ NOW = 1_767_300_000_000_000_000
 
 
 class World:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | str) -> None:
         self.settings = Settings(home=str(root))
-        self.landing = Path(self.settings.landing)
-        self.landing.mkdir(parents=True, exist_ok=True)
+        self.landing_place = open_place(self.settings.landing)
+        if not self.landing_place.remote:
+            self.landing = Path(self.settings.landing)
+            self.landing.mkdir(parents=True, exist_ok=True)
         self.lake = Lake.open(self.settings.lake, create=True)
 
     def ingest(self, *paths: Path | str, **other: object) -> IngestResult:
+        where = [str(path) for path in paths or [self.settings.landing]]
         return ingest(
-            self.lake, self.settings, [str(p) for p in paths or [self.landing]], embodiments={}, now_ns=NOW,
-            reader=read_fake, **other,  # type: ignore[arg-type]
+            self.lake, self.settings, where, embodiments={}, now_ns=NOW, reader=read_fake,
+            **other,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def snapshot(self, name: str = "s", **spec: object) -> Snapshot:
