@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.lake.ask import versions_as_of
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact as merge
 from lwd_core.lake.upkeep import folder_bytes
@@ -41,3 +42,15 @@ def stats() -> None:
         typer.echo(f"{t.table:18} {t.version:8} {t.rows:12} {t.files:7} {t.small:7} {t.bytes:14}")
     files, size = folder_bytes(lake, "frames")
     typer.echo(f"{'(frames)':18} {'':8} {'':12} {files:7} {'':7} {size:14}")
+
+
+@app.command("shell-sql")
+def shell_sql(
+    as_of: Annotated[str, typer.Option(help="Version of table episodes, or a UTC time.")] = "",
+) -> None:
+    """Print views of the lake for a stock DuckDB.
+
+    Example: lwd lake shell-sql > lake.sql && duckdb -init lake.sql
+    """
+    lake = Lake.open(Settings().lake)
+    typer.echo(lake.script(versions_as_of(lake, as_of) if as_of else None), nl=False)

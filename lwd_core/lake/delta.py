@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -149,6 +149,20 @@ class TableLog:
         """Column names of a version, oldest column first."""
         table = self.at(version)
         return [] if table is None else [field.name for field in table.schema().fields]
+
+    def stored(self) -> pa.Schema:
+        """The schema the newest version has in the store."""
+        table = self.at()
+        return pa.schema([]) if table is None else pa.schema(table.schema().to_arrow())
+
+    def widen(self, columns: pa.Schema) -> None:
+        """Add nullable columns, in one commit; columns another writer added meanwhile are left."""
+        table = DeltaTable(self.uri, storage_options=self._options)
+        there = {field.name for field in table.schema().fields}
+        fields = [field for field in Schema.from_arrow(columns).fields if field.name not in there]
+        if fields:
+            table.alter.add_columns(fields)
+        self._newest = None
 
     def checkpoint(self) -> int:
         """Write the newest version down whole, so that entries before it aren't needed; return it."""

@@ -76,6 +76,12 @@ def view(table: Table, files: Sequence[str]) -> str:
     return f'CREATE OR REPLACE VIEW "{table.name}" AS {query}'
 
 
+def script(views: Sequence[str], about: str) -> str:
+    """A file for ``duckdb -init``: every view over the files of one version of the lake."""
+    lines = [f"-- {about}", "-- Read with any DuckDB: duckdb -init lake.sql", *(f"{v};" for v in views)]
+    return "\n".join(lines) + "\n"
+
+
 class Views:
     """A connection whose views follow the versions asked for; a view is made anew only when its files change.
 

@@ -17,6 +17,7 @@ from lwd_core.lake.arrange import arranged
 from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.delta import DataFile, LostRace, TableLog
 from lwd_core.lake.history import version_at
+from lwd_core.lake.migrate import additions
 from lwd_core.lake.parquet import write_file
 from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.rows import conform
@@ -38,6 +39,7 @@ class Lake:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self._fitting: set[str] = set()  # tables whose stored schema was compared with its description
         self._views: query.Views | None = None
         self.contents: dict[tuple[str, str], frozenset[str]] = {}
         self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
@@ -144,6 +146,12 @@ class Lake:
         if version is None:
             log.create(table.name, table.schema, table.partition)
             version = log.version()
+        if table.name not in self._fitting:
+            new = additions(table, log.stored())
+            if new:
+                log.widen(pa.schema([column.field for column in new]))
+                version = log.version()
+            self._fitting.add(table.name)
         assert version is not None
         return version
 
@@ -161,6 +169,12 @@ class Lake:
         for name, version in self._resolve(TABLES, versions).items():
             con.execute(self._view(name, version))
         return con
+
+    def script(self, versions: Mapping[str, int] | None = None) -> str:
+        """SQL that gives a stock DuckDB the same views, with no part of this project in between."""
+        resolved = self._resolve(TABLES, versions)
+        shown = ", ".join(f"{name} {version}" for name, version in resolved.items())
+        return query.script([self._view(*item) for item in resolved.items()], f"{self.root} at {shown}")
 
     def sql(
         self, statement: str, params: Sequence[Any] = (), *, versions: Mapping[str, int] | None = None
