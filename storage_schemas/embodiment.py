@@ -7,9 +7,17 @@ of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose
 ``joints[].position`` (of every element), ``data[2]`` (one element), empty for the message itself.
 """
 
+import re
 from dataclasses import dataclass, field
 
 _CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
+_PATH = re.compile(r"([^.\[\]\s]+|\[\d*\])((\.[^.\[\]\s]+)|\[\d*\])*")
+
+
+def _check_paths(*paths: str | None) -> None:
+    for path in paths:
+        if path and (not _PATH.fullmatch(path) or path.count("[]") > 1):
+            raise ValueError(f"{path!r} is no field path; write a.b, a[2] or a[].b")
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Dim:
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        _check_paths(self.field)
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ValueError(f"dim {self.name}: low must be below high")
 
@@ -52,6 +61,7 @@ class Feature:
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        _check_paths(self.field, self.names_field)
         if not self.dims:
             raise ValueError(f"topic {self.topic}: at least one dim")
         if self.start < 0:
@@ -68,6 +78,9 @@ class Camera:
     staleness_ms: float = 200.0
     required: bool = False
     __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        _check_paths(self.field)
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ class ActorRule:
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        _check_paths(self.field, self.operator, self.policy)
         if self.default not in ("policy", "human"):
             raise ValueError("default must be policy or human")
 
@@ -126,6 +140,9 @@ class EventRule:
     intervention_off: tuple[str, ...] = ("intervention_off",)
     __pydantic_config__ = _CLOSED
 
+    def __post_init__(self) -> None:
+        _check_paths(self.kind, self.attributes)
+
 
 @dataclass(frozen=True)
 class EpisodeRule:
@@ -143,6 +160,7 @@ class EpisodeRule:
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        _check_paths(self.field)
         if self.boundary not in ("log", "events", "gap", "flag"):
             raise ValueError("boundary must be log, events, gap or flag")
         if self.boundary == "flag" and self.topic is None:
@@ -167,6 +185,7 @@ class OutcomeRule:
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        _check_paths(self.field)
         if self.default not in ("success", "failure", "unknown"):
             raise ValueError("default must be success, failure or unknown")
 

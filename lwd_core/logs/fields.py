@@ -15,6 +15,7 @@ from storage_schemas.embodiment import Feature
 Getter = Callable[[Any], Any]
 NO_STAMP = -1
 
+_NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PART = re.compile(r"([^.\[\]]+)|\[(\d*)\]")
 
 
@@ -24,10 +25,25 @@ class FieldMissing(Exception):
 
 def getter(path: str) -> Getter:
     """A function that follows ``path`` into a message; it raises `FieldMissing`."""
+    steps = _steps(path)
+    if not _NAMES.fullmatch(path):
+        return steps
+    attributes = attrgetter(path)  # the common case, in one call
+
+    def follow(message: Any) -> Any:
+        if isinstance(message, dict):
+            return steps(message)
+        try:
+            return attributes(message)
+        except AttributeError:
+            return steps(message)  # names what is missing, and reads objects within messages
+
+    return follow
+
+
+def _steps(path: str) -> Getter:
     steps: list[Getter] = []
     tokens = _PART.findall(path)
-    if "".join(_PART.sub("", path).split(".")):
-        raise ValueError(f"{path!r} is no field path")
     for i, (name, index) in enumerate(tokens):
         if name:
             steps.append(_member(name))
@@ -140,9 +156,9 @@ def _find_stamp(message: Any) -> Callable[[Any], int]:
     if isinstance(message, dict):
         return _dict_stamp
     if hasattr(getattr(message, "header", None), "stamp"):
-        return _stamp_reader("header.stamp")
+        return _stamp_reader("header.stamp", message)
     if hasattr(message, "timestamp"):
-        return _stamp_reader("timestamp")
+        return _stamp_reader("timestamp", message)
     return lambda message: NO_STAMP
 
 
@@ -154,18 +170,13 @@ def _dict_stamp(message: dict[str, Any]) -> int:
     return _ns(found.get("sec", 0), found.get("nanosec", found.get("nsec", 0)))
 
 
-def _stamp_reader(path: str) -> Callable[[Any], int]:
-    get = attrgetter(path)
-    pairs = (("seconds", "nanos"), ("sec", "nanosec"), ("sec", "nsec"))
-
-    def read(message: Any) -> int:
-        found = get(message)
-        for seconds, nanos in pairs:
-            if hasattr(found, nanos):
-                return _ns(getattr(found, seconds), getattr(found, nanos))
-        return NO_STAMP
-
-    return read
+def _stamp_reader(path: str, message: Any) -> Callable[[Any], int]:
+    found = attrgetter(path)(message)
+    for seconds, nanos in (("seconds", "nanos"), ("sec", "nanosec"), ("sec", "nsec")):
+        if hasattr(found, nanos):
+            get = attrgetter(f"{path}.{seconds}", f"{path}.{nanos}")
+            return lambda message: _ns(*get(message))
+    return lambda message: NO_STAMP
 
 
 def _ns(seconds: Any, nanos: Any) -> int:

@@ -50,6 +50,8 @@ def test_a_short_file_is_enough():
         ("name: arm\n", "", 1, "name", "is missing"),
         ("high: 3.14", "high: -4", 7, "state[0].dims[0]", "low must be below high"),
         ("name: j2", "name: j1", 1, "file", "named twice"),
+        ("field: position", "field: a[", 4, "state[0]", "no field path"),
+        ("field: position", "field: a[].b[]", 4, "state[0]", "no field path"),
         ("control_hz: 50", "control_hz: 0", 1, "file", "control_hz"),
         ("    field: position", "    field: [", 6, "no valid YAML", ""),
     ],
