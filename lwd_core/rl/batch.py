@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lwd_core.rl.networks import Observation
+from lwd_core.rl.parallel import largest, total
 from lwd_core.rl.policy import Normaliser
 
 
@@ -58,37 +59,38 @@ class Batch:
         )
 
 
-def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tensor, total: int = 0) -> Batch:
+def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tensor, size: int = 0) -> Batch:
     """A loader's batch, in raw units, to the losses'.
 
-    embeddings: (instructions, E). ``raw["rows"]`` and ``total`` are there if several workers share it.
+    embeddings: (instructions, E). ``raw["rows"]`` and ``size`` are there if several workers share it.
     """
-    size, chunk, dims = raw["action"].shape
+    count, chunk, dims = raw["action"].shape
     instruction = embeddings[raw["instruction"]]
     frames, real = raw["mask"].unsqueeze(-1), raw["action_dim_mask"].unsqueeze(1)
     mask = frames * real
-    action = (normaliser.action(raw["action"]) * mask).view(size, chunk * dims)
+    action = (normaliser.action(raw["action"]) * mask).view(count, chunk * dims)
     padded = bool((raw["action_dim_mask"] == 0).any())
     return Batch(
         observation=Observation(normaliser.state(raw["state"]), instruction),
         next_observation=Observation(normaliser.state(raw["next_state"]), instruction),
         action=action,
-        mask=mask.view(size, chunk * dims),
-        dim_mask=real.expand(size, chunk, dims).reshape(size, chunk * dims) if padded else None,
+        mask=mask.view(count, chunk * dims),
+        dim_mask=real.expand(count, chunk, dims).reshape(count, chunk * dims) if padded else None,
         reward=raw["reward"],
         discount=raw["discount"],
         success=raw["success"].to(torch.float32),
         human=raw["human"].to(torch.float32),
         task=raw["task"],
         rows=raw.get("rows"),
-        total=total,
+        total=size,
     )
 
 
 def balanced(weight: Tensor, task: Tensor) -> Tensor:
     """Weights (B,) rescaled so that every task with any weight counts as much as every other."""
-    per_task = torch.zeros(int(task.max()) + 1, dtype=weight.dtype).index_add_(0, task, weight)
-    return weight / per_task.clamp_min(1)[task]
+    tasks = largest(int(task.max()) + 1)
+    per_task = torch.zeros(tasks, dtype=weight.dtype).index_add_(0, task, weight)
+    return weight / total(per_task).clamp_min(1)[task]
 
 
 class Noise:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lwd_core.rl.networks import LinearisedField, Observation, VelocityField
+from lwd_core.rl.parallel import total, workers
 
 Info = dict[str, Tensor]
 
@@ -87,7 +88,8 @@ def flow_matching_loss(
     error = (flow.velocity(x, w) - (action - noise)).square()
     per_chunk = (error * mask).sum(-1) / mask.sum(-1).clamp_min(1)
     weight = torch.ones_like(per_chunk) if weight is None else weight
-    loss = (per_chunk * weight).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+    whole = total(weight.sum()).clamp_min(torch.finfo(weight.dtype).tiny)
+    loss = (per_chunk * weight).sum() / whole * workers()
     return loss, {"flow_loss": loss.detach()}
 
 

@@ -2,18 +2,22 @@
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from lwd_core.rl import divl, flow, qam
+from lwd_core.rl import advantage, best_of_n, divl, flow, fql, qam
 from lwd_core.rl.batch import Batch, Noise, balanced
+from lwd_core.rl.best_of_n import BestOfNConfig
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.networks import Critic, CriticConfig, CriticShape
+from lwd_core.rl.fql import FQLConfig
+from lwd_core.rl.networks import Critic, CriticConfig, CriticShape, VelocityField
 from lwd_core.rl.optim import OptimConfig, Optimiser, ema
+from lwd_core.rl.parallel import mean
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAMConfig
@@ -29,11 +33,15 @@ class LearnerConfig:
     policy_start: updates of value and reference before the policy first moves; with a refreshed
     reference the policy starts as its copy then. policy_every: value updates per policy update.
     policy_stride: the policy learns from each so-many-th transition of the minibatch.
-    freeze_trunk: only the action expert learns (LWD online).
+    freeze_trunk: only the action expert learns (LWD online). extraction: how the policy follows Q; the
+    others are baselines on the same value and reference.
     """
 
     divl: DIVLConfig = field(default_factory=DIVLConfig)
+    extraction: Literal["qam", "fql", "best_of_n", "advantage"] = "qam"
     qam: QAMConfig = field(default_factory=QAMConfig)
+    fql: FQLConfig = field(default_factory=FQLConfig)
+    best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
     policy: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-4, weight_decay=1e-4))
     reference: OptimConfig = field(default_factory=lambda: OptimConfig(rate=3e-4, weight_decay=1e-4))
     critic: OptimConfig = field(default_factory=lambda: OptimConfig(rate=5e-4))
@@ -54,6 +62,10 @@ class Learner:
         self.config = config
         net = policy.config.field
         self.policy = copy.deepcopy(policy)
+        if config.extraction == "fql":
+            self.policy.config = replace(policy.config, steps=1)
+        # What learns; it acts itself but for advantage conditioning, where it acts as told "good".
+        self.theta = self.policy.field if config.extraction != "advantage" else copy.deepcopy(policy.field)
         self.reference = copy.deepcopy(policy.field).requires_grad_(False)
         # The flow that is trained by BC so that the reference can follow it.
         self.behaviour = copy.deepcopy(policy.field)
@@ -62,11 +74,11 @@ class Learner:
         self.critic = Critic(CriticConfig.of(shape, encoder, net.action_dim, net.chunk, atoms))
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         if config.freeze_trunk:
-            for parameter in self.policy.field.trunk():
+            for parameter in self.theta.trunk():
                 parameter.requires_grad_(False)
         shared = self.critic.shared()
         self.optimisers = {
-            "policy": Optimiser("policy", self.policy.field.parameters(), config.policy),
+            "policy": Optimiser("policy", self.theta.parameters(), config.policy),
             "reference": Optimiser("reference", self.behaviour.parameters(), config.reference),
             "critic": Optimiser("critic", [*shared, *self.critic.q_heads.parameters()], config.critic),
             "value": Optimiser("value", [*shared, *self.critic.v_head.parameters()], config.value),
@@ -133,60 +145,108 @@ class Learner:
         return {"reference_loss": info["flow_loss"]}
 
     def _policy_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
-        """5. θ: adjoint matching."""
+        """5. θ: adjoint matching, or a baseline."""
         config = self.config.qam
         if not self.policy_moved:
             if config.reference == "refreshed" and self.config.policy_start:
-                self.policy.field.load_state_dict(self.reference.state_dict())
+                self.theta.load_state_dict(self.reference.state_dict())
             self.policy_moved = True
-        width = batch.action.shape[1]
-        x0 = noise.normal(batch, width)
-        steps_noise = noise.normal(batch, config.steps - 1, width).transpose(0, 1)
-        loss, info = self.policy_loss(batch, x0, steps_noise)
+        loss, info = getattr(self, f"_{self.config.extraction}_loss")(batch, noise)
         norm = self.optimisers["policy"].step(loss, progress)
-        if config.kl_budget:
-            self.log_temperature = qam.dual_step(config, self.log_temperature, info["path_kl"])
+        if self.config.extraction == "advantage":
+            advantage.ask_for_good(self.policy.field, self.theta)
+        if config.kl_budget and "path_kl" in info:
+            self.log_temperature = qam.dual_step(config, self.log_temperature, mean(info["path_kl"]))
         return info | {"policy_gradient": norm}
 
-    def policy_loss(self, batch: Batch, x0: Tensor, noise: Tensor) -> tuple[Tensor, Info]:
-        """QAM's loss. x0: (B, A), noise: (T − 1, B, A), standard normal."""
-        with torch.no_grad():
-            features = self.critic.features(batch.observation)
-            beta = ConditionedFlow.of(self.reference, batch.observation, batch.dim_mask)
+    def _qam_loss(self, batch: Batch, noise: Noise) -> tuple[Tensor, Info]:
+        config, width = self.config.qam, batch.action.shape[1]
         return qam.policy_loss(
-            self.config.qam,
-            ConditionedFlow.of(self.policy.field, batch.observation, batch.dim_mask),
-            beta,
-            lambda action: self.critic.q(features, action * batch.mask),
-            self.log_temperature.exp().to(x0.dtype),
-            x0,
-            noise,
+            config,
+            self._flow(self.theta, batch),
+            self._reference_flow(batch),
+            self._q(batch),
+            self.log_temperature.exp().to(batch.action.dtype),
+            noise.normal(batch, width),
+            noise.normal(batch, config.steps - 1, width).transpose(0, 1),
             batch.mask,
             batch.dim_mask,
         )
 
+    def _fql_loss(self, batch: Batch, noise: Noise) -> tuple[Tensor, Info]:
+        return fql.policy_loss(
+            self.config.fql,
+            self._flow(self.theta, batch),
+            self._reference_flow(batch),
+            self._q(batch),
+            self._real(batch, noise.normal(batch, batch.action.shape[1])),
+            self.config.qam.steps,
+            batch.mask,
+        )
+
+    def _best_of_n_loss(self, batch: Batch, noise: Noise) -> tuple[Tensor, Info]:
+        width = batch.action.shape[1]
+        proposals = noise.normal(batch, self.config.best_of_n.samples, width).transpose(0, 1)
+        return best_of_n.policy_loss(
+            self._flow(self.theta, batch),
+            self._reference_flow(batch),
+            self._q(batch),
+            self._real(batch, proposals),
+            noise.normal(batch, width),
+            noise.uniform(batch, 1),
+            self.config.qam.steps,
+            batch.mask,
+        )
+
+    def _advantage_loss(self, batch: Batch, noise: Noise) -> tuple[Tensor, Info]:
+        """Good is what beats the state's value, and whatever a person did."""
+        with torch.no_grad():
+            q = self.target.q(self.target.features(batch.observation), batch.action).amin(0)
+            v = self.critic.v(self.critic.features(batch.observation))
+            value, _ = divl.bootstrap(self.config.divl, v)
+            good = torch.maximum((q > value).float(), batch.human)
+        told = replace(batch, observation=advantage.told(batch.observation, good))
+        loss, _ = flow.flow_matching_loss(
+            self._flow(self.theta, told),
+            batch.action,
+            batch.mask,
+            noise.normal(batch, batch.action.shape[1]),
+            noise.uniform(batch, 1),
+        )
+        return loss, {"advantage_loss": loss.detach(), "good_share": good.mean()}
+
+    def _flow(self, network: VelocityField, batch: Batch) -> ConditionedFlow:
+        return ConditionedFlow.of(network, batch.observation, batch.dim_mask)
+
+    @torch.no_grad()
+    def _reference_flow(self, batch: Batch) -> ConditionedFlow:
+        return self._flow(self.reference, batch)
+
+    def _q(self, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """Q of a chunk at the batch's states: (B, A) to (heads, B); what is masked does not reach it."""
+        with torch.no_grad():
+            features = self.critic.features(batch.observation)
+        return lambda action: self.critic.q(features, action * batch.mask)
+
+    @staticmethod
+    def _real(batch: Batch, noise: Tensor) -> Tensor:
+        """Noise on the dims that exist."""
+        return noise if batch.dim_mask is None else noise * batch.dim_mask
+
     @torch.no_grad()
     def diagnose(self, batch: Batch, noise: Noise) -> Info:
         """Q at the policy's own chunks less Q at the reference's, from equal noise."""
-        x0 = noise.normal(batch, batch.action.shape[1])
-        x0 = x0 if batch.dim_mask is None else x0 * batch.dim_mask
-        features = self.critic.features(batch.observation)
-        values = [
-            self.critic.q(
-                features,
-                batch.mask
-                * flow.sample(
-                    ConditionedFlow.of(network, batch.observation, batch.dim_mask), x0, self.config.qam.steps
-                ),
-            ).mean()
-            for network in (self.policy.field, self.reference)
-        ]
-        return {"q_gain": values[0] - values[1]}
+        x0 = self._real(batch, noise.normal(batch, batch.action.shape[1]))
+        q = self._q(batch)
+        ours = flow.sample(self._flow(self.policy.field, batch), x0, self.policy.config.steps)
+        theirs = flow.sample(self._flow(self.reference, batch), x0, self.config.qam.steps)
+        return {"q_gain": (q(ours) - q(theirs)).mean()}
 
     def modules(self) -> dict[str, nn.Module]:
         """Every network, by the name it is stored under."""
         return {
             "policy": self.policy,
+            **({"theta": self.theta} if self.theta is not self.policy.field else {}),
             "reference": self.reference,
             "behaviour": self.behaviour,
             "critic": self.critic,

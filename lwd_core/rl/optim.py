@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lwd_core.rl.parallel import mean_gradients
 from lwd_core.rl.progress import Progress
 
 
@@ -45,7 +46,7 @@ class Optimiser:
 
     def step(self, loss: Tensor, progress: Progress) -> Tensor:
         """One clipped step down ``loss``; returns the gradient norm. Raises NonFinite."""
-        gradients = torch.autograd.grad(loss, self.parameters)
+        gradients = mean_gradients(torch.autograd.grad(loss, self.parameters))
         norm = nn.utils.get_total_norm(gradients)
         if not torch.isfinite(norm):
             raise NonFinite(f"{self.name}: the gradient is not finite (loss {loss.item():g})")

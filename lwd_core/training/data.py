@@ -1,7 +1,6 @@
 """What a run learns from: loaders over snapshots, their instructions embedded, the normaliser."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,14 +13,7 @@ from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.loader_mixed import MixedLoader, parts
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.config import TrainConfig
-
-
-@dataclass(frozen=True)
-class Share:
-    """This worker of how many."""
-
-    rank: int = 0
-    world: int = 1
+from lwd_core.training.workers import Share
 
 
 class Data:

@@ -21,14 +21,16 @@ from lwd_core.rl.imitation import ImitationLearner
 from lwd_core.rl.learner import Learner
 from lwd_core.rl.networks import EncoderConfig, FieldConfig
 from lwd_core.rl.optim import NonFinite
+from lwd_core.rl.parallel import mean
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, prune, read_checkpoint, steps, write_checkpoint
 from lwd_core.training.config import TrainConfig
-from lwd_core.training.data import Data, Share
+from lwd_core.training.data import Data
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
+from lwd_core.training.workers import Share, join_workers
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Stage
 
@@ -65,8 +67,12 @@ def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = N
 
     Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
     """
-    settings = settings or Settings()
     torch.set_num_threads(config.threads)
+    with join_workers(config.device) as share:
+        return _train(config, reporter, settings or Settings(), share)
+
+
+def _train(config: TrainConfig, reporter: Reporter, settings: Settings, share: Share) -> TrainResult:
     run = open_place(f"{settings.checkpoints}/{config.run}")
     start = find_checkpoint(settings.checkpoints, config.init) if config.init else None
     identity = digest({"config": config.to_dict(), "init": start.digest if start else None})
@@ -77,20 +83,21 @@ def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = N
 
     torch.manual_seed(config.seed)
     digests = [config.offline, *([config.online] if config.online else [])]
-    data = Data(config, [Snapshot.open(settings.snapshots, d) for d in digests], Share())
+    data = Data(config, [Snapshot.open(settings.snapshots, d) for d in digests], share)
     learner = _learner(config, data, start)
     generator = torch.Generator().manual_seed(config.seed)
     update = 0
-    if newest and not ours:
+    share.meet()
+    if newest and not ours and share.first:
         # Checkpoints of another configuration are in the way.
         run.fs.rm(run.path(), recursive=True)
-    elif newest:
+    if newest and ours:
         update = newest.about["update"]
         learner.load_state_dict(newest.state["learner"])
         data.load_state_dict(newest.state["loader"])
         generator.set_state(newest.state["noise"])
-    sinks: list[Reporter] = [Metrics(run, update), reporter]
-    if not run.remote:
+    sinks: list[Reporter] = [Metrics(run, update), reporter] if share.first else []
+    if share.first and not run.remote:
         sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
     about = {
         "identity": identity,
@@ -100,7 +107,7 @@ def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = N
         "instructions": list(data.instructions),
         "init": start.digest if start else None,
     }
-    loop = _Loop(config, run, data, learner, generator, Several(sinks), about)
+    loop = _Loop(config, run, data, learner, generator, Several(sinks), about, share)
     with _stop_on_sigterm(loop.stop):
         return loop.go(update)
 
@@ -126,9 +133,10 @@ class _Loop:
         generator: torch.Generator,
         reporter: Reporter,
         about: dict[str, Any],
+        share: Share,
     ):
         self.config, self.run, self.data, self.learner = config, run, data, learner
-        self.generator, self.reporter, self.about = generator, reporter, about
+        self.generator, self.reporter, self.about, self.share = generator, reporter, about, share
         self.stop = threading.Event()
 
     def go(self, update: int) -> TrainResult:
@@ -149,7 +157,7 @@ class _Loop:
                 look = Noise(torch.Generator().manual_seed(_DIAGNOSIS + update))
                 metrics = window.close(self.learner.diagnose(batch, look))
                 self.reporter.log(update, metrics)
-            if self.stop.is_set() and update < config.updates:
+            if self.share.agree(self.stop.is_set()) and update < config.updates:
                 checkpoint = self._checkpoint(update, metrics)
                 raise Interrupted(f"run {config.run}: stopped at update {update}; state in {checkpoint.uri}")
             if update % config.checkpoint_every == 0 and update < config.updates:
@@ -165,12 +173,14 @@ class _Loop:
             "embeddings": self.data.embeddings,
         }
         about = {**self.about, "update": update, "metrics": metrics}
-        checkpoint = write_checkpoint(self.run, update, about, state)
-        prune(self.run, self.config.keep)
-        return checkpoint
+        if self.share.first:
+            write_checkpoint(self.run, update, about, state)
+            prune(self.run, self.config.keep)
+        self.share.meet()
+        return read_checkpoint(open_place(self.run.path(f"step-{update}")))
 
     def _nonfinite(self, error: NonFinite, update: int, raw: Mapping[str, Tensor]) -> str:
-        name = f"nonfinite-{update}.safetensors"
+        name = f"nonfinite-{update}-{self.share.rank}.safetensors"
         with self.run.write(name) as file:
             file.write(save({column: tensor.contiguous() for column, tensor in raw.items()}))
         return (
@@ -205,7 +215,7 @@ class _Window:
     def close(self, more: Mapping[str, Tensor]) -> dict[str, float]:
         """Means since the last call; ``more`` as it is. Not-a-number is left out."""
         seconds = time.perf_counter() - self._begin
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        means = {name: float(mean(total)) / self._counts[name] for name, total in self._sums.items()}
         means |= {name: float(value) for name, value in more.items()}
         means |= {"updates_per_s": self._updates / seconds, "data_wait_share": self._waited / seconds}
         self.__init__()

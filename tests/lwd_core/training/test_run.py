@@ -113,7 +113,7 @@ def test_resume_is_bit_exact(settings, snapshots, trained, stage):
 
 def test_a_loss_that_is_not_finite_stops_with_its_batch(settings, snapshots, trained):
     learner = {"qam": {"steps": 4, "temperature": 1e-300}}
-    with pytest.raises(UserError, match=r"offline, update 0: policy.*nonfinite-0.safetensors") as error:
+    with pytest.raises(UserError, match=r"offline, update 0: policy.*nonfinite-0-0.safetensors") as error:
         train(config(snapshots, "offline", learner=learner), Quiet(), settings)
     path = str(error.value).split("saved as ")[1].split(";")[0]
     assert load_file(path)["state"].shape == (16, 3)

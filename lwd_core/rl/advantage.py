@@ -1,0 +1,31 @@
+"""Advantage-conditioned cloning, in the manner of RECAP (arXiv 2511.14759).
+
+The flow clones all data and is told of each chunk whether it was better than the state's value; asked for
+"better", it acts. What it is told is a shift of the instruction's embedding along one fixed direction.
+"""
+
+import torch
+from torch import Tensor
+
+from lwd_core.rl.networks import Observation, VelocityField
+
+
+def direction(like: Tensor) -> Tensor:
+    """The unit vector (E,) along which an embedding says how good a chunk is."""
+    return torch.full_like(like[0], like.shape[-1] ** -0.5)
+
+
+def told(observation: Observation, good: Tensor) -> Observation:
+    """The observation with good (B,), 1 or 0, written into its instruction."""
+    sign = (2 * good - 1).unsqueeze(-1)
+    return Observation(observation.state, observation.instruction + sign * direction(observation.instruction))
+
+
+@torch.no_grad()
+def ask_for_good(acting: VelocityField, trained: VelocityField) -> None:
+    """Make ``acting`` the ``trained`` flow that is always told "good": a shift of one bias."""
+    acting.load_state_dict(trained.state_dict())
+    project = acting.encoder.project
+    if project is None:
+        raise ValueError("advantage conditioning speaks through the instruction; give it features")
+    project.bias.add_(project.weight @ direction(project.weight))

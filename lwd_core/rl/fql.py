@@ -1,0 +1,44 @@
+"""One-step distillation in the manner of FQL (arXiv 2502.02538), an alternative to QAM.
+
+The policy takes the reference's whole flow in one Euler step, and is pulled uphill on Q at the same time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lwd_core.rl.flow import Flow, sample
+
+Info = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class FQLConfig:
+    """``distillation`` weighs staying with the reference against Q; FQL's α, which it tunes in 3 … 1000."""
+
+    distillation: float = 10.0
+
+
+def policy_loss(
+    config: FQLConfig,
+    theta: Flow,
+    beta: Flow,
+    q: Callable[[Tensor], Tensor],
+    noise: Tensor,
+    steps: int,
+    mask: Tensor,
+) -> tuple[Tensor, Info]:
+    """θ's loss. q: (B, A) to (heads, B); noise, mask: (B, A); the teacher β takes ``steps`` Euler steps."""
+    with torch.no_grad():
+        teacher = sample(beta, noise, steps)
+    action = noise + theta.velocity(noise, 0.0)
+    error = ((action - teacher).square() * mask).sum(-1) / mask.sum(-1).clamp_min(1)
+    value = q(action.clamp(-1, 1)).mean(0)
+    loss = (config.distillation * error - value).mean()
+    return loss, {
+        "fql_loss": loss.detach(),
+        "distillation_error": error.detach().mean(),
+        "path_q": value.detach().mean(),
+    }

@@ -1,0 +1,51 @@
+"""Several processes that share each batch, as torchrun starts them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import distributed as dist
+
+
+@dataclass(frozen=True)
+class Share:
+    """This worker of how many; the first writes and reports."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any worker's flag is set; every worker must ask."""
+        if self.world == 1:
+            return flag
+        value = torch.tensor(float(flag))
+        dist.all_reduce(value)
+        return bool(value > 0)
+
+    def meet(self) -> None:
+        """Wait for the others."""
+        if self.world > 1:
+            dist.barrier()
+
+
+@contextmanager
+def join_workers(device: str) -> Iterator[Share]:
+    """Join the group torchrun describes in the environment; alone without one.
+
+    gloo on CPU, nccl on GPUs.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Share()
+        return
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield Share(dist.get_rank(), world)
+    finally:
+        dist.destroy_process_group()
