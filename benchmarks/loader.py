@@ -247,7 +247,7 @@ def webdataset_members(clock: Callable[[], float], folder: Path, count: int = 8 
                 info.size = data.tell()
                 data.seek(0)
                 tar.addfile(info, data)
-    samples = WebDataset(str(path), shardshuffle=False, empty_check=False).shuffle(1000).decode()
+    samples: Any = WebDataset(str(path), shardshuffle=False, empty_check=False).shuffle(1000).decode()
 
     def read() -> None:
         batch = []

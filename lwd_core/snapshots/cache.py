@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lwd_core.lake.place import Place
-from lwd_core.settings import Settings
 from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.fetch import OBJECTS, cache_home
 from lwd_core.snapshots.pool import RECORD, Layout, RecordPool, RowPool, write_records
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.transitions import Expansion
@@ -23,13 +23,14 @@ from lwd_core.snapshots.transitions import Expansion
 
 def cache_folder(place: Place, digest: str) -> Path:
     """Where a snapshot's cache lies: beside it, or under LWD_HOME if it lies in a bucket."""
-    home = Path(Settings().home) / "cache" if place.remote else Path(place.root) / ".cache"
-    return home / digest
+    return (cache_home() if place.remote else Path(place.root) / ".cache") / digest
 
 
 def drop_cache(place: Place, digest: str) -> None:
     """Delete what is cached of a snapshot here; readers that have it open keep their bytes until they end."""
     shutil.rmtree(cache_folder(place, digest), ignore_errors=True)
+    if place.remote:
+        shutil.rmtree(cache_home() / OBJECTS, ignore_errors=True)
 
 
 def cached(

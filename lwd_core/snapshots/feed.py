@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.snapshots.cache import cached
 from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.fetch import OBJECTS, DiskCache, cache_home
 from lwd_core.snapshots.pool import Layout, Pool, RowPool
 from lwd_core.snapshots.rows import row_bytes
 from lwd_core.snapshots.sequence import Strata, shuffled
@@ -65,6 +65,7 @@ class Feed:
         memory_limit: int,
         pool_bytes: int,
         cache: bool,
+        disk_limit: int,
         ahead: bool,
     ) -> None:
         self._snapshot, self._expansion = snapshot, expansion
@@ -87,6 +88,8 @@ class Feed:
         self._pool_rows = None if total <= memory_limit else max(1, pool_bytes // width)
         record = Layout(manifest.state_width, expansion.chunk, manifest.action_width, False).width * 4
         self._records = cache and sum(self._rows.values()) * record // expansion.stride <= memory_limit
+        remote = snapshot.place.remote
+        self._disk = DiskCache(cache_home() / OBJECTS, disk_limit) if remote else None
         self._ahead = ahead
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(1, "pool")
@@ -188,7 +191,7 @@ class Feed:
         return _Loaded(pool)
 
     def _row_pool(self, places: list[int]) -> RowPool:
-        rows = load(self._snapshot, places)
+        rows = load(self._snapshot, places, self._disk)
         return RowPool(rows, self._expansion.of(rows), self._facts, self._expansion.chunk)
 
 
@@ -197,8 +200,8 @@ class _Loaded:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.order = lru_cache(maxsize=2)(self._order)
         self._strata: Strata | None = None
+        self._order: tuple[tuple[int, int], np.ndarray] | None = None
 
     @property
     def strata(self) -> Strata:
@@ -206,5 +209,9 @@ class _Loaded:
             self._strata = self.pool.strata()
         return self._strata
 
-    def _order(self, seed: int, place: tuple[int, int]) -> np.ndarray:
-        return shuffled(seed, "shuffle", place, len(self.pool))
+    def order(self, seed: int, place: tuple[int, int]) -> np.ndarray:
+        """The permutation of an epoch; the last one is kept."""
+        kept = self._order
+        if kept is None or kept[0] != place:
+            kept = self._order = (place, shuffled(seed, "shuffle", place, len(self.pool)))
+        return kept[1]

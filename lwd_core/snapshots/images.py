@@ -13,6 +13,7 @@ import simplejpeg
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import Place
+from lwd_core.snapshots.fetch import DiskCache
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import samples
 
@@ -56,16 +57,17 @@ class LocalFiles:
         return self._open[name]
 
 
-class RemoteFiles:
-    """Reads at offsets of objects in a bucket, one request each."""
+class FetchedFiles:
+    """Reads at offsets of objects in a bucket, each fetched whole to local disk."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, disk: DiskCache) -> None:
+        self._place, self._disk = place, disk
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset``. UserError names an object that is missing."""
         try:
-            return self._place.fs.cat_file(self._place.path(name), start=offset, end=offset + size)
+            with self._disk.open(self._place, name) as stream:
+                return os.pread(stream.fileno(), size, offset)
         except FileNotFoundError:
             raise UserError(f"{self._place.path(name)}: this frame shard is missing") from None
 

@@ -32,7 +32,7 @@ class TransitionLoader:
     A set of more than ``memory_limit`` bytes is streamed through pools of ``pool_bytes``, two at a time with
     ``workers``; this changes which samples a step gets. A set whose expanded transitions fit the limit is
     memory-mapped from a ``cache`` beside the snapshot; this does not. ``workers`` threads prepare batches
-    ahead.
+    ahead. Shards from a bucket are kept on local disk up to ``disk_limit`` bytes.
 
     A batch holds, for B samples of state width S, H frames and action width D:
     state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward,
@@ -59,6 +59,7 @@ class TransitionLoader:
         memory_limit: int = 4 << 30,
         pool_bytes: int = 512 << 20,
         cache: bool = True,
+        disk_limit: int = 16 << 30,
         workers: int = 0,
     ) -> None:
         if batch_size % world or not 0 <= rank < world:
@@ -82,6 +83,7 @@ class TransitionLoader:
             memory_limit=memory_limit,
             pool_bytes=pool_bytes,
             cache=cache,
+            disk_limit=disk_limit,
             ahead=workers > 0,
         )
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from lwd_core.lake.place import Place
-from lwd_core.snapshots.images import Decoder, FrameIndex, LocalFiles, RemoteFiles
+from lwd_core.snapshots.fetch import OBJECTS, DiskCache, cache_home
+from lwd_core.snapshots.images import Decoder, FetchedFiles, FrameIndex, LocalFiles
 from lwd_core.snapshots.loader import Batch, TransitionLoader
 
 
@@ -15,7 +16,8 @@ class ImageLoader:
 
     Both are (B, C, height, width, 3) u8, RGB, cameras in the spec's order. Their memory is one of ``buffers``
     taken in turn: a batch's images stand until ``buffers - 1`` more batches were taken. ``lake`` is the place
-    of the lake whose frames the snapshot points to.
+    of the lake whose frames the snapshot points to; from a bucket whole frame shards are fetched and kept up
+    to ``disk_limit`` bytes.
     """
 
     def __init__(
@@ -28,9 +30,11 @@ class ImageLoader:
         following: bool = False,
         threads: int = 0,
         buffers: int = 2,
+        disk_limit: int = 16 << 30,
     ) -> None:
         index = FrameIndex.of(loader.snapshot)
-        self._files = RemoteFiles(lake) if lake.remote else LocalFiles(lake.root)
+        disk = DiskCache(cache_home() / OBJECTS, disk_limit)
+        self._files = FetchedFiles(lake, disk) if lake.remote else LocalFiles(lake.root)
         self._threads = ThreadPoolExecutor(threads, "jpeg") if threads else None
         self.loader = loader
         self._decoder = Decoder(index, self._files, height, width, self._threads)
