@@ -76,8 +76,8 @@ class Arm:
         return state, bool(info["success"])
 
     def person(self, state: State) -> Action:
-        """The expert's action, clipped to [-1, 1]."""
-        return np.clip(self._expert.get_action(state), -1.0, 1.0).astype(np.float64)
+        """The expert's action, clipped to [-1, 1]. Some experts write into what they are shown."""
+        return np.clip(self._expert.get_action(state.copy()), -1.0, 1.0).astype(np.float64)
 
     @property
     def goal(self) -> State:
