@@ -1,6 +1,9 @@
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lwd_core.fleet
 from lwd_core.errors import UserError
@@ -77,3 +80,13 @@ def test_a_folder_gives_embodiments_by_name_and_refuses_a_name_given_twice(tmp_p
 def test_a_missing_file_is_one_clear_line(tmp_path: Path):
     with pytest.raises(UserError, match="cannot be read"):
         load_embodiment(tmp_path / "none.yaml")
+
+
+@given(
+    place=st.integers(0, len(GOOD)),
+    cut=st.integers(0, 12),
+    put=st.text("{}[]:,-&*!|>?'\"\n\t 0aé", max_size=6),
+)
+def test_any_text_is_a_file_or_an_explained_error(place: int, cut: int, put: str):
+    with suppress(UserError):
+        parse_embodiment(GOOD[:place] + put + GOOD[place + cut :])
