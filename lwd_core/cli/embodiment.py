@@ -29,7 +29,7 @@ def infer(
         text = render(draft_from(source, name))
     except FileNotFoundError as e:
         raise UserError(f"{log}: no such log; give a file, a folder or a URL") from e
-    except UnreadableLog as e:
+    except (UnreadableLog, OSError) as e:
         raise UserError(f"{log}: {e}") from e
     parse_embodiment(text, "draft")  # a draft that its own checker refuses would help nobody
     if out is None:
