@@ -66,7 +66,7 @@ class Place:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            with open(temporary, "xb") as stream:
+            with open(temporary, "xb", buffering=1 << 20) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -97,8 +97,10 @@ def moto() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     try:
-        request = urllib.request.Request(f"http://{host}:{port}/lake", method="PUT")
-        urllib.request.urlopen(request, timeout=5).close()
+        # what an earlier server of this process held is still there
+        for method, path in (("POST", "moto-api/reset"), ("PUT", "lake")):
+            request = urllib.request.Request(f"http://{host}:{port}/{path}", method=method)
+            urllib.request.urlopen(request, timeout=5).close()
         yield f"http://{host}:{port}"
     finally:
         server.stop()
