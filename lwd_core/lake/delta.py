@@ -77,16 +77,19 @@ class TableLog:
         self._newest: DeltaTable | None = None
 
     def create(self, name: str, schema: pa.Schema, partition: Sequence[str]) -> None:
-        """Make the table unless it is there."""
-        DeltaTable.create(
-            self.uri,
-            schema,
-            mode="ignore",
-            partition_by=list(partition),
-            name=name,
-            configuration=CONFIGURATION,
-            storage_options=self._options,
-        )
+        """Make the table unless it is there. Raises ``OSError`` where the place can't be written."""
+        try:
+            DeltaTable.create(
+                self.uri,
+                schema,
+                mode="ignore",
+                partition_by=list(partition),
+                name=name,
+                configuration=CONFIGURATION,
+                storage_options=self._options,
+            )
+        except (DeltaError, TableNotFoundError) as error:
+            raise OSError(str(error).splitlines()[0]) from error
 
     def at(self, version: int | None = None) -> DeltaTable | None:
         """The table at a version, the newest if none is named; None where there is no table yet."""
