@@ -25,7 +25,12 @@ SEGMENTS_READ = _as_read(SEGMENTS)
 
 
 class UnreadableLog(Exception):
-    """Nothing of the log can be trusted; its one line says why. The lake quarantines the log."""
+    """Nothing of the log can be trusted; its one line says why. The lake quarantines the log.
+
+    ``format`` is the reader that refused it, unknown if none knew it.
+    """
+
+    format: str = "unknown"
 
 
 class FrameSink(Protocol):

@@ -28,6 +28,8 @@ from lwd_core.logs.stream import Message, MessageStream
 from lwd_core.logs.survey import Survey
 from storage_schemas.embodiment import Embodiment
 
+_FACT_LIMIT = 1000  # longer texts are documents (rosbag2 writes its whole metadata.yaml), not facts
+
 
 class McapReader:
     """Reads MCAP with protobuf, JSON, ROS 1 and ROS 2 CDR payloads."""
@@ -101,7 +103,7 @@ class McapScan:
             kind = (schema.encoding, schema.name, schema.data) if schema else ("", "", b"")
             self.channels.setdefault(read.id, (read.topic, Encoding(read.message_encoding, *kind)))
         else:
-            self.facts |= {str(k): str(v) for k, v in read.metadata.items()}
+            self.facts |= {k: v for k, v in read.metadata.items() if len(v) <= _FACT_LIMIT}
 
     @property
     def lost(self) -> int | None:

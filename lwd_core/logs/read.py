@@ -68,5 +68,9 @@ def read_log(source: LogSource, embodiments: Mapping[str, Embodiment], frames: F
     nothing else, whatever the bytes are.
     """
     reader = reader_of(source)
-    embodiment = choose(reader.survey(source), embodiments)
-    return reader.read(source, embodiment, frames)
+    try:
+        embodiment = choose(reader.survey(source), embodiments)
+        return reader.read(source, embodiment, frames)
+    except UnreadableLog as e:
+        e.format = reader.format
+        raise

@@ -159,5 +159,11 @@ def test_a_log_that_is_something_else_says_so(tmp_path: Path):
 
 
 def test_a_log_of_an_unknown_embodiment_names_it(tmp_path: Path):
-    with pytest.raises(UnreadableLog, match="'leg'"):
+    with pytest.raises(UnreadableLog, match="'leg'") as caught:
         read(tmp_path, episode_log(5, facts={"embodiment": "leg"}))
+    assert caught.value.format == "mcap"
+
+
+def test_documents_in_metadata_are_no_attributes(tmp_path: Path):
+    (episode,) = read(tmp_path, episode_log(5, facts={"serialized_metadata": "x" * 5000})).episodes
+    assert "serialized_metadata" not in episode.attributes
