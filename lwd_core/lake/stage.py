@@ -64,12 +64,13 @@ def stage(
         return refused(received, log_id, _line(error), now_ns)
     except Exception as error:
         # a reader meeting bytes nobody foresaw must not stop the logs behind it
-        return refused(received, log_id, _line(error), now_ns)
+        tried = error.format if isinstance(error, UnreadableLog) else "unknown"
+        return refused(received, log_id, _line(error), now_ns, tried)
 
 
-def refused(received: Received, log_id: str, reason: str, now_ns: int) -> Staged:
+def refused(received: Received, log_id: str, reason: str, now_ns: int, log_format: str = "unknown") -> Staged:
     """A log that goes to quarantine."""
-    row = _log_row(received, log_id, LogState.QUARANTINED, reason, now_ns)
+    row = _log_row(received, log_id, LogState.QUARANTINED, reason, now_ns, log_format=log_format)
     empty = (t.schema.empty_table() for t in (EPISODES, STEPS, SEGMENTS))
     return Staged(log_id, received, LogState.QUARANTINED, row, *empty)
 
@@ -96,6 +97,7 @@ def _log_row(
     reason: str | None,
     now_ns: int,
     content: LogContent | None = None,
+    log_format: str = "unknown",
 ) -> pa.Table:
     first = content.episodes[0] if content and content.episodes else None
     start = first.steps["t_ns"][0].as_py() if first is not None and first.steps.num_rows else now_ns
@@ -105,7 +107,7 @@ def _log_row(
         "site": received.site or (first.site if first is not None else None) or "local",
         "day": received.day or utc_day(start),
         "robot_id": received.robot or (first.robot_id if first is not None else None) or "unknown",
-        "format": content.format if content else "unknown",
+        "format": content.format if content else log_format,
         "bytes": received.bytes,
         "state": str(state),
         "reason": reason,
