@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [--json] [--seconds 60] [--runs 5]
 
-The log of ``benchmarks.logs``: three cameras, 155 MB for 60 s. Ingest is all that ``lwd ingest`` does: digest,
+The log of ``benchmarks.logs``: three cameras, 155 MB for 60 s. Ingest is what ``lwd ingest`` does: digest,
 checksums, decoding, alignment, frames into tar shards, Parquet, commits. Processor time of one process, so
 that other work on the machine doesn't count; medians, runs taken in turn. ``--seconds 775`` makes 2 GB.
 """

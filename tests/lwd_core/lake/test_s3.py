@@ -109,7 +109,7 @@ def test_a_bucket_that_is_not_there_is_named() -> None:
         Lake.open("s3://nothere/lake", create=True, endpoint=url)
 
 
-RUNS = int(os.environ.get("LWD_EXIT_RUNS", "3"))
+RUNS = int(os.environ.get("LWD_EXIT_RUNS", "2"))
 
 
 def test_no_process_that_touched_s3_dies_at_its_end(store: str, tmp_path: Path) -> None:
