@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from lwd_core.errors import UserError
+from lwd_core.lake.output import Format, render
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -56,9 +56,9 @@ def build(
 
 @app.command()
 def verify(digest: Digest) -> None:
-    """Check every shard and sample against the manifest; exit 2 if anything is wrong."""
-    root = Settings().snapshots
-    faults = faults_of(root, digest)
+    """Check every shard, sample and frame shard against the manifest; exit 2 if anything is wrong."""
+    settings = Settings()
+    faults = faults_of(settings.snapshots, digest, open_place(settings.lake))
     for fault in faults:
         typer.echo(fault)
     if faults:
@@ -217,7 +217,8 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
         return
-    table = Table(*(rows[0] if rows else ("nothing",)))
-    for row in rows:
-        table.add_row(*(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
+    if not rows:
+        typer.echo("nothing")
+        return
+    shown = [{k: v[:12] if k == "digest" else v for k, v in row.items()} for row in rows]
+    typer.echo(render(pa.Table.from_pylist(shown), Format.TABLE), nl=False)

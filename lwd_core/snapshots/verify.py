@@ -3,13 +3,18 @@
 import numpy as np
 
 from lwd_core.errors import UserError
+from lwd_core.lake.place import Place
+from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.sample import decode
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import shard_bytes
 
 
-def verify(root: str, digest: str) -> list[str]:
-    """Faults in words, none if it is whole: every shard's bytes, every sample's place, tensors and counts."""
+def verify(root: str, digest: str, lake: Place | None = None) -> list[str]:
+    """Faults in words, none if it is whole: every shard's bytes, every sample's place, tensors and counts.
+
+    With ``lake``, also the frame shards there that it points into.
+    """
     try:
         snapshot = Snapshot.open(root, digest, verify=False)
     except UserError as e:
@@ -34,4 +39,17 @@ def verify(root: str, digest: str) -> list[str]:
                 faults.append(f"{shard.name}: episode {member.episode_id} holds {shapes}")
             elif not np.isfinite(tensors["state"]).all() or not np.isfinite(tensors["action"]).all():
                 faults.append(f"{shard.name}: episode {member.episode_id} holds numbers that aren't finite")
+    return faults + (_frame_faults(snapshot, lake) if lake else [])
+
+
+def _frame_faults(snapshot: Snapshot, lake: Place) -> list[str]:
+    faults = []
+    for shard in snapshot.manifest.frame_shards:
+        try:
+            (found,) = pin_frames(lake, [shard.uri])
+        except FileNotFoundError:
+            faults.append(f"{shard.uri} is missing from the lake")
+            continue
+        if found != shard:
+            faults.append(f"{shard.uri} has other bytes than when the snapshot was built")
     return faults

@@ -14,6 +14,7 @@ from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.loader_images import ImageLoader
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.snapshots.verify import verify
 from storage_schemas.tables import TABLES
 from tests.lwd_core.snapshots.lakes import START, add_episode
 
@@ -86,7 +87,15 @@ def test_buffers_are_used_again(filmed: Lake, tmp_path: Path):
 def test_the_manifest_pins_the_frame_shards(filmed: Lake, tmp_path: Path):
     snapshot = loader(filmed, tmp_path / "s").snapshot
     (shard,) = snapshot.manifest.frame_shards
-    assert (shard.uri, shard.bytes) == (SHARD, len(filmed.place.read(SHARD)))
+    data = filmed.place.read(SHARD)
+    assert (shard.uri, shard.bytes) == (SHARD, len(data))
+    root, digest = str(tmp_path / "s"), loader(filmed, tmp_path / "s").snapshot.digest
+    assert verify(root, digest, filmed.place) == []
+    with filmed.place.write(SHARD) as stream:
+        stream.write(data[:-1] + b"x")
+    assert verify(root, digest, filmed.place) == [f"{SHARD} has other bytes than when the snapshot was built"]
+    filmed.place.remove(SHARD)
+    assert verify(root, digest, filmed.place) == [f"{SHARD} is missing from the lake"]
 
 
 def test_missing_frames_are_named(filmed: Lake, tmp_path: Path):
