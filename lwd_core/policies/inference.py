@@ -65,7 +65,7 @@ class Policy:
                 f"policy {self.policy_id}: takes states of {field.encoder.state_dim} numbers, got "
                 f"{states.shape[-1]}; check the robot's embodiment file"
             )
-        noise = generator.standard_normal((len(states), field.chunk, field.action_dim), dtype=np.float32)
+        noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             chunks = self._model(
                 torch.from_numpy(np.ascontiguousarray(states, dtype=np.float32)),

@@ -18,7 +18,8 @@ class Batch:
     action: (B, A) executed, 0 where it does not count. mask: (B, A), 1 on valid frames of real dims.
     dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real.
     reward: Σ γ^i r over the window; discount: γ^frames to the bootstrap, 0 after a terminal; success:
-    the episode's outcome; human: a person chose the chunk. All four (B,) float. task: (B,) int64.
+    the episode's outcome; human: a person chose the chunk; finished: who chose it brought the episode to
+    success (not cut short by a takeover). All five (B,) float. task: (B,) int64.
     rows: (B,) of ``total``, where these transitions stand in the batch all workers share; None alone.
     """
 
@@ -31,6 +32,7 @@ class Batch:
     discount: Tensor
     success: Tensor
     human: Tensor
+    finished: Tensor
     task: Tensor
     rows: Tensor | None = None
     total: int = 0
@@ -53,6 +55,7 @@ class Batch:
             rows(self.discount),
             rows(self.success),
             rows(self.human),
+            rows(self.finished),
             rows(self.task),
             None if self.rows is None else rows(self.rows) // stride,
             self.total // stride,
@@ -80,10 +83,17 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
         discount=raw["discount"],
         success=raw["success"].to(torch.float32),
         human=raw["human"].to(torch.float32),
+        finished=raw.get("finished", raw["success"]).to(torch.float32),
         task=raw["task"],
         rows=raw.get("rows"),
         total=size,
     )
+
+
+def chosen(data: str, batch: Batch) -> Tensor | None:
+    """Weights (B,) of the chunks to clone: "all" (None), or those of a "success", that "finished" in one, or
+    that a "human" chose; every task with any counts the same."""
+    return None if data == "all" else balanced(getattr(batch, data), batch.task)
 
 
 def balanced(weight: Tensor, task: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from lwd_core.rl import flow
-from lwd_core.rl.batch import Batch, Noise, balanced
+from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.optim import OptimConfig, Optimiser, ema
 from lwd_core.rl.policy import FlowPolicy
@@ -20,13 +20,14 @@ Info = dict[str, Tensor]
 class ImitationConfig:
     """Flow-matching behaviour cloning.
 
-    data: "all" chunks (SFT on demonstrations), those of a "success" (filtered BC), or those a "human"
-    chose (HG-DAgger, arXiv 1810.02890: demonstrations and corrections). average: rate of an EMA of
+    data: "all" chunks (SFT on demonstrations), those of a "success" (filtered BC), those whose actor
+    "finished" in success (leaves out what a takeover cut short), or those a "human" chose (HG-DAgger,
+    arXiv 1810.02890: demonstrations and corrections). average: rate of an EMA of
     the weights that is what acts; 0 acts with the weights themselves.
     """
 
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
-    data: Literal["all", "success", "human"] = "all"
+    data: Literal["all", "success", "finished", "human"] = "all"
     average: float = 0.0
 
 
@@ -48,17 +49,12 @@ class ImitationLearner:
             batch.mask,
             noise.normal(batch, width),
             noise.uniform(batch, 1),
-            self._weight(batch),
+            chosen(self.config.data, batch),
         )
         norm = self.optimiser.step(loss, progress)
         acting, newest = list(self.policy.field.parameters()), list(self.newest.parameters())
         ema(acting, newest, self.config.average or 1.0)
         return info | {"policy_gradient": norm}
-
-    def _weight(self, batch: Batch) -> Tensor | None:
-        if self.config.data == "all":
-            return None
-        return balanced(batch.success if self.config.data == "success" else batch.human, batch.task)
 
     def diagnose(self, batch: Batch, noise: Noise) -> Info:
         """Nothing beyond what the update tells."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lwd_core.rl import advantage, best_of_n, divl, flow, fql, qam
-from lwd_core.rl.batch import Batch, Noise, balanced
+from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.best_of_n import BestOfNConfig
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.flow import ConditionedFlow
@@ -18,7 +18,7 @@ from lwd_core.rl.fql import FQLConfig
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape, VelocityField
 from lwd_core.rl.optim import OptimConfig, Optimiser, ema
 from lwd_core.rl.parallel import mean
-from lwd_core.rl.policy import FlowPolicy
+from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAMConfig
 
@@ -33,12 +33,14 @@ class LearnerConfig:
     policy_start: updates of value and reference before the policy first moves; with a refreshed
     reference the policy starts as its copy then. policy_every: value updates per policy update.
     policy_stride: the policy learns from each so-many-th transition of the minibatch.
-    freeze_trunk: only the action expert learns (LWD online). extraction: how the policy follows Q; the
-    others are baselines on the same value and reference.
+    reference_first: updates of the stage that only clone into the reference, before all others, with
+    ``warm``'s rate. act_best_of: the policy acts by the best of so many chunks, and carries Q for it.
+    freeze_trunk: only the action expert learns (LWD online). extraction: how the policy follows Q;
+    "reference" acts as the reference itself, which leaves Q to ``act_best_of``; the others are baselines.
     """
 
     divl: DIVLConfig = field(default_factory=DIVLConfig)
-    extraction: Literal["qam", "fql", "best_of_n", "advantage"] = "qam"
+    extraction: Literal["qam", "fql", "best_of_n", "advantage", "reference"] = "qam"
     qam: QAMConfig = field(default_factory=QAMConfig)
     fql: FQLConfig = field(default_factory=FQLConfig)
     best_of_n: BestOfNConfig = field(default_factory=BestOfNConfig)
@@ -51,6 +53,9 @@ class LearnerConfig:
     policy_start: int = 0
     policy_every: int = 1
     policy_stride: int = 1
+    reference_first: int = 0
+    warm: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
+    act_best_of: int = 1
     freeze_trunk: bool = False
 
 
@@ -61,17 +66,23 @@ class Learner:
         """``policy`` is the SFT policy: θ and β start as its copies."""
         self.config = config
         net = policy.config.field
-        self.policy = copy.deepcopy(policy)
-        if config.extraction == "fql":
-            self.policy.config = replace(policy.config, steps=1)
+        encoder = replace(net.encoder, instruction_features=shape.instruction_features)
+        atoms = 1 if config.divl.value == "expectile" else config.divl.support.atoms
+        critic = CriticConfig.of(shape, encoder, net.action_dim, net.chunk, atoms)
+        acting = PolicyConfig(
+            net,
+            1 if config.extraction == "fql" else policy.config.steps,
+            config.act_best_of,
+            replace(critic, atoms=0) if config.act_best_of > 1 else None,
+        )
+        self.policy = FlowPolicy(acting, policy.normaliser)
+        self.policy.field.load_state_dict(policy.field.state_dict())
         # What learns; it acts itself but for advantage conditioning, where it acts as told "good".
         self.theta = self.policy.field if config.extraction != "advantage" else copy.deepcopy(policy.field)
         self.reference = copy.deepcopy(policy.field).requires_grad_(False)
         # The flow that is trained by BC so that the reference can follow it.
         self.behaviour = copy.deepcopy(policy.field)
-        encoder = replace(net.encoder, instruction_features=shape.instruction_features)
-        atoms = 1 if config.divl.value == "expectile" else config.divl.support.atoms
-        self.critic = Critic(CriticConfig.of(shape, encoder, net.action_dim, net.chunk, atoms))
+        self.critic = Critic(critic)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         if config.freeze_trunk:
             for parameter in self.theta.trunk():
@@ -80,6 +91,7 @@ class Learner:
         self.optimisers = {
             "policy": Optimiser("policy", self.theta.parameters(), config.policy),
             "reference": Optimiser("reference", self.behaviour.parameters(), config.reference),
+            "warm": Optimiser("reference", self.behaviour.parameters(), config.warm),
             "critic": Optimiser("critic", [*shared, *self.critic.q_heads.parameters()], config.critic),
             "value": Optimiser("value", [*shared, *self.critic.v_head.parameters()], config.value),
         }
@@ -89,11 +101,17 @@ class Learner:
 
     def update(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """One update on one minibatch; scalars to log."""
+        first = self.config.reference_first
+        if progress.update < first:
+            # The reference is the newest weights here: their average would lag behind a falling rate.
+            return self._reference_step(batch, noise, Progress(progress.update, first), "warm", 1.0)
+        progress = Progress(progress.update - first, progress.total - first)
         info = self._value_step(batch, progress)
         target, more = self._target(batch)
         info |= more | self._critic_step(batch, target, progress)
         if self.config.qam.reference == "refreshed":
-            info |= self._reference_step(batch, noise, progress)
+            rate = self.config.qam.reference_ema
+            info |= self._reference_step(batch, noise, progress, "reference", rate)
         due = progress.update - self.config.policy_start
         if due >= 0 and due % self.config.policy_every == 0:
             info |= self._policy_step(batch.every(self.config.policy_stride), noise, progress)
@@ -126,31 +144,34 @@ class Learner:
             ema(*self._averaged, self.config.target_ema)
         return info | {"critic_gradient": norm}
 
-    def _reference_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
+    def _reference_step(
+        self, batch: Batch, noise: Noise, progress: Progress, optimiser: str, rate: float
+    ) -> Info:
         """β follows a flow trained by BC on replay."""
         width = batch.action.shape[1]
-        everything = self.config.qam.reference_data == "all"
-        weight = None if everything else balanced(batch.success, batch.task)
         loss, info = flow.flow_matching_loss(
             ConditionedFlow.of(self.behaviour, batch.observation, batch.dim_mask),
             batch.action,
             batch.mask,
             noise.normal(batch, width),
             noise.uniform(batch, 1),
-            weight,
+            chosen(self.config.qam.reference_data, batch),
         )
-        self.optimisers["reference"].step(loss, progress)
+        self.optimisers[optimiser].step(loss, progress)
         behaviour, reference = list(self.behaviour.parameters()), list(self.reference.parameters())
-        ema(reference, behaviour, self.config.qam.reference_ema)
+        ema(reference, behaviour, rate)
         return {"reference_loss": info["flow_loss"]}
 
     def _policy_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """5. θ: adjoint matching, or a baseline."""
         config = self.config.qam
         if not self.policy_moved:
-            if config.reference == "refreshed" and self.config.policy_start:
+            if config.reference == "refreshed" and (self.config.policy_start or self.config.reference_first):
                 self.theta.load_state_dict(self.reference.state_dict())
             self.policy_moved = True
+        if self.config.extraction == "reference":
+            self.theta.load_state_dict(self.reference.state_dict())
+            return {}
         loss, info = getattr(self, f"_{self.config.extraction}_loss")(batch, noise)
         norm = self.optimisers["policy"].step(loss, progress)
         if self.config.extraction == "advantage":
@@ -242,6 +263,12 @@ class Learner:
         theirs = flow.sample(self._flow(self.reference, batch), x0, self.config.qam.steps)
         return {"q_gain": (q(ours) - q(theirs)).mean()}
 
+    def _hand_over_q(self) -> None:
+        """Give the acting policy the newest Q, where it chooses by it."""
+        if self.policy.critic is not None:
+            newest = self.critic.state_dict()
+            self.policy.critic.load_state_dict({k: newest[k] for k in self.policy.critic.state_dict()})
+
     def modules(self) -> dict[str, nn.Module]:
         """Every network, by the name it is stored under."""
         return {
@@ -255,6 +282,7 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the next update depends on but batch and noise."""
+        self._hand_over_q()
         return {
             "modules": {name: module.state_dict() for name, module in self.modules().items()},
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
@@ -265,7 +293,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`, for the same shapes. A fixed temperature stays the configured one."""
         for name, module in self.modules().items():
-            module.load_state_dict(state["modules"][name])
+            # The acting policy's Q is a copy of the critic's, and another stage may act without.
+            module.load_state_dict(state["modules"][name], strict=name != "policy")
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         if self.config.qam.kl_budget:

@@ -8,8 +8,9 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from lwd_core.rl.best_of_n import best_of_n
 from lwd_core.rl.flow import ConditionedFlow, sample
-from lwd_core.rl.networks import FieldConfig, Observation, VelocityField
+from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, Observation, VelocityField
 
 STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it does
 STATE_LIMIT = 10.0  # standard deviations
@@ -55,10 +56,16 @@ class Normaliser(nn.Module):
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Network and the number of Euler steps it is sampled with."""
+    """Network and how it acts: Euler ``steps``; of ``best_of`` chunks the one the critic likes best."""
 
     field: FieldConfig
     steps: int = 10
+    best_of: int = 1
+    critic: CriticConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.best_of > 1 and self.critic is None:
+            raise ValueError("best_of: choosing among chunks needs a critic")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a bundle's manifest."""
@@ -80,25 +87,36 @@ class FlowPolicy(nn.Module):
         field = config.field
         self.normaliser = normaliser or Normaliser.identity(field.encoder.state_dim, field.action_dim)
         self.field = VelocityField(field)
+        self.critic = Critic(config.critic) if config.critic and config.best_of > 1 else None
+
+    def noise_shape(self, batch: int) -> tuple[int, ...]:
+        """Shape of the noise that `forward` takes: (B, H, D), or (N, B, H, D) to choose among N."""
+        shape = (batch, self.config.field.chunk, self.config.field.action_dim)
+        return shape if self.critic is None else (self.config.best_of, *shape)
 
     def forward(
         self, state: Tensor, instruction: Tensor, noise: Tensor, dim_mask: Tensor | None = None
     ) -> Tensor:
-        """Raw states (B, S), sentence embeddings (B, E), normal noise (B, H, D) to raw actions (B, H, D).
+        """Raw states (B, S), sentence embeddings (B, E), normal noise to raw actions (B, H, D).
 
-        Actions lie within the limits. dim_mask: (B, D), 0 on dims the embodiment does not have.
+        Actions lie within the limits. noise: see `noise_shape`. dim_mask: (B, D), 0 on dims the
+        embodiment does not have.
         """
-        batch, chunk, dims = noise.shape
+        batch, chunk, dims = noise.shape[-3:]
         mask = None if dim_mask is None else dim_mask.repeat(1, chunk)
         observation = Observation(self.normaliser.state(state), instruction)
         flow = ConditionedFlow.of(self.field, observation, mask)
-        x = noise.reshape(batch, chunk * dims)
+        x = noise.flatten(-2)
         x = x if mask is None else x * mask
-        return self.normaliser.raw_action(sample(flow, x, self.config.steps).view(batch, chunk, dims))
+        if self.critic is None:
+            action = sample(flow, x, self.config.steps)
+        else:
+            critic, features = self.critic, self.critic.features(observation)
+            action, _ = best_of_n(flow, lambda a: critic.q(features, a), x, self.config.steps)
+        return self.normaliser.raw_action(action.view(batch, chunk, dims))
 
     @torch.no_grad()
     def act(self, state: Tensor, instruction: Tensor, generator: torch.Generator) -> Tensor:
         """`forward` with noise from a generator."""
-        field = self.config.field
-        noise = torch.randn(len(state), field.chunk, field.action_dim, generator=generator)
+        noise = torch.randn(self.noise_shape(len(state)), generator=generator)
         return self(state, instruction, noise)

@@ -45,7 +45,7 @@ class QAMConfig:
     temperature_max: float = 1e3
     reference: Literal["frozen", "refreshed"] = "frozen"
     reference_ema: float = 0.005
-    reference_data: Literal["success", "all"] = "success"
+    reference_data: Literal["success", "finished", "all"] = "success"
     max_adjoint_norm: float = 0.0
 
 

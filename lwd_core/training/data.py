@@ -12,6 +12,7 @@ from lwd_core.rl.policy import Normaliser
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.loader_mixed import MixedLoader, parts
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.source import load
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.workers import Share
 
@@ -33,6 +34,8 @@ class Data:
         self.embeddings = InstructionEncoder()(texts)
         self.instructions = dict(zip(texts, self.embeddings, strict=True))
         self._rows = self._shared_rows(sizes)
+        # Per part, whether a person took the last step of each episode.
+        self._ended_by_person = [_ended_by_person(s) for s in snapshots] if _asks_who_finished(config) else []
 
     @property
     def chunk(self) -> int:
@@ -42,8 +45,10 @@ class Data:
     def batches(self, normaliser: Normaliser) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
         """Raw and prepared batches, without end, from where the loader stands."""
         for raw in self.loader:
-            shared = raw if self._rows is None else {**raw, "rows": self._rows}
-            yield raw, prepare(shared, normaliser, self.embeddings, self.config.batch)
+            more = {} if self._rows is None else {"rows": self._rows}
+            if self._ended_by_person:
+                more["finished"] = raw["success"] & (raw["human"] == self._person_ended(raw))
+            yield raw, prepare({**raw, **more}, normaliser, self.embeddings, self.config.batch)
 
     def normaliser(self) -> Normaliser:
         """From the first snapshot's statistics: standardised states; actions by their limits."""
@@ -73,6 +78,13 @@ class Data:
         """Go on exactly after the batch the state was taken at."""
         self.loader.load_state_dict(state)
 
+    def _person_ended(self, raw: Mapping[str, Tensor]) -> Tensor:
+        part = raw.get("part", torch.zeros_like(raw["episode"]))
+        known = torch.stack(
+            [ended[raw["episode"].clamp_max(len(ended) - 1)] for ended in self._ended_by_person]
+        )
+        return known.gather(0, part.unsqueeze(0)).squeeze(0)
+
     def _loader(self, snapshot: Snapshot, size: int, part: int) -> TransitionLoader:
         config = self.config
         return TransitionLoader(
@@ -97,3 +109,21 @@ class Data:
             for begin, n in zip(begins, sizes, strict=True)
         ]
         return torch.cat(own)
+
+
+def _asks_who_finished(config: TrainConfig) -> bool:
+    return "finished" in (config.imitation.data, config.learner.qam.reference_data)
+
+
+def _ended_by_person(snapshot: Snapshot) -> Tensor:
+    """(episodes,) bool, read shard by shard."""
+    ended = torch.zeros(len(snapshot.episodes), dtype=torch.bool)
+    shards: dict[str, list[int]] = {}
+    for place, member in enumerate(snapshot.episodes):
+        shards.setdefault(member.shard, []).append(place)
+    for places in shards.values():
+        rows = load(snapshot, places)
+        ended[torch.from_numpy(rows.member).long()] = torch.from_numpy(
+            rows.human[rows.first + rows.steps - 1]
+        )
+    return ended

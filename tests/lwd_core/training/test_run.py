@@ -9,10 +9,13 @@ from safetensors.torch import load_file
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
+from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, read_checkpoint, steps
 from lwd_core.training.config import TrainConfig
+from lwd_core.training.data import Data
 from lwd_core.training.reporters import read_metrics
 from lwd_core.training.run import Interrupted, TrainResult, find_checkpoint, train
+from lwd_core.training.workers import Share
 
 SMALL = {
     "batch": 16,
@@ -72,6 +75,23 @@ def test_every_stage_starts_from_the_one_before(settings, snapshots, trained):
     assert not torch.equal(before[name + "out.weight"], after[name + "out.weight"])
     assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/online"))] == [2, 4, 6]
     assert os.listdir(open_place(settings.checkpoints).path("online", "tensorboard"))
+
+
+def test_chunks_cut_short_by_a_takeover_are_told_apart(settings, snapshots):
+    finished = TrainConfig.parse({**config(snapshots, "sft").to_dict(), "imitation": {"data": "finished"}})
+    data = Data(finished, [Snapshot.open(settings.snapshots, finished.offline)], Share())
+    normaliser = data.normaliser()
+    episodes = data.snapshots[0].episodes
+    seen = set()
+    for (raw, batch), _ in zip(data.batches(normaliser), range(20), strict=False):
+        for place, human, kept in zip(raw["episode"], raw["human"], batch.finished, strict=True):
+            member = episodes[int(place)]
+            # Where a person comes in they stay until the end.
+            expected = member.success and (bool(human) or member.human_steps == 0)
+            assert bool(kept) == expected
+            seen.add((bool(human), member.human_steps > 0, expected))
+    assert (False, True, False) in seen
+    assert (True, True, True) in seen
 
 
 def test_a_finished_run_is_left_alone(settings, snapshots, trained):
