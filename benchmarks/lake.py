@@ -4,8 +4,8 @@
 
 A million steps in 500 episodes (state of 14 and action of 7, random walks, 10 days, 2 sites), then 100,000
 episodes of 20 steps, compacted, then 2,000 commits of one episode. Ours and the peer in turn;
-medians, and their ratio. A query's floor is a fresh in-memory DuckDB on exactly the Parquet files that hold its answer. The
-default clock counts processor time, for a machine that others use too.
+medians, and their ratio. A query's floor is a fresh in-memory DuckDB on exactly the Parquet files that
+hold its answer. The default clock counts processor time, for a machine that others use too.
 """
 
 import argparse
