@@ -15,6 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.supervisor import Supervisor
+from lwd_core.fleet.tasks import find_tasks
 from pipelines.partitions import DAYS, NAME
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Source, Stage
@@ -73,13 +75,22 @@ class Profile(_Part):
     rounds: tuple[RoundPlan, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _usable_as_partitions(self) -> "Profile":
+    def _names_are_real(self) -> "Profile":
         names = [r.name for r in self.rounds]
         if len(set(names)) != len(names):
             raise ValueError("rounds: a name is used twice")
+        self.watcher()
+        find_tasks(self.tasks)
         if self.first_day not in DAYS.get_partition_keys():
             raise ValueError(f"first_day: {self.first_day} is no day from {DAYS.start:%Y-%m-%d} until today")
         return self
+
+    def watcher(self) -> Supervisor:
+        """The person beside the robots. Raises UserError for a field there is not."""
+        try:
+            return Supervisor(**self.supervisor)
+        except TypeError as error:
+            raise UserError(f"profile {self.name}, supervisor: {error}") from error
 
     @property
     def digest(self) -> str:
@@ -140,6 +151,8 @@ def _read(path: Path) -> Profile:
         raise UserError(f"profile {path}: not YAML ({error})") from error
     try:
         return Profile.model_validate(raw)
+    except UserError as error:
+        raise UserError(f"profile {path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "profile"

@@ -30,7 +30,11 @@ def ingest(
     """
     settings = Settings()
     lake = Lake.open(settings.lake, create=True)
-    report(run(lake, settings, paths or [settings.landing], workers))
+    result = run(lake, settings, paths or [settings.landing], workers)
+    report(result)
+    if paths and result.quarantined.files and not (result.accepted.files or result.salvaged.files):
+        uri, reason = result.reasons[0]
+        raise UserError(f"{uri}: {reason}; none of the logs named could be taken in")
 
 
 def run(

@@ -58,7 +58,6 @@ def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arm
     """One day of one site, as the round of that day plans it."""
     from lwd_core.fleet.actor import demonstration_seeds, run_fleet
     from lwd_core.fleet.seeds import training_seeds
-    from lwd_core.fleet.supervisor import Supervisor
 
     plan = platform.plan
     planned = plan.round_of(cell.day).fleet
@@ -85,7 +84,7 @@ def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arm
         policy=policy,
         seeds=seeds,
         source=planned.source,
-        supervisor=Supervisor(**plan.supervisor),
+        supervisor=plan.watcher(),
         arms=arms,
         progress=tell,
     )

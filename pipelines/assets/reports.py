@@ -43,8 +43,8 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(written.html),
-            "report.json": dg.MetadataValue.path(written.json),
-            "gain": dg.MetadataValue.json(findings.gain()),
             **{name: picture(image, CAPTIONS[name]) for name, image in written.figures.items()},
+            "gain": dg.MetadataValue.json(findings.gain()),
+            "report.json": dg.MetadataValue.path(written.json),
         }
     )

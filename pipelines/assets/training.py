@@ -130,7 +130,7 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
 
 @dg.asset(
     deps=["checkpoint"],
-    group_name="labels",
+    group_name="training",
     kinds={"deltalake", "pytorch"},
     owners=["team:learning"],
     metadata=table_metadata(LABELS),
