@@ -1,0 +1,30 @@
+"""A policy as a program of torch.export: runs wherever torch does, without this package."""
+
+import io
+
+import torch
+
+from lwd_core.rl.policy import FlowPolicy
+
+
+def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
+    """The program's .pt2 bytes; called as (state (B, S), embedding (B, E), noise) it gives raw actions.
+
+    ``batch`` fixes B; any B from 2 up otherwise. ``torch.export.load(io.BytesIO(data)).module()`` runs it.
+    """
+    field = policy.config.field
+    size = batch or 2
+    example = (
+        torch.zeros(size, field.encoder.state_dim),
+        torch.zeros(size, field.encoder.instruction_dim),
+        torch.zeros(policy.noise_shape(size)),
+    )
+    shapes = None
+    if batch is None:
+        rows = torch.export.Dim("batch", min=2, max=1 << 16)
+        shapes = {"state": {0: rows}, "instruction": {0: rows}, "noise": {example[2].ndim - 3: rows}}
+    with torch.no_grad():
+        program = torch.export.export(policy.eval(), example, dynamic_shapes=shapes)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
