@@ -141,6 +141,27 @@ def test_a_backfill_of_days_and_sites_is_one_run(home: Path, instance: dg.Dagste
     assert Platform().lake().read("logs").num_rows == 4
 
 
+def test_a_failed_check_stops_what_is_downstream(home: Path, instance: dg.DagsterInstance) -> None:
+    upload(home, "a.mcap")
+    cell = f"{DAY}|harbour"
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    assert ingest(instance, cell).success
+    lake = Platform().lake()
+    lake.append("logs", lake.read("logs"))  # every key twice
+    job = defs.resolve_job_def("ingest_day")
+    result = job.execute_in_process(instance=instance, partition_key=cell, raise_on_error=False)
+    assert not result.success
+    failed = {
+        (e.asset_key.to_user_string(), e.check_name)
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    }
+    assert ("logs", "key") in failed
+    made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
+    assert "episodes" in made
+    assert not made & {"rewards", "outcomes", "quality"}
+
+
 @pytest.mark.parametrize("name", ["a|b", "", "Ä", "a/b", "-x", "x" * 64])
 def test_names_that_would_break_a_partition_key(name: str) -> None:
     with pytest.raises(Exception, match="not a name"):
