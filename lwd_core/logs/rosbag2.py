@@ -171,8 +171,8 @@ class _Sqlite:
                 self.count += 1
                 if isinstance(t, int) and isinstance(data, bytes) and topic in self.channels:
                     yield topic, t, t, data
-                else:
-                    self.damage = self.damage or ["rows of no message"]
+                elif "rows of no message" not in self.damage:
+                    self.damage.append("rows of no message")
         except (sqlite3.Error, OverflowError, ValueError) as e:
             if not self.channels:
                 raise UnreadableLog(f"no rosbag2 database ({e})") from e
@@ -190,5 +190,8 @@ class _Sqlite:
         for number, topic, name, encoding in database.execute(
             "SELECT id, name, type, serialization_format FROM topics"
         ):
+            if not isinstance(number, int):  # SQLite keeps whatever type a damaged page claims
+                self.damage = ["rows of no topic"]
+                continue
             schema, text = definitions.get(str(name), ("ros2msg", b""))
-            self.channels[int(number)] = (str(topic), Encoding(str(encoding), schema, str(name), text))
+            self.channels[number] = (str(topic), Encoding(str(encoding), schema, str(name), text))
