@@ -107,14 +107,27 @@ def made(episodes: int, length: int, days: int, sites: int = 2) -> Data:
 
 
 class Bench:
-    """Runs ways in turn and keeps the lines."""
+    """Runs ways in turn, keeps the lines, prints each when it is known unless ``quiet``."""
 
-    def __init__(self, runs: int, clock: Callable[[], float]) -> None:
-        self.runs, self.clock, self.lines = runs, clock, list[Line]()
+    def __init__(self, runs: int, clock: Callable[[], float], quiet: bool) -> None:
+        self.runs, self.clock, self.quiet, self.lines = runs, clock, quiet, list[Line]()
+        self.say(f"{'measure':38} {'ours':>9} {'range':>17} {'floor':>9} {'ratio':>6}  target")
+
+    def say(self, line: str) -> None:
+        """Print at once."""
+        if not self.quiet:
+            print(line, flush=True)
+
+    def keep(self, n: Line) -> None:
+        """Add a line."""
+        self.lines.append(n)
+        spread = f"{n.spread[0]:.1f}–{n.spread[1]:.1f}"
+        numbers = f"{n.ours:9.1f} {spread:>17} {n.floor:9.1f} {n.ratio:6.2f}"
+        self.say(f"{n.measure:38} {numbers}  {n.target} [{n.unit}]")
 
     def compare(
         self, measure: str, ours: Callable[[], object], floor: Callable[[], object] | None, target: str
-    ) -> Line:
+    ) -> None:
         """One measure in ms."""
         taken: tuple[list[float], list[float]] = ([], [])
         for i in range(self.runs + 1):
@@ -136,8 +149,7 @@ class Bench:
             median / below if below else 0.0,
             target,
         )
-        self.lines.append(line)
-        return line
+        self.keep(line)
 
 
 def writing(bench: Bench, folder: Path, data: Data) -> Lake:
@@ -162,7 +174,7 @@ def writing(bench: Bench, folder: Path, data: Data) -> Lake:
     lake = Lake.open(str(folder / "bulk1"))
     size = sum(os.path.getsize(f) for name in data for f in lake.files(name)) / 1e6
     below = sum((folder / f"{name}.parquet").stat().st_size for name in data) / 1e6
-    bench.lines.append(Line("size on disk", "MB", size, (size, size), below, size / below, "≤ 110 MB"))
+    bench.keep(Line("size on disk", "MB", size, (size, size), below, size / below, "≤ 110 MB"))
     return lake
 
 
@@ -248,7 +260,7 @@ def main() -> None:
     options.add_argument("--episodes", type=int, default=100_000)
     options.add_argument("--commits", type=int, default=2000)
     chosen = options.parse_args()
-    bench = Bench(chosen.runs, CLOCKS[chosen.clock])
+    bench = Bench(chosen.runs, CLOCKS[chosen.clock], chosen.json)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lake = writing(bench, folder, made(500, 2000, days=10))
@@ -257,15 +269,6 @@ def main() -> None:
         many_commits(bench, folder, chosen.commits)
     if chosen.json:
         print(json.dumps([asdict(line) for line in bench.lines]))
-        return
-    print(
-        f"{'measure':38} {'ours':>9} {'range':>17} {'floor':>9} {'ratio':>6}  target   ({chosen.clock} clock)"
-    )
-    for n in bench.lines:
-        spread = f"{n.spread[0]:.1f}–{n.spread[1]:.1f}"
-        print(
-            f"{n.measure:38} {n.ours:9.1f} {spread:>17} {n.floor:9.1f} {n.ratio:6.2f}  {n.target} [{n.unit}]"
-        )
 
 
 if __name__ == "__main__":
