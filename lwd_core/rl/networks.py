@@ -109,7 +109,8 @@ class ProprioEncoder(nn.Module):
     def forward(self, observation: Observation) -> Tensor:
         if self.project is None:
             return observation.state
-        return torch.cat([observation.state, self.project(observation.instruction)], -1)
+        project = self.project(observation.instruction)
+        return torch.cat([observation.state, project.to(observation.state.dtype)], -1)
 
 
 class VelocityField(nn.Module):
@@ -151,7 +152,8 @@ class VelocityField(nn.Module):
         z = context + self.action_in(x) + w * self.time_in
         for layer in self.hidden:
             z = layer(gelu(z))
-        return self.out(gelu(z))
+        # Under autocast the products are bf16; positions along the flow stay what they are.
+        return self.out(gelu(z)).to(x.dtype)
 
     def linearise(self, context: Tensor, x: Tensor, w: Tensor) -> "LinearisedField":
         """The field's derivative by x at many path points at once: x (T, B, H·D), w (T, 1, 1)."""
@@ -175,9 +177,10 @@ class LinearisedField:
 
     def pull(self, i: int, g: Tensor) -> Tensor:
         """gᵀ ∂f/∂x at path point i, for g (B, H·D)."""
+        dtype = g.dtype
         for weight, slope in zip(reversed(self.weights[1:]), reversed(self.slopes), strict=True):
             g = torch.mm(g, weight).mul_(slope[i])
-        return torch.mm(g, self.weights[0])
+        return torch.mm(g, self.weights[0]).to(dtype)
 
 
 class StackedMLP(nn.Module):
@@ -227,11 +230,11 @@ class Critic(nn.Module):
 
     def q(self, features: Tensor, action: Tensor) -> Tensor:
         """Q of a flattened, masked chunk (B, H·D): (heads, B)."""
-        return self.q_heads(torch.cat([features, action], -1)).squeeze(-1)
+        return self.q_heads(torch.cat([features, action], -1)).squeeze(-1).to(action.dtype)
 
     def v(self, features: Tensor) -> Tensor:
         """Logits over the support's atoms: (B, atoms)."""
-        return self.v_head(features).squeeze(0)
+        return self.v_head(features).squeeze(0).to(features.dtype)
 
     def shared(self) -> list[nn.Parameter]:
         """Parameters both Q's and V's losses move."""

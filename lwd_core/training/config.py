@@ -34,7 +34,8 @@ class TrainConfig:
     the second (LWD: 1:1). init: a finished run's name, or the address of a checkpoint; its networks
     and normaliser are taken over, and its optimisers where it ran the same learner. chunk, stride,
     n_step, gamma: null takes the offline snapshot's, except that n_step is 1 online (LWD).
-    batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default.
+    batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
+    products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32.
     """
 
     run: str
@@ -59,6 +60,7 @@ class TrainConfig:
     keep: int = 2
     threads: int = 1
     device: str = "cpu"
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         if not self.run or any(c in self.run for c in "/\\") or self.run.startswith("."):

@@ -1,8 +1,9 @@
 """What a run learns from: loaders over snapshots, their instructions embedded, the normaliser."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,15 +53,19 @@ class Data:
 
     def normaliser(self) -> Normaliser:
         """From the first snapshot's statistics: standardised states; actions by their limits."""
-        stats = self.snapshots[0].stats
-        state, action = stats["state"], stats["action"]
-        low, high = torch.from_numpy(action["min"]), torch.from_numpy(action["max"])
+        manifest = self.snapshots[0].manifest
+        names = list(manifest.stats)
+        stats = [self.snapshots[0].stats_of(name) for name in names]
+        counts = [manifest.stats[name]["state"].count for name in names]
+        mean, std = _pooled([s["state"] for s in stats], counts, manifest.state_width)
+        low = _extreme([s["action"]["min"] for s in stats], manifest.action_width, torch.minimum)
+        high = _extreme([s["action"]["max"] for s in stats], manifest.action_width, torch.maximum)
         if bool((low >= -1).all() and (high <= 1).all()):
             # Already scaled by whoever drives the robot; what was seen need not be all that is allowed.
             low, high = -torch.ones_like(low), torch.ones_like(high)
         still = high - low < 1e-6
         low, high = torch.where(still, low - 1, low), torch.where(still, high + 1, high)
-        return Normaliser(torch.from_numpy(state["mean"]), torch.from_numpy(state["std"]), low, high)
+        return Normaliser(mean, std, low, high)
 
     def embodiments(self) -> dict[str, dict[str, int]]:
         """Widths of state and action of each embodiment seen."""
@@ -127,3 +132,25 @@ def _ended_by_person(snapshot: Snapshot) -> Tensor:
             rows.human[rows.first + rows.steps - 1]
         )
     return ended
+
+
+def _pooled(moments: list[dict[str, np.ndarray]], counts: list[int], width: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of several embodiments' states together; a dim counts where it exists."""
+    rows, first, second = torch.zeros(3, width, dtype=torch.float64).unbind()
+    for moment, count in zip(moments, counts, strict=True):
+        mean, std = (torch.from_numpy(moment[name]).double() for name in ("mean", "std"))
+        rows[: len(mean)] += count
+        first[: len(mean)] += count * mean
+        second[: len(mean)] += count * (std**2 + mean**2)
+    mean = first / rows.clamp_min(1)
+    deviation = (second / rows.clamp_min(1) - mean**2).clamp_min(0).sqrt()
+    return mean.float(), torch.where(rows > 0, deviation, 1.0).float()
+
+
+def _extreme(values: list[np.ndarray], width: int, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Smallest or largest of several embodiments' action dims; 0 where none has the dim."""
+    found = torch.full((width,), torch.nan)
+    for value in map(torch.from_numpy, values):
+        own = found[: len(value)]
+        found[: len(value)] = torch.where(own.isnan(), value, choose(own, value))
+    return found.nan_to_num(0.0)

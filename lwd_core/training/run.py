@@ -149,7 +149,9 @@ class _Loop:
             with window.waiting():
                 raw, batch = next(batches)
             try:
-                window.add(self.learner.update(batch, noise, Progress(update, config.updates)))
+                with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.bf16):
+                    info = self.learner.update(batch, noise, Progress(update, config.updates))
+                window.add(info)
             except NonFinite as error:
                 raise UserError(self._nonfinite(error, update, raw)) from error
             update += 1

@@ -113,6 +113,7 @@ def batch(numbers, update: int) -> Batch:
         0.99**CHUNK * read("masks")[:, -1],
         torch.ones(len(action)),
         torch.zeros(len(action)),
+        torch.ones(len(action)),
         torch.zeros(len(action), dtype=torch.int64),
     )
 

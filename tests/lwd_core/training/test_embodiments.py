@@ -1,0 +1,87 @@
+"""One policy for robots of different widths."""
+
+import pytest
+import torch
+
+from lwd_core.lake.store import Lake
+from lwd_core.settings import Settings
+from lwd_core.snapshots.build import build_snapshot
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.data import Data
+from lwd_core.training.run import find_checkpoint, policy_of, train
+from lwd_core.training.workers import Share
+from tests.lwd_core.snapshots.lakes import START, add_episode
+from tests.lwd_core.training.test_run import SMALL, Quiet
+
+
+@pytest.fixture
+def both(tmp_path) -> tuple[Settings, str]:
+    lake = Lake.open(str(tmp_path / "lake"), create=True)
+    for i in range(6):
+        wide = i % 2 == 0
+        add_episode(
+            lake,
+            i,
+            20,
+            seed=i,
+            embodiment="arm" if wide else "hand",
+            widths=(3, 2) if wide else (2, 1),
+            task=("reach", "push")[wide],
+            instruction=("reach the cup", "push the cup")[wide],
+        )
+    spec = SnapshotSpec.parse({"name": "both", "chunk": 3, "gamma": 0.99})
+    snapshot = build_snapshot(lake, spec, str(tmp_path / "snapshots"), now_ns=START)
+    return Settings(home=str(tmp_path)), snapshot.digest
+
+
+def test_widths_share_a_policy(both):
+    settings, digest = both
+    base = {**SMALL, "offline": digest, "stage": "sft", "run": "sft"}
+    sft = TrainConfig.parse(base)
+    data = Data(sft, [Snapshot.open(settings.snapshots, digest)], Share())
+    _, batch = next(data.batches(data.normaliser()))
+    assert batch.dim_mask is not None
+    narrow = batch.dim_mask.view(-1, 3, 2)[:, 0, 1] == 0
+    assert narrow.any()
+    assert not narrow.all()
+    assert (batch.action.view(-1, 3, 2)[narrow][:, :, 1] == 0).all()
+    assert batch.observation.state.abs().max() < 10
+    train(sft, Quiet(), settings)
+    train(TrainConfig.parse({**base, "stage": "offline", "run": "offline", "init": "sft"}), Quiet(), settings)
+    checkpoint = find_checkpoint(settings.checkpoints, "offline")
+    assert checkpoint.about["embodiments"] == {
+        "arm": {"state": 3, "action": 2},
+        "hand": {"state": 2, "action": 1},
+    }
+    policy = policy_of(checkpoint)
+    noise, mask = torch.randn(2, 3, 2), torch.tensor([[1.0, 0.0]] * 2)
+    other = noise.clone()
+    other[:, :, 1] = 5.0
+    with torch.no_grad():
+        ours, same = (policy(torch.zeros(2, 3), torch.zeros(2, 384), n, mask) for n in (noise, other))
+    assert torch.equal(ours[..., 0], same[..., 0])
+
+
+def test_bfloat16_keeps_the_direction_of_the_gradient(both):
+    from lwd_core.rl.batch import Noise
+    from lwd_core.rl.learner import Learner
+
+    settings, digest = both
+    config = TrainConfig.parse({**SMALL, "offline": digest, "stage": "sft", "run": "sft"})
+    train(config, Quiet(), settings)
+    offline = TrainConfig.parse({**config.to_dict(), "stage": "offline", "init": "sft"})
+    data = Data(offline, [Snapshot.open(settings.snapshots, digest)], Share())
+    learner = Learner(
+        offline.learner, policy_of(find_checkpoint(settings.checkpoints, "sft")), offline.critic
+    )
+    _, batch = next(data.batches(learner.policy.normaliser))
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss, _ = learner._qam_loss(batch, Noise(torch.Generator().manual_seed(0)))
+        parts = torch.autograd.grad(loss, list(learner.theta.parameters()))
+        gradients.append(torch.cat([g.flatten() for g in parts]))
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.995
+    assert gradients[1].dtype == torch.float32
