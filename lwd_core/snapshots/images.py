@@ -119,13 +119,14 @@ class Decoder:
 
     def decode(self, episode: np.ndarray, frame: np.ndarray, out: np.ndarray) -> None:
         """Fill ``out`` (B, C, height, width, 3) u8, RGB, with the frames shown at (episode, frame) (B,)."""
-        begin = self._index.first[episode]
-        shown = self._shown[begin + frame]
-        jobs = [
-            (int(row), camera, out[sample, camera])
-            for sample, rows in enumerate(np.where(shown >= begin[:, None], shown, -1))
-            for camera, row in enumerate(rows)
-        ]
+        index = self._index
+        begin = index.first[episode]
+        shown, camera = self._shown[begin + frame], np.arange(len(index.cameras))
+        # one pass of numpy for the batch; the loop over frames then handles plain integers
+        shard = np.where(shown >= begin[:, None], index.shard[shown, camera], -1).ravel().tolist()
+        offset = index.offset[shown, camera].ravel().tolist()
+        size = index.size[shown, camera].ravel().tolist()
+        jobs = list(zip(shard, offset, size, out.reshape(-1, *out.shape[2:]), strict=True))
         if self._threads is None:
             self._decode(jobs)
         else:
@@ -133,22 +134,21 @@ class Decoder:
             parts = [jobs[i : i + share] for i in range(0, len(jobs), share)]
             list(self._threads.map(self._decode, parts))
 
-    def _decode(self, jobs: Sequence[tuple[int, int, np.ndarray]]) -> None:
-        index = self._index
-        for row, camera, out in jobs:
-            if row < 0:
+    def _decode(self, jobs: Sequence[tuple[int, int, int, np.ndarray]]) -> None:
+        for shard, offset, size, out in jobs:
+            if shard < 0:
                 out[...] = 0
                 continue
-            name = index.names[index.shard[row, camera]]
-            place = int(index.offset[row, camera]), int(index.size[row, camera])
+            name = self._index.names[shard]
+            data = self._files.read(name, offset, size)
             try:
-                self._into(self._files.read(name, *place), out)
+                self._into(data, out)
             except ValueError as e:
-                raise UserError(f"{name}: no JPEG of {place[1]} bytes at {place[0]} ({e})") from e
+                raise UserError(f"{name}: no JPEG of {size} bytes at {offset} ({e})") from e
 
     def _into(self, data: bytes, out: np.ndarray) -> None:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         fast = {"colorspace": "RGB", "fastdct": True, "fastupsample": True}
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         if (height, width) == out.shape[:2]:
             simplejpeg.decode_jpeg(data, buffer=out, **fast)
             return
