@@ -38,10 +38,15 @@ def _ranks(column: pa.ChunkedArray) -> np.ndarray:
     """Whole numbers that sort as the column does."""
     if not pa.types.is_string(column.type):
         return column.to_numpy()
-    encoded = column.combine_chunks().dictionary_encode()
+    texts = column.combine_chunks()
+    # equal texts mostly stand together: look at the first of each run only
+    differs = pc.not_equal(texts.slice(1), texts.slice(0, len(texts) - 1))
+    starts = np.append(0, np.flatnonzero(differs.to_numpy(zero_copy_only=False)) + 1)
+    encoded = texts.take(pa.array(starts)).dictionary_encode()
     place = np.empty(len(encoded.dictionary), np.int64)
     place[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(place))
-    return place[encoded.indices.to_numpy(zero_copy_only=False)]
+    ranks = place[encoded.indices.to_numpy(zero_copy_only=False)]
+    return np.repeat(ranks, np.diff(np.append(starts, len(texts))))
 
 
 def _gather(rows: pa.Table, indices: np.ndarray) -> pa.Table:
