@@ -50,8 +50,9 @@ class LeRobotReader:
             for file in found.files:
                 try:
                     schema = pq.read_schema(root / file)
+                    _ = schema.names  # damaged ones fail only when asked for
                     break
-                except (pa.ArrowException, OSError):
+                except (pa.ArrowException, OSError, ValueError):
                     continue
             else:
                 raise UnreadableLog("no data file of the set can be read")
@@ -105,7 +106,8 @@ def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment)
     for file in found.files:
         try:
             table = pq.ParquetFile(root / file).read()
-        except (pa.ArrowException, OSError) as e:
+            _ = table.column_names
+        except (pa.ArrowException, OSError, ValueError) as e:
             found.damage.append(f"{file} cannot be read ({str(e).splitlines()[0][:160]})")
             continue
         for number, part in _by_episode(table, file):
