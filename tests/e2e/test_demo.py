@@ -35,16 +35,16 @@ def end_after(home: Path, words: str, how: signal.Signals) -> tuple[int, str]:
 
     Returns the exit code and what it still said.
     """
-    process = start(home)
-    assert process.stdout
-    for line in process.stdout:
-        if words in line:
-            break
-    else:
-        pytest.fail(f"the demo ended before it said {words!r}")
-    os.kill(process.pid, how)
-    rest = process.stdout.read()
-    return process.wait(), rest
+    with start(home) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if words in line:
+                break
+        else:
+            pytest.fail(f"the demo ended before it said {words!r}")
+        os.kill(process.pid, how)
+        rest = process.stdout.read()
+    return process.returncode, rest
 
 
 def finish(home: Path) -> str:
@@ -135,6 +135,61 @@ def test_report_tells_of_every_round(home: Path, lake: Lake) -> None:
     assert report["values"]
     assert (folder / "index.html").read_text().count("data:image/png") == 4
     assert lake.read("evaluations").num_rows == trials * len(PLAN.rounds)
+
+
+NIGHT = """
+import datetime as dt, sys
+import dagster as dg
+from pipelines.assets.policies import policy_of
+from pipelines.definitions import defs
+from pipelines.home import enter
+from pipelines.platform import Platform
+from pipelines.schedules import nightly_retraining
+from pipelines.sensors import landing_sensor
+
+enter(sys.argv[1], "tiny")
+with dg.DagsterInstance.get() as instance:
+    resources = {"platform": Platform()}
+
+    def run(job, key):
+        assert defs.resolve_job_def(job).execute_in_process(instance=instance, partition_key=key).success
+
+    def tonight(day):
+        return nightly_retraining(dg.build_schedule_context(
+            instance=instance, resources=resources, scheduled_execution_time=day))
+
+    night = dt.datetime(2025, 3, 8, 2, tzinfo=dt.UTC)
+    assert isinstance(tonight(night), dg.SkipReason), "everything was learned from already"
+    from pipelines.assets.fleet import fleet_logs
+    dg.materialize([fleet_logs], instance=instance, resources=resources, partition_key="2025-03-07|harbour")
+    asked = landing_sensor(dg.build_sensor_context(instance=instance, resources=resources)).run_requests
+    assert [r.partition_key for r in asked] == ["2025-03-07|harbour"]
+    run("ingest_day", asked[0].partition_key)
+    request = tonight(night)
+    run("learning_round", request.partition_key)
+    print("policy", policy_of(Platform(), request.partition_key)["policy_id"])
+    assert isinstance(tonight(night + dt.timedelta(days=1)), dg.SkipReason)
+"""
+
+
+def test_a_night_makes_a_canary_of_a_new_day(home: Path, lake: Lake) -> None:
+    """A new day lands and is ingested; the night learns from it; the next night finds nothing new."""
+    done = subprocess.run(
+        [sys.executable, "-c", NIGHT, str(home)], capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    policy = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("policy"))
+    row = lake.read("policies", where="policy_id = ?", params=(policy,)).to_pylist()[0]
+    assert row["stage"] == "online"
+    # it goes on from what the fleet runs, and production stays as it was
+    releases = lake.sql("SELECT channel, policy_id, state FROM releases ORDER BY created_ns").to_pylist()
+    production = [
+        r["policy_id"] for r in releases if r["channel"] == "production" and r["state"] == "production"
+    ]
+    assert row["parent"] == production[-1]
+    gated = [r for r in releases if r["channel"] == "canary" and r["policy_id"] == policy]
+    assert all(r["state"] == "canary" for r in gated)
+    assert policy not in production
 
 
 def test_running_again_does_nothing(home: Path) -> None:
