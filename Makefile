@@ -46,7 +46,7 @@ lint: setup  ## formatting, lint, types, import rules
 	$(BIN)/lint-imports
 
 test: lint  ## lint and every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: setup  ## one benchmark: NAME=ingest ARGS=--json
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)

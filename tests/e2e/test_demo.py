@@ -14,8 +14,7 @@ from lwd_core.lake.store import Lake
 from pipelines.profile import load_profile
 
 PLAN = load_profile("tiny")
-# one worker runs them all: the demo is made once
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.e2e
 
 
 def start(home: Path) -> subprocess.Popen[str]:
