@@ -53,9 +53,14 @@ class RoundPlan(_Part):
 
 
 class EvaluationPlan(_Part):
-    """Scenes the policy is judged on, never trained on."""
+    """Scenes the policy is judged on, never trained on.
+
+    ``first_scene`` is where in the evaluation range they begin: settings that were chosen by looking
+    at some scenes are judged on others.
+    """
 
     episodes_per_task: int = Field(ge=1)
+    first_scene: int = Field(default=0, ge=0)
 
 
 class Profile(_Part):

@@ -37,7 +37,8 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
 
     plan, lake = platform.plan, platform.lake()
     row = policy_of(platform, context.partition_key)
-    seeds = scene_seeds(Purpose.EVALUATION, plan.evaluation.episodes_per_task)
+    judged = plan.evaluation
+    seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
     policy = Policy.load(row["uri"], trusted_keys(platform.settings.keys))
 
     def tell(done: int, total: int) -> None:
