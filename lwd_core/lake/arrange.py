@@ -7,7 +7,6 @@ import pyarrow.compute as pc
 from storage_schemas.columns import Table
 
 RUN = 256  # rows; shorter runs are cheaper to copy one by one
-
 CHUNKS = 256
 
 
