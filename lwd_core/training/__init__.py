@@ -1,1 +1,1 @@
-"""The stages sft, offline and online: checkpoints, resume, device, reporting."""
+"""The stages sft, offline and online: checkpoints, resume, workers, reporting."""

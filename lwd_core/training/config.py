@@ -59,7 +59,6 @@ class TrainConfig:
     checkpoint_every: int = 2_000
     keep: int = 2
     threads: int = 1
-    device: str = "cpu"
     bf16: bool = False
 
     def __post_init__(self) -> None:

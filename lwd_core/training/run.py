@@ -68,7 +68,7 @@ def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = N
     Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
     """
     torch.set_num_threads(config.threads)
-    with join_workers(config.device) as share:
+    with join_workers() as share:
         return _train(config, reporter, settings or Settings(), share)
 
 
@@ -149,7 +149,7 @@ class _Loop:
             with window.waiting():
                 raw, batch = next(batches)
             try:
-                with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.bf16):
+                with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
                     info = self.learner.update(batch, noise, Progress(update, config.updates))
                 window.add(info)
             except NonFinite as error:

@@ -35,16 +35,13 @@ class Share:
 
 
 @contextmanager
-def join_workers(device: str) -> Iterator[Share]:
-    """Join the group torchrun describes in the environment; alone without one.
-
-    gloo on CPU, nccl on GPUs.
-    """
+def join_workers() -> Iterator[Share]:
+    """Join the group torchrun describes in the environment, over gloo; alone without one."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Share()
         return
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    dist.init_process_group("gloo")
     try:
         yield Share(dist.get_rank(), world)
     finally:
