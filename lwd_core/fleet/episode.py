@@ -10,6 +10,7 @@ from lwd_core.fleet.batching import Attempt, Request
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import Chunk, Policy, Robot, RobotSpec
 from lwd_core.fleet.supervisor import Watcher
+from lwd_core.fleet.takeover import Person
 from lwd_core.fleet.tasks import Task
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
@@ -74,6 +75,7 @@ def episode(
     clock = start_ns + spec.clock_offset_ns
     policy_id = policy.policy_id if policy else ""
     luck = int(digest([spec.robot_id, job.task.name, job.seed, start_ns])[:16], 16)
+    person = Person(robot)
     watch = watcher.watch(job.task.limit, np.random.default_rng(luck))
     reasons: list[InterventionReason] = []
     reason: InterventionReason | None = None
@@ -102,12 +104,14 @@ def episode(
             if reason and before is not reason:
                 reasons.append(reason)
                 log.event(now, "intervention_on", {"reason": str(reason), "operator": watcher.operator})
+                if policy is not None and before is None:
+                    person.take_over(state)
             log.state(now, state)
             if frame_ticks and tick % frame_ticks == 0:
                 for camera, jpeg in robot.photograph().items():
                     log.image(now, camera, jpeg)
             if reason or policy is None:
-                action, plan, planned = robot.person(state), _NO_PLAN, 0
+                action, plan, planned = person.drive(state), _NO_PLAN, 0
                 human_steps += 1
                 log.control(now, Actor.HUMAN, "", watcher.operator)
             else:
