@@ -50,17 +50,20 @@ def test_as_of_a_version_or_a_moment(lake: Lake) -> None:
     [
         "SELECT * FROM read_csv('/etc/passwd')",
         "SELECT * FROM read_text('/etc/passwd')",
-        "COPY episodes TO '/tmp/stolen.csv'",
-        "ATTACH '/tmp/other.duckdb'",
+        "COPY episodes TO 'OUTSIDE/stolen.csv'",
+        "ATTACH 'OUTSIDE/other.duckdb'",
         "INSTALL httpfs",
         "SET enable_external_access = true",
         "SELEKT 1",
     ],
 )
-def test_a_query_reads_the_lake_and_nothing_else(lake: Lake, query: str) -> None:
+def test_a_query_reads_the_lake_and_nothing_else(
+    lake: Lake, query: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
     with pytest.raises(UserError, match="query: "):
-        ask(lake, query)
-    assert not Path("/tmp/stolen.csv").exists()
+        ask(lake, query.replace("OUTSIDE", str(outside)))
+    assert list(outside.iterdir()) == []
 
 
 def test_four_forms(lake: Lake) -> None:
