@@ -1,8 +1,12 @@
 """Flat arrays of many episodes one after the other: the layouts of D4RL and OGBench.
 
 Both name them observations, actions, terminals. D4RL ends an episode at ``terminals`` or ``timeouts``
-and every row has an action. OGBench stores one row more than an episode has actions: where
-``terminals`` is 1 lies the state after the last action, its action means nothing.
+and every row has an action. OGBench stores one row more than a trajectory has actions: where
+``terminals`` is 1 (``valids`` 0, as its loader writes it) lies the state after the last action, its action
+means nothing.
+
+OGBench's single tasks add ``masks``, 0 on rows whose state is at the goal; trajectories go on past it.
+There an episode is an attempt: the rows up to a state at the goal (a success), or to the trajectory's end.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +16,9 @@ import numpy as np
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.rows import Rows
 from storage_schemas.embodiment import Embodiment
-from storage_schemas.vocabulary import EpisodeEnd
+from storage_schemas.vocabulary import EpisodeEnd, Outcome
 
-_OF_D4RL = frozenset({"timeouts", "next_observations", "rewards"})
+_EVERY_ROW_ACTS = frozenset({"timeouts", "next_observations"})
 
 
 def is_flat(names: frozenset[str]) -> bool:
@@ -24,7 +28,9 @@ def is_flat(names: frozenset[str]) -> bool:
 
 def layout(names: frozenset[str]) -> str:
     """``d4rl`` or ``ogbench``."""
-    return "d4rl" if names & _OF_D4RL else "ogbench"
+    if names & _EVERY_ROW_ACTS or ("rewards" in names and "masks" not in names):
+        return "d4rl"
+    return "ogbench"
 
 
 def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: list[str]) -> Iterator[Rows]:
@@ -34,11 +40,14 @@ def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: list[
     notes += [f"array {k}: not one value a row, left out" for k in arrays if k not in columns]
     if "terminals" not in columns:
         raise UnreadableLog("terminals holds no numbers")
-    terminal = columns["terminals"].reshape(n, -1)[:, 0].astype(bool)
+
+    def flags(name: str) -> np.ndarray:
+        return columns[name].reshape(n, -1)[:, 0].astype(bool)
+
     ogbench = layout(frozenset(arrays)) == "ogbench"
-    ends = terminal.copy()
-    if "timeouts" in columns:
-        ends |= columns["timeouts"].reshape(n, -1)[:, 0].astype(bool)
+    terminal = ~flags("valids") if ogbench and "valids" in columns else flags("terminals")
+    goal = ~flags("masks") if "masks" in columns else None
+    ends = terminal | flags("timeouts") if "timeouts" in columns else terminal.copy()
     if n:
         ends[-1] = True
     starts = np.append(0, np.flatnonzero(ends)[:-1] + 1)
@@ -50,9 +59,48 @@ def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: list[
             continue
         final: dict[str, np.ndarray] = {}
         if extra:
-            final = {k: v[last] for k, v in columns.items()}
+            final = _row(columns, last)
         elif "next_observations" in columns:
             final = {"observations": columns["next_observations"][last]}
+        if goal is not None:
+            yield from _attempts(columns, goal, start, stop, final, extra, embodiment)
+            continue
         ended = EpisodeEnd.TERMINATED if terminal[last] and not ogbench else EpisodeEnd.TRUNCATED
-        t = np.rint(np.arange(stop - start) * (1e9 / embodiment.control_hz)).astype(np.int64)
-        yield Rows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said={"end": ended})
+        yield _rows(columns, start, stop, final, {"end": ended}, embodiment)
+
+
+def _attempts(
+    columns: Mapping[str, np.ndarray],
+    goal: np.ndarray,
+    start: int,
+    stop: int,
+    final: Mapping[str, np.ndarray],
+    extra: bool,
+    embodiment: Embodiment,
+) -> Iterator[Rows]:
+    """Actions start … stop − 1 of a trajectory, parted where it reaches the goal; time there is left out."""
+    failed = {"end": EpisodeEnd.TRUNCATED, "outcome": Outcome.FAILURE}
+    reached = {"end": EpisodeEnd.TERMINATED, "outcome": Outcome.SUCCESS}
+    begin = start
+    for at in (np.flatnonzero(goal[start : stop + extra]) + start).tolist():
+        if at > begin:
+            yield _rows(columns, begin, at, _row(columns, at), reached, embodiment)
+        begin = at + 1
+    if begin < stop:
+        yield _rows(columns, begin, stop, final, failed, embodiment)
+
+
+def _rows(
+    columns: Mapping[str, np.ndarray],
+    start: int,
+    stop: int,
+    final: Mapping[str, np.ndarray],
+    said: Mapping[str, str],
+    embodiment: Embodiment,
+) -> Rows:
+    t = np.rint(np.arange(stop - start) * (1e9 / embodiment.control_hz)).astype(np.int64)
+    return Rows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said=said)
+
+
+def _row(columns: Mapping[str, np.ndarray], at: int) -> dict[str, np.ndarray]:
+    return {k: v[at] for k, v in columns.items()}

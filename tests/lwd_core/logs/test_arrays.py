@@ -71,6 +71,34 @@ def test_d4rl_parts_at_terminals_and_timeouts_and_takes_next_observations(tmp_pa
     np.testing.assert_array_equal(content.episodes[0].steps["state"][10].as_py(), following[9])
 
 
+def test_a_single_task_of_ogbench_gives_attempts_that_end_at_the_goal(tmp_path: Path):
+    arrays = flat(30)
+    arrays["terminals"][[9, 29]] = 1
+    masks = np.ones(30)
+    masks[[4, 5, 29]] = 0  # reached in the first trajectory, held a while, lost; reached by the last action
+    np.savez(tmp_path / "a.npz", masks=masks, rewards=-masks, **arrays)
+    first, second, third = read(tmp_path / "a.npz").episodes
+    assert [e.actions for e in (first, second, third)] == [4, 3, 19]
+    assert [e.end for e in (first, second, third)] == ["terminated", "truncated", "terminated"]
+    assert [e.outcome for e in (first, second, third)] == ["success", "failure", "success"]
+    np.testing.assert_array_equal(first.steps["state"].to_pylist(), arrays["observations"][:5])
+    np.testing.assert_array_equal(second.steps["state"].to_pylist(), arrays["observations"][6:10])
+    # As its loader compacts it: terminals doubled, what is no action told by valids.
+    valids = 1 - arrays["terminals"]
+    arrays["terminals"][[8, 28]] = 1
+    np.savez(tmp_path / "b.npz", masks=masks, rewards=-masks, valids=valids, **arrays)
+    assert [e.actions for e in read(tmp_path / "b.npz").episodes] == [4, 3, 19]
+    # And with next_observations: no extra row, so the state after the last action is no row to be judged.
+    kept = valids.astype(bool)
+    following = np.roll(arrays["observations"], -1, axis=0)
+    rows = {k: v[kept] for k, v in {**arrays, "masks": masks, "rewards": -masks}.items()}
+    np.savez(tmp_path / "c.npz", next_observations=following[kept], **rows)
+    first, second, third = read(tmp_path / "c.npz").episodes
+    assert [e.actions for e in (first, second, third)] == [4, 3, 19]
+    assert [e.end for e in (first, second, third)] == ["terminated", "truncated", "truncated"]
+    np.testing.assert_array_equal(third.steps["state"].to_pylist()[-1], arrays["observations"][29])
+
+
 def test_nothing_is_unpickled(tmp_path: Path):
     class Bomb:
         def __reduce__(self) -> Any:
