@@ -68,6 +68,11 @@ class GrowingLoader:
         self._present: tuple[Versions, RowPool, Strata] | None = None
 
     @property
+    def ended_by_person(self) -> list[bool]:
+        """Whether a person took the last step of each episode of ``episode_ids``."""
+        return [bool(self._held[i][1]["human"][-1]) for i in self.episode_ids]
+
+    @property
     def log(self) -> list[tuple[int, Versions]]:
         """(first step, table versions drawn from since), rising."""
         return list(self._log)
@@ -110,7 +115,7 @@ class GrowingLoader:
         for names in (self.instructions, self.tasks, self.policies, self.episode_ids):
             names.clear()
         for _, versions in self._log:
-            self._at(versions)
+            self._admit(versions)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -131,7 +136,8 @@ class GrowingLoader:
             self._present = (versions, pool, pool.strata())
         return self._present[1:]
 
-    def _pool(self, versions: Versions) -> RowPool:
+    def _admit(self, versions: Versions) -> list[str]:
+        """Ids of the episodes of these versions; their rows are held and their names known from now on."""
         spec = self._spec
         episodes = selected(self._lake, spec, versions)
         new = [e for e in episodes if e["episode_id"] not in self._held]
@@ -139,9 +145,14 @@ class GrowingLoader:
             rows = resample(rows, episode, spec.frame_rate)
             member = member_of(episode, rows, spec.frame_rate, Placed("", 0, 0, 0))
             self._held[member.episode_id] = (member, tensors_of(rows))
-        held = [self._held[e["episode_id"]] for e in episodes]
+        ids = [e["episode_id"] for e in episodes]
+        self._learn([self._held[i][0] for i in ids])
+        return ids
+
+    def _pool(self, versions: Versions) -> RowPool:
+        spec = self._spec
+        held = [self._held[i] for i in self._admit(versions)]
         members = [member for member, _ in held]
-        self._learn(members)
         widths = max(m.state_width for m in members), max(m.action_width for m in members)
         arrays = allocate(sum(m.rows for m in members), *widths)
         fill(arrays, (tensors for _, tensors in held))

@@ -32,6 +32,10 @@ _LISTS = {
 }
 
 
+class NoEpisodes(UserError):
+    """The lake holds nothing that a spec asks for, or not yet."""
+
+
 @dataclass(frozen=True)
 class EpisodeRows:
     """Rows of one episode as they stand in the lake.
@@ -94,7 +98,7 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         raise UserError(f"spec {spec.name!r}, where: {str(e).splitlines()[0]}") from e
     rows = [r for r in rows if r["buffer"] is not None and r["steps"] > 0]
     if not rows:
-        raise UserError(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
+        raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
     if spec.labels.outcome:
         _take_outcomes(lake, spec.labels.outcome, rows, versions)
     for row in rows:

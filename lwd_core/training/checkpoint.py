@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place
+from lwd_core.lake.place import Place, open_place
 from storage_schemas.canonical import canonical_json
 
 STATE, MANIFEST = "state.safetensors", "checkpoint.json"
@@ -81,6 +81,13 @@ def steps(run: Place) -> list[int]:
     names = [name.rstrip("/") for name in run.fs.ls(run.path(), detail=False)]
     found = [int(match[1]) for name in names if (match := _STEP.search(name))]
     return sorted(step for step in found if run.exists(f"step-{step}", MANIFEST))
+
+
+def newest_checkpoint(checkpoints: str, run: str) -> Checkpoint | None:
+    """The newest whole checkpoint of a run; None without one. UserError if it is damaged."""
+    place = open_place(f"{checkpoints}/{run}")
+    found = steps(place)
+    return read_checkpoint(open_place(place.path(f"step-{found[-1]}"))) if found else None
 
 
 def prune(run: Place, keep: int) -> None:

@@ -31,9 +31,11 @@ class TrainConfig:
     """One run: a stage, its data, where it starts, how long it takes.
 
     offline, online: digests of snapshots; the online stage draws ``online_share`` of each batch from
-    the second (LWD: 1:1). init: a finished run's name, or the address of a checkpoint; its networks
-    and normaliser are taken over, and its optimisers where it ran the same learner. chunk, stride,
-    n_step, gamma: null takes the offline snapshot's, except that n_step is 1 online (LWD).
+    the second (LWD: 1:1). follow: in place of the second a snapshot spec, asked of the lake anew every
+    ``poll_every`` batches, so that episodes are learned from as they arrive. init: a finished run's
+    name, or the address of a checkpoint; its networks and normaliser are taken over, and its optimisers
+    where it ran the same learner. chunk, stride, n_step, gamma: null takes the offline snapshot's,
+    except that n_step is 1 online (LWD).
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
     products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32.
     """
@@ -42,6 +44,8 @@ class TrainConfig:
     stage: Stage
     offline: str
     online: str | None = None
+    follow: dict[str, Any] | None = None
+    poll_every: int = 50
     init: str | None = None
     seed: int = 0
     updates: int = 10_000
@@ -66,8 +70,13 @@ class TrainConfig:
             raise ValueError(f"run: {self.run!r} is no folder name")
         if self.updates < 1 or self.batch < 1 or self.log_every < 1 or self.checkpoint_every < 1:
             raise ValueError("updates, batch, log_every and checkpoint_every: at least 1")
-        if (self.stage is Stage.ONLINE) != (self.online is not None):
-            raise ValueError("online: the online stage, and no other, needs a second snapshot")
+        if self.poll_every < 1:
+            raise ValueError("poll_every: at least 1")
+        seconds = (self.online is not None) + (self.follow is not None)
+        if seconds != (self.stage is Stage.ONLINE):
+            raise ValueError(
+                "online, follow: the online stage, and no other, needs a second snapshot or a spec to follow"
+            )
         if self.stage is not Stage.SFT and self.init is None:
             raise ValueError(f"init: the {self.stage} stage starts from a run or checkpoint; name one")
         if not 0 < self.online_share < 1:
@@ -80,7 +89,7 @@ class TrainConfig:
         if unknown:
             raise UserError(f"{where}: {unknown}: no such field")
         try:
-            merged = _over(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
+            merged = over_config(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
             return _ADAPTER.validate_python(merged)
         except ValidationError as error:
             faults = "; ".join(
@@ -114,12 +123,13 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
 _ADAPTER = TypeAdapter(TrainConfig)
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def over_config(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields laid over others, section by section."""
     merged = dict(below)
     for name, value in above.items():
         inner = merged.get(name)
         merged[name] = (
-            _over(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+            over_config(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
         )
     return merged
 

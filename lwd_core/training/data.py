@@ -11,29 +11,39 @@ from lwd_core.rl.batch import Batch, prepare
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import Normaliser
 from lwd_core.snapshots.loader import TransitionLoader
-from lwd_core.snapshots.loader_mixed import MixedLoader, parts
+from lwd_core.snapshots.loader_growing import GrowingLoader
+from lwd_core.snapshots.loader_mixed import MixedLoader, Part, parts
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import load
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.workers import Share
+from storage_schemas.vocabulary import Stage
 
 
 class Data:
     """Batches of a run, ready for the losses."""
 
-    def __init__(self, config: TrainConfig, snapshots: list[Snapshot], share: Share):
-        """``snapshots``: the offline one and, for the online stage, the online one."""
-        self.config, self.snapshots, self.share = config, snapshots, share
+    def __init__(
+        self,
+        config: TrainConfig,
+        snapshots: list[Snapshot],
+        share: Share,
+        growing: GrowingLoader | None = None,
+    ):
+        """``snapshots``: the offline one and, for the online stage, the online one unless it is growing."""
+        self.config, self.snapshots, self.share, self._growing = config, snapshots, share, growing
         sizes = [config.batch]
-        if len(snapshots) == 2:
+        if config.stage is Stage.ONLINE:
             sizes = list(parts(config.batch, 1 - config.online_share))
-        loaders = [self._loader(s, n, i) for i, (s, n) in enumerate(zip(snapshots, sizes, strict=True))]
+        loaders: list[Part] = [
+            self._loader(s, n, i) for i, (s, n) in enumerate(zip(snapshots, sizes, strict=False))
+        ]
+        loaders += [growing] if growing else []
         self.loader = (
             loaders[0] if len(loaders) == 1 else MixedLoader(*loaders, ratio=1 - config.online_share)
         )
-        texts = self.loader.instructions
-        self.embeddings = InstructionEncoder()(texts)
-        self.instructions = dict(zip(texts, self.embeddings, strict=True))
+        self._encoder = InstructionEncoder()
+        self.embeddings = self._encoder(self.loader.instructions)
         self._rows = self._shared_rows(sizes)
         # Per part, whether a person took the last step of each episode.
         self._ended_by_person = [_ended_by_person(s) for s in snapshots] if _asks_who_finished(config) else []
@@ -46,10 +56,17 @@ class Data:
     def batches(self, normaliser: Normaliser) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
         """Raw and prepared batches, without end, from where the loader stands."""
         for raw in self.loader:
+            if len(self.loader.instructions) > len(self.embeddings):
+                self.embeddings = self._encoder(self.loader.instructions)
             more = {} if self._rows is None else {"rows": self._rows}
             if self._ended_by_person:
                 more["finished"] = raw["success"] & (raw["human"] == self._person_ended(raw))
             yield raw, prepare({**raw, **more}, normaliser, self.embeddings, self.config.batch)
+
+    @property
+    def instructions(self) -> list[str]:
+        """Texts the embeddings stand for; more may come while the lake is followed."""
+        return list(self.loader.instructions[: len(self.embeddings)])
 
     def normaliser(self) -> Normaliser:
         """From the first snapshot's statistics: standardised states; actions by their limits."""
@@ -75,6 +92,20 @@ class Data:
             for m in s.episodes
         }
 
+    @property
+    def drawn(self) -> list[list[Any]]:
+        """While the lake is followed, [first batch, table versions drawn from since], rising."""
+        return [[first, dict(versions)] for first, versions in self._growing.log] if self._growing else []
+
+    def figures(self, raw: Mapping[str, Tensor]) -> dict[str, float]:
+        """What a batch says of the lake that is followed."""
+        if self._growing is None:
+            return {}
+        return {
+            "lake_version": float(raw["version"].max()),
+            "online_episodes": float(len(self._growing.episode_ids)),
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands."""
         return self.loader.state_dict()
@@ -85,9 +116,10 @@ class Data:
 
     def _person_ended(self, raw: Mapping[str, Tensor]) -> Tensor:
         part = raw.get("part", torch.zeros_like(raw["episode"]))
-        known = torch.stack(
-            [ended[raw["episode"].clamp_max(len(ended) - 1)] for ended in self._ended_by_person]
-        )
+        everyone = list(self._ended_by_person)
+        if self._growing:
+            everyone.append(torch.tensor(self._growing.ended_by_person))
+        known = torch.stack([ended[raw["episode"].clamp_max(len(ended) - 1)] for ended in everyone])
         return known.gather(0, part.unsqueeze(0)).squeeze(0)
 
     def _loader(self, snapshot: Snapshot, size: int, part: int) -> TransitionLoader:

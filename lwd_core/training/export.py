@@ -14,17 +14,19 @@ def export_policy(
 ) -> Bundle:
     """Sign and write the checkpoint's policy below ``policies``; the same checkpoint gives the same bundle.
 
+    Where the lake was followed the bundle says which table versions were drawn from, batch by batch.
     ``parent`` is the id of the policy its training started from.
     """
     about = checkpoint.about
     config = about["config"]
+    drawn = {"drawn": about["drawn"]} if about.get("drawn") else {}
     embeddings = checkpoint.state["embeddings"]
     return save_policy(
         policies,
         policy_of(checkpoint),
         dict(zip(about["instructions"], embeddings, strict=True)),
         embodiments=about["embodiments"],
-        config=config,
+        config={**config, **drawn},
         lineage=Lineage(
             stage=config["stage"],
             checkpoint=checkpoint.digest,

@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,16 @@ from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.training.checkpoint import Checkpoint, prune, read_checkpoint, steps, write_checkpoint
+from lwd_core.training.checkpoint import (
+    Checkpoint,
+    newest_checkpoint,
+    prune,
+    read_checkpoint,
+    write_checkpoint,
+)
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
+from lwd_core.training.follow import follow
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
 from lwd_core.training.workers import Share, join_workers
 from storage_schemas.canonical import digest
@@ -62,28 +69,46 @@ class TrainResult:
     metrics: dict[str, float]
 
 
-def train(config: TrainConfig, reporter: Reporter, settings: Settings | None = None) -> TrainResult:
+def train(
+    config: TrainConfig,
+    reporter: Reporter,
+    settings: Settings | None = None,
+    *,
+    publish: Callable[[Checkpoint], None] = lambda _: None,
+) -> TrainResult:
     """Run to the end, from where an earlier attempt left it; a finished run is returned as it is.
 
+    ``publish`` is told every ``checkpoint_every``-th update's checkpoint and the last, a resumed run's again.
     Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
     """
     torch.set_num_threads(config.threads)
     with join_workers() as share:
-        return _train(config, reporter, settings or Settings(), share)
+        return _train(config, reporter, settings or Settings(), share, publish)
 
 
-def _train(config: TrainConfig, reporter: Reporter, settings: Settings, share: Share) -> TrainResult:
+def _train(
+    config: TrainConfig,
+    reporter: Reporter,
+    settings: Settings,
+    share: Share,
+    publish: Callable[[Checkpoint], None],
+) -> TrainResult:
     run = open_place(f"{settings.checkpoints}/{config.run}")
     start = find_checkpoint(settings.checkpoints, config.init) if config.init else None
     identity = digest({"config": config.to_dict(), "init": start.digest if start else None})
-    newest = _newest(run)
+    newest = newest_checkpoint(settings.checkpoints, config.run)
     ours = newest is not None and newest.about["identity"] == identity
+    due = newest is not None and newest.about["update"] % config.checkpoint_every == 0
     if newest and ours and newest.about["update"] == config.updates:
+        if share.first:
+            publish(newest)
         return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
 
     torch.manual_seed(config.seed)
     digests = [config.offline, *([config.online] if config.online else [])]
-    data = Data(config, [Snapshot.open(settings.snapshots, d) for d in digests], share)
+    snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
+    growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
+    data = Data(config, snapshots, share, growing)
     learner = _learner(config, data, start)
     generator = torch.Generator().manual_seed(config.seed)
     update = 0
@@ -96,6 +121,8 @@ def _train(config: TrainConfig, reporter: Reporter, settings: Settings, share: S
         learner.load_state_dict(newest.state["learner"])
         data.load_state_dict(newest.state["loader"])
         generator.set_state(newest.state["noise"])
+        if due and share.first:
+            publish(newest)
     sinks: list[Reporter] = [Metrics(run, update), reporter] if share.first else []
     if share.first and not run.remote:
         sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
@@ -104,10 +131,9 @@ def _train(config: TrainConfig, reporter: Reporter, settings: Settings, share: S
         "config": config.to_dict(),
         "network": learner.policy.config.to_dict(),
         "embodiments": data.embodiments(),
-        "instructions": list(data.instructions),
         "init": start.digest if start else None,
     }
-    loop = _Loop(config, run, data, learner, generator, Several(sinks), about, share)
+    loop = _Loop(config, run, data, learner, generator, Several(sinks), about, share, publish)
     with _stop_on_sigterm(loop.stop):
         return loop.go(update)
 
@@ -116,8 +142,7 @@ def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
     """A checkpoint by run name (its newest) or by address. UserError if there is none."""
     if "/" in init:
         return read_checkpoint(open_place(init))
-    run = open_place(f"{checkpoints}/{init}")
-    newest = _newest(run)
+    newest = newest_checkpoint(checkpoints, init)
     if newest is None:
         raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
     return newest
@@ -134,7 +159,9 @@ class _Loop:
         reporter: Reporter,
         about: dict[str, Any],
         share: Share,
+        publish: Callable[[Checkpoint], None],
     ):
+        self.publish = publish
         self.config, self.run, self.data, self.learner = config, run, data, learner
         self.generator, self.reporter, self.about, self.share = generator, reporter, about, share
         self.stop = threading.Event()
@@ -157,15 +184,20 @@ class _Loop:
             update += 1
             if update % config.log_every == 0 or update == config.updates:
                 look = Noise(torch.Generator().manual_seed(_DIAGNOSIS + update))
-                metrics = window.close(self.learner.diagnose(batch, look))
+                metrics = window.close(self.learner.diagnose(batch, look)) | self.data.figures(raw)
                 self.reporter.log(update, metrics)
             if self.share.agree(self.stop.is_set()) and update < config.updates:
                 checkpoint = self._checkpoint(update, metrics)
                 raise Interrupted(f"run {config.run}: stopped at update {update}; state in {checkpoint.uri}")
             if update % config.checkpoint_every == 0 and update < config.updates:
-                self._checkpoint(update, metrics)
+                self._publish(self._checkpoint(update, metrics))
         checkpoint = self._checkpoint(update, metrics)
+        self._publish(checkpoint)
         return TrainResult(checkpoint.uri, checkpoint.digest, metrics)
+
+    def _publish(self, checkpoint: Checkpoint) -> None:
+        if self.share.first:
+            self.publish(checkpoint)
 
     def _checkpoint(self, update: int, metrics: dict[str, float]) -> Checkpoint:
         state = {
@@ -174,7 +206,13 @@ class _Loop:
             "noise": self.generator.get_state(),
             "embeddings": self.data.embeddings,
         }
-        about = {**self.about, "update": update, "metrics": metrics}
+        about = {
+            **self.about,
+            "instructions": self.data.instructions,
+            "drawn": self.data.drawn,
+            "update": update,
+            "metrics": metrics,
+        }
         if self.share.first:
             write_checkpoint(self.run, update, about, state)
             prune(self.run, self.config.keep)
@@ -260,11 +298,6 @@ def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:
             f"run {config.run}: init {config.init} takes (state, action, chunk) of {have}, "
             f"the snapshot gives {need}"
         )
-
-
-def _newest(run: Place) -> Checkpoint | None:
-    found = steps(run)
-    return read_checkpoint(open_place(run.path(f"step-{found[-1]}"))) if found else None
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from lwd_core.lake.store import Lake
 from lwd_core.rl import divl
+from lwd_core.rl.encoders import Observation
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import Learner
-from lwd_core.rl.networks import Observation
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import policy_of

@@ -1,0 +1,59 @@
+"""The online part of a run that follows the lake."""
+
+import time
+from collections.abc import Callable
+
+from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
+from lwd_core.settings import Settings
+from lwd_core.snapshots.loader_growing import GrowingLoader
+from lwd_core.snapshots.loader_mixed import parts
+from lwd_core.snapshots.select import NoEpisodes, pin, selected
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.workers import Share
+
+_WAIT_S = 1.0
+
+
+def follow(
+    config: TrainConfig,
+    settings: Settings,
+    offline: Snapshot,
+    share: Share,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> GrowingLoader:
+    """The online part of a run's batches: what the lake holds of ``config.follow``, as it grows.
+
+    Chunk, stride, return and discount are the run's. Waits for the first episode. Raises UserError for a
+    wrong spec and where several workers would have to agree on what they see.
+    """
+    if share.world > 1:
+        raise UserError(
+            f"run {config.run}: a run that follows the lake is one process; start it without torchrun"
+        )
+    spec = SnapshotSpec.parse(dict(config.follow or {}), where=f"run {config.run}, follow")
+    like = offline.spec
+    spec = spec.model_copy(
+        update={
+            "chunk": config.chunk or like.chunk,
+            "stride": config.stride or like.stride,
+            "n_step": config.n_step or like.n_step,
+            "gamma": config.gamma or like.gamma,
+            "frame_rate": like.frame_rate,
+        }
+    )
+    lake = Lake.open(settings.lake)
+    while not _any_episode(lake, spec):
+        sleep(_WAIT_S)
+    _, online = parts(config.batch, 1 - config.online_share)
+    return GrowingLoader(lake, spec, online, config.seed + 1, poll_every=config.poll_every)
+
+
+def _any_episode(lake: Lake, spec: SnapshotSpec) -> bool:
+    try:
+        return bool(selected(lake, spec, pin(lake, spec)))
+    except NoEpisodes:
+        return False

@@ -1,0 +1,94 @@
+"""The online learner: where it starts, and how what it learns reaches the robots."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
+from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.policies.registry import find, register
+from lwd_core.policies.release import Release, current, publish
+from lwd_core.settings import Settings
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
+from lwd_core.training.config import TrainConfig, over_config
+from lwd_core.training.export import export_policy
+from storage_schemas.vocabulary import Channel, Source, Stage
+
+
+def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> TrainConfig:
+    """A run that goes on from the policy in production, with its data and settings.
+
+    ``over`` are fields of ``TrainConfig`` that differ. The lake's online episodes of the same tasks are
+    followed. A run that was begun is taken up as it was. Raises UserError while production is empty, and
+    where ``over`` differs from what the run was begun with.
+    """
+    begun = newest_checkpoint(settings.checkpoints, run)
+    if begun is not None:
+        config = TrainConfig.parse(begun.about["config"])
+        if TrainConfig.parse(over_config(begun.about["config"], over)) != config:
+            raise UserError(
+                f"run {run}: was begun with other settings; leave them as they were, or name another --run"
+            )
+        return config
+    release = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    if release is None:
+        raise UserError("channel production: empty; release the policy to go on from")
+    before = json.loads(find(Lake.open(settings.lake), release.policy_id)["config"])
+    kept = ("offline", "batch", "network", "critic", "bf16", "chunk", "stride", "gamma", "seed")
+    tasks = Snapshot.open(settings.snapshots, before["offline"]).tasks
+    learner = dict(before["learner"], reference_first=0, policy_start=0)
+    if before["stage"] != Stage.ONLINE:  # what the online stage does its own way
+        del learner["freeze_trunk"]
+        learner["divl"] = {k: v for k, v in learner["divl"].items() if k != "tau_base"}
+    value = {
+        **{name: before[name] for name in kept},
+        "run": run,
+        "stage": str(Stage.ONLINE),
+        "init": before["run"],
+        "follow": {"name": run, "sources": [str(Source.ONLINE)], "tasks": tasks},
+        "learner": learner,
+    }
+    return TrainConfig.parse(over_config(value, over), where=f"run {run}")
+
+
+class Publisher:
+    """Puts each checkpoint's policy on a channel; doing it again changes nothing.
+
+    ``told`` hears of every release. Policies name the one the run began as for their parent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        channel: Channel,
+        *,
+        now: Callable[[], int] = time.time_ns,
+        told: Callable[[Checkpoint, Release], None] = lambda *_: None,
+    ) -> None:
+        self._settings, self._channel, self._now, self._told = settings, channel, now, told
+        self._lake = Lake.open(settings.lake)
+        self._key = signing_key(settings.keys)
+
+    def __call__(self, checkpoint: Checkpoint) -> None:
+        """Export, register, publish."""
+        began_as = self._lake.read(
+            "policies", columns=["policy_id"], where="checkpoint = ?", params=(checkpoint.about["init"],)
+        ).to_pylist()
+        parent = began_as[0]["policy_id"] if began_as else None
+        bundle = export_policy(checkpoint, self._settings.policies, self._key, parent=parent)
+        register(self._lake, bundle, now_ns=self._now())
+        release = publish(
+            self._lake,
+            self._settings.releases,
+            self._channel,
+            policy_id=bundle.policy_id,
+            policy_uri=bundle.uri,
+            key=self._key,
+            evidence={"why": "online learner", "run": checkpoint.about["config"]["run"],
+                      "update": checkpoint.about["update"]},
+            now_ns=self._now(),
+        )  # fmt: skip
+        self._told(checkpoint, release)
