@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lwd_core.errors import UserError
-from pipelines.profile import VARIABLE
 
 DAGSTER_HOME = Path(__file__).parents[1] / "dagster_home"
+#: Name of a shipped profile, or path of a YAML file.
+PROFILE = "LWD_PROFILE"
 
 
 def enter(home: str, profile: str | None = None) -> Path:
-    """Point this process and its children at ``home``; return it. Raises UserError if it can't be written."""
+    """Point this process and its children at ``home``; return it. Raises UserError if it can't be written.
+
+    The profile a home was first entered with is noted there: whoever comes later works with the same.
+    """
     root = Path(home).absolute()
     state = root / "dagster"
     try:
@@ -27,8 +31,13 @@ def enter(home: str, profile: str | None = None) -> Path:
     os.environ["LWD_HOME"] = str(root)
     os.environ["DAGSTER_HOME"] = str(DAGSTER_HOME)
     os.environ["DAGSTER_STATE_DIR"] = str(state)
+    note = state / "profile"
     if profile:
-        os.environ[VARIABLE] = profile
+        os.environ[PROFILE] = profile
+        if not note.exists():
+            note.write_text(str(Path(profile).absolute()) if "." in profile else profile)
+    elif note.exists() and not os.environ.get(PROFILE):
+        os.environ[PROFILE] = note.read_text()
     return root
 
 

@@ -17,13 +17,12 @@ from ruamel.yaml.error import YAMLError
 from lwd_core.errors import UserError
 from lwd_core.fleet.supervisor import Supervisor
 from lwd_core.fleet.tasks import find_tasks
+from pipelines.home import PROFILE
 from pipelines.partitions import DAYS, NAME
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Source, Stage
 
 PROFILES = Path(__file__).parent / "profiles"
-#: Name of a profile in ``PROFILES``, or path of a YAML file.
-VARIABLE = "LWD_PROFILE"
 #: Rounds that no profile plans are named after the day they learned from.
 NIGHTLY = "nightly-"
 
@@ -140,7 +139,7 @@ def over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, 
 
 def load_profile(name: str | None = None) -> Profile:
     """Read a profile by name or path (default: the variable, else ``default``). Raises UserError."""
-    wanted = name or os.environ.get(VARIABLE) or "default"
+    wanted = name or os.environ.get(PROFILE) or "default"
     path = Path(wanted) if wanted.endswith((".yaml", ".yml")) else PROFILES / f"{wanted}.yaml"
     return _read(path)
 

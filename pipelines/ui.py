@@ -1,20 +1,20 @@
 """Open the Dagster UI over a home: ``python -m pipelines.ui [--home DIR] [--port N]``.
 
-Webserver and daemon (sensors, schedules, the run queue) on the loopback address only.
+Webserver and daemon (sensors, schedules, the run queue) on the loopback address only. Imports nothing of
+Dagster: its services do, and this process would only keep them waiting.
 """
 
-import os
+import signal
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lwd_core.cli.main import EXIT_USER_ERROR, complain
 from lwd_core.errors import UserError
-from pipelines.home import DAGSTER_HOME, enter
+from pipelines.home import enter
+from pipelines.services import HOST, services, watch
 
-HOST = "127.0.0.1"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -25,28 +25,20 @@ def ui(
 ) -> None:
     """Open the UI; Ctrl-C ends it."""
     root = enter(home)
-    enter(home, profile_of(root))
-    typer.echo(f"http://{HOST}:{port}  (home {root}; Ctrl-C ends it)")
-    sys.stdout.flush()
-    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-h", HOST, "-p", str(port)]
-    os.execv(command[0], [*command, "-w", str(DAGSTER_HOME / "workspace.yaml"), "--log-level", "warning"])
-
-
-def profile_of(root: Path) -> str | None:
-    """The profile the home's own demo ran with; None where there was none."""
-    import dagster as dg
-
-    from pipelines.progress import PROFILE
-
-    with dg.DagsterInstance.get() as instance:
-        for run in instance.get_runs(limit=1000):
-            if PROFILE in run.tags:
-                return run.tags[PROFILE]
-    return None
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with services(port) as running:
+            typer.echo(f"http://{HOST}:{port}  (home {root}; Ctrl-C ends it)")
+            sys.stdout.flush()
+            code = watch(running)
+    except KeyboardInterrupt:
+        return
+    complain(f"a service of the UI ended by itself (exit code {code}); what it said stands above")
+    raise typer.Exit(1)
 
 
 def main() -> None:
-    """Exit code 2 for wrong input."""
+    """Exit codes: 0 ended by Ctrl-C, 1 a service died, 2 wrong input."""
     try:
         app()
     except UserError as error:
