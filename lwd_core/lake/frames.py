@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cache
 from typing import IO, Any
 
 from lwd_core.lake.place import Place
@@ -34,7 +35,16 @@ def utc_day(t_ns: int) -> str:
 
 def extension(data: bytes) -> str:
     """File type of an image by its first bytes; ``bin`` if none is known."""
-    return next((kind for start, kind in SIGNATURES.items() if data.startswith(start)), "bin")
+    for start, kind in SIGNATURES.items():
+        if data.startswith(start):
+            return kind
+    return "bin"
+
+
+@cache
+def plain(camera: str) -> str:
+    """A camera's name as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", camera)[:40]
 
 
 def _blank() -> bytes:
@@ -78,8 +88,7 @@ class FrameShards:
                 self._finish()
                 self._begin(t_ns)
             assert self._stream is not None
-            camera = re.sub(r"[^A-Za-z0-9_-]", "_", camera)[:40]
-            name = f"{self._log[:12]}-{self._count:07d}-{t_ns}.{camera}.{extension(data)}"
+            name = f"{self._log[:12]}-{self._count:07d}-{t_ns}.{plain(camera)}.{extension(data)}"
             self._stream.write(header(name, len(data)))
             self._stream.write(data)
             self._stream.write(b"\0" * (-len(data) % BLOCK))

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import simplejpeg
@@ -20,6 +21,7 @@ _RAW = {
     "8UC1": (1, "GRAY"),
     "8UC3": (3, "BGR"),
 }
+_STILL = frozenset({"jpeg", "jpg", "png", "webp"})
 _VIDEO = frozenset({"h264", "h265", "hevc", "vp9", "av1"})
 
 
@@ -31,14 +33,19 @@ def image(path: str) -> Callable[[Any], bytes]:
     get = fields.getter(path)
     size = [fields.getter(name) for name in ("height", "width", "step", "encoding")]
     video_format = fields.getter("format")
+    sizeless: WeakSet[type] = WeakSet()  # message classes that have no height: compressed images
 
     def take(message: Any) -> bytes:
         data = get(message)
+        if isinstance(data, bytes) and type(message) in sizeless and message.format in _STILL:
+            return data
         if isinstance(data, str):  # JSON has no bytes
             data = base64.b64decode(data, validate=True)
         try:
             height, width, step, encoding = (read(message) for read in size)
         except fields.FieldMissing:
+            if not isinstance(message, dict) and hasattr(message, "format"):
+                sizeless.add(type(message))
             if _said(video_format, message) in _VIDEO:
                 raise fields.FieldMissing("frames of a video are no images by themselves") from None
             return bytes(data)

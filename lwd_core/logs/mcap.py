@@ -1,10 +1,10 @@
 """MCAP: chunk by chunk, every checksum checked, what is whole kept, what is lost named."""
 
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 
+from isal.isal_zlib import crc32
 from mcap.opcode import Opcode
 from mcap.records import Channel, Metadata, Schema
 
@@ -154,7 +154,7 @@ class McapScan:
         self._file.seek(0)
         crc, left = 0, end
         while left > 0 and (block := self._file.read(min(left, 1 << 20))):
-            crc, left = zlib.crc32(block, crc), left - len(block)
+            crc, left = crc32(block, crc), left - len(block)
         if crc != expected:
             raise UnreadableLog("the data section's checksum differs and no chunk checksum tells where")
 

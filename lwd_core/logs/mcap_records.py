@@ -6,12 +6,12 @@ file without footer and wrong data of a flipped bit; records themselves are pars
 
 import io
 import struct
-import zlib
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import lz4.frame
 import zstandard
+from isal.isal_zlib import crc32
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Metadata, MetadataIndex, Schema, Statistics
@@ -76,7 +76,7 @@ def open_chunk(view: memoryview) -> tuple[list[Read], bool]:
     data = _decompress(compression, packed, size)
     if len(data) != size:
         raise Damaged(f"{len(data)} bytes where {size} were written")
-    if crc and zlib.crc32(data) != crc:
+    if crc and crc32(data) != crc:
         raise Damaged("checksum differs")
     span = None if crc else (start, stop)
     return _walk(data, span), bool(crc)
@@ -154,7 +154,7 @@ def read_summary(f: IO[bytes], size: int) -> Summary | None:
     if start:
         f.seek(start)
         section = f.read(footer_at - start)
-        if crc and zlib.crc32(ending[: _FOOTER.size - 4], zlib.crc32(section)) != crc:
+        if crc and crc32(ending[: _FOOTER.size - 4], crc32(section)) != crc:
             return None
     try:
         _fill(summary, section)
