@@ -20,9 +20,10 @@ import torch
 
 from lwd_core.rl.batch import Noise, prepare
 from lwd_core.rl.divl import DIVLConfig
+from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
-from lwd_core.rl.networks import CriticShape, EncoderConfig, FieldConfig
+from lwd_core.rl.networks import CriticShape, FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.policy_td import PolicyTDConfig, PolicyTDLearner
 from lwd_core.rl.progress import Progress

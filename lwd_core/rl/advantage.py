@@ -7,7 +7,8 @@ The flow clones all data and is told of each chunk whether it was better than th
 import torch
 from torch import Tensor
 
-from lwd_core.rl.networks import Observation, VelocityField
+from lwd_core.rl.encoders import Observation
+from lwd_core.rl.networks import VelocityField
 
 
 def direction(like: Tensor) -> Tensor:
@@ -18,7 +19,9 @@ def direction(like: Tensor) -> Tensor:
 def told(observation: Observation, good: Tensor) -> Observation:
     """The observation with good (B,), 1 or 0, written into its instruction."""
     sign = (2 * good - 1).unsqueeze(-1)
-    return Observation(observation.state, observation.instruction + sign * direction(observation.instruction))
+    return observation._replace(
+        instruction=observation.instruction + sign * direction(observation.instruction)
+    )
 
 
 @torch.no_grad()

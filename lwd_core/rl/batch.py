@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lwd_core.rl.networks import Observation
+from lwd_core.rl.encoders import Observation
 from lwd_core.rl.parallel import largest, total
 from lwd_core.rl.policy import Normaliser
 
@@ -45,9 +45,13 @@ class Batch:
         def rows(value: Tensor) -> Tensor:
             return value[::stride].contiguous()
 
+        def seen(o: Observation) -> Observation:
+            image = None if o.image is None else rows(o.image)
+            return Observation(rows(o.state), rows(o.instruction), image)
+
         return Batch(
-            Observation(*map(rows, self.observation)),
-            Observation(*map(rows, self.next_observation)),
+            seen(self.observation),
+            seen(self.next_observation),
             rows(self.action),
             rows(self.mask),
             None if self.dim_mask is None else rows(self.dim_mask),
@@ -74,8 +78,8 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     action = (normaliser.action(raw["action"]) * mask).view(count, chunk * dims)
     padded = bool((raw["action_dim_mask"] == 0).any())
     return Batch(
-        observation=Observation(normaliser.state(raw["state"]), instruction),
-        next_observation=Observation(normaliser.state(raw["next_state"]), instruction),
+        observation=Observation(normaliser.state(raw["state"]), instruction, raw.get("image")),
+        next_observation=Observation(normaliser.state(raw["next_state"]), instruction, raw.get("next_image")),
         action=action,
         mask=mask.view(count, chunk * dims),
         dim_mask=real.expand(count, chunk, dims).reshape(count, chunk * dims) if padded else None,

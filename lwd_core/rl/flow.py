@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lwd_core.rl.networks import LinearisedField, Observation, VelocityField
+from lwd_core.rl.encoders import Observation
+from lwd_core.rl.networks import LinearisedField, VelocityField
 from lwd_core.rl.parallel import total, workers
 
 Info = dict[str, Tensor]

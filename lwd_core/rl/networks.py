@@ -10,42 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
 from lwd_core.rl.gelu import gelu, gelu_and_slope
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
-
-
-class Observation(NamedTuple):
-    """What a network sees of the world.
-
-    state: (B, S) normalised; instruction: (B, E) sentence embedding.
-    """
-
-    state: Tensor
-    instruction: Tensor
-
-
-class ObservationEncoder(Protocol):
-    """The seam where other senses come in: an observation to a flat feature of known width."""
-
-    width: int
-
-    def __call__(self, observation: Observation) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """``instruction_features`` is the width the sentence embedding is projected to; 0 leaves it out."""
-
-    state_dim: int
-    instruction_dim: int = 384  # all-MiniLM-L6-v2
-    instruction_features: int = 32
 
 
 @dataclass(frozen=True)
@@ -94,25 +68,6 @@ class CriticConfig:
         )
 
 
-class ProprioEncoder(nn.Module):
-    """State and projected instruction side by side: (B, S + instruction_features)."""
-
-    def __init__(self, config: EncoderConfig):
-        super().__init__()
-        self.width = config.state_dim + config.instruction_features
-        self.project = (
-            _xavier(nn.Linear(config.instruction_dim, config.instruction_features))
-            if config.instruction_features
-            else None
-        )
-
-    def forward(self, observation: Observation) -> Tensor:
-        if self.project is None:
-            return observation.state
-        project = self.project(observation.instruction)
-        return torch.cat([observation.state, project.to(observation.state.dtype)], -1)
-
-
 class VelocityField(nn.Module):
     """f(s, x, w): velocity of a flattened action chunk x (…, B, H·D) at flow time w in [0, 1].
 
@@ -125,14 +80,14 @@ class VelocityField(nn.Module):
         super().__init__()
         self.config = config
         self.width = config.chunk * config.action_dim
-        self.encoder = ProprioEncoder(config.encoder)
+        self.encoder = new_encoder(config.encoder)
         self.context = nn.Linear(self.encoder.width, config.hidden)
         self.action_in = nn.Linear(self.width, config.hidden, bias=False)
         self.time_in = nn.Parameter(torch.empty(config.hidden))
         self.hidden = nn.ModuleList(
-            _xavier(nn.Linear(config.hidden, config.hidden)) for _ in range(config.layers - 1)
+            xavier(nn.Linear(config.hidden, config.hidden)) for _ in range(config.layers - 1)
         )
-        self.out = _xavier(nn.Linear(config.hidden, self.width))
+        self.out = xavier(nn.Linear(config.hidden, self.width))
         # the three parts together are initialised as the one layer they are
         bound = math.sqrt(6 / (self.encoder.width + self.width + 1 + config.hidden))
         for weight in (self.context.weight, self.action_in.weight, self.time_in):
@@ -210,12 +165,12 @@ class Critic(nn.Module):
     def __init__(self, config: CriticConfig):
         super().__init__()
         self.config = config
-        self.encoder = ProprioEncoder(config.encoder)
+        self.encoder = new_encoder(config.encoder)
         self.trunk = nn.ModuleList()
         width = self.encoder.width
         for _ in range(config.trunk_layers):
             norm = nn.LayerNorm(config.hidden, eps=LAYER_NORM_EPS)
-            self.trunk.append(nn.Sequential(_xavier(nn.Linear(width, config.hidden)), _Gelu(), norm))
+            self.trunk.append(nn.Sequential(xavier(nn.Linear(width, config.hidden)), _Gelu(), norm))
             width = config.hidden
         own = [config.hidden] * (config.layers - config.trunk_layers)
         self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
@@ -244,12 +199,6 @@ class Critic(nn.Module):
 class _Gelu(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         return gelu(z)
-
-
-def _xavier(layer: nn.Linear) -> nn.Linear:
-    nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _xavier_stack(stack: int, fan_in: int, fan_out: int) -> nn.Parameter:

@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from lwd_core.rl.best_of_n import best_of_n
+from lwd_core.rl.encoders import Observation
 from lwd_core.rl.flow import ConditionedFlow, sample
-from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, Observation, VelocityField
+from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, VelocityField
 
 STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it does
 STATE_LIMIT = 10.0  # standard deviations
@@ -95,16 +96,21 @@ class FlowPolicy(nn.Module):
         return shape if self.critic is None else (self.config.best_of, *shape)
 
     def forward(
-        self, state: Tensor, instruction: Tensor, noise: Tensor, dim_mask: Tensor | None = None
+        self,
+        state: Tensor,
+        instruction: Tensor,
+        noise: Tensor,
+        dim_mask: Tensor | None = None,
+        image: Tensor | None = None,
     ) -> Tensor:
         """Raw states (B, S), sentence embeddings (B, E), normal noise to raw actions (B, H, D).
 
         Actions lie within the limits. noise: see `noise_shape`. dim_mask: (B, D), 0 on dims the
-        embodiment does not have.
+        embodiment does not have. image: see `Observation`.
         """
         batch, chunk, dims = noise.shape[-3:]
         mask = None if dim_mask is None else dim_mask.repeat(1, chunk)
-        observation = Observation(self.normaliser.state(state), instruction)
+        observation = Observation(self.normaliser.state(state), instruction, image)
         flow = ConditionedFlow.of(self.field, observation, mask)
         x = noise.flatten(-2)
         x = x if mask is None else x * mask
@@ -116,7 +122,13 @@ class FlowPolicy(nn.Module):
         return self.normaliser.raw_action(action.view(batch, chunk, dims))
 
     @torch.no_grad()
-    def act(self, state: Tensor, instruction: Tensor, generator: torch.Generator) -> Tensor:
+    def act(
+        self,
+        state: Tensor,
+        instruction: Tensor,
+        generator: torch.Generator,
+        image: Tensor | None = None,
+    ) -> Tensor:
         """`forward` with noise from a generator."""
         noise = torch.randn(self.noise_shape(len(state)), generator=generator)
-        return self(state, instruction, noise)
+        return self(state, instruction, noise, image=image)

@@ -10,7 +10,8 @@ from lwd_core.policies.inference import save_policy
 from lwd_core.policies.keys import signing_key
 from lwd_core.policies.registry import register
 from lwd_core.policies.release import publish
-from lwd_core.rl.networks import EncoderConfig, FieldConfig
+from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
 from lwd_core.settings import Settings
 from storage_schemas.policy import Lineage

@@ -8,7 +8,8 @@ from lwd_core.errors import UserError
 from lwd_core.policies.bundle import BadBundle, load_bundle, save_bundle
 from lwd_core.policies.inference import Policy, save_policy
 from lwd_core.policies.keys import signing_key, trusted_keys
-from lwd_core.rl.networks import EncoderConfig, FieldConfig
+from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
 from storage_schemas.policy import Lineage
 

@@ -9,10 +9,11 @@ import torch
 from lwd_core.rl.batch import Batch, Noise, balanced, prepare
 from lwd_core.rl.best_of_n import BestOfNConfig
 from lwd_core.rl.divl import DIVLConfig
+from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.fql import FQLConfig
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
-from lwd_core.rl.networks import CriticShape, EncoderConfig, FieldConfig
+from lwd_core.rl.networks import CriticShape, FieldConfig
 from lwd_core.rl.optim import OptimConfig, learning_rate
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress

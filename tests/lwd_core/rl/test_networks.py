@@ -3,16 +3,9 @@
 import pytest
 import torch
 
+from lwd_core.rl.encoders import EncoderConfig, Observation
 from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss, sample
-from lwd_core.rl.networks import (
-    Critic,
-    CriticConfig,
-    EncoderConfig,
-    FieldConfig,
-    Observation,
-    StackedMLP,
-    VelocityField,
-)
+from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, StackedMLP, VelocityField
 from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
 
 ENCODER = EncoderConfig(state_dim=5, instruction_dim=8, instruction_features=3)

@@ -14,15 +14,9 @@ import torch
 
 from lwd_core.rl import qam
 from lwd_core.rl.batch import Batch
+from lwd_core.rl.encoders import EncoderConfig, Observation
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.networks import (
-    CriticShape,
-    EncoderConfig,
-    FieldConfig,
-    Observation,
-    StackedMLP,
-    VelocityField,
-)
+from lwd_core.rl.networks import CriticShape, FieldConfig, StackedMLP, VelocityField
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.policy_td import PolicyTDConfig, PolicyTDLearner, UpdateNoise
 from lwd_core.rl.progress import Progress

@@ -4,7 +4,8 @@ import time
 import pytest
 import torch
 
-from lwd_core.rl.networks import CriticConfig, EncoderConfig, FieldConfig
+from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.networks import CriticConfig, FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.training.program import export_program
 

@@ -1,0 +1,166 @@
+"""What a network sees of the world, and the encoders that make one flat feature of it.
+
+The seam where senses come in: a field or critic holds an `ObservationEncoder` and asks no more of it than a
+feature of known width. Proprioception and the instruction are always there; cameras are added by a
+`VisionConfig`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Observation(NamedTuple):
+    """What a network sees of the world.
+
+    state: (B, S) normalised; instruction: (B, E) sentence embedding; image: (B, C, height, width, 3) u8, RGB,
+    None for a network without cameras.
+    """
+
+    state: Tensor
+    instruction: Tensor
+    image: Tensor | None = None
+
+
+class ObservationEncoder(Protocol):
+    """An observation to a flat feature (B, width); ``project`` is where the instruction enters, if so."""
+
+    width: int
+
+    @property
+    def project(self) -> nn.Linear | None: ...
+
+    def __call__(self, observation: Observation) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """A small residual conv net for each camera, as OGBench's baselines see pixels ("impala_small").
+
+    cameras: by name, in the order images come in. height, width: what frames are scaled to; 64 is OGBench's.
+    stages: channels, each stage halving the image; features: width each camera's picture is brought to; one
+    block a stage: IMPALA's net (arXiv 1802.01561, fig. 3) as FQL shrinks it (arXiv 2502.02538: 16, 32, 32 and
+    512). frozen: the tower keeps the weights it begins with.
+    """
+
+    cameras: tuple[str, ...]
+    height: int = 64
+    width: int = 64
+    stages: tuple[int, ...] = (16, 32, 32)
+    features: int = 512
+    frozen: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.cameras or not self.stages:
+            raise ValueError("cameras and stages: at least one each")
+        if min(self.height, self.width) < 2 ** len(self.stages):
+            raise ValueError(f"height and width: at least {2 ** len(self.stages)} for so many stages")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """``instruction_features`` is the width the sentence embedding is projected to; 0 leaves it out."""
+
+    state_dim: int
+    instruction_dim: int = 384  # all-MiniLM-L6-v2
+    instruction_features: int = 32
+    vision: VisionConfig | None = None
+
+
+def new_encoder(config: EncoderConfig) -> "ProprioEncoder | CameraEncoder":
+    """The encoder a configuration asks for."""
+    return ProprioEncoder(config) if config.vision is None else CameraEncoder(config, config.vision)
+
+
+class ProprioEncoder(nn.Module):
+    """State and projected instruction side by side: (B, S + instruction_features)."""
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__()
+        self.width = config.state_dim + config.instruction_features
+        self.project = (
+            xavier(nn.Linear(config.instruction_dim, config.instruction_features))
+            if config.instruction_features
+            else None
+        )
+
+    def forward(self, observation: Observation) -> Tensor:
+        if self.project is None:
+            return observation.state
+        project = self.project(observation.instruction)
+        return torch.cat([observation.state, project.to(observation.state.dtype)], -1)
+
+
+class CameraEncoder(nn.Module):
+    """Proprioception, instruction and what the cameras' towers see, side by side."""
+
+    def __init__(self, config: EncoderConfig, vision: VisionConfig):
+        super().__init__()
+        self.proprio = ProprioEncoder(config)
+        self.towers = nn.ModuleList(VisionTower(vision) for _ in vision.cameras)
+        self.width = self.proprio.width + len(vision.cameras) * vision.features
+        if vision.frozen:
+            self.towers.requires_grad_(False)
+
+    @property
+    def project(self) -> nn.Linear | None:
+        return self.proprio.project
+
+    def forward(self, observation: Observation) -> Tensor:
+        if observation.image is None:
+            raise ValueError("this network has cameras; give it images")
+        seen = [
+            tower(image).to(observation.state.dtype)
+            for tower, image in zip(self.towers, observation.image.unbind(1), strict=True)
+        ]
+        return torch.cat([self.proprio(observation), *seen], -1)
+
+
+class VisionTower(nn.Module):
+    """One camera's pictures (B, height, width, 3) u8 to features (B, F)."""
+
+    def __init__(self, config: VisionConfig):
+        super().__init__()
+        widths = (3, *config.stages)
+        self.stages = nn.ModuleList(
+            _Stage(inner, outer) for inner, outer in zip(widths, config.stages, strict=False)
+        )
+        height, width = config.height, config.width
+        for _ in config.stages:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        self.out = xavier(nn.Linear(config.stages[-1] * height * width, config.features))
+        self.norm = nn.LayerNorm(config.features)
+
+    def forward(self, image: Tensor) -> Tensor:
+        z = image.permute(0, 3, 1, 2).to(self.out.weight.dtype) / 255
+        for stage in self.stages:
+            z = stage(z)
+        # Normalised so that a feature weighs about what a standardised number of the state does.
+        return self.norm(self.out(F.relu(z).flatten(1)))
+
+
+class _Stage(nn.Module):
+    """Convolution, halving, and one residual block."""
+
+    def __init__(self, inner: int, outer: int):
+        super().__init__()
+        self.enter = nn.Conv2d(inner, outer, 3, padding=1)
+        self.first = nn.Conv2d(outer, outer, 3, padding=1)
+        self.second = nn.Conv2d(outer, outer, 3, padding=1)
+        for layer in (self.enter, self.first, self.second):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(cast(Tensor, layer.bias))
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = F.max_pool2d(self.enter(z), 3, stride=2, padding=1)
+        return z + self.second(F.relu(self.first(F.relu(z))))
+
+
+def xavier(layer: nn.Linear) -> nn.Linear:
+    """Xavier-uniform weights and zero biases, as QAM's networks begin."""
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
