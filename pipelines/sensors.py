@@ -15,7 +15,6 @@ from lwd_core.errors import UserError
 from pipelines.jobs import canary_verdict, ingest_day
 from pipelines.partitions import DAYS, SITES, Cell, valid_name
 from pipelines.platform import Platform
-from storage_schemas.vocabulary import Channel
 
 #: Partitions asked for at once; the rest waits for the next tick.
 CELLS_A_TICK = 50
@@ -84,23 +83,18 @@ def _busy(instance: dg.DagsterInstance) -> set[str]:
 def canary_sensor(
     context: dg.SensorEvaluationContext, platform: Platform
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    from lwd_core.policies.canary import CanaryRule, Decision, judge, tallies
-    from lwd_core.policies.keys import trusted_keys
-    from lwd_core.policies.release import current
+    from lwd_core.policies.canary import Decision
+    from lwd_core.policies.settle import standing
 
-    settings, trusted = platform.settings, trusted_keys(platform.settings.keys)
-    ours = current(settings.releases, Channel.CANARY, trusted)
-    theirs = current(settings.releases, Channel.PRODUCTION, trusted)
-    if ours is None or theirs is None or ours.policy_id == theirs.policy_id:
+    found = standing(platform.lake(), platform.settings)
+    if found is None:
         yield dg.SkipReason("no canary beside production")
         return
-    lake = platform.lake()
-    verdict = judge(tallies(lake, ours.policy_id), tallies(lake, theirs.policy_id), CanaryRule())
-    if verdict.decision is Decision.WAIT:
-        yield dg.SkipReason(f"{verdict.reason} ({verdict.episodes} episodes)")
+    if found.verdict.decision is Decision.WAIT:
+        yield dg.SkipReason(f"{found.verdict.reason} ({found.verdict.episodes} episodes)")
         return
     # a release is judged once: its id is the key
-    yield dg.RunRequest(run_key=f"{ours.release_id}-{verdict.decision}")
+    yield dg.RunRequest(run_key=f"{found.canary.release_id}-{found.verdict.decision}")
 
 
 @dg.run_failure_sensor(

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
+import pyarrow as pa
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.seeds import Purpose, scene_seeds
+from lwd_core.fleet.seeds import Purpose, scene_seeds, seed_range
 from lwd_core.fleet.tasks import all_tasks, find_tasks
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
@@ -164,7 +165,13 @@ def evaluate(
     found = Policy.load(find(lake, policy)["uri"], trusted_keys(settings.keys))
     rows = judge(found, _names(task), scene_seeds(purpose, scenes), now_ns=time.time_ns())
     if record:
-        lake.replace("evaluations", rows, {"policy_id": [found.policy_id], "task": _names(task)})
+        others = lake.read(
+            "evaluations",
+            where="policy_id = ? AND list_contains(?, task) AND NOT (seed >= ? AND seed < ?)",
+            params=(found.policy_id, _names(task), *seed_range(purpose)),
+        )
+        kept = pa.concat_tables([rows, others.cast(rows.schema)])
+        lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": _names(task)})
     table = Table("task", "success", "episodes", "median steps of successes")
     for name in _names(task):
         own = [row for row in rows.to_pylist() if row["task"] == name]

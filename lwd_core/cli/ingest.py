@@ -7,10 +7,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from lwd_core.errors import UserError
-from lwd_core.lake.frames import StorageError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.ingest import IngestResult
 from lwd_core.lake.ingest import ingest as take_in
+from lwd_core.lake.place import open_place
 from lwd_core.lake.received import Received
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
@@ -23,6 +23,8 @@ def ingest(
         list[str] | None, typer.Argument(help="Files, folders or buckets; default: landing zone.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read logs.", min=1)] = 1,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what lands, until stopped.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks, with --follow.", min=0)] = 2.0,
 ) -> None:
     """Take raw logs into the lake: each once, unreadable ones to quarantine with a reason.
 
@@ -30,6 +32,12 @@ def ingest(
     """
     settings = Settings()
     lake = Lake.open(settings.lake, create=True)
+    while follow:
+        if open_place(settings.landing).exists():
+            result = run(lake, settings, paths or [settings.landing], workers)
+            if result.episodes or result.reasons:
+                report(result)
+        time.sleep(every)
     result = run(lake, settings, paths or [settings.landing], workers)
     report(result)
     if paths and result.quarantined.files and not (result.accepted.files or result.salvaged.files):
@@ -62,7 +70,9 @@ def run(
                 lake, settings, paths, embodiments=embodiments, now_ns=time.time_ns(), progress=seen,
                 workers=workers, again=again,
             )  # fmt: skip
-        except (StorageError, OSError) as error:
+        except StorageError:
+            raise
+        except OSError as error:
             raise UserError(
                 f"{error}: nothing half was kept; make room or restore the connection, then run it again"
             ) from error

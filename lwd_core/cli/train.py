@@ -1,24 +1,105 @@
-"""Train one stage from a configuration file; again, it resumes or does nothing."""
+"""Train one stage from a configuration file, or follow the fleet while it runs."""
 
-from typing import Annotated
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
+
+from lwd_core.settings import Settings
+from storage_schemas.vocabulary import Channel
+
+if TYPE_CHECKING:
+    from lwd_core.training.checkpoint import Checkpoint
+    from lwd_core.training.config import TrainConfig
 
 
-def train(
+class RunByDefault(TyperGroup):
+    """``lwd train run.json`` is ``lwd train run run.json``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = args and (args[0] in self.commands or args[0].startswith("-"))
+        return super().parse_args(ctx, args if named or not args else ["run", *args])
+
+
+app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def run(
     config: Annotated[str, typer.Argument(help="JSON file; docs/algorithms.md explains its fields.")],
 ) -> None:
     """Train one stage from a configuration file; again, it resumes or does nothing."""
     from lwd_core.training.config import TrainConfig
-    from lwd_core.training.reporters import Terminal
-    from lwd_core.training.run import Interrupted
-    from lwd_core.training.run import train as run
 
-    settings = TrainConfig.load(config)
-    with Terminal(settings.updates) as terminal:
-        try:
-            result = run(settings, terminal)
-        except Interrupted as notice:
-            typer.echo(notice, err=True)
-            raise typer.Exit(143) from notice
+    _train(TrainConfig.load(config))
+
+
+@app.command()
+def online(
+    run: Annotated[str, typer.Option(help="Name of the run; the same name goes on where it was.")] = "online",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep asking the lake; else: what it holds at the start.")
+    ] = False,
+    ratio: Annotated[float | None, typer.Option(help="Offline share of a batch; default: half.")] = None,
+    updates: Annotated[int, typer.Option(help="Learner updates.", min=1)] = 5_000,
+    publish_every: Annotated[int, typer.Option(help="Updates between two releases.", min=1)] = 50,
+    poll_every: Annotated[int, typer.Option(help="Batches between two looks at the lake.", min=1)] = 50,
+    channel: Annotated[Channel, typer.Option(help="Where the releases go.")] = Channel.PRODUCTION,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with other fields, over production's own run.")
+    ] = None,
+) -> None:
+    """Learn online from the policy in production: fleet episodes and old data, 1:1, release after release.
+
+    Needs somebody to take logs in: `make ui`, or `lwd ingest --follow`. SIGTERM or Ctrl-C saves the state;
+    the same command goes on from there. Example: lwd train online --follow --publish-every 100
+    """
+    from lwd_core.training.config import read_json
+    from lwd_core.training.online import Publisher, online_config
+
+    never = updates + 1
+    settings = Settings()
+    over = {
+        "updates": updates,
+        "checkpoint_every": publish_every,
+        "poll_every": poll_every if follow else never,
+        "log_every": publish_every,
+        **({} if ratio is None else {"online_share": 1 - ratio}),
+        **(read_json(config) if config else {}),
+    }
+    chosen = online_config(settings, run, over)
+    publisher = Publisher(
+        settings,
+        channel,
+        told=lambda checkpoint, release: typer.echo(
+            f"update {checkpoint.about['update']}: {release.policy_id} on {release.channel}, "
+            f"drawn from version {checkpoint.about['drawn'][-1][1]['episodes']} of episodes"
+        ),
+    )
+    _train(chosen, publisher)
+
+
+def _train(config: "TrainConfig", publish: "Callable[[Checkpoint], None]" = lambda _: None) -> None:
+    from lwd_core.training.reporters import Terminal
+    from lwd_core.training.run import Interrupted, train
+
+    before = signal.signal(signal.SIGINT, _as_sigterm)
+    try:
+        with Terminal(config.updates) as terminal:
+            result = train(config, terminal, publish=publish)
+    except Interrupted as notice:
+        typer.echo(notice, err=True)
+        raise typer.Exit(143) from notice
+    finally:
+        signal.signal(signal.SIGINT, before)
     typer.echo(result.checkpoint)
+
+
+def _as_sigterm(number: int, frame: object) -> None:
+    """The first Ctrl-C saves the state as SIGTERM does; the second one ends at once."""
+    signal.signal(number, signal.default_int_handler)
+    signal.raise_signal(signal.SIGTERM)

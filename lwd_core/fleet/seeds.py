@@ -26,7 +26,7 @@ def scene_seeds(purpose: Purpose, count: int, *, first: int = 0) -> tuple[int, .
     """``count`` seeds of a range in order, from its ``first``-th on."""
     if not 0 <= first <= first + count <= _SPAN:
         raise ValueError(f"a range of scene seeds holds {_SPAN}; asked for {count} from {first}")
-    start = list(Purpose).index(purpose) * _SPAN + first
+    start = seed_range(purpose)[0] + first
     return tuple(range(start, start + count))
 
 
@@ -37,6 +37,12 @@ def training_seeds(run: str, count: int) -> tuple[int, ...]:
     """
     digests = (hashlib.sha256(f"{run}/{i}".encode()).digest() for i in range(count))
     return tuple(int.from_bytes(d[:8], "big") % _SPAN for d in digests)
+
+
+def seed_range(purpose: Purpose) -> tuple[int, int]:
+    """First seed of a range, and the first one behind it."""
+    first = list(Purpose).index(purpose) * _SPAN
+    return first, first + _SPAN
 
 
 def purpose_of(seed: int) -> Purpose:

@@ -1,11 +1,12 @@
 """The gate before a release: a policy that is clearly worse than its parent does not pass.
 
-The gate reads ``evaluations`` and decides nothing on a hunch: without evaluation episodes
-the answer is no.
+The gate reads ``evaluations`` and decides nothing on a hunch: without episodes the answer is no. It looks
+at scenes of the selection range only: a figure that is reported must not have chosen what it reports on.
 """
 
 from dataclasses import asdict, dataclass
 
+from lwd_core.fleet.seeds import Purpose, seed_range
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
 
@@ -25,26 +26,26 @@ class GateVerdict:
         return {"rule": "candidate's 95% upper bound below the baseline's rate refuses", **asdict(self)}
 
 
-def success_rate(lake: Lake, policy_id: str) -> Rate:
-    """Success over all evaluation episodes of a policy."""
+def success_rate(lake: Lake, policy_id: str, purpose: Purpose = Purpose.EVALUATION) -> Rate:
+    """Success over the episodes of a policy in scenes of one range."""
     row = lake.sql(
         "SELECT count(*) FILTER (success) AS successes, count(*) AS trials "
-        "FROM evaluations WHERE policy_id = ?",
-        (policy_id,),
+        "FROM evaluations WHERE policy_id = ? AND seed >= ? AND seed < ?",
+        (policy_id, *seed_range(purpose)),
     ).to_pylist()[0]
     return wilson(row["successes"], row["trials"])
 
 
 def gate(lake: Lake, candidate: str, baseline: str | None) -> GateVerdict:
     """Compare a candidate with the policy it would replace (None: the channel is empty)."""
-    ours = success_rate(lake, candidate)
+    ours = success_rate(lake, candidate, Purpose.SELECTION)
     if ours.trials == 0:
-        return GateVerdict(False, "the candidate was never evaluated", ours, None)
+        return GateVerdict(False, "the candidate was never judged in selection scenes", ours, None)
     if baseline is None:
         return GateVerdict(True, "nothing to replace", ours, None)
-    theirs = success_rate(lake, baseline)
+    theirs = success_rate(lake, baseline, Purpose.SELECTION)
     if theirs.trials == 0:
-        return GateVerdict(True, "the policy it replaces was never evaluated", ours, theirs)
+        return GateVerdict(True, "the policy it replaces was never judged in selection scenes", ours, theirs)
     if ours.high < theirs.rate:
         return GateVerdict(False, f"success {ours} is clearly below {theirs}", ours, theirs)
     return GateVerdict(True, f"success {ours} against {theirs}", ours, theirs)

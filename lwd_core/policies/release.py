@@ -85,7 +85,7 @@ def publish(
     _record(lake, release, _STATE[channel], evidence, now_ns)
     if before:
         _record(lake, before, ReleaseState.SUPERSEDED, {"by": release_id}, now_ns)
-    _write(releases, release, key)
+    write_release(releases, release, key)
     return release
 
 
@@ -98,33 +98,47 @@ def rollback(
     trusted: dict[str, Ed25519PublicKey],
     evidence: dict[str, object],
     now_ns: int,
+    first: Release | None = None,
 ) -> Release:
-    """Give a channel back to the policy before the current one. Raises UserError without one."""
+    """Give a channel back to the policy before the current one, or where there was none to ``first``'s.
+
+    Raises UserError where there is neither.
+    """
     bad = current(releases, channel, trusted)
-    if bad is None or bad.parent is None:
+    if bad is None or (bad.parent is None and first is None):
         raise UserError(f"channel {channel}: nothing to roll back to; publish another policy instead")
-    row = lake.sql(
-        "SELECT r.policy_id, r.parent, p.uri FROM releases r JOIN policies p USING (policy_id) "
-        "WHERE r.release_id = ? LIMIT 1",
-        (bad.parent,),
-    ).to_pylist()
-    if not row:
-        raise UserError(
-            f"channel {channel}: release {bad.parent} is not in the releases table; publish a policy instead"
-        )
+    if bad.parent is not None:
+        policy_id, uri, parent = _content(lake, channel, bad.parent)
+    else:
+        assert first is not None
+        policy_id, uri, parent = first.policy_id, first.policy_uri, None
     # Its parent is the one before it, not the bad one: a second rollback goes further back.
     restored = Release(
-        release_id=digest([channel, row[0]["policy_id"], "after", bad.release_id])[:24],
+        release_id=digest([channel, policy_id, "after", bad.release_id])[:24],
         channel=str(channel),
-        policy_id=row[0]["policy_id"],
-        policy_uri=row[0]["uri"],
-        parent=row[0]["parent"],
+        policy_id=policy_id,
+        policy_uri=uri,
+        parent=parent,
         created_ns=now_ns,
     )
     _record(lake, bad, ReleaseState.ROLLED_BACK, evidence, now_ns)
     _record(lake, restored, _STATE[channel], {"rolled_back": bad.release_id}, now_ns)
-    _write(releases, restored, key)
+    write_release(releases, restored, key)
     return restored
+
+
+def _content(lake: Lake, channel: Channel, release_id: str) -> tuple[str, str, str | None]:
+    """Policy, its address and the parent of an earlier release."""
+    rows = lake.sql(
+        "SELECT r.policy_id, p.uri, r.parent FROM releases r JOIN policies p USING (policy_id) "
+        "WHERE r.release_id = ? LIMIT 1",
+        (release_id,),
+    ).to_pylist()
+    if not rows:
+        raise UserError(
+            f"channel {channel}: release {release_id} is not in the releases table; publish a policy instead"
+        )
+    return rows[0]["policy_id"], rows[0]["uri"], rows[0]["parent"]
 
 
 def _file(channel: str) -> str:
@@ -147,7 +161,8 @@ def _record(
     lake.replace("releases", rows, {"release_id": [release.release_id], "state": [str(state)]})
 
 
-def _write(releases: str, release: Release, key: Ed25519PrivateKey) -> None:
+def write_release(releases: str, release: Release, key: Ed25519PrivateKey) -> None:
+    """Sign a release and put it on its channel, whole; its row in the table is the caller's."""
     signature = sign(canonical_json(asdict(release)), key)
     record = {"release": asdict(release), "signature": asdict(signature)}
     with open_place(releases).write(_file(release.channel)) as file:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from lwd_core.fleet.seeds import Purpose, seed_range
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
@@ -153,11 +154,11 @@ def fleet_day(lake: Lake, day: str) -> FleetDay:
 
 
 def evaluated(lake: Lake, policy_id: str) -> Evaluated | None:
-    """Success of a policy by task, or None where it was never evaluated."""
+    """Success of a policy by task in evaluation scenes, or None where it was never evaluated."""
     rows = lake.sql(
         "SELECT task, count(*) FILTER (success) AS ok, count(*) AS n FROM evaluations "
-        "WHERE policy_id = ? GROUP BY task ORDER BY task",
-        (policy_id,),
+        "WHERE policy_id = ? AND seed >= ? AND seed < ? GROUP BY task ORDER BY task",
+        (policy_id, *seed_range(Purpose.EVALUATION)),
     ).to_pylist()
     if not rows:
         return None

@@ -126,9 +126,9 @@ class GrowingLoader:
         }
 
     def _extend(self, step: int) -> None:
-        versions = self._newest(step)
-        if not self._log or dict(self._log[-1][1]) != dict(versions):
-            self._log.append((step, dict(versions)))
+        versions = dict(self._newest(step))
+        if not self._log or _seen(versions) != _seen(self._log[-1][1]):
+            self._log.append((step, versions))
 
     def _at(self, versions: Versions) -> tuple[RowPool, Strata]:
         if self._present is None or self._present[0] != versions:
@@ -172,6 +172,11 @@ class GrowingLoader:
             names += sorted(found - set(names))
         seen = set(self.episode_ids)
         self.episode_ids += [m.episode_id for m in members if m.episode_id not in seen]
+
+
+def _seen(versions: Versions) -> dict[str, int]:
+    """What decides which episodes there are: steps are committed before the episode they belong to."""
+    return {table: version for table, version in versions.items() if table != "steps"}
 
 
 def _labelled(spec: SnapshotSpec) -> SnapshotSpec:

@@ -100,19 +100,24 @@ class TrainConfig:
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
         """From a JSON file. UserError if there is none or it is wrong."""
-        try:
-            value = json.loads(Path(path).read_text())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
-        if not isinstance(value, dict):
-            raise UserError(f"{path}: a training configuration is a JSON object")
-        return cls.parse(value, where=str(path))
+        return cls.parse(read_json(path), where=str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse` takes them back."""
         return json.loads(canonical_json(asdict(self)))
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object of a file. UserError if there is none or it is wrong."""
+    try:
+        value = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: a training configuration is a JSON object")
+    return value
 
 
 #: What a stage does differently from the dataclasses' defaults (LWD, table of hyper-parameters).

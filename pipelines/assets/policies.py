@@ -1,13 +1,19 @@
 """From a checkpoint to a policy on a channel: bundle, evaluation, gate and release."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from lwd_core.errors import UserError
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
-from pipelines.schemas import markdown_table, table_metadata
+from pipelines.schemas import markdown_table, picture, table_metadata
 from storage_schemas.tables import EVALUATIONS, RELEASES
 from storage_schemas.vocabulary import Channel
+
+if TYPE_CHECKING:
+    from lwd_core.lake.store import Lake
 
 
 def policy_of(platform: Platform, round_name: str) -> dict:
@@ -28,32 +34,42 @@ def policy_of(platform: Platform, round_name: str) -> dict:
     pool="fleet",
 )
 def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
-    """Success of the round's policy, alone, on scenes that no training episode used."""
+    """Success of the round's policy, alone, on scenes that no training episode used.
+
+    Half as many scenes of the selection range go before: the gate decides on those, the report never.
+    """
     from lwd_core.fleet.evaluate import evaluate
-    from lwd_core.fleet.seeds import Purpose, scene_seeds
+    from lwd_core.fleet.seeds import Purpose, scene_seeds, seed_range
     from lwd_core.policies.gate import success_rate
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
+    from lwd_core.reports.glimpses import success_bars
 
     plan, lake = platform.plan, platform.lake()
     row = policy_of(platform, context.partition_key)
     judged = plan.evaluation
-    seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
-    policy = Policy.load(row["uri"], trusted_keys(platform.settings.keys))
+    each = {Purpose.SELECTION: max(1, judged.episodes_per_task // 2)}
+    each[Purpose.EVALUATION] = judged.episodes_per_task
+    seeds = [seed for purpose, count in each.items()
+             for seed in scene_seeds(purpose, count, first=judged.first_scene)]  # fmt: skip
 
     def tell(done: int, total: int) -> None:
         if done == total or done % max(1, total // 4) == 0:
             context.log.info(f"{done}/{total} evaluation episodes")
 
-    rows = evaluate(policy, plan.tasks, seeds, now_ns=platform.now_ns(), progress=tell)
-    # replace, so that an evaluation that is run again does not count twice
-    lake.replace("evaluations", rows, {"policy_id": [row["policy_id"]]})
+    if judged_on(lake, row["policy_id"], plan.tasks, seeds) < len(plan.tasks) * len(seeds):
+        policy = Policy.load(row["uri"], trusted_keys(platform.settings.keys))
+        rows = evaluate(policy, plan.tasks, seeds, now_ns=platform.now_ns(), progress=tell)
+        # replace, so that an evaluation that is run again does not count twice
+        lake.replace("evaluations", rows, {"policy_id": [row["policy_id"]]})
     rate = success_rate(lake, row["policy_id"])
     context.log.info(f"success {rate}")
     by_task = lake.sql(
-        "SELECT task, count(*) AS episodes, avg(success::INT) AS success, avg(steps) AS steps "
-        "FROM evaluations WHERE policy_id = ? GROUP BY task ORDER BY task",
-        (row["policy_id"],),
+        "SELECT task, count(*) AS episodes, avg(success::INT) AS success, avg(steps) AS steps, "
+        "(SELECT avg(b.success::INT) FROM evaluations b WHERE b.policy_id = $3 AND b.task = e.task "
+        "AND b.seed >= $2) AS baseline FROM evaluations e WHERE policy_id = $1 AND seed >= $2 "
+        "GROUP BY task ORDER BY task",
+        (row["policy_id"], seed_range(Purpose.EVALUATION)[0], baseline(platform, row["policy_id"]) or ""),
     ).to_pylist()
     return dg.MaterializeResult(
         metadata={
@@ -62,13 +78,53 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
             "95 % interval": f"{rate.low:.3f} to {rate.high:.3f}",
             "dagster/partition_row_count": rate.trials,
             "by task": markdown_table(by_task),
+            "success by task": picture(success_bars(by_task), "success by task"),
         }
+    )
+
+
+def judged_on(lake: "Lake", policy_id: str, tasks: Sequence[str], seeds: Sequence[int]) -> int:
+    """How many of these scenes the policy has been judged on already: they give the same answer again."""
+    return lake.sql(
+        "SELECT count(*) AS n FROM evaluations "
+        "WHERE policy_id = ? AND list_contains(?, task) AND list_contains(?, seed)",
+        (policy_id, list(tasks), list(seeds)),
+    ).to_pylist()[0]["n"]
+
+
+def baseline(platform: Platform, policy_id: str) -> str | None:
+    """The policy production runs, which this one would replace; None where there is no other."""
+    from lwd_core.policies.keys import trusted_keys
+    from lwd_core.policies.release import current
+
+    settings = platform.settings
+    held = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    return held.policy_id if held and held.policy_id != policy_id else None
+
+
+@dg.asset_check(asset="evaluation", blocking=True)
+def gate_passes(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
+    """The policy is not clearly worse than the one it would replace (docs/policies.md).
+
+    At night it stops the release and somebody is told. A round the profile plans goes on with what
+    production runs, so there it is a warning.
+    """
+    from lwd_core.policies.gate import gate
+
+    row = policy_of(platform, context.partition_key)
+    verdict = gate(platform.lake(), row["policy_id"], baseline(platform, row["policy_id"]))
+    planned = platform.plan.plans(context.partition_key)
+    return dg.AssetCheckResult(
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN if planned else dg.AssetCheckSeverity.ERROR,
+        metadata={"gate": verdict.reason, "evidence": dg.MetadataValue.json(verdict.evidence)},
     )
 
 
 @dg.asset(
     deps=["evaluation"],
     group_name="policies",
+    kinds={"json"},
     owners=["team:robots"],
     metadata=table_metadata(RELEASES),
     partitions_def=ROUNDS,
@@ -87,9 +143,8 @@ def release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     key = signing_key(settings.keys)
     trusted = trusted_keys(settings.keys)
     before = current(settings.releases, Channel.PRODUCTION, trusted)
-    baseline = before.policy_id if before and before.policy_id != row["policy_id"] else None
     channel = Channel.PRODUCTION if platform.plan.plans(context.partition_key) else Channel.CANARY
-    verdict = gate(lake, row["policy_id"], baseline)
+    verdict = gate(lake, row["policy_id"], baseline(platform, row["policy_id"]))
     context.log.info(f"gate: {verdict.reason}")
 
     def put(policy_id: str, policy_uri: str, evidence: dict[str, object]) -> None:
@@ -109,6 +164,10 @@ def release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
             # the first canary needs something to fall back to
             put(before.policy_id, before.policy_uri, {"why": "what production runs"})
         put(row["policy_id"], row["uri"], verdict.evidence)
+    history = lake.sql(
+        "SELECT make_timestamp(created_ns // 1000) AS at, channel, policy_id, state FROM releases "
+        "ORDER BY created_ns DESC, state LIMIT 20"
+    ).to_pylist()
     return dg.MaterializeResult(
         metadata={
             "policy": row["policy_id"],
@@ -116,6 +175,7 @@ def release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
             "channel": str(channel),
             "gate": verdict.reason,
             "evidence": dg.MetadataValue.json(verdict.evidence),
+            "history": markdown_table(history),
             "dagster/uri": settings.releases,
         }
     )

@@ -133,7 +133,7 @@ def test_report_tells_of_every_round(home: Path, lake: Lake) -> None:
     assert all(r["evaluation"]["overall"]["trials"] == trials for r in report["rounds"])
     assert report["values"]
     assert (folder / "index.html").read_text().count("data:image/png") == 4
-    assert lake.read("evaluations").num_rows == trials * len(PLAN.rounds)
+    assert lake.read("evaluations").num_rows == (trials + trials // 2) * len(PLAN.rounds)
 
 
 NIGHT = """

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.seeds import Purpose, scene_seeds
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import save_bundle
-from lwd_core.policies.gate import gate
+from lwd_core.policies.gate import gate, success_rate
 from lwd_core.policies.intervals import wilson
 from lwd_core.policies.keys import rotate, signing_key, trusted_keys
 from lwd_core.policies.registry import find, register
@@ -143,17 +144,17 @@ def test_registering_twice_is_one_row_and_prefixes_find_it(fleet):
         find(fleet.lake, "zz")
 
 
-def evaluated(lake, policy_id, successes, trials):
+def evaluated(lake, policy_id, successes, trials, purpose=Purpose.SELECTION):
     rows = [
         {
             "policy_id": policy_id,
             "task": "t",
-            "seed": i,
+            "seed": seed,
             "success": i < successes,
             "steps": 9,
             "created_ns": 1,
         }
-        for i in range(trials)
+        for i, seed in enumerate(scene_seeds(purpose, trials))
     ]
     lake.append("evaluations", pa.Table.from_pylist(rows, schema=EVALUATIONS.schema))
 
@@ -166,6 +167,16 @@ def test_the_gate_stops_what_is_clearly_worse(lake, successes, passes):
     assert verdict.passed is passes
     assert "new" not in verdict.reason
     assert verdict.evidence["candidate"]["trials"] == 100
+
+
+def test_the_gate_does_not_look_at_reported_scenes(lake):
+    evaluated(lake, "old", 90, 100)
+    evaluated(lake, "new", 10, 100)
+    evaluated(lake, "new", 100, 100, Purpose.EVALUATION)
+    assert not gate(lake, "new", "old").passed
+    assert success_rate(lake, "new").rate == 1
+    evaluated(lake, "other", 100, 100, Purpose.EVALUATION)
+    assert not gate(lake, "other", "old").passed
 
 
 def test_the_gate_needs_evaluations(lake):
