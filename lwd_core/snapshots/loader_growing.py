@@ -35,7 +35,8 @@ class GrowingLoader:
     Before batch 0 and every ``poll_every`` batches it asks ``newest(step)`` for the table versions to draw
     from: by default the lake's newest; ranks must share one answer. Buffers, tasks and transitions are drawn
     as by ``TransitionLoader``; the spec's chunk, stride, n_step and gamma hold. Where the spec names a reward
-    layer, an episode appears once it is labelled. All rows are held in memory.
+    layer, an episode appears once it is labelled. All rows are held in memory. ``told`` hears of every pool
+    that is ready: the batch it is ready for, its versions, and how many episodes there have been so far.
 
     A batch also has ``version`` (B,) i64, the version of the table ``episodes``. ``episode`` counts in
     ``episode_ids``; this and the other lists only ever grow at their end.
@@ -52,6 +53,7 @@ class GrowingLoader:
         world: int = 1,
         poll_every: int = 50,
         newest: Callable[[int], Versions] | None = None,
+        told: Callable[[int, Versions, int], None] = lambda *_: None,
     ) -> None:
         if batch_size % world or not 0 <= rank < world:
             raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
@@ -62,6 +64,7 @@ class GrowingLoader:
         self.episode_ids: list[str] = []
         self._lake, self._spec, self._seed, self._poll = lake, _labelled(spec), seed, poll_every
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
+        self._told = told
         self._newest = newest or (lambda _step: pin(lake, self._spec))
         self._held: dict[str, tuple[Member, dict[str, np.ndarray]]] = {}
         self._log: list[tuple[int, Versions]] = []
@@ -85,7 +88,7 @@ class GrowingLoader:
             raise UserError(f"batch {step}: a growing loader starts at batch 0")
         place = bisect_right([first for first, _ in self._log], step) - 1
         versions = self._log[place][1]
-        pool, strata = self._at(versions)
+        pool, strata = self._at(step, versions)
         ids = strata.draw(self._seed, (0, step), self.batch_size)[self._rows]
         batch = as_tensors(pool.gather(ids), 1)[0]
         batch["version"] = torch.full((len(ids),), versions["episodes"], dtype=torch.int64)
@@ -130,10 +133,11 @@ class GrowingLoader:
         if not self._log or _seen(versions) != _seen(self._log[-1][1]):
             self._log.append((step, versions))
 
-    def _at(self, versions: Versions) -> tuple[RowPool, Strata]:
+    def _at(self, step: int, versions: Versions) -> tuple[RowPool, Strata]:
         if self._present is None or self._present[0] != versions:
             pool = self._pool(versions)
             self._present = (versions, pool, pool.strata())
+            self._told(step, versions, len(self.episode_ids))
         return self._present[1:]
 
     def _admit(self, versions: Versions) -> list[str]:

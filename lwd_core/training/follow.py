@@ -1,9 +1,12 @@
 """The online part of a run that follows the lake."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lwd_core.errors import UserError
+from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.snapshots.loader_growing import GrowingLoader
@@ -14,6 +17,7 @@ from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.workers import Share
 
+DRAWS = "draws.jsonl"
 _WAIT_S = 1.0
 
 
@@ -24,6 +28,7 @@ def follow(
     share: Share,
     *,
     sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], int] = time.time_ns,
 ) -> GrowingLoader:
     """The online part of a run's batches: what the lake holds of ``config.follow``, as it grows.
 
@@ -49,7 +54,36 @@ def follow(
     while not _any_episode(lake, spec):
         sleep(_WAIT_S)
     _, online = parts(config.batch, 1 - config.online_share)
-    return GrowingLoader(lake, spec, online, config.seed + 1, poll_every=config.poll_every)
+    draws = Draws(open_place(f"{settings.checkpoints}/{config.run}"), now)
+    return GrowingLoader(lake, spec, online, config.seed + 1, poll_every=config.poll_every, told=draws)
+
+
+class Draws:
+    """draws.jsonl in the run's folder: from which batch on which versions of the lake were drawn from.
+
+    A line holds ``batch``, ``t_ns`` (when it could be drawn from), ``episodes`` so far and ``versions``.
+    """
+
+    def __init__(self, run: Place, now: Callable[[], int]) -> None:
+        self._run, self._now = run, now
+        self._lines = read_draws(run)
+
+    def __call__(self, batch: int, versions: Mapping[str, int], episodes: int) -> None:
+        """What ``GrowingLoader`` tells; a resumed run overwrites what it does again."""
+        self._lines = [line for line in self._lines if line["batch"] < batch]
+        self._lines.append(
+            {"batch": batch, "t_ns": self._now(), "episodes": episodes, "versions": dict(versions)}
+        )
+        with self._run.write(DRAWS) as file:
+            file.write("".join(f"{json.dumps(line)}\n" for line in self._lines).encode())
+
+
+def read_draws(run: Place) -> list[dict[str, Any]]:
+    """The lines of a run's draws.jsonl; none if there is no such file."""
+    try:
+        return [json.loads(line) for line in run.read(DRAWS).splitlines()]
+    except FileNotFoundError:
+        return []
 
 
 def _any_episode(lake: Lake, spec: SnapshotSpec) -> bool:
