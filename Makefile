@@ -30,7 +30,7 @@ system:
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[sim,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[sim,view,docs,dev]'
 	touch $@
 
 demo: setup  ## the whole loop, PROFILE=default|tiny

@@ -136,7 +136,7 @@ def _embodiments(settings: Settings) -> Diagnosis:
 def _keys(settings: Settings) -> Diagnosis:
     trusted = trusted_keys(settings.keys)
     if not trusted:
-        return Diagnosis("keys", Health.ABSENT, settings.keys, "`lwd policy rotate-key` makes one")
+        return Diagnosis("keys", Health.ABSENT, settings.keys, "`lwd keys rotate` makes one")
     where = "the environment" if os.environ.get(SIGNING_KEY_VARIABLE) else settings.keys
     return Diagnosis("keys", Health.OK, f"{len(trusted)} trusted, signing key from {where}")
 

@@ -1,6 +1,8 @@
-"""Look at episodes: list, show."""
+"""Look at episodes: list, show, view in Rerun."""
 
-import json
+import socket
+import tempfile
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -8,19 +10,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+EpisodeId = Annotated[str, typer.Argument(help="Episode id, or the beginning of one.")]
 LISTED = ("episode_id", "day", "site", "robot_id", "task", "source", "outcome", "steps", "interventions")
 
 
 @app.command("list")
 def list_(
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    limit: Annotated[int, typer.Option(help="Most rows shown.")] = 20,
+    limit: Annotated[int, typer.Option(help="Most rows shown.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List episodes, newest first.
@@ -30,18 +34,15 @@ def list_(
     rows = Lake.open(Settings().lake).read(
         "episodes", columns=LISTED, where=f"({where}) ORDER BY start_ns DESC LIMIT {limit}"
     )
-    if as_json:
-        typer.echo(json.dumps(rows.to_pylist()))
-        return
-    table = Table(*LISTED)
-    for row in rows.to_pylist():
-        table.add_row(row["episode_id"][:12], *(str(row[name]) for name in LISTED[1:]))
-    Console().print(table)
+    shown = rows.to_pylist()
+    if not as_json:
+        shown = [row | {"episode_id": row["episode_id"][:12]} for row in shown]
+    say_rows(shown, LISTED, as_json)
 
 
 @app.command()
 def show(
-    episode: Annotated[str, typer.Argument(help="Episode id, or the beginning of one.")],
+    episode: EpisodeId,
     page: Annotated[Path | None, typer.Option(help="Write plots and frames as one HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -55,14 +56,57 @@ def show(
     lake = Lake.open(settings.lake)
     view = episode_view(lake, episode)
     if as_json:
-        said = {"facts": view.facts, "segments": view.segments, "labels": view.labels, "log": view.log_uri}
-        typer.echo(json.dumps(said))
+        say_json({"facts": view.facts, "segments": view.segments, "labels": view.labels, "log": view.log_uri})
     else:
         _print(view.facts, view.segments, view.labels, view.log_uri)
     if page:
         embodiments = load_embodiments(settings.embodiments)
         page.write_text(episode_page(lake, view, embodiments.get(view.facts["embodiment"])))
         typer.echo(f"page: {page}", err=as_json)
+
+
+@app.command()
+def view(
+    episode: EpisodeId,
+    save: Annotated[Path | None, typer.Option(help="Write a .rrd file instead of opening a viewer.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page on 127.0.0.1; 0: a free one.", min=0)] = 0,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """View one episode in Rerun: frames, state, action, actor, reward and value over time.
+
+    A server on the loopback address shows it in a browser until Ctrl-C; with --save it is a file for
+    `rerun FILE`.
+
+    Example: lwd episode view 3f2a --save episode.rrd
+    """
+    try:
+        from lwd_core.reports.viewer import serve, write_recording
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed; `pip install 'lwd[view]'` brings Rerun") from error
+    from lwd_core.reports.episode import episode_view
+
+    settings = Settings()
+    lake = Lake.open(settings.lake)
+    seen = episode_view(lake, episode)
+    embodiment = load_embodiments(settings.embodiments).get(seen.facts["embodiment"])
+    if save:
+        write_recording(lake.place, seen, embodiment, save)
+        typer.echo(f"wrote {save}")
+        return
+    with tempfile.TemporaryDirectory(prefix="lwd-view-") as folder:
+        file = Path(folder, f"{seen.facts['episode_id'][:12]}.rrd")
+        write_recording(lake.place, seen, embodiment, file)
+        with serve(file, _free_port(), port or _free_port()) as (server, url):
+            typer.echo(f"{url}  (Ctrl-C ends it)")
+            if browser:
+                webbrowser.open(url)
+            server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str | None) -> None:

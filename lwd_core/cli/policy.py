@@ -1,50 +1,78 @@
-"""Policies and releases: list, show, publish, promote, roll back."""
+"""Policies and releases: list, show, compare, publish, promote, roll back."""
 
 import json
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from lwd_core.cli._named import PolicyId, policy_named
+from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies import canary, keys, release
 from lwd_core.policies.gate import success_rate
 from lwd_core.policies.registry import find
+from lwd_core.policies.settle import settle
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-PolicyId = Annotated[str, typer.Argument(help="Policy id, or the beginning of one.")]
+Why = Annotated[str, typer.Option(help="Kept with the release as its evidence.")]
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List policies, newest first."""
+    """List policies with their evaluated success, newest first.
+
+    Example: lwd policy list --json
+    """
     lake = _lake()
     rows = lake.sql("SELECT * EXCLUDE (config) FROM policies ORDER BY created_ns DESC").to_pylist()
     for row in rows:
         row["success"] = str(success_rate(lake, row["policy_id"]))
-    _print(rows, ("policy_id", "stage", "parent", "train_step", "success"), as_json)
+    say_rows(rows, ("policy_id", "stage", "parent", "train_step", "success"), as_json)
 
 
 @app.command()
 def show(policy: PolicyId) -> None:
-    """Show everything the lake knows of a policy, as JSON."""
+    """Show everything the lake knows of a policy, as JSON.
+
+    Example: lwd policy show production
+    """
     lake = _lake()
-    row = find(lake, policy)
+    row = policy_named(Settings(), lake, policy)
     row["config"] = json.loads(row["config"])
     row["releases"] = lake.read("releases", where="policy_id = ?", params=(row["policy_id"],)).to_pylist()
     row["success"] = str(success_rate(lake, row["policy_id"]))
-    typer.echo(json.dumps(row, indent=2))
+    typer.echo(json.dumps(row, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def diff(a: PolicyId, b: PolicyId, as_json: AsJson = False) -> None:
+    """Say in what two policies differ: data, labels, config, results.
+
+    Example: lwd policy diff production canary
+    """
+    from lwd_core.cli._policy_diff import print_difference
+    from lwd_core.policies.diff import diff as compare
+
+    settings, lake = Settings(), _lake()
+    first, second = (policy_named(settings, lake, name)["policy_id"] for name in (a, b))
+    found = compare(lake, settings.snapshots, first, second)
+    if as_json:
+        say_json(asdict(found))
+    else:
+        print_difference(found)
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show what each channel holds, and the canary's verdict so far."""
+    """Show what each channel holds, and the canary's verdict so far.
+
+    Example: lwd policy status
+    """
     settings, lake = Settings(), _lake()
     trusted = keys.trusted_keys(settings.keys)
     held = {channel: release.current(settings.releases, channel, trusted) for channel in Channel}
@@ -64,28 +92,53 @@ def status(as_json: AsJson = False) -> None:
             canary.tallies(lake, ours.policy_id), canary.tallies(lake, theirs.policy_id), canary.CanaryRule()
         )
         rows[0]["verdict"] = f"{verdict.decision}: {verdict.reason}"
-    _print(rows, tuple(rows[0]), as_json)
+    say_rows(rows, tuple(rows[0]), as_json)
 
 
 @app.command()
-def publish(policy: PolicyId, channel: Channel = Channel.CANARY, why: str = "by hand") -> None:
-    """Put a policy on a channel."""
-    _publish(find(_lake(), policy), channel, {"why": why})
+def judge() -> None:
+    """Promote the canary or take it back, if its episodes decide; as the sensor does by itself.
+
+    Example: lwd policy judge
+    """
+    found = settle(_lake(), Settings(), now_ns=time.time_ns())
+    if found is None:
+        typer.echo("no canary beside production")
+    else:
+        typer.echo(f"{found.canary.policy_id}: {found.verdict.decision}, {found.verdict.reason}")
 
 
 @app.command()
-def promote(why: str = "by hand") -> None:
-    """Put the canary's policy into production."""
+def publish(
+    policy: PolicyId, channel: Channel = Channel.CANARY, why: Why = "by hand", as_json: AsJson = False
+) -> None:
+    """Put a policy on a channel.
+
+    Example: lwd policy publish 3f2a --channel canary --why "fewer drops in evaluation"
+    """
+    _publish(policy_named(Settings(), _lake(), policy), channel, {"why": why}, as_json)
+
+
+@app.command()
+def promote(why: Why = "by hand", as_json: AsJson = False) -> None:
+    """Put the canary's policy into production.
+
+    Example: lwd policy promote --why "two quiet days"
+    """
     settings, lake = Settings(), _lake()
     now = release.current(settings.releases, Channel.CANARY, keys.trusted_keys(settings.keys))
     if now is None:
         raise UserError("channel canary: empty; publish a policy there first")
-    _publish(find(lake, now.policy_id), Channel.PRODUCTION, {"why": why, "canary": now.release_id})
+    evidence: dict[str, object] = {"why": why, "canary": now.release_id}
+    _publish(find(lake, now.policy_id), Channel.PRODUCTION, evidence, as_json)
 
 
 @app.command()
-def rollback(channel: Channel = Channel.PRODUCTION, why: str = "by hand") -> None:
-    """Give a channel back to the policy before."""
+def rollback(channel: Channel = Channel.PRODUCTION, why: Why = "by hand", as_json: AsJson = False) -> None:
+    """Give a channel back to the policy before.
+
+    Example: lwd policy rollback --why "drops cups"
+    """
     settings = Settings()
     now = release.rollback(
         _lake(),
@@ -96,21 +149,14 @@ def rollback(channel: Channel = Channel.PRODUCTION, why: str = "by hand") -> Non
         evidence={"why": why},
         now_ns=time.time_ns(),
     )
-    typer.echo(f"{channel}: {now.policy_id}")
-
-
-@app.command("rotate-key")
-def rotate_key() -> None:
-    """Make a new signing key; what the old one signed stays valid while its public key is trusted."""
-    folder = Settings().keys
-    typer.echo(f"{keys.rotate(folder)} signs from now on; copy {folder}/trusted to the robots")
+    _say(now, as_json)
 
 
 def _lake() -> Lake:
     return Lake.open(Settings().lake)
 
 
-def _publish(row: dict, channel: Channel, evidence: dict[str, object]) -> None:
+def _publish(row: dict, channel: Channel, evidence: dict[str, object], as_json: bool) -> None:
     settings = Settings()
     now = release.publish(
         _lake(),
@@ -122,14 +168,11 @@ def _publish(row: dict, channel: Channel, evidence: dict[str, object]) -> None:
         evidence=evidence,
         now_ns=time.time_ns(),
     )
-    typer.echo(f"{channel}: {now.policy_id}")
+    _say(now, as_json)
 
 
-def _print(rows: list[dict], columns: tuple[str, ...], as_json: bool) -> None:
+def _say(now: release.Release, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(str(row[c]) if row[c] is not None else "" for c in columns))
-    Console().print(table)
+        say_json(asdict(now))
+    else:
+        typer.echo(f"{now.channel}: {now.policy_id}")

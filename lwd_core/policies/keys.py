@@ -2,7 +2,7 @@
 
 A folder holds ``signing.pem`` (private, mode 0600, only where policies are made) and
 ``trusted/<key id>.pem`` (public, on every robot). Rotation adds a key: what the old one
-signed stays valid until its public key is taken out of ``trusted``.
+signed stays valid until its public key is taken out of ``trusted``, which `distrust` does.
 """
 
 import hashlib
@@ -44,6 +44,19 @@ def signing_key(folder: str) -> Ed25519PrivateKey:
     return _private(path.read_bytes(), str(path))
 
 
+def has_signing_key(folder: str) -> bool:
+    """Whether this machine signs at all; asking makes no key."""
+    return bool(os.environ.get(SIGNING_KEY_VARIABLE)) or (Path(folder) / "signing.pem").exists()
+
+
+def require_signing_file() -> None:
+    """Raise UserError where the key comes from the environment: a new file would never be used."""
+    if os.environ.get(SIGNING_KEY_VARIABLE):
+        raise UserError(
+            f"{SIGNING_KEY_VARIABLE} is set and signs here; replace it where the deployment keeps its secrets"
+        )
+
+
 def rotate(folder: str) -> str:
     """Make a new signing key, trust it beside the older ones, and return its id."""
     key = Ed25519PrivateKey.generate()
@@ -67,6 +80,37 @@ def rotate(folder: str) -> str:
         file.write(private)
     temporary.replace(root / "signing.pem")
     return name
+
+
+def trust(folder: str, public: bytes) -> str:
+    """Trust a public key (PEM) beside the others and return its id. Raises UserError where it is none."""
+    try:
+        key = serialization.load_pem_public_key(public)
+    except ValueError as error:
+        raise UserError("not a public key in PEM form; give a file of some `keys/trusted`") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise UserError("not an ed25519 public key; give a file of some `keys/trusted`")
+    trusted = Path(folder) / "trusted"
+    trusted.mkdir(parents=True, exist_ok=True)
+    (trusted / f"{key_id(key)}.pem").write_bytes(public)
+    return key_id(key)
+
+
+def distrust(folder: str, prefix: str) -> str:
+    """Take one key out of the trusted set and return its id: nothing it signed holds from now on.
+
+    Raises UserError for an unknown key, and for the one that signs here: rotate first.
+    """
+    found = [name for name in trusted_keys(folder) if name.startswith(prefix)]
+    if len(found) != 1:
+        raise UserError(f"key {prefix}: {len(found)} trusted keys start like this; `lwd keys list` has them")
+    if has_signing_key(folder) and key_id(signing_key(folder).public_key()) == found[0]:
+        raise UserError(f"key {found[0]}: it signs here; `lwd keys rotate` first")
+    for path in (Path(folder) / "trusted").glob("*.pem"):
+        key = serialization.load_pem_public_key(path.read_bytes())
+        if isinstance(key, Ed25519PublicKey) and key_id(key) == found[0]:
+            path.unlink()
+    return found[0]
 
 
 def trusted_keys(folder: str) -> dict[str, Ed25519PublicKey]:
@@ -103,7 +147,5 @@ def _private(data: bytes, where: str) -> Ed25519PrivateKey:
     except ValueError:
         key = None  # the parser's message could repeat the secret
     if not isinstance(key, Ed25519PrivateKey):
-        raise UserError(
-            f"{where}: not an ed25519 private key in PEM form; make one with `lwd policy rotate-key`"
-        )
+        raise UserError(f"{where}: not an ed25519 private key in PEM form; make one with `lwd keys rotate`")
     return key

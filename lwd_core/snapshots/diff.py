@@ -60,6 +60,12 @@ def diff(a: Snapshot, b: Snapshot) -> Difference:
     )
 
 
+def other_rewards(a: Snapshot, b: Snapshot) -> list[str]:
+    """Episodes in both snapshots whose rewards differ; shards are read."""
+    shared = {m.episode_id for m in a.episodes} & {m.episode_id for m in b.episodes}
+    return _contents(a, b, sorted(shared))[0]
+
+
 def _changes(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {k: (a.get(k), b.get(k)) for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)}
 

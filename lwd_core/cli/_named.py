@@ -1,0 +1,27 @@
+"""What a person calls a policy: its id, the beginning of it, or the channel that holds it."""
+
+from typing import Annotated
+
+import typer
+
+from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
+from lwd_core.policies.keys import trusted_keys
+from lwd_core.policies.registry import find
+from lwd_core.policies.release import current
+from lwd_core.settings import Settings
+from storage_schemas.vocabulary import Channel
+
+PolicyId = Annotated[
+    str, typer.Argument(help="Policy id, the beginning of one, or a channel: production, canary.")
+]
+
+
+def policy_named(settings: Settings, lake: Lake, name: str) -> dict:
+    """The row of the policy. Raises UserError where there is none."""
+    if name not in tuple(Channel):
+        return find(lake, name)
+    held = current(settings.releases, Channel(name), trusted_keys(settings.keys))
+    if held is None:
+        raise UserError(f"channel {name}: empty; `lwd policy publish` puts a policy there")
+    return find(lake, held.policy_id)
