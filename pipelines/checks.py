@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipelines.assets.lake import INGESTED
-from pipelines.partitions import cells
+from pipelines.partitions import cells, inside
 from pipelines.platform import Platform
 from pipelines.schemas import markdown_table
 from storage_schemas.tables import TABLES
@@ -45,9 +45,7 @@ SPECS = [
 @dg.multi_asset_check(specs=SPECS, name="lake_checks")
 def lake_checks(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
     """What the schemas promise, held against the partitions of this run."""
-    wanted = cells(context.partition_keys)
-    here = f"(day, site) IN ({', '.join('(?, ?)' for _ in wanted)})"
-    params = [value for cell in wanted for value in (cell.day, cell.site)]
+    here, params = inside(context.partition_keys)
     with platform.lake().connect() as views:
 
         def ask(statement: str, times: int = 1) -> list[dict]:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from pipelines.assets import fleet, labels, lake, policies, reports, snapshots, training
+from pipelines.automation import conditions
 from pipelines.checks import lake_checks
 from pipelines.jobs import JOBS
 from pipelines.platform import Platform
@@ -14,13 +15,18 @@ ASSETS = [
     for asset in dg.load_assets_from_modules([fleet, lake, labels, snapshots, training, policies, reports])
     if isinstance(asset, dg.AssetsDefinition)
 ]
-CHECKS = [lake_checks, snapshots.snapshot_verifies]
+CHECKS = [
+    lake_checks,
+    labels.recordings_are_sound,
+    snapshots.snapshot_verifies,
+    policies.gate_passes,
+]
 
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
     jobs=JOBS,
-    sensors=SENSORS,
+    sensors=[*SENSORS, conditions],
     schedules=SCHEDULES,
     resources={"platform": Platform(), "pipes": dg.PipesSubprocessClient()},
     executor=dg.in_process_executor,

@@ -41,6 +41,13 @@ def cells(partition_keys: Iterable[str]) -> list[Cell]:
     return [Cell(*key.split("|")) for key in partition_keys]
 
 
+def inside(partition_keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """SQL that holds for rows of these day × site partitions, and its parameters."""
+    wanted = cells(partition_keys)
+    marks = ", ".join("(?, ?)" for _ in wanted)
+    return f"(day, site) IN ({marks})", tuple(value for cell in wanted for value in (cell.day, cell.site))
+
+
 def valid_name(name: str, what: str) -> str:
     """Return ``name`` if it may become a site or round partition. Raises UserError."""
     if not NAME.fullmatch(name):

@@ -1,17 +1,21 @@
 """Label layers: what labellers say of the episodes; added, never edited."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.partitions import DAY_SITE, cells
+from pipelines.automation import DAILY, FOLLOWS_TABLES
+from pipelines.partitions import DAY_SITE, inside
 from pipelines.platform import Platform
-from pipelines.schemas import markdown_table, table_metadata
+from pipelines.schemas import markdown_table, picture, table_metadata
 from storage_schemas.tables import LABELS
 
 if TYPE_CHECKING:
     from lwd_core.labels.labeller import Labeller
+
+#: More episodes of a day and site than this with the same defect stop what follows.
+DEFECTIVE_SHARE = 0.5
 
 
 def _layer(name: str, description: str):
@@ -26,18 +30,18 @@ def _layer(name: str, description: str):
         partitions_def=DAY_SITE,
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="lake",
+        automation_condition=FOLLOWS_TABLES,
+        freshness_policy=DAILY,
     )
 
 
 def _run(
     context: dg.AssetExecutionContext, platform: Platform, labellers: Sequence["Labeller"]
-) -> dg.MaterializeResult:
+) -> dict[str, Any]:
     from lwd_core.labels.labeller import run_labellers
 
     lake = platform.lake()
-    wanted = cells(context.partition_keys)
-    here = f"(day, site) IN ({', '.join('(?, ?)' for _ in wanted)})"
-    params = tuple(value for cell in wanted for value in (cell.day, cell.site))
+    here, params = inside(context.partition_keys)
     runs = run_labellers(lake, labellers, now_ns=platform.now_ns(), where=here, params=params)
     layers = tuple(labeller.layer_id for labeller in labellers)
     marks = ", ".join("?" * len(layers))
@@ -46,31 +50,57 @@ def _run(
         f"WHERE layer_id IN ({marks}) AND {here} GROUP BY ALL ORDER BY ALL",
         (*layers, *params),
     ).to_pylist()
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/partition_row_count": sum(row["rows"] for row in said),
-            "new episodes": sum(run.episodes for run in runs),
-            "layers": markdown_table(said),
-        }
-    )
+    return {
+        "dagster/partition_row_count": sum(row["rows"] for row in said),
+        "new episodes": sum(run.episodes for run in runs),
+        "layers": markdown_table(said),
+    }
 
 
 @_layer("rewards", "Sparse reward, derived from the outcome: 1 on the last step of a success.")
 def rewards(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     from lwd_core.labels.reward import SparseReward
+    from lwd_core.reports.glimpses import label_curves
 
-    return _run(context, platform, [SparseReward()])
+    labeller = SparseReward()
+    shown = _run(context, platform, [labeller])
+    curves = label_curves(platform.lake(), labeller.layer_id, *inside(context.partition_keys))
+    return dg.MaterializeResult(metadata={**shown, "curves": picture(curves, "reward along episodes")})
 
 
 @_layer("outcomes", "How each episode ended, and who says so.")
 def outcomes(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     from lwd_core.labels.outcome import RecordedOutcome
 
-    return _run(context, platform, [RecordedOutcome()])
+    return dg.MaterializeResult(metadata=_run(context, platform, [RecordedOutcome()]))
 
 
 @_layer("quality", "Defects and risks of each recording, one verdict a check.")
 def quality(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     from lwd_core.labels.quality import Quality
 
-    return _run(context, platform, [Quality(platform.embodiments())])
+    return dg.MaterializeResult(metadata=_run(context, platform, [Quality(platform.embodiments())]))
+
+
+@dg.asset_check(asset="quality", blocking=True)
+def recordings_are_sound(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
+    """At most half of the episodes of these days and sites have a defect.
+
+    A few bad recordings are left out of snapshots one by one; where most are bad, a robot or its
+    embodiment file is wrong, and a person must look before anything is trained on that day.
+    """
+    here, params = inside(context.partition_keys)
+    rows = (
+        platform.lake()
+        .sql(
+            "SELECT \"check\", count(DISTINCT episode_id) FILTER (text = 'fail') AS failed, "
+            "count(DISTINCT episode_id) AS episodes FROM labels WHERE layer_id = 'quality@1' "
+            f'AND starts_with("check", \'defect.\') AND {here} GROUP BY ALL ORDER BY failed DESC, "check"',
+            params,
+        )
+        .to_pylist()
+    )
+    return dg.AssetCheckResult(
+        passed=all(row["failed"] <= DEFECTIVE_SHARE * row["episodes"] for row in rows),
+        metadata={"defects": markdown_table(rows)},
+    )

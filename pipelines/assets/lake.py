@@ -1,11 +1,12 @@
 """Ingest: raw logs of a day and site become rows of the lake."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.partitions import DAY_SITE, Cell, cells
+from pipelines.automation import DAILY
+from pipelines.partitions import DAY_SITE, cells, inside
 from pipelines.platform import Platform
 from pipelines.schemas import markdown_table, picture, table_metadata
 from storage_schemas.tables import TABLES
@@ -26,6 +27,7 @@ INGESTED = ("logs", "episodes", "steps", "segments")
             owners=["team:platform"],
             description=TABLES[name].meaning,
             metadata=table_metadata(TABLES[name]),
+            freshness_policy=DAILY,
         )
         for name in INGESTED
     ],
@@ -51,14 +53,12 @@ def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg
         f"{result.salvaged.files} salvaged, {result.quarantined.files} in quarantine"
     )
     for name in INGESTED:
-        yield dg.MaterializeResult(asset_key=name, metadata=_shown(lake, name, wanted))
+        yield dg.MaterializeResult(asset_key=name, metadata=_shown(lake, name, context.partition_keys))
 
 
-def _shown(lake: "Lake", name: str, wanted: list[Cell]) -> dict[str, Any]:
+def _shown(lake: "Lake", name: str, partition_keys: Sequence[str]) -> dict[str, Any]:
     """Rows of these partitions, and what a person wants to see of the table."""
-    marks = ", ".join("(?, ?)" for _ in wanted)
-    here = f"(day, site) IN ({marks})"
-    params = [value for cell in wanted for value in (cell.day, cell.site)]
+    here, params = inside(partition_keys)
     rows = lake.sql(f"SELECT count(*) AS n FROM {name} WHERE {here}", params).to_pylist()[0]["n"]
     shown: dict[str, Any] = {
         "dagster/partition_row_count": rows,
@@ -82,6 +82,11 @@ def _shown(lake: "Lake", name: str, wanted: list[Cell]) -> dict[str, Any]:
                 params,
             ).to_pylist()
         )
+    if name == "steps":
+        from lwd_core.reports.glimpses import sample_frames
+
+        frames = sample_frames(lake, here, params)
+        shown["frames"] = picture(frames, "sample frames") if frames else "no camera here"
     if name == "segments":
         from lwd_core.reports.figures import timeline
 

@@ -1,11 +1,25 @@
 """The report: what all rounds so far achieved."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from pipelines.assets.policies import policy_of
-from pipelines.partitions import ROUNDS
+from pipelines.automation import FOLLOWS_ROUNDS
 from pipelines.platform import Platform
+from pipelines.profile import NIGHTLY, Profile
 from pipelines.schemas import picture
+
+if TYPE_CHECKING:
+    from lwd_core.lake.store import Lake
+
+
+def trained_rounds(plan: Profile, lake: "Lake") -> list[str]:
+    """Rounds that have a policy: those of the profile in its order, then the nights."""
+    rows = lake.sql("SELECT DISTINCT config->>'run' AS run FROM policies").to_pylist()
+    made = {row["run"] for row in rows}
+    nights = sorted(name for name in made if name and name.startswith(NIGHTLY))
+    return [r.name for r in plan.rounds if r.name in made] + nights
 
 
 @dg.asset(
@@ -13,14 +27,14 @@ from pipelines.schemas import picture
     group_name="reports",
     kinds={"html", "matplotlib"},
     owners=["team:learning"],
+    automation_condition=FOLLOWS_ROUNDS,
 )
 def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Success per task and round, value along episodes, interventions, losses: a page and ``report.json``."""
     from lwd_core.reports.findings import RoundOfLearning, collect
     from lwd_core.reports.page import CAPTIONS, write_report
 
-    plan, settings = platform.plan, platform.settings
-    there = set(context.instance.get_dynamic_partitions(ROUNDS.name or ""))
+    plan, settings, lake = platform.plan, platform.settings, platform.lake()
     rounds = [
         RoundOfLearning(
             name=r.name,
@@ -29,10 +43,9 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
             policy_id=policy_of(platform, r.name)["policy_id"],
             metrics=f"{settings.checkpoints}/{r.name}/metrics.jsonl",
         )
-        for r in plan.rounds
-        if r.name in there
+        for r in map(plan.round, trained_rounds(plan, lake))
     ]
-    findings = collect(platform.lake(), rounds)
+    findings = collect(lake, rounds)
     written = write_report(
         f"{settings.reports}/{plan.name}",
         findings,

@@ -98,11 +98,11 @@ def training_snapshot(context: dg.AssetExecutionContext, platform: Platform) -> 
 
 @dg.asset_check(asset="training_snapshot", blocking=True)
 def snapshot_verifies(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-    """Every shard has the bytes and the samples its manifest promises."""
+    """Every shard, camera frames among them, has the bytes and the samples its manifest promises."""
     from lwd_core.snapshots.verify import verify
 
     digest = snapshot_of(platform, context.partition_key)
-    problems = verify(platform.settings.snapshots, digest)
+    problems = verify(platform.settings.snapshots, digest, platform.lake().place)
     return dg.AssetCheckResult(
         passed=not problems, metadata={"digest": digest, "problems": dg.MetadataValue.json(list(problems))}
     )

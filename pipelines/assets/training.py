@@ -9,10 +9,11 @@ from dagster._core.errors import DagsterPipesExecutionError  # raised by the pub
 from lwd_core.cli.main import EXIT_USER_ERROR
 from lwd_core.errors import UserError
 from pipelines.assets.snapshots import snapshot_of
+from pipelines.automation import WEEKLY
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import over
-from pipelines.schemas import picture, table_metadata
+from pipelines.schemas import markdown_table, picture, table_metadata
 from storage_schemas.tables import LABELS, POLICIES
 from storage_schemas.vocabulary import Channel, Stage
 
@@ -29,6 +30,9 @@ def checkpoint(
     context: dg.AssetExecutionContext, platform: Platform, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Trainer state after the round: resumed where a killed run left it."""
+    from lwd_core.reports.findings import read_metrics
+    from lwd_core.reports.glimpses import training_curves
+
     try:
         done = pipes.run(
             context=context,
@@ -42,7 +46,10 @@ def checkpoint(
             refused = f"training of {context.partition_key} refused its input"
             raise dg.Failure(refused, allow_retries=False) from error
         raise
-    return done.get_materialize_result()
+    result = done.get_materialize_result()
+    curves = read_metrics(f"{platform.settings.checkpoints}/{context.partition_key}/metrics.jsonl")
+    shown = {"curves": picture(training_curves(curves), "losses and loader wait")}
+    return result._replace(metadata={**(result.metadata or {}), **shown})
 
 
 def training_config(platform: Platform, round_name: str) -> dict[str, object]:
@@ -93,9 +100,11 @@ def production_run(platform: Platform) -> str:
     owners=["team:learning"],
     metadata=table_metadata(POLICIES),
     partitions_def=ROUNDS,
+    freshness_policy=WEEKLY,
 )
 def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The deployable part of the checkpoint: weights, normaliser, lineage, signed."""
+    from lwd_core.lineage import trace
     from lwd_core.policies.keys import signing_key
     from lwd_core.policies.registry import register
     from lwd_core.training.export import export_policy
@@ -113,7 +122,7 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
         parent=began_as[0]["policy_id"] if began_as else None,
     )
     register(lake, bundle, now_ns=platform.now_ns())
-    lineage = bundle.manifest.lineage
+    lineage, made_of = bundle.manifest.lineage, trace(lake, bundle.policy_id)
     context.log.info(f"policy {bundle.policy_id}")
     return dg.MaterializeResult(
         metadata={
@@ -122,6 +131,9 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
             "parent": lineage.parent or "none",
             "checkpoint": lineage.checkpoint,
             "snapshots": dg.MetadataValue.json(list(lineage.snapshots)),
+            "ancestry": markdown_table(made_of.ancestry.to_pylist()),
+            "made of": markdown_table(made_of.snapshots.drop_columns("versions").to_pylist()),
+            "episodes": made_of.episodes.num_rows,
             "instructions": dg.MetadataValue.json(list(bundle.manifest.instructions)),
         },
         data_version=dg.DataVersion(bundle.policy_id),
