@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see as a line, not as a traceback."""
+"""What a user is meant to see as a line, not as a traceback."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The message names the file, the field and the remedy. The command line prints it and
     exits with code 2.
     """
+
+
+class StorageError(UserError, OSError):
+    """The lake's own disk or bucket failed; no log is to blame, and nothing half-written is kept."""

@@ -6,6 +6,7 @@ ingests of one log append it twice.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 
 CONFIGURATION: dict[str, str | None] = {
     "delta.checkpointInterval": "50",
@@ -197,9 +198,35 @@ class TableLog:
                 partition_by=table.metadata().partition_columns,
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
-        except CommitFailedError as error:
+        except (CommitFailedError, OSError) as error:
             self._newest = None
-            if self.version() == base:
-                raise  # not a race: the store refused
+            if self._landed(base, add, error):
+                return base + 1  # the store took it, only its answer was lost
+            if isinstance(error, OSError) or self.version() == base:  # no race: the store refused
+                raise StorageError(
+                    f"{self.uri}: version {base + 1} can't be written ({_line(error)}); the table is as it "
+                    f"was: make room or restore the connection, then do the same again"
+                ) from error
             raise LostRace(str(error)) from None
         return base + 1
+
+    def _landed(self, base: int, add: Sequence[DataFile], tried: Exception) -> bool:
+        """Whether the version after ``base`` is the commit that was tried: file names are never used twice.
+
+        A commit that only removes may be tried again, so nobody needs to know. Raises ``StorageError``
+        where the store doesn't answer any more.
+        """
+        try:
+            newest = self.version()
+            there = {file.path for file in self.entries(base + 1)} if newest and newest > base else set()
+        except (OSError, DeltaError) as error:
+            raise StorageError(
+                f"{self.uri}: the store stopped answering ({_line(tried)}), and whether version {base + 1} "
+                f"was written can't be told ({_line(error)}); see `lwd lake stats` when it answers again"
+            ) from error
+        return bool(add) and there.issuperset(file.path for file in add)
+
+
+def _line(error: Exception) -> str:
+    """A message of several lines in colour, as one in plain text."""
+    return " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).replace("\u21b3", ":").split())

@@ -13,16 +13,13 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import IO, Any
 
+from lwd_core.errors import StorageError
 from lwd_core.lake.place import Place
 
 SHARD_BYTES = 512 * 2**20
 BLOCK = tarfile.BLOCKSIZE
 END = b"\0" * (2 * BLOCK)
 SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "webp"}
-
-
-class StorageError(Exception):
-    """The lake's own disk or bucket failed; the log being read is not to blame."""
 
 
 def utc_day(t_ns: int) -> str:
@@ -92,6 +89,8 @@ class FrameShards:
             self._stream.write(header(name, len(data)))
             self._stream.write(data)
             self._stream.write(b"\0" * (-len(data) % BLOCK))
+        except StorageError:
+            raise
         except OSError as error:
             raise StorageError(f"{self._place.root}: frames can't be written ({error})") from error
         offset = self._position + BLOCK
@@ -124,6 +123,8 @@ class FrameShards:
             return
         try:
             self._finish()
+        except StorageError:
+            raise
         except OSError as problem:
             raise StorageError(f"{self._place.root}: frames can't be written ({problem})") from problem
 

@@ -91,7 +91,7 @@ def ingest(
 
     ``workers`` > 1 reads logs in that many processes; ``batch_logs`` bounds a commit. ``again`` are
     (log_id, uri) of quarantined logs to read anew. ``progress`` is called with the count of logs done and
-    the log. Raises ``StorageError`` or ``OSError`` when disk or network fail; what was committed before
+    the log. Raises ``OSError`` when disk or network fail; what was committed before
     stays.
     """
     known = Known.of(lake, again)

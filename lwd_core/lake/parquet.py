@@ -85,9 +85,11 @@ def write_file(place: Place, table: Table, rows: pa.Table, values: dict[str, str
     folders = [f"{name}={value}" for name, value in values.items()]
     path = "/".join([*folders, f"part-{len(rows.schema)}c-{uuid.uuid4().hex}.parquet"])
     with place.write("tables", table.name, path) as stream:
-        written: list[pq.FileMetaData] = []
-        pq.write_table(body, stream, metadata_collector=written, **encoding(body.schema))
+        options = encoding(body.schema)
+        rows_a_group = options.pop("row_group_size")
+        with pq.ParquetWriter(stream, body.schema, **options) as writer:
+            writer.write_table(body, rows_a_group)
         size = stream.tell()
-    low, high = bounds(written[0], body.schema)
+    low, high = bounds(writer.writer.metadata, body.schema)
     nulls = {name: body.column(name).null_count for name in body.column_names}
     return DataFile(path, size, rows.num_rows, values, low, high, nulls)

@@ -1,5 +1,6 @@
 """A place: one folder or bucket prefix, seen by fsspec, by Delta and by DuckDB alike."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.config import conf
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.settings import Settings
 
 
@@ -71,8 +72,12 @@ class Place:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, target)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise StorageError(
+                    f"{target}: can't be written ({error}); make room or mend the disk"
+                ) from error
             raise
 
     def remove(self, *parts: str) -> None:

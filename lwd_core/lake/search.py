@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lwd_core.lake.frames import StorageError, read_frame
+from lwd_core.lake.frames import read_frame
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 
@@ -48,7 +48,7 @@ def needles_of(lake: Lake, episodes: Sequence[str], each: int = 3) -> tuple[str,
             for frame in row["frames"] or ():
                 try:
                     data = read_frame(lake.place, frame)
-                except (OSError, StorageError):
+                except OSError:
                     continue
                 pieces[data[len(data) // 2 :][:PROBE]] = None
     return tuple(piece.hex() for piece in pieces if len(set(piece)) > 4)

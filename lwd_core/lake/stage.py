@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError
-from lwd_core.lake.frames import FrameShards, StorageError, utc_day
+from lwd_core.errors import StorageError, UserError
+from lwd_core.lake.frames import FrameShards, utc_day
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import Received
 from lwd_core.lake.rows import conform
@@ -49,7 +49,7 @@ def stage(
 ) -> Staged:
     """Read one log; frames go to the lake's shards at once, rows are returned.
 
-    Whatever is wrong with the log ends in the state quarantined. Raises ``StorageError`` or ``OSError``
+    Whatever is wrong with the log ends in the state quarantined. Raises ``OSError``
     when disk or network fail.
     """
     try:

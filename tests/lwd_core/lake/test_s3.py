@@ -10,7 +10,7 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.ask import ask
 from lwd_core.lake.erase import needles
 from lwd_core.lake.frames import read_frame
@@ -18,6 +18,7 @@ from lwd_core.lake.search import search
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact, vacuum
 from tests.lwd_core.lake import servers
+from tests.lwd_core.lake.cutter import cutter
 from tests.lwd_core.lake.fake_logs import picture, write_log
 from tests.lwd_core.lake.world import World
 
@@ -97,6 +98,47 @@ def test_two_writers_on_a_bucket(store: str, tmp_path: Path) -> None:
     states = [row["state"] for row in tables["logs"]]
     assert (states.count("accepted"), states.count("duplicate")) == (4, 4)
     assert (len(tables["episodes"]), len(tables["steps"])) == (4, 48)
+
+
+COMMIT = "PUT /lake/home/lake/tables/episodes/_delta_log/"
+
+
+@pytest.mark.parametrize("answer_only", [False, True])
+def test_a_commit_whose_connection_drops_once_lands_once(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer_only: bool
+) -> None:
+    with cutter(store) as (proxy, url):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("LWD_S3_ENDPOINT", url)
+        world = World("s3://lake/home")
+        write_log(tmp_path / "logs", "log", frames=3)
+        upload(world, tmp_path / "logs")
+        proxy.cut(COMMIT, answer_only=answer_only, times=1)
+        world.ingest()
+        assert proxy.cuts == 1
+        tables = world.tables()
+        assert [len(tables[name]) for name in ("logs", "episodes", "steps")] == [1, 1, 12]
+
+
+def test_a_commit_whose_connection_stays_away_leaves_the_old_state(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cutter(store) as (proxy, url):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("LWD_S3_ENDPOINT", url)
+        world = World("s3://lake/home")
+        write_log(tmp_path / "logs", "log", frames=3)
+        upload(world, tmp_path / "logs")
+        proxy.cut(COMMIT, answer_only=False, times=1000)
+        with pytest.raises(
+            StorageError, match="tables/episodes: version 1 can't be written .* do the same again"
+        ):
+            world.ingest()
+        proxy.cut("", answer_only=False, times=0)
+        fresh = World("s3://lake/home")
+        assert not any(fresh.tables()[name] for name in ("logs", "episodes", "steps"))
+        fresh.ingest()
+        assert [len(fresh.tables()[name]) for name in ("logs", "episodes", "steps")] == [1, 1, 12]
 
 
 def test_a_store_without_conditional_put_is_refused(tmp_path: Path) -> None:

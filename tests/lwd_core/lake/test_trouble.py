@@ -1,19 +1,23 @@
 """The machine's trouble: a full disk, a connection that drops in mid-commit: the old state stays."""
 
 import errno
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.lake import place as place_module
-from lwd_core.lake.frames import StorageError
 from lwd_core.lake.store import Lake
 from tests.lwd_core.lake.fake_logs import write_log
-from tests.lwd_core.lake.kills import no_row_twice, whole
+from tests.lwd_core.lake.kills import REPOSITORY, no_row_twice, whole
 from tests.lwd_core.lake.world import World
+
+TABLES = ("steps", "segments", "episodes", "logs")
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def test_a_full_disk_leaves_the_old_state(world: World, monkeypatch: pytest.Monk
     before = world.tables()
     with monkeypatch.context() as patch:
         patch.setattr(place_module, "open", FullDisk(room).open, raising=False)
-        with pytest.raises((StorageError, OSError), match="No space left"):
+        with pytest.raises(StorageError, match="No space left"):
             world.ingest()
     after = world.tables()
     assert after["episodes"] == before["episodes"]
@@ -71,6 +75,26 @@ def test_a_full_disk_leaves_the_old_state(world: World, monkeypatch: pytest.Monk
     assert len(world.tables()["episodes"]) == 4
     whole(world)
     no_row_twice(world)
+
+
+def test_every_write_meets_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """A file system of a few megabytes, in a namespace of its own."""
+    script = 'mount -t tmpfs -o size=8m tmpfs "$1" && exec "$2" -m tests.lwd_core.lake.full_disk "$1" "$3"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+    disk, elsewhere = tmp_path / "disk", tmp_path / "elsewhere"
+    disk.mkdir()
+    done = subprocess.run(
+        [*command, str(disk), sys.executable, str(elsewhere)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    refused = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    assert all("No space left on device" in error for error in refused)
+    for part in (
+        "/frames/",
+        *(f"/tables/{t}/day" for t in TABLES),
+        *(f"/tables/{t}: version" for t in TABLES),
+    ):
+        assert any(part in error for error in refused), f"nothing was refused at {part}"
 
 
 @pytest.mark.parametrize("table", ["steps", "segments", "episodes", "logs"])
