@@ -90,6 +90,10 @@ def run(
     offline: Annotated[float, typer.Option(help="Share of time a robot is offline.", min=0, max=1)] = 0.0,
     outage_s: Annotated[float, typer.Option(help="Length of an outage, seconds.", min=1)] = 60.0,
     clock_offset_s: Annotated[float, typer.Option(help="Clocks are off by up to this.", min=0)] = 0.0,
+    between_s: Annotated[float, typer.Option(help="Seconds to set a scene up again.", min=0)] = 2.0,
+    play: Annotated[
+        float, typer.Option(help="Share of episodes a person explores what goes wrong.", min=0, max=1)
+    ] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the run; another name, other scenes.")] = None,
 ) -> None:
     """Run robots on their release channel until they are done or stopped (Ctrl-C: after this episode).
@@ -121,6 +125,8 @@ def run(
             run=name or f"live-{time.time_ns()}",
             episodes=episodes,
             speed=speed,
+            between_s=between_s,
+            play=play,
             outages=Outages(offline, outage_s),
             supervisor=Supervisor(rate=supervision),
         ),

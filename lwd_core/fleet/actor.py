@@ -1,6 +1,5 @@
 """The actor loop: every robot works through its jobs, records each episode and uploads it."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
 from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Policy, Robot, RobotSpec
 from lwd_core.fleet.seeds import Purpose, purpose_of, training_seeds
+from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
 from lwd_core.fleet.tasks import find_tasks
 from lwd_core.fleet.upload import Landed, land
@@ -95,21 +95,20 @@ def run_fleet(
     jobs = _jobs(fleet, seeds, source, vary_instructions)
     generator = np.random.default_rng(int(digest([day, [job.seed for job in jobs]])[:16], 16))
     pool = arms or Arms()
-    spool = spool_folder(settings)
 
     def deliver(robot: RobotSpec, ran: Ran) -> Delivered:
         try:
             landed = land(ran.log, settings.landing, landing_folder(robot, ran.log))
         except OSError as problem:
             raise UserError(
-                f"{settings.landing}: logs can't be written there ({problem}); they wait in {spool}"
+                f"{settings.landing}: logs can't be written there ({problem}); they wait in {ran.log.parent}"
             ) from problem
         done = Delivered(ran, landed)
         if progress:
             progress(done)
         return done
 
-    def shift(robot: RobotSpec, own: list[Job]) -> Attempt[list[Delivered]]:
+    def shift(robot: RobotSpec, own: list[Job], spool: Path) -> Attempt[list[Delivered]]:
         """One robot's day: job after job, the clock running on."""
         delivered, now = [], opening_ns(day)
         for job in own:
@@ -128,8 +127,9 @@ def run_fleet(
             now += round(ran.steps * _NS / arm.control_hz) + _BETWEEN_S * _NS
         return delivered
 
-    shifts = (shift(robot, own) for robot, own in deal(jobs, fleet.robots) if own)
-    days = list(run_together(shifts, lanes=len(fleet.robots), generator=generator))
+    with claimed(settings, fleet.robots) as spool:
+        shifts = (shift(robot, own, spool) for robot, own in deal(jobs, fleet.robots) if own)
+        days = list(run_together(shifts, lanes=len(fleet.robots), generator=generator))
     if arms is None:
         pool.close()
     everything = sorted(
@@ -166,13 +166,6 @@ def deal(jobs: Sequence[Job], robots: Sequence[RobotSpec]) -> list[tuple[RobotSp
     for i, job in enumerate(jobs):
         own[(i + i // len(robots)) % len(robots)].append(job)
     return list(zip(robots, own, strict=True))
-
-
-def spool_folder(settings: Settings) -> Path:
-    """Where robots of this machine keep logs until they have landed; always a local folder."""
-    return (
-        Path(tempfile.gettempdir(), "lwd-spool") if "://" in settings.home else Path(settings.home, "spool")
-    )
 
 
 def landing_folder(robot: RobotSpec, log: Path) -> str:

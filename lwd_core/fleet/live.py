@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 
-from lwd_core.fleet.actor import Delivered, spool_folder
+from lwd_core.errors import UserError
+from lwd_core.fleet.actor import Delivered
 from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
@@ -20,9 +22,11 @@ from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, episode
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.outbox import Landing, Outbox
+from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.seeds import training_seeds
-from lwd_core.fleet.supervisor import Supervisor, Watcher
+from lwd_core.fleet.spool import claimed
+from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
 from lwd_core.fleet.tasks import find_tasks
 from lwd_core.fleet.upload import Backoff
 from lwd_core.settings import Settings
@@ -39,7 +43,8 @@ class Deployment:
 
     ``run`` names it: another name, other scenes. ``speed`` is how much faster than life robots move;
     0 is as fast as the machine can. ``between_s`` is the time to set a scene up again. A robot stops
-    after ``episodes`` (None: goes on until stopped).
+    after ``episodes`` (None: goes on until stopped). ``play`` is the share of episodes in which a person
+    explores what goes wrong instead of the policy; which ones, follows from their scenes.
     """
 
     run: str
@@ -50,7 +55,12 @@ class Deployment:
     outages: Outages = field(default_factory=Outages)
     supervisor: Watcher = field(default_factory=Supervisor)
     vary_instructions: bool = False
+    play: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.play <= 1:
+            raise UserError("play: a share of the episodes, between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def run_live(
     pool = arms or Arms()
     work = deployment
 
-    def at_work(robot: RobotSpec) -> Attempt[list[Delivered]]:
+    def at_work(robot: RobotSpec, spool: Path) -> Attempt[list[Delivered]]:
         """Episode after episode; what could not be uploaded waits for the line to come back."""
 
         def online() -> bool:
@@ -90,28 +100,29 @@ def run_live(
         def complain(why: str) -> None:
             told.waiting(robot, why)
 
-        spool = spool_folder(settings) / robot.robot_id
         outbox = Outbox(robot, spool, settings.landing, work.backoff, online, told.landed, complain)
         held = None
         for job in _jobs(fleet, robot, work):
+            playing = job.source is Source.PLAY
             while not stop():
                 outbox.send()
                 if online():
                     held = policies.newest(robot.channel, now()) or held
-                if held:
+                if held or playing:
                     break
                 complain("no policy to run yet")
                 yield Pause(now() + _POLL_NS)
-            if stop() or held is None:
+            if stop():
                 break
             start = now()
             with pool.borrow(job.task) as arm:
+                policy = None if held is None or playing else held
                 ran = yield from episode(
-                    arm,
+                    Exploring(arm, job.seed) if playing else arm,
                     robot,
-                    replace(job, notes=held.notes()),
-                    policy=held.policy,
-                    watcher=work.supervisor,
+                    replace(job, notes=policy.notes()) if policy else job,
+                    policy=policy.policy if policy else None,
+                    watcher=work.supervisor if policy else Demonstrator(),
                     start_ns=start,
                     spool=spool,
                 )
@@ -127,14 +138,15 @@ def run_live(
                 yield Pause(now() + _POLL_NS)
         return outbox.delivered
 
-    days = run_together(
-        (at_work(robot) for robot in fleet.robots),
-        lanes=len(fleet.robots),
-        generator=np.random.default_rng(int(digest([work.run])[:16], 16)),
-        now=now,
-        sleep=sleep,
-    )
-    delivered = tuple(delivered for day in days for delivered in day)
+    with claimed(settings, fleet.robots) as spool:
+        days = run_together(
+            (at_work(robot, spool / robot.robot_id) for robot in fleet.robots),
+            lanes=len(fleet.robots),
+            generator=np.random.default_rng(int(digest([work.run])[:16], 16)),
+            now=now,
+            sleep=sleep,
+        )
+        delivered = tuple(delivered for day in days for delivered in day)
     if arms is None:
         pool.close()
     return delivered
@@ -154,4 +166,10 @@ def _jobs(fleet: FleetConfig, robot: RobotSpec, deployment: Deployment) -> Itera
         task = tasks[(first + i) % len(tasks)]
         (seed,) = training_seeds(f"{deployment.run}/{robot.robot_id}/{i}", 1)
         wording = task.instructions[seed % len(task.instructions)] if deployment.vary_instructions else ""
-        yield Job(task, wording or task.instruction, seed, deployment.source)
+        plays = _luck(seed) < deployment.play
+        yield Job(task, wording or task.instruction, seed, Source.PLAY if plays else deployment.source)
+
+
+def _luck(seed: int) -> float:
+    """A number in [0, 1) that a scene's seed decides."""
+    return int(digest(["play", seed])[:8], 16) / 2**32

@@ -16,9 +16,10 @@ from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.live import Deployment, Told, run_live
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Unattended
 from lwd_core.settings import Settings
-from storage_schemas.vocabulary import Channel
+from storage_schemas.vocabulary import Channel, Source
 from tests.lwd_core.fleet.conftest import Scripted
 from tests.lwd_core.fleet.logs import Log
 
@@ -151,6 +152,7 @@ _VICTIM = """
 import sys
 from lwd_core.fleet.config import sample_fleet
 from lwd_core.fleet.live import Deployment, run_live
+from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Unattended
 from lwd_core.settings import Settings
 from tests.lwd_core.fleet.test_live import Releases, Scripted
@@ -204,3 +206,25 @@ def test_outages_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UserError, match="outages"):
         Outages(share=2)
     assert json.dumps(Loaded(Scripted(), "r", 1, 2).notes())
+
+
+def test_play_is_a_source_of_the_deployed_fleet(live: Callable) -> None:
+    delivered = live(
+        sample_fleet(TASKS, robots=2, cameras=0), Releases((0, "p")), Clock(), episodes=6, play=0.5
+    )
+    played = [d.episode for d in delivered if d.episode.source is Source.PLAY]
+    assert 0 < len(played) < 12
+    assert all(ran.policy_id is None and ran.human_steps == ran.steps for ran in played)
+    assert {d.episode.policy_id for d in delivered if d.episode.source is Source.ONLINE} == {"p"}
+    with pytest.raises(UserError, match="share of the episodes"):
+        Deployment("x", play=2)
+
+
+def test_a_robot_is_driven_by_one_process_at_a_time(settings: Settings, live: Callable) -> None:
+    fleet = sample_fleet(TASKS, robots=1, cameras=0)
+    with claimed(settings, fleet.robots):
+        with pytest.raises(UserError, match="another process drives robot arm-00"):
+            live(fleet, Releases((0, "p")), Clock(), episodes=1)
+        other = FleetConfig((RobotSpec("arm-99", "north"),), TASKS)
+        assert len(live(other, Releases((0, "p")), Clock(), episodes=1)) == 1
+    assert len(live(fleet, Releases((0, "p")), Clock(), episodes=1)) == 1
