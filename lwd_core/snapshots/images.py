@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import simplejpeg
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import Place
-from lwd_core.snapshots.fetch import DiskCache
+from lwd_core.snapshots.fetch import OBJECTS, DiskCache, cache_home
+from lwd_core.snapshots.jpeg import decode_frame
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import samples
 
@@ -75,6 +75,13 @@ class FetchedFiles:
         """Nothing is held open."""
 
 
+def files_of(lake: Place, disk_limit: int = 16 << 30) -> Bytes:
+    """A lake's files; from a bucket they are fetched and kept up to ``disk_limit`` bytes."""
+    if not lake.remote:
+        return LocalFiles(lake.root)
+    return FetchedFiles(lake, DiskCache(cache_home() / OBJECTS, disk_limit))
+
+
 @dataclass(frozen=True)
 class FrameIndex:
     """Where each row's frames lie: shard (-1: none), offset, size (N, C); ``first`` row of episodes (E,)."""
@@ -105,8 +112,7 @@ class FrameIndex:
 class Decoder:
     """Frames of samples into one array.
 
-    JPEGs are decoded at the smallest scale that covers ``height`` x ``width``, then sampled to it. A row
-    without a frame of a camera shows the last one before it, black if there is none.
+    A row without a frame of a camera shows the last one before it, black if there is none.
     """
 
     def __init__(
@@ -142,17 +148,6 @@ class Decoder:
             name = self._index.names[shard]
             data = self._files.read(name, offset, size)
             try:
-                self._into(data, out)
+                decode_frame(data, out)
             except ValueError as e:
                 raise UserError(f"{name}: no JPEG of {size} bytes at {offset} ({e})") from e
-
-    def _into(self, data: bytes, out: np.ndarray) -> None:
-        fast = {"colorspace": "RGB", "fastdct": True, "fastupsample": True}
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-        if (height, width) == out.shape[:2]:
-            simplejpeg.decode_jpeg(data, buffer=out, **fast)
-            return
-        image = simplejpeg.decode_jpeg(data, min_height=out.shape[0], min_width=out.shape[1], **fast)
-        rows = (np.arange(out.shape[0]) * 2 + 1) * image.shape[0] // (2 * out.shape[0])
-        columns = (np.arange(out.shape[1]) * 2 + 1) * image.shape[1] // (2 * out.shape[1])
-        out[...] = image[rows[:, None], columns]

@@ -12,8 +12,11 @@ from lwd_core.snapshots.loader import Batch
 class Part(Protocol):
     """What a mixture is made of: ``TransitionLoader`` and ``GrowingLoader`` are such parts."""
 
-    batch_size: int
-    step: int
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def step(self) -> int: ...
 
     @property
     def instructions(self) -> list[str]: ...

@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from lwd_core.errors import UserError
+from lwd_core.rl.encoders import VisionConfig
 from lwd_core.rl.imitation import ImitationConfig
 from lwd_core.rl.learner import LearnerConfig
 from lwd_core.rl.networks import CriticShape
@@ -18,12 +19,14 @@ from storage_schemas.vocabulary import Stage
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """The policy's network. ``steps`` is how many Euler steps it acts with; T = 10 as in QAM."""
+    """The policy's network. ``steps`` is how many Euler steps it acts with; T = 10 as in QAM. ``vision``:
+    the cameras it sees, for the critic too; null for proprioception alone."""
 
     hidden: int = 256
     layers: int = 3
     instruction_features: int = 32
     steps: int = 10
+    vision: VisionConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def _unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
     found = [f"{path}{name}" for name in value if name not in hints]
     for name, hint in hints.items():
         inner = value.get(name)
-        if is_dataclass(hint) and isinstance(hint, type) and isinstance(inner, Mapping):
-            found += _unknown(hint, inner, f"{path}{name}.")
+        for part in (hint, *get_args(hint)):
+            if is_dataclass(part) and isinstance(part, type) and isinstance(inner, Mapping):
+                found += _unknown(part, inner, f"{path}{name}.")
     return found

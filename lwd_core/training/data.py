@@ -1,23 +1,36 @@
 """What a run learns from: loaders over snapshots, their instructions embedded, the normaliser."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lwd_core.errors import UserError
+from lwd_core.lake.place import Place
 from lwd_core.rl.batch import Batch, prepare
+from lwd_core.rl.encoders import VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import Normaliser
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.loader_growing import GrowingLoader
+from lwd_core.snapshots.loader_images import ImageLoader
 from lwd_core.snapshots.loader_mixed import MixedLoader, Part, parts
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import load
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.workers import Share
-from storage_schemas.vocabulary import Stage
+from storage_schemas.vocabulary import Split, Stage
+
+
+@dataclass(frozen=True)
+class Film:
+    """Camera frames of a run: how the networks take them, and the lake that keeps them."""
+
+    vision: VisionConfig
+    lake: Place
 
 
 class Data:
@@ -29,9 +42,20 @@ class Data:
         snapshots: list[Snapshot],
         share: Share,
         growing: GrowingLoader | None = None,
+        *,
+        film: Film | None = None,
+        split: str = Split.TRAIN,
     ):
-        """``snapshots``: the offline one and, for the online stage, the online one unless it is growing."""
+        """``snapshots``: the offline one and, for the online stage, the online one unless it is growing.
+
+        ``film`` adds camera frames.
+        """
         self.config, self.snapshots, self.share, self._growing = config, snapshots, share, growing
+        self._film, self._split = film, split
+        if film is not None and growing is not None:
+            raise UserError(
+                f"run {config.run}: a run that follows the lake has no cameras; train online from snapshots"
+            )
         sizes = [config.batch]
         if config.stage is Stage.ONLINE:
             sizes = list(parts(config.batch, 1 - config.online_share))
@@ -122,9 +146,9 @@ class Data:
         known = torch.stack([ended[raw["episode"].clamp_max(len(ended) - 1)] for ended in everyone])
         return known.gather(0, part.unsqueeze(0)).squeeze(0)
 
-    def _loader(self, snapshot: Snapshot, size: int, part: int) -> TransitionLoader:
-        config = self.config
-        return TransitionLoader(
+    def _loader(self, snapshot: Snapshot, size: int, part: int) -> Part:
+        config, film = self.config, self._film
+        loader = TransitionLoader(
             snapshot,
             size,
             config.seed + part,
@@ -134,6 +158,17 @@ class Data:
             stride=config.stride,
             rank=self.share.rank,
             world=self.share.world,
+            split=self._split,
+        )
+        if film is None:
+            return loader
+        return ImageLoader(
+            loader,
+            film.lake,
+            height=film.vision.height,
+            width=film.vision.width,
+            cameras=film.vision.cameras,
+            following=config.stage is not Stage.SFT,
         )
 
     def _shared_rows(self, sizes: list[int]) -> Tensor | None:

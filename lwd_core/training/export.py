@@ -2,6 +2,7 @@
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import Bundle
 from lwd_core.policies.inference import save_policy
 from lwd_core.training.checkpoint import Checkpoint
@@ -36,3 +37,11 @@ def export_policy(
         ),
         key=key,
     )
+
+
+def parent_of(lake: Lake, checkpoint: Checkpoint) -> str | None:
+    """Id of the policy a checkpoint's training started from, where that was entered."""
+    rows = lake.read(
+        "policies", columns=["policy_id"], where="checkpoint = ?", params=(checkpoint.about["init"] or "",)
+    ).to_pylist()
+    return rows[0]["policy_id"] if rows else None

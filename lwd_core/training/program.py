@@ -10,6 +10,7 @@ from lwd_core.rl.policy import FlowPolicy
 def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     """The program's .pt2 bytes; called as (state (B, S), embedding (B, E), noise) it gives raw actions.
 
+    A policy with cameras also takes ``image=`` (B, C, height, width, 3) u8, RGB.
     ``batch`` fixes B; any B from 2 up otherwise. ``torch.export.load(io.BytesIO(data)).module()`` runs it.
     """
     field = policy.config.field
@@ -23,8 +24,14 @@ def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     if batch is None:
         rows = torch.export.Dim("batch", min=2, max=1 << 16)
         shapes = {"state": {0: rows}, "instruction": {0: rows}, "noise": {example[2].ndim - 3: rows}}
+    vision, more = field.encoder.vision, {}
+    if vision is not None:
+        shape = (size, len(vision.cameras), vision.height, vision.width, 3)
+        more["image"] = torch.zeros(shape, dtype=torch.uint8)
+        if shapes is not None:
+            shapes["image"] = shapes["state"]
     with torch.no_grad():
-        program = torch.export.export(policy.eval(), example, dynamic_shapes=shapes)
+        program = torch.export.export(policy.eval(), example, more, dynamic_shapes=shapes)
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from lwd_core.errors import UserError
 from lwd_core.lake.place import Place, open_place
 from lwd_core.rl.batch import Batch, Noise
+from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.imitation import ImitationLearner
 from lwd_core.rl.learner import Learner
-from lwd_core.rl.networks import EncoderConfig, FieldConfig
+from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.optim import NonFinite
 from lwd_core.rl.parallel import mean
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
@@ -34,7 +35,7 @@ from lwd_core.training.checkpoint import (
     write_checkpoint,
 )
 from lwd_core.training.config import TrainConfig
-from lwd_core.training.data import Data
+from lwd_core.training.data import Data, Film
 from lwd_core.training.follow import follow
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
 from lwd_core.training.workers import Share, join_workers
@@ -108,7 +109,7 @@ def _train(
     digests = [config.offline, *([config.online] if config.online else [])]
     snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
     growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
-    data = Data(config, snapshots, share, growing)
+    data = Data(config, snapshots, share, growing, film=film_of(config, start, settings))
     learner = _learner(config, data, start)
     generator = torch.Generator().manual_seed(config.seed)
     update = 0
@@ -265,10 +266,10 @@ class _Window:
 def _learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Trained:
     if start is None:
         snapshot = data.snapshots[0].manifest
-        encoder = EncoderConfig(
-            snapshot.state_width, instruction_features=config.network.instruction_features
-        )
         net = config.network
+        encoder = EncoderConfig(
+            snapshot.state_width, instruction_features=net.instruction_features, vision=net.vision
+        )
         field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers)
         policy = FlowPolicy(PolicyConfig(field, net.steps), data.normaliser())
     else:
@@ -280,6 +281,15 @@ def _learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Train
     if start is not None and "critic" in start.state["learner"]["modules"]:
         learner.load_state_dict(start.state["learner"])
     return learner
+
+
+def film_of(config: TrainConfig, start: Checkpoint | None, settings: Settings) -> Film | None:
+    """The frames a run's networks take: as configured, or as the policy it starts from does."""
+    if start is None:
+        vision = config.network.vision
+    else:
+        vision = PolicyConfig.from_dict(start.about["network"]).field.encoder.vision
+    return vision and Film(vision, open_place(settings.lake))
 
 
 def policy_of(checkpoint: Checkpoint) -> FlowPolicy:

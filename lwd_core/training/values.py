@@ -7,11 +7,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from lwd_core.lake.place import Place
 from lwd_core.lake.store import Lake
 from lwd_core.rl import divl
-from lwd_core.rl.encoders import Observation
+from lwd_core.rl.encoders import Observation, VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import Learner
+from lwd_core.snapshots.frames import FrameTable
+from lwd_core.snapshots.images import Decoder, FrameIndex, files_of
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import policy_of
@@ -38,6 +41,8 @@ class LearnedValue:
     def label(self, lake: Lake, episodes: pa.Table) -> pa.Table:
         """One row a step: ``value``."""
         critic = _Critic(self.checkpoint)
+        vision = critic.vision
+        columns = ["step", "state", *(["frames"] if vision else [])]
         told = dict(
             zip(
                 episodes.column("episode_id").to_pylist(),
@@ -48,19 +53,39 @@ class LearnedValue:
         parts = []
         for episode_id, instruction in told.items():
             steps = lake.read(
-                "steps", columns=["step", "state"], where="episode_id = ? ORDER BY step", params=(episode_id,)
+                "steps", columns=columns, where="episode_id = ? ORDER BY step", params=(episode_id,)
             )
-            states = np.array(steps.column("state").to_pylist(), np.float32)
+            states = torch.from_numpy(np.array(steps.column("state").to_pylist(), np.float32))
+            images = shown(lake.place, vision, steps.column("frames").to_pylist()) if vision else None
             parts.append(
                 pa.table(
                     {
                         "episode_id": pa.repeat(episode_id, steps.num_rows),
                         "step": steps.column("step").combine_chunks(),
-                        "value": critic(torch.from_numpy(states), instruction).numpy().astype(np.float64),
+                        "value": critic(states, images, instruction).numpy().astype(np.float64),
                     }
                 )
             )
         return pa.concat_tables(parts)
+
+
+def shown(lake: Place, vision: VisionConfig, frames: list[list[dict] | None]) -> Tensor:
+    """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8."""
+    table, rows = FrameTable(vision.cameras), np.arange(len(frames))
+    at = table.tensors(frames)
+    index = FrameIndex(
+        vision.cameras,
+        tuple(table.uris),
+        np.zeros(1, np.int64),
+        at["frame_shard"],
+        at["frame_offset"],
+        at["frame_size"],
+    )
+    images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
+    files = files_of(lake)
+    Decoder(index, files, vision.height, vision.width).decode(np.zeros_like(rows), rows, images.numpy())
+    files.close()
+    return images
 
 
 class _Critic:
@@ -72,10 +97,15 @@ class _Critic:
         known = zip(checkpoint.about["instructions"], checkpoint.state["embeddings"], strict=True)
         self._encoder = InstructionEncoder(dict(known))
 
+    @property
+    def vision(self) -> VisionConfig | None:
+        """The cameras it sees."""
+        return self._critic.config.encoder.vision
+
     @torch.no_grad()
-    def __call__(self, states: Tensor, instruction: str) -> Tensor:
-        """(T, S) raw states to (T,) values."""
+    def __call__(self, states: Tensor, images: Tensor | None, instruction: str) -> Tensor:
+        """(T, S) raw states and (T, C, height, width, 3) u8 images to (T,) values."""
         embedding = self._encoder([instruction]).expand(len(states), -1)
-        observation = Observation(self._normaliser.state(states), embedding)
+        observation = Observation(self._normaliser.state(states), embedding, images)
         v = self._critic.v(self._critic.features(observation))
         return divl.bootstrap(self._config.learner.divl, v)[0]
