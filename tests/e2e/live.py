@@ -102,10 +102,10 @@ def process(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[st
                 started.wait()
 
 
-def until(true: Callable[[], object], seconds: float, watched: subprocess.Popen | None = None) -> None:
+def until(true: Callable[[], object], seconds: float, *watched: subprocess.Popen[str]) -> None:
     """Wait until something is so; AssertionError if it is not in time, or if a process ends before."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited too long"
-        assert watched is None or watched.poll() is None, "the process has ended"
+        assert all(process.poll() is None for process in watched), "a process has ended"
         time.sleep(0.2)

@@ -52,11 +52,11 @@ def test_releases_reach_the_robots_and_their_episodes_the_learner(settings: Sett
         return len(online & set(acted(lake))) >= 2 and _drawn_after(settings, acted(lake), online)
 
     with (
-        process(settings, "ingest", "--follow", "--every", "0.5"),
+        process(settings, "ingest", "--follow", "--every", "0.5") as taking_in,
         process(settings, *FLEET) as robots,
         process(settings, *LEARN) as learner,
     ):
-        until(went_round, 150, learner)
+        until(went_round, 150, learner, robots, taking_in)
         learner.send_signal(signal.SIGINT)
         assert learner.wait(60) == 143
         robots.send_signal(signal.SIGTERM)
