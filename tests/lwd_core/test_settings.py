@@ -1,5 +1,6 @@
 import pytest
 
+from lwd_core.errors import UserError
 from lwd_core.settings import PLACES, Settings
 
 
@@ -31,3 +32,38 @@ def test_keys_never_lie_in_a_bucket():
 def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         Settings().home = "elsewhere"
+
+
+def test_a_file_gives_what_the_environment_does_not(tmp_path, monkeypatch):
+    (tmp_path / "lwd.toml").write_text(
+        'landing = "s3://inbox/robots"\nkeep_days = 7\nnightly = "30 1 * * *"\n'
+    )
+    monkeypatch.setenv("LWD_HOME", str(tmp_path))
+    monkeypatch.setenv("LWD_KEEP_DAYS", "14")
+    settings = Settings()
+    assert (settings.landing, settings.keep_days, settings.nightly) == ("s3://inbox/robots", 14, "30 1 * * *")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("landng = 'x'", "landng: no such setting"),
+        ("keep_days = 'long'", "keep_days"),
+        ("nightly = 'at night'", "nightly"),
+        ("train_on = 'moon'", "train_on"),
+        ("keep_days = ", "not TOML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_field(tmp_path, monkeypatch, text, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    monkeypatch.setenv("LWD_CONFIG", str(path))
+    with pytest.raises(UserError, match=said) as error:
+        Settings()
+    assert "mine.toml" in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LWD_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(UserError, match="none.toml"):
+        Settings()
