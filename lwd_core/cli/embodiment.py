@@ -1,10 +1,12 @@
 """Draft an embodiment file from a log, check one, list those in use."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import UserError
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.draft import render
@@ -23,7 +25,10 @@ def infer(
     name: Annotated[str | None, typer.Option(help="Name of the embodiment.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
 ) -> None:
-    """Draft an embodiment file from a log's topics and schemas."""
+    """Draft an embodiment file from a log's topics and schemas.
+
+    Example: lwd embodiment infer run-17.mcap --name my-arm --out my-arm.yaml
+    """
     source = LogSource(log)
     try:
         text = render(draft_from(source, name))
@@ -42,20 +47,45 @@ def infer(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="An embodiment YAML file.")]) -> None:
-    """Check a file; errors name line, field and remedy."""
-    typer.echo(_line(load_embodiment(file)))
+def check(
+    file: Annotated[Path, typer.Argument(help="An embodiment YAML file.")], as_json: AsJson = False
+) -> None:
+    """Check a file; errors name line, field and remedy.
+
+    Example: lwd embodiment check my-arm.yaml
+    """
+    embodiment = load_embodiment(file)
+    if as_json:
+        say_json(_facts(embodiment))
+    else:
+        typer.echo(_line(embodiment))
 
 
 @app.command("list")
-def list_command() -> None:
-    """List the embodiments in use (LWD_EMBODIMENTS)."""
+def list_command(as_json: AsJson = False) -> None:
+    """List the embodiments in use (LWD_EMBODIMENTS).
+
+    Example: lwd embodiment list
+    """
     folder = Settings().embodiments
     found = load_embodiments(folder)
+    if as_json:
+        say_json([_facts(embodiment) for embodiment in found.values()])
+        return
     if not found:
         typer.echo(f"no embodiment files in {folder}")
     for embodiment in found.values():
         typer.echo(_line(embodiment))
+
+
+def _facts(embodiment: Embodiment) -> dict:
+    return {
+        "name": embodiment.name,
+        "control_hz": embodiment.control_hz,
+        "state": [asdict(dim) for dim in embodiment.state_dims],
+        "action": [asdict(dim) for dim in embodiment.action_dims],
+        "cameras": [camera.name for camera in embodiment.cameras],
+    }
 
 
 def _line(embodiment: Embodiment) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.errors import UserError
 from lwd_core.lake.erase import Moved, Plan, needles, pending, plan
 from lwd_core.lake.erase import erase as carry_out
@@ -74,5 +75,6 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan) -> None:
     for path in left:
         typer.echo(f"still found in      {path}", err=True)
     if left:
-        raise UserError(f"{len(left)} files still hold it; delete them or make them anew, then erase again")
+        complain(f"{len(left)} files still hold it; delete them or make them anew, then erase again")
+        raise typer.Exit(EXIT_FOUND)
     typer.echo(f"absent: no file under {settings.home} holds its id or content")

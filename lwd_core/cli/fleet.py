@@ -31,7 +31,10 @@ Cameras = Annotated[int, typer.Option(help="How many of them log a camera.", min
 
 @app.command()
 def tasks() -> None:
-    """List the tasks robots can be given."""
+    """List the tasks robots can be given.
+
+    Example: lwd fleet tasks
+    """
     table = Table("task", "limit", "stages", "instruction")
     for task in all_tasks().values():
         table.add_row(task.name, str(task.limit), str(len(task.stages) or 1), task.instruction)

@@ -1,12 +1,13 @@
 """What rests on an episode, a log or a robot: snapshots, policies, releases."""
 
-import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.tree import Tree
 
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import impact as walk
 from lwd_core.settings import Settings
@@ -14,15 +15,21 @@ from lwd_core.settings import Settings
 
 def impact(
     thing: Annotated[str, typer.Argument(help="Episode id, log id (or the beginning of one) or robot id.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    page: Annotated[Path | None, typer.Option(help="Write all of it as one HTML page.")] = None,
 ) -> None:
     """What rests on an episode, a log or a robot.
 
     Example: lwd impact north-01
     """
     found = walk(Lake.open(Settings().lake), thing)
+    if page:
+        from lwd_core.reports.lineage import impact_page
+
+        page.write_text(impact_page(thing, found))
+        typer.echo(f"page: {page}", err=True)
     if as_json:
-        typer.echo(json.dumps({name: table.to_pylist() for name, table in vars(found).items()}))
+        say_json({name: table.to_pylist() for name, table in vars(found).items()})
         return
     tree = Tree(f"{thing}: {found.episodes.num_rows} episodes")
     snapshots = tree.add(f"{found.snapshots.num_rows} snapshots")

@@ -1,12 +1,14 @@
 """Take raw logs into the lake."""
 
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.ingest import IngestResult
 from lwd_core.lake.ingest import ingest as take_in
@@ -25,6 +27,7 @@ def ingest(
     workers: Annotated[int, typer.Option(help="Processes that read logs.", min=1)] = 1,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what lands, until stopped.")] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks, with --follow.", min=0)] = 2.0,
+    as_json: AsJson = False,
 ) -> None:
     """Take raw logs into the lake: each once, unreadable ones to quarantine with a reason.
 
@@ -36,10 +39,10 @@ def ingest(
         if open_place(settings.landing).exists():
             result = run(lake, settings, paths or [settings.landing], workers)
             if result.episodes or result.reasons:
-                report(result)
+                report(result, as_json)
         time.sleep(every)
     result = run(lake, settings, paths or [settings.landing], workers)
-    report(result)
+    report(result, as_json)
     if paths and result.quarantined.files and not (result.accepted.files or result.salvaged.files):
         uri, reason = result.reasons[0]
         raise UserError(f"{uri}: {reason}; none of the logs named could be taken in")
@@ -78,8 +81,13 @@ def run(
             ) from error
 
 
-def report(result: IngestResult) -> None:
+def report(result: IngestResult, as_json: bool = False) -> None:
     """Print what became of the logs."""
+    if as_json:
+        tallies = {str(state): asdict(result.tally(state)) for state in (*LogState, "known")}
+        counts = {"episodes": result.episodes, "steps": result.steps}
+        say_json(tallies | counts | {"reasons": dict(result.reasons)})
+        return
     for state in (*LogState, "known"):
         tally = result.tally(state)
         if tally.files:

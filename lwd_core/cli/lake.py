@@ -1,9 +1,11 @@
 """Upkeep of the lake: compact, vacuum, stats."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.lake.ask import versions_as_of
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact as merge
@@ -16,9 +18,16 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 
 @app.command()
-def compact() -> None:
-    """Merge small files; every version reads as before."""
-    for table, (read, written) in merge(Lake.open(Settings().lake)).items():
+def compact(as_json: AsJson = False) -> None:
+    """Merge small files; every version reads as before.
+
+    Example: lwd lake compact
+    """
+    merged = merge(Lake.open(Settings().lake))
+    if as_json:
+        say_json({table: {"read": read, "written": written} for table, (read, written) in merged.items()})
+        return
+    for table, (read, written) in merged.items():
         if read:
             typer.echo(f"{table:18} {read} files -> {written}")
 
@@ -27,16 +36,32 @@ def compact() -> None:
 def vacuum(
     grace_hours: Annotated[float, typer.Option(help="Spare files younger than this.", min=0)] = 168.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Delete files the newest versions don't need; older versions go with them."""
-    for path in sweep(Lake.open(Settings().lake), grace_hours=grace_hours, dry_run=dry_run):
+    """Delete files the newest versions don't need; older versions go with them.
+
+    Example: lwd lake vacuum --grace-hours 168 --dry-run
+    """
+    paths = sweep(Lake.open(Settings().lake), grace_hours=grace_hours, dry_run=dry_run)
+    if as_json:
+        say_json(list(paths))
+        return
+    for path in paths:
         typer.echo(path)
 
 
 @app.command()
-def stats() -> None:
-    """Versions, rows, files and bytes of every table, and of the frames."""
+def stats(as_json: AsJson = False) -> None:
+    """Versions, rows, files and bytes of every table, and of the frames.
+
+    Example: lwd lake stats --json
+    """
     lake = Lake.open(Settings().lake)
+    if as_json:
+        files, size = folder_bytes(lake, "frames")
+        tables = [asdict(t) for t in figures(lake)]
+        say_json({"tables": tables, "frames": {"files": files, "bytes": size}})
+        return
     typer.echo(f"{'table':18} {'version':>8} {'rows':>12} {'files':>7} {'small':>7} {'bytes':>14}")
     for t in figures(lake):
         typer.echo(f"{t.table:18} {t.version:8} {t.rows:12} {t.files:7} {t.small:7} {t.bytes:14}")

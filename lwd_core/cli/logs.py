@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._output import AsJson
 from lwd_core.cli.ingest import report, run
 from lwd_core.lake.output import Format, render
 from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False)
 
 STATES = """
 SELECT state, uri, bytes, episodes, messages, messages_lost, reason FROM logs
@@ -24,14 +25,20 @@ def logs(
     state: Annotated[str, typer.Option(help="Only accepted, duplicate, salvaged or quarantined.")] = "",
     format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
 ) -> None:
-    """List raw logs with their state and reason."""
+    """List raw logs with their state and reason.
+
+    Example: lwd logs --state quarantined --format json
+    """
     if context.invoked_subcommand is None:
         typer.echo(render(Lake.open(Settings().lake).sql(STATES, [state, state]), format), nl=False)
 
 
 @app.command("reconcile")
 def reconcile_command(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
-    """Files and bytes per robot and day, and what became of them; exit code 1 if any is missing."""
+    """Files and bytes per robot and day, and what became of them; exit code 1 if any is missing.
+
+    Example: lwd logs reconcile
+    """
     settings = Settings()
     lake = Lake.open(settings.lake)
     typer.echo(render(reconcile(lake), format), nl=False)
@@ -42,10 +49,13 @@ def reconcile_command(format: Annotated[Format, typer.Option(help="Output form."
 
 
 @app.command()
-def retry() -> None:
-    """Read quarantined logs again, after a mend of the log, its digest, an embodiment or a reader."""
+def retry(as_json: AsJson = False) -> None:
+    """Read quarantined logs again, after a mend of the log, its digest, an embodiment or a reader.
+
+    Example: lwd logs retry
+    """
     settings = Settings()
     lake = Lake.open(settings.lake)
     again = quarantined(lake)
     uris = sorted({uri for _, uri in again if lake.fs.exists(uri)})
-    report(run(lake, settings, uris, again=again))
+    report(run(lake, settings, uris, again=again), as_json)

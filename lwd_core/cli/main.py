@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from lwd_core.errors import UserError
 
 COMMANDS = Path(__file__).parent
+EXIT_FOUND = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -78,6 +79,10 @@ def root() -> None:
     """The platform on which a robot fleet learns while it is deployed.
 
     Places come from LWD_HOME (default ./lwd-data) and other LWD_* variables.
+
+    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted.
+
+    Example: lwd init my-lake
     """
 
 
@@ -87,7 +92,7 @@ def complain(message: str) -> None:
 
 
 def main() -> None:
-    """Run ``lwd``. Exit codes: 0 done, 2 wrong input, 130 interrupted."""
+    """Run ``lwd``. Exit codes: 0 done, 1 a check found something, 2 wrong input, 130 interrupted."""
     try:
         app(prog_name="lwd")
     except UserError as error:

@@ -96,13 +96,15 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def judge() -> None:
+def judge(as_json: AsJson = False) -> None:
     """Promote the canary or take it back, if its episodes decide; as the sensor does by itself.
 
     Example: lwd policy judge
     """
     found = settle(_lake(), Settings(), now_ns=time.time_ns())
-    if found is None:
+    if as_json:
+        say_json(None if found is None else asdict(found))
+    elif found is None:
         typer.echo("no canary beside production")
     else:
         typer.echo(f"{found.canary.policy_id}: {found.verdict.decision}, {found.verdict.reason}")

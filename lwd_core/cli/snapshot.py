@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import pyarrow as pa
 import typer
 
+from lwd_core.cli._output import AsJson, say_json
+from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.errors import UserError
 from lwd_core.lake.output import Format, render
 from lwd_core.lake.place import open_place
@@ -23,13 +25,15 @@ from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.verify import verify as faults_of
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Digest = Annotated[str, typer.Argument(help="Digest, or the beginning of one.")]
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the lake's snapshots, newest first."""
+    """List the lake's snapshots, newest first.
+
+    Example: lwd snapshot list --json
+    """
     rows = _lake().sql(
         "SELECT digest, name, state, episodes, steps, bytes FROM snapshots ORDER BY created_ns DESC, digest"
     )
@@ -42,33 +46,50 @@ def build(
     versions_of: Annotated[
         str, typer.Option(help="Read the tables at the versions of this snapshot, not at the newest.")
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Build the snapshot a spec asks for and print its digest. The same again changes nothing."""
+    """Build the snapshot a spec asks for and print its digest. The same again changes nothing.
+
+    Example: lwd snapshot build my-snapshot.yaml
+    """
     settings, asked = Settings(), SnapshotSpec.from_yaml(spec)
     versions = dict(_open(versions_of).manifest.versions) if versions_of else None
     snapshot = build_snapshot(
         _lake(), asked, settings.snapshots, now_ns=time.time_ns(), versions=versions, progress=_progress()
     )
     counts = snapshot.manifest.counts
+    if as_json:
+        say_json({"digest": snapshot.digest, **counts})
+        return
     typer.echo(f"{counts['episodes']} episodes, {counts['steps']} steps", err=True)
     typer.echo(snapshot.digest)
 
 
 @app.command()
-def verify(digest: Digest) -> None:
-    """Check every shard, sample and frame shard against the manifest; exit 2 if anything is wrong."""
+def verify(digest: Digest, as_json: AsJson = False) -> None:
+    """Check every shard, sample and frame shard against the manifest; exit code 1 if anything is wrong.
+
+    Example: lwd snapshot verify 5f9d6f
+    """
     settings = Settings()
     faults = faults_of(settings.snapshots, digest, open_place(settings.lake))
-    for fault in faults:
+    if as_json:
+        say_json({"digest": digest, "faults": faults})
+    for fault in () if as_json else faults:
         typer.echo(fault)
     if faults:
-        raise UserError(f"snapshot {digest}: {len(faults)} faults; build it again from its spec")
-    typer.echo("whole")
+        complain(f"snapshot {digest}: {len(faults)} faults; build it again from its spec")
+        raise typer.Exit(EXIT_FOUND)
+    if not as_json:
+        typer.echo("whole")
 
 
 @app.command()
 def show(digest: Digest) -> None:
-    """Show a snapshot's manifest without its episodes, as JSON."""
+    """Show a snapshot's manifest without its episodes, as JSON.
+
+    Example: lwd snapshot show 5f9d6f
+    """
     manifest = asdict(_open(digest, verify=False).manifest)
     for name in ("episodes", "stats"):
         manifest.pop(name)
@@ -77,7 +98,10 @@ def show(digest: Digest) -> None:
 
 @app.command()
 def diff(a: Digest, b: Digest, as_json: AsJson = False) -> None:
-    """Say which robots, tasks, labels, episodes and statistics differ."""
+    """Say which robots, tasks, labels, episodes and statistics differ.
+
+    Example: lwd snapshot diff 5f9d6f 77ab01
+    """
     found = compare(_open(a), _open(b))
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
@@ -90,7 +114,10 @@ def diff(a: Digest, b: Digest, as_json: AsJson = False) -> None:
 
 @app.command()
 def stats(digest: Digest, as_json: AsJson = False) -> None:
-    """Print the norm statistics of the train split, a line a dimension."""
+    """Print the norm statistics of the train split, a line a dimension.
+
+    Example: lwd snapshot stats 5f9d6f
+    """
     manifest = _open(digest, verify=False).manifest
     names = ("mean", "std", "min", "q01", "q99", "max")
     rows = [
@@ -117,7 +144,10 @@ def batch(
     out: Annotated[Path | None, typer.Option(help="Write the tensors here, as safetensors.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild the batch of a step: what each sample is, and a digest of all tensors on standard error."""
+    """Rebuild the batch of a step: what each sample is, and a digest of all tensors on standard error.
+
+    Example: lwd snapshot batch 5f9d6f --step 1200 --state lwd-data/checkpoints/offline/step-4000
+    """
     from safetensors.torch import save
 
     from lwd_core.snapshots.loader import TransitionLoader

@@ -1,38 +1,40 @@
 """What a policy was made of, down to raw logs and message ranges."""
 
-import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.tree import Tree
 
+from lwd_core.cli._named import PolicyId, policy_named
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import trace as walk
 from lwd_core.settings import Settings
 
 
 def trace(
-    policy: Annotated[str, typer.Argument(help="Policy id, or the beginning of one.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, every episode in it.")] = False,
-    episodes: Annotated[int, typer.Option(help="Episodes shown a snapshot.")] = 5,
+    policy: PolicyId,
+    as_json: AsJson = False,
+    episodes: Annotated[int, typer.Option(help="Episodes shown a snapshot.", min=0)] = 5,
+    page: Annotated[Path | None, typer.Option(help="Write all of it as one HTML page.")] = None,
 ) -> None:
     """What a policy was made of: its ancestry, snapshots, episodes and raw logs.
 
-    Example: lwd trace 3f2a
+    Example: lwd trace production --page trace.html
     """
-    found = walk(Lake.open(Settings().lake), policy)
+    settings = Settings()
+    lake = Lake.open(settings.lake)
+    found = walk(lake, policy_named(settings, lake, policy)["policy_id"])
+    if page:
+        from lwd_core.reports.lineage import trace_page
+
+        page.write_text(trace_page(found))
+        typer.echo(f"page: {page}", err=True)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "policy_id": found.policy_id,
-                    "ancestry": found.ancestry.to_pylist(),
-                    "snapshots": found.snapshots.to_pylist(),
-                    "episodes": found.episodes.to_pylist(),
-                }
-            )
-        )
+        tables = ("ancestry", "snapshots", "episodes")
+        say_json({"policy_id": found.policy_id} | {t: getattr(found, t).to_pylist() for t in tables})
         return
     snapshots, members = found.snapshots.to_pylist(), found.episodes.to_pylist()
     tree = Tree(f"policy {found.policy_id}")

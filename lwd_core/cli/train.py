@@ -32,7 +32,10 @@ app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
 def run(
     config: Annotated[str, typer.Argument(help="JSON file; docs/algorithms.md explains its fields.")],
 ) -> None:
-    """Train one stage from a configuration file; again, it resumes or does nothing."""
+    """Train one stage from a configuration file; again, it resumes or does nothing.
+
+    Example: lwd train run my-run.json
+    """
     from lwd_core.training.config import TrainConfig
 
     _train(TrainConfig.load(config))

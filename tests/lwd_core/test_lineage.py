@@ -1,9 +1,12 @@
+import dataclasses
+
 import pyarrow as pa
 import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import impact, trace
+from lwd_core.reports.lineage import SHOWN, impact_page, trace_page
 from storage_schemas.tables import LOGS, POLICIES, RELEASES, SNAPSHOT_MEMBERS, SNAPSHOTS
 from tests.lwd_core.labels.conftest import episode_rows
 
@@ -92,3 +95,23 @@ def test_an_unknown_thing_is_said(lake):
         impact(lake, "nobody")
     with pytest.raises(UserError, match="no such policy"):
         trace(lake, "zz")
+
+
+def test_pages_hold_every_edge_and_load_nothing(lake):
+    page = trace_page(trace(lake, "onl0"))
+    assert all(word in page for word in ("sft0", "off0", "l3.mcap", "e0003", "Episodes and raw logs: 4"))
+    page = impact_page("e0000", impact(lake, "e0000"))
+    assert all(word in page for word in ("Releases: 1", "Policies: 3", "production"))
+    assert "http" not in page
+
+
+def test_a_name_from_a_log_cannot_become_markup(lake):
+    assert "<script>" not in impact_page("<script>", impact(lake, "e0000"))
+
+
+def test_a_long_table_is_cut_and_says_so(lake):
+    found = impact(lake, "e0000")
+    many = pa.concat_tables([found.episodes] * (SHOWN + 7))
+    page = impact_page("e0000", dataclasses.replace(found, episodes=many))
+    assert "… 7 more" in page
+    assert page.count("<td>e0000</td>") == SHOWN

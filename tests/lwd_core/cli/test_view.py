@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def chunks(file: Path) -> dict[str, list[Chunk]]:
     found: dict[str, list[Chunk]] = {}
     for chunk in RrdReader(file).stream().to_chunks():
-        found.setdefault(chunk.entity_path.replace('\\', ''), []).append(chunk)
+        found.setdefault(chunk.entity_path.replace("\\", ""), []).append(chunk)
     return found
 
 

@@ -1,0 +1,83 @@
+"""Every command: help with an example that parses, JSON where it has an answer, completion."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from lwd_core.cli.main import command_modules, command_name, load_command
+
+# what answers with nothing but a line or with bytes of its own kind
+NO_JSON = {
+    "keys trust": "one line",
+    "keys distrust": "one line",
+    "lake shell-sql": "SQL",
+    "embodiment infer": "YAML",
+    "logs": "--format json",
+    "logs reconcile": "--format json",
+    "sql": "--format json",
+    "policy show": "always JSON",
+    "snapshot show": "always JSON",
+    "episode view": "a viewer",
+    "erase": "a conversation",
+}
+# robots and training tell what they do while they do it; their figures are in the lake and in metrics.jsonl
+TELL = ("fleet", "train", "run")
+
+
+def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        if command.invoke_without_command:
+            yield name, command
+        for child, inner in command.commands.items():
+            yield from leaves(inner, f"{name} {child}")
+    else:
+        yield name, command
+
+
+COMMANDS = dict(pair for m in command_modules() for pair in leaves(load_command(m), command_name(m)))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_of_the_command_itself(name: str) -> None:
+    text = " ".join((COMMANDS[name].help or "").split())
+    example = re.search(r"Example: (lwd .+?)$", text)
+    assert example, f"lwd {name}: its help shows no example"
+    words = shlex.split(example[1].split(" > ")[0])[1:]
+    assert words[: len(name.split())] == name.split()
+    options = {o for p in COMMANDS[name].params for o in (*p.opts, *p.secondary_opts)}
+    used = {w.split("=")[0] for w in words if w.startswith("-")}
+    assert used <= options, f"lwd {name}: its example uses {used - options}"
+
+
+@pytest.mark.parametrize("name", [n for n in COMMANDS if n.split()[0] not in TELL])
+def test_every_answer_can_be_json(name: str) -> None:
+    options = {o for p in COMMANDS[name].params for o in p.opts}
+    assert ("--json" in options) != (name in NO_JSON), f"lwd {name}"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("lwd epi", {"episode"}),
+        ("lwd episode ", {"list", "show", "view"}),
+        ("lwd sql --for", {"--format"}),
+        ("lwd sql --format ", {"table", "csv", "json", "parquet"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_choices(words: str, expected: set[str]) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lwd")],
+        env=os.environ
+        | {"_LWD_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert expected <= set(done.stdout.split()), done.stdout + done.stderr
