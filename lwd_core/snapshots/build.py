@@ -42,7 +42,7 @@ def build_snapshot(
     counts episodes. UserError if nothing fits the spec or a label is missing.
     """
     place = open_place(root)
-    staging = Staging(place)
+    staging = Staging(place, now_ns)
     try:
         manifest = _write(lake, spec, pin(lake, spec, versions), staging, progress)
         staging.publish(manifest)

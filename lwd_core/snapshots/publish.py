@@ -15,13 +15,21 @@ from storage_schemas.snapshot import MANIFEST, Manifest
 from storage_schemas.tables import SNAPSHOT_MEMBERS, SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState
 
+STAGING, DAY_S = ".building-", 86_400
+
 
 class Staging:
-    """Where shards wait until the manifest is known: beside their final place, under a name of its own."""
+    """Where shards wait until the manifest is known: beside their final place, under a name of its own.
 
-    def __init__(self, place: Place) -> None:
+    What a build that was killed more than a day before ``now_ns`` left behind is removed first.
+    """
+
+    def __init__(self, place: Place, now_ns: int) -> None:
         self._place = place
-        self._token = f".building-{uuid.uuid4().hex[:12]}"
+        now_s = now_ns // 1_000_000_000
+        for name in _left_behind(place, now_s - DAY_S):
+            place.fs.rm(place.path(name), recursive=True)
+        self._token = f"{STAGING}{now_s}-{uuid.uuid4().hex[:12]}"
         self._names: list[str] = []
 
     def put(self, name: str, data: bytes) -> None:
@@ -56,6 +64,17 @@ class Staging:
                 self._place.remove(self._token, name)
         else:
             shutil.rmtree(Path(self._place.path(self._token)), ignore_errors=True)
+
+
+def _left_behind(place: Place, before_s: int) -> list[str]:
+    """Folders of builds begun before a time; it stands in their names, for a bucket's folders have none."""
+    try:
+        entries = place.fs.ls(place.root, detail=False)
+    except FileNotFoundError:
+        return []
+    names = [entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries]
+    begun = {name: name.removeprefix(STAGING).split("-")[0] for name in names if name.startswith(STAGING)}
+    return [name for name, stamp in begun.items() if stamp.isdigit() and int(stamp) < before_s]
 
 
 def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:

@@ -76,7 +76,7 @@ def reissue(
     staying = [member for member in old.episodes if member.episode_id not in erased]
     successor = None
     if any(member.split == Split.TRAIN for member in staying):
-        staging = Staging(place)
+        staging = Staging(place, now_ns)
         try:
             manifest = _without(lake, old, staying, moved or {}, staging)
             staging.publish(manifest)

@@ -12,8 +12,10 @@ from safetensors.numpy import load as load_safetensors
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from lwd_core.errors import UserError
+from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import build_snapshot
+from lwd_core.snapshots.publish import DAY_S, Staging
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.verify import verify
@@ -211,3 +213,14 @@ def test_steps_that_are_not_whole_are_refused(lake: Lake, tmp_path: Path):
     lake.replace("steps", steps, {"episode_id": [episode_id(1)]})
     with pytest.raises(UserError, match="5 rows for 5 steps"):
         build(lake, tmp_path / "s")
+
+
+def test_what_a_killed_build_left_goes_after_a_day(fleet: Lake, tmp_path: Path):
+    fresh, old = (
+        Staging(open_place(str(tmp_path / "s")), START - age * 10**9) for age in (DAY_S - 1, DAY_S + 1)
+    )
+    for staging in (old, fresh):
+        staging.put("train-00000.tar", b"half")
+    snapshot = build(fleet, tmp_path / "s")
+    names = sorted(p.name for p in (tmp_path / "s").iterdir())
+    assert names == sorted([snapshot.digest, fresh._token])

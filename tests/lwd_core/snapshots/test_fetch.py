@@ -14,6 +14,7 @@ from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.fetch import OBJECTS, DiskCache, cache_home
 from lwd_core.snapshots.loader import TransitionLoader
+from lwd_core.snapshots.publish import DAY_S, Staging
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from tests.lwd_core.lake import servers
@@ -47,12 +48,13 @@ def test_disk_holds_no_more_than_the_limit_and_the_newest(tmp_path: Path):
     assert not list(disk.folder.glob(".*"))
 
 
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(params=["moto", "seaweedfs"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in servers.KEYS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LWD_HOME", str(tmp_path / "home"))
-    with servers.moto() as url:
+    (tmp_path / "server").mkdir()
+    with servers.moto() if request.param == "moto" else servers.seaweedfs(tmp_path / "server") as url:
         monkeypatch.setenv("LWD_S3_ENDPOINT", url)
         yield "s3://lake/snapshots"
     S3FileSystem.clear_instance_cache()
@@ -63,6 +65,8 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_bucket_gives_the_same_snapshot_and_batches(fleet: Lake, bucket: str, tmp_path: Path):
     spec = SnapshotSpec(name="all", chunk=4, shard_mb=0.003)
     here = build_snapshot(fleet, spec, str(tmp_path / "s"), now_ns=START)
+    killed = Staging(open_place(bucket), START - 2 * DAY_S * 10**9)
+    killed.put("train-00000.tar", b"half")
     there = build_snapshot(fleet, spec, bucket, now_ns=START)
     assert there.digest == here.digest
     names = {p.rsplit("/", 1)[-1] for p in there.place.fs.find(bucket)}
