@@ -4,9 +4,6 @@ import dagster as dg
 
 from pipelines.platform import Platform
 
-#: Hours for which old versions stay readable: snapshots of the last month can be rebuilt.
-GRACE_HOURS = 30 * 24.0
-
 
 @dg.op(description="Promotes or rolls back; waits where the episodes have not decided.")
 def judge_canary(context: dg.OpExecutionContext, platform: Platform) -> None:
@@ -29,4 +26,4 @@ def compact_and_vacuum(context: dg.OpExecutionContext, platform: Platform) -> No
     for table, (before, after) in compact(lake).items():
         if before:
             context.log.info(f"{table}: {before} files became {after}")
-    context.log.info(f"{len(vacuum(lake, grace_hours=GRACE_HOURS))} files deleted")
+    context.log.info(f"{len(vacuum(lake, grace_hours=24 * platform.settings.keep_days))} files deleted")

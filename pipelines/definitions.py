@@ -6,6 +6,7 @@ from pipelines.assets import fleet, labels, lake, policies, reports, snapshots, 
 from pipelines.automation import conditions
 from pipelines.checks import lake_checks
 from pipelines.jobs import JOBS
+from pipelines.launch import Launcher
 from pipelines.platform import Platform
 from pipelines.schedules import SCHEDULES
 from pipelines.sensors import SENSORS
@@ -28,6 +29,6 @@ defs = dg.Definitions(
     jobs=JOBS,
     sensors=[*SENSORS, conditions],
     schedules=SCHEDULES,
-    resources={"platform": Platform(), "pipes": dg.PipesSubprocessClient()},
+    resources={"platform": Platform(), "launcher": Launcher()},
     executor=dg.in_process_executor,
 )

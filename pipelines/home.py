@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lwd_core.errors import UserError
+from lwd_core.settings import Settings
 
 DAGSTER_HOME = Path(__file__).parents[1] / "dagster_home"
 #: Name of a shipped profile, or path of a YAML file.
@@ -29,7 +30,7 @@ def enter(home: str, profile: str | None = None) -> Path:
     if not os.access(state, os.W_OK):
         raise UserError(f"home {root}: cannot be written; choose another with --home")
     os.environ["LWD_HOME"] = str(root)
-    os.environ["DAGSTER_HOME"] = str(DAGSTER_HOME)
+    os.environ["DAGSTER_HOME"] = str(Path(Settings().dagster or DAGSTER_HOME).absolute())
     os.environ["DAGSTER_STATE_DIR"] = str(state)
     note = state / "profile"
     if profile:

@@ -4,15 +4,19 @@ from datetime import timedelta
 
 import dagster as dg
 
+from lwd_core.settings import Settings
 from pipelines.jobs import learning_round, upkeep
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import NIGHTLY
 
+#: Read once, when the definitions load.
+SETTINGS = Settings()
+
 
 @dg.schedule(
     job=learning_round,
-    cron_schedule="0 2 * * *",
+    cron_schedule=SETTINGS.nightly,
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="An online round from the newest data and the production policy; a canary comes of it.",
@@ -33,7 +37,7 @@ def nightly_retraining(
 
 @dg.schedule(
     job=upkeep,
-    cron_schedule="0 4 * * 0",
+    cron_schedule=SETTINGS.weekly,
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Fewer and larger files, and nothing on disk that no version of the last month needs.",

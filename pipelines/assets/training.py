@@ -1,8 +1,5 @@
 """Training, through Dagster Pipes, and the policy taken from its checkpoint."""
 
-import os
-import sys
-
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
@@ -10,6 +7,7 @@ from lwd_core.cli.main import EXIT_USER_ERROR
 from lwd_core.errors import UserError
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.automation import WEEKLY
+from pipelines.launch import Launcher
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import over
@@ -27,26 +25,20 @@ from storage_schemas.vocabulary import Channel, Stage
     pool="training",
 )
 def checkpoint(
-    context: dg.AssetExecutionContext, platform: Platform, pipes: dg.PipesSubprocessClient
+    context: dg.AssetExecutionContext, platform: Platform, launcher: Launcher
 ) -> dg.MaterializeResult:
     """Trainer state after the round: resumed where a killed run left it."""
     from lwd_core.reports.findings import read_metrics
     from lwd_core.reports.glimpses import training_curves
 
     try:
-        done = pipes.run(
-            context=context,
-            command=[sys.executable, "-m", "pipelines.training_process"],
-            env=dict(os.environ),
-            extras={"config": training_config(platform, context.partition_key)},
-        )
+        result = launcher.run(context, {"config": training_config(platform, context.partition_key)})
     except DagsterPipesExecutionError as error:
         if str(error).endswith(f"code {EXIT_USER_ERROR}"):
             # its own line stands above; trying again would not mend the input
             refused = f"training of {context.partition_key} refused its input"
             raise dg.Failure(refused, allow_retries=False) from error
         raise
-    result = done.get_materialize_result()
     curves = read_metrics(f"{platform.settings.checkpoints}/{context.partition_key}/metrics.jsonl")
     shown = {"curves": picture(training_curves(curves), "losses and loader wait")}
     return result._replace(metadata={**(result.metadata or {}), **shown})

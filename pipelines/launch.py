@@ -1,0 +1,104 @@
+"""Where the training process runs: here, in a pod, on a Ray cluster; the settings say which.
+
+The process is the same (``training_process.py``) and speaks the same protocol, Dagster Pipes; the
+clients of k8s and Ray are imported where they are asked for.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from lwd_core.errors import UserError
+from lwd_core.settings import Settings
+
+MODULE = ("-m", "pipelines.training_process")
+#: What a training elsewhere is told of its surroundings: places, credentials of buckets, threads.
+_PASSED = ("LWD_", "AWS_", "OMP_")
+
+
+class Launcher(dg.ConfigurableResource):
+    """Starts one training process and follows it to its end. ``where``: empty for the setting."""
+
+    where: str = ""
+
+    def run(self, context: dg.AssetExecutionContext, extras: Mapping[str, Any]) -> dg.MaterializeResult:
+        """Run with these extras; return what the process reported. Raises what Pipes raises."""
+        settings = Settings()
+        where = self.where or settings.train_on
+        if where == "k8s":
+            return _in_a_pod(context, extras, settings)
+        if where == "ray":
+            return _on_ray(context, extras, settings)
+        client = dg.PipesSubprocessClient()
+        command = [sys.executable, *MODULE]
+        return client.run(
+            context=context, command=command, env=dict(os.environ), extras=dict(extras)
+        ).get_materialize_result()
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of the environment that a training elsewhere needs."""
+    return {name: value for name, value in environment.items() if name.startswith(_PASSED)}
+
+
+def pod(settings: Settings) -> dict[str, Any]:
+    """The pod of a training, over what Dagster puts into it. Raises UserError without an image."""
+    if not settings.train_image:
+        raise UserError("train_image: empty; training on k8s needs the image this platform is built into")
+    wanted = {"cpu": str(settings.train_cpus), "memory": f"{settings.train_memory_gb:g}Gi"}
+    if settings.train_gpus:
+        wanted["nvidia.com/gpu"] = str(settings.train_gpus)
+    return {
+        "restartPolicy": "Never",
+        "containers": [
+            {
+                "name": "training",
+                "image": settings.train_image,
+                "resources": {"requests": wanted, "limits": wanted},
+                # credentials of buckets: never part of a run's record
+                "envFrom": [{"secretRef": {"name": "lwd-secrets", "optional": True}}],
+            }
+        ],
+    }
+
+
+def _in_a_pod(
+    context: dg.AssetExecutionContext, extras: Mapping[str, Any], settings: Settings
+) -> dg.MaterializeResult:
+    from dagster_k8s import PipesK8sClient
+
+    own = {name: value for name, value in passed_on(os.environ).items() if not name.startswith("AWS_")}
+    return (
+        PipesK8sClient()
+        .run(
+            context=context,
+            image=settings.train_image,
+            command=["python", *MODULE],
+            namespace=settings.train_namespace,
+            env=own,
+            base_pod_spec=pod(settings),
+            extras=dict(extras),
+        )
+        .get_materialize_result()
+    )
+
+
+def _on_ray(
+    context: dg.AssetExecutionContext, extras: Mapping[str, Any], settings: Settings
+) -> dg.MaterializeResult:
+    from dagster_ray import PipesRayJobClient
+
+    client = PipesRayJobClient(address=settings.ray_address)
+    return client.run(
+        context=context,
+        submit_job_params={
+            "entrypoint": " ".join(["python", *MODULE]),
+            "runtime_env": {"env_vars": passed_on(os.environ)},
+            "entrypoint_num_cpus": settings.train_cpus,
+            "entrypoint_num_gpus": settings.train_gpus,
+        },
+        extras=dict(extras),
+    ).get_materialize_result()
