@@ -14,7 +14,7 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup system demo ui lint test bench clean
+.PHONY: help setup system demo ui lint docs audit test bench paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,11 +45,20 @@ lint: setup  ## formatting, lint, types, import rules
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+docs: setup  ## the site, warnings are errors, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+audit: setup  ## known holes in the pinned dependencies; needs the network
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python .ci/audit
+
 test: lint  ## lint and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: setup  ## one benchmark: NAME=ingest ARGS=--json
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+paper: setup  ## the paper's table into docs/results.md, one seed: ARGS="--seed 1 --rows sft,lwd"; goes on where it was
+	$(BIN)/python -m benchmarks.paper $(ARGS)
 
 clean:  ## what the demo made
 	rm -rf lwd-data lwd-data-*

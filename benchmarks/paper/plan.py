@@ -1,0 +1,166 @@
+"""Which policies the table needs, what each is trained on, and in which order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from ruamel.yaml import YAML
+
+from lwd_core.errors import UserError
+from lwd_core.training.config import over_config
+from storage_schemas.canonical import digest
+
+_FIRST_DAY = date(2025, 1, 6)
+DEMONSTRATIONS = "demonstrations"
+SFT, LWD = "sft", "lwd"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kinds(_Part):
+    """A value for short tasks, one for long ones."""
+
+    short: Any
+    long: Any
+
+
+class Row(_Part):
+    """A baseline or an ablation."""
+
+    title: str
+    stage: str = "offline"
+    over: dict[str, Any]
+
+
+class Judged(_Part):
+    """Scenes of the evaluation range."""
+
+    episodes_per_task: int = Field(ge=1)
+    first_scene: int = Field(ge=0)
+
+
+class Plan(_Part):
+    """One of the YAML files beside this module; ``full.yaml`` says what each field is."""
+
+    tasks: Kinds
+    demonstrations: Kinds
+    sites: tuple[str, ...]
+    robots: int
+    episodes_per_robot: int
+    supervisor: dict[str, Any]
+    snapshot: dict[str, Any]
+    evaluation: Judged
+    rounds: int
+    fleets: tuple[int, ...]
+    training: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+    baselines: dict[str, Row]
+    ablations: dict[str, Row]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All tasks, short ones first."""
+        return (*self.tasks.short, *self.tasks.long)
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of the fleet: so many robots run the policy of a cell."""
+
+    name: str
+    acts: str
+    robots: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A policy of the table: how it is trained, on which days, and where it is shown.
+
+    ``days`` are all it learns from beside the demonstrations; with ``online`` those of them that make up
+    the online half of a batch. ``settings`` are fields of ``TrainConfig``.
+    """
+
+    name: str
+    title: str
+    part: str
+    stage: str
+    init: str | None
+    days: tuple[Day, ...]
+    online: tuple[Day, ...]
+    settings: Mapping[str, Any]
+
+
+def load_plan(name: str) -> Plan:
+    """A plan by the name of its file. Raises UserError for one there is not."""
+    path = Path(__file__).with_name(f"{name}.yaml")
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise UserError(f"plan {name!r}: no such file; use one of {known}")
+    return Plan.model_validate(YAML(typ="safe").load(path.read_text()))
+
+
+def cells(plan: Plan) -> list[Cell]:
+    """Every cell, those it rests on before it."""
+    first = Day("offline", SFT, plan.robots)
+    found = [Cell(SFT, "SFT", "table", SFT, None, (), (), _settings(plan, SFT, {}))]
+    for name, row in plan.baselines.items():
+        found.append(_offline(plan, name, row, "table", first))
+    found.append(_offline(plan, LWD, Row(title="LWD", over={}), "table", first))
+    for name, row in plan.ablations.items():
+        found.append(_offline(plan, f"{LWD}-{name}", row, "ablation", first))
+    for name, row in plan.baselines.items():
+        days: tuple[Day, ...] = (first,)
+        for turn in range(1, plan.rounds + 1):
+            days = (
+                *days,
+                Day(f"{name}-{turn}", name if turn == 1 else f"{name}-online-{turn - 1}", plan.robots),
+            )
+            settings = _settings(plan, row.stage, row.over)
+            found.append(
+                Cell(f"{name}-online-{turn}", row.title, "online", row.stage, SFT, days, (), settings)
+            )
+    for robots in (plan.robots, *plan.fleets):
+        suffix = "" if robots == plan.robots else f"-{robots}"
+        own: tuple[Day, ...] = ()
+        before = LWD
+        for turn in range(1, plan.rounds + 1):
+            own = (*own, Day(f"{LWD}{suffix}-{turn}", before, robots))
+            name = f"{LWD}{suffix}-online-{turn}"
+            settings = _settings(plan, "online", {})
+            part = "fleet" if suffix else "online"
+            title = f"LWD, fleet of {robots}" if suffix else "LWD"
+            found.append(Cell(name, title, part, "online", before, (first,), own, settings))
+            before = name
+    return found
+
+
+def calendar(plan: Plan) -> dict[str, str]:
+    """The day (YYYY-MM-DD) of the demonstrations and of every fleet day."""
+    names = [DEMONSTRATIONS]
+    for cell in cells(plan):
+        names += [day.name for day in (*cell.days, *cell.online) if day.name not in names]
+    return {name: f"{_FIRST_DAY + timedelta(days=i):%Y-%m-%d}" for i, name in enumerate(names)}
+
+
+def cell_digest(plan: Plan, cell: Cell) -> str:
+    """Tells whether a cell that was made is still the one that is planned, with all it rests on."""
+    by_name = {c.name: c for c in cells(plan)}
+    below = {cell.init, *(day.acts for day in (*cell.days, *cell.online))} - {None}
+    shared = plan.model_dump(
+        mode="json", exclude={"baselines", "ablations", "fleets", "rounds", "stages", "training"}
+    )
+    mine = [cell.stage, [day.robots for day in (*cell.days, *cell.online)], dict(cell.settings)]
+    return digest([shared, mine, sorted(cell_digest(plan, by_name[name]) for name in below if name)])
+
+
+def _offline(plan: Plan, name: str, row: Row, part: str, day: Day) -> Cell:
+    return Cell(name, row.title, part, row.stage, SFT, (day,), (), _settings(plan, row.stage, row.over))
+
+
+def _settings(plan: Plan, stage: str, over: Mapping[str, Any]) -> dict[str, Any]:
+    return over_config(over_config(plan.training, plan.stages[stage]), over)

@@ -1,0 +1,152 @@
+"""The table, from the cells of every seed: success with intervals and cycle time, per task."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.paper.plan import LWD, SFT, Plan, cells
+from lwd_core.fleet.metaworld import CONTROL_HZ
+from lwd_core.policies.intervals import Rate, wilson
+
+Made = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def read_cells(home: Path) -> dict[str, list[dict[str, Any]]]:
+    """Results by cell, one a seed, from ``<home>/seed-*/cells``."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(home.glob("seed-*/cells/*.json")):
+        made = json.loads(path.read_text())
+        found.setdefault(made["name"], []).append(made)
+    return found
+
+
+def render(plan: Plan, name: str, made: Made) -> str:
+    """The page, in Markdown; cells that were not made yet are left out and named at the end."""
+    order = [cell.name for cell in cells(plan)]
+    seeds = sorted({one["seed"] for results in made.values() for one in results})
+    text = [_HEAD.format(**_facts(plan, name, seeds))]
+    last = plan.rounds
+    offline = [SFT, *plan.baselines, LWD]
+    text += ["## Offline: demonstrations and one fleet day\n", _table(plan, made, offline)]
+    online = [f"{row}-online-{last}" for row in (*plan.baselines, LWD)]
+    text += [f"## Online: {last} more fleet days of each method's own\n", _table(plan, made, online)]
+    text += ["## Round after round, all tasks\n", _rounds(plan, made)]
+    text += [
+        "## Ablations of LWD offline\n",
+        _table(plan, made, [LWD, *(f"{LWD}-{a}" for a in plan.ablations)]),
+    ]
+    sizes = sorted({plan.robots, *plan.fleets})
+    fleet = [f"{LWD}{'' if n == plan.robots else f'-{n}'}-online-{last}" for n in sizes]
+    text += [f"## Fleets of {', '.join(map(str, sizes))} robots, equally many hours\n"]
+    text += [_table(plan, made, fleet, titles=[f"{n} robots" for n in sizes])]
+    text += ["## Each task\n", _tasks(plan, made, [SFT, *offline[1:], *online])]
+    text += ["## Cycle time of successes, median seconds\n", _cycle(plan, made, [SFT, *offline[1:], *online])]
+    missing = [cell for cell in order if cell not in made]
+    if missing:
+        text.append(f"Not made yet: {', '.join(missing)}.\n")
+    return "\n".join(text)
+
+
+_HEAD = """# The paper's table, in simulation
+
+Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`, seeds {seeds}. Everything went
+through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are short, {long} long:
+three manipulations in sequence with success at the very end ([how](fleet.md)). Demonstrations: {demo_short} a
+short task, {demo_long} a long one. A fleet day is {robots} robots with {episodes} episodes each; a person
+watches every one. Every policy is judged alone on {judged} scenes a task that no training episode used and no
+setting was chosen by; all seeds judge on the same scenes.
+
+All methods see the same demonstrations and the same first fleet day; online each works days of its own, of
+the same size, and the baselines learn anew from all their data each round. Success is pooled over seeds with
+Wilson's 95 % interval; with more than one seed the seeds' own figures follow in parentheses, for the interval
+does not hold what differs between them.
+"""
+
+
+def _facts(plan: Plan, name: str, seeds: Sequence[int]) -> dict[str, Any]:
+    return {
+        "plan": name,
+        "seeds": ", ".join(map(str, seeds)) or "none",
+        "short": ", ".join(f"`{t}`" for t in plan.tasks.short),
+        "long": ", ".join(f"`{t}`" for t in plan.tasks.long),
+        "demo_short": plan.demonstrations.short,
+        "demo_long": plan.demonstrations.long,
+        "robots": plan.robots,
+        "episodes": plan.episodes_per_robot,
+        "judged": plan.evaluation.episodes_per_task,
+    }
+
+
+def _table(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] | None = None) -> str:
+    rows = []
+    for i, name in enumerate(names):
+        results = made.get(name, ())
+        if not results:
+            continue
+        title = titles[i] if titles else results[0]["title"]
+        shares = [_success(results, tasks) for tasks in (plan.tasks.short, plan.tasks.long, plan.names)]
+        rows.append([title, *shares, _seconds(results, plan.names)])
+    return _markdown(["", "short", "long", "all", "cycle time, s"], rows)
+
+
+def _rounds(plan: Plan, made: Made) -> str:
+    rows = []
+    for row in (*plan.baselines, LWD):
+        turns = [made.get(row, ()), *(made.get(f"{row}-online-{i}", ()) for i in range(1, plan.rounds + 1))]
+        if any(turns):
+            title = next(turn for turn in turns if turn)[0]["title"]
+            rows.append([title, *(_success(turn, plan.names) if turn else "" for turn in turns)])
+    return _markdown(["", "offline", *(f"online {i}" for i in range(1, plan.rounds + 1))], rows)
+
+
+def _tasks(plan: Plan, made: Made, names: Sequence[str]) -> str:
+    there = [name for name in names if name in made]
+    rows = [
+        [f"`{task}`", *(_success(made[name], [task], seeds=False) for name in there)] for task in plan.names
+    ]
+    return _markdown(["", *(_column(made[name][0]) for name in there)], rows)
+
+
+def _cycle(plan: Plan, made: Made, names: Sequence[str]) -> str:
+    there = [name for name in names if name in made]
+    rows = [[f"`{task}`", *(_seconds(made[name], [task]) for name in there)] for task in plan.names]
+    return _markdown(["", *(_column(made[name][0]) for name in there)], rows)
+
+
+def _column(result: Mapping[str, Any]) -> str:
+    return result["title"] + (" online" if "-online-" in result["name"] else "")
+
+
+def _success(results: Sequence[Mapping[str, Any]], tasks: Sequence[str], *, seeds: bool = True) -> str:
+    rate = _rate(results, tasks)
+    text = f"{_short(rate.rate)} [{_short(rate.low)}, {_short(rate.high)}]"
+    if seeds and len(results) > 1:
+        text += f" ({', '.join(_short(_rate([one], tasks).rate) for one in results)})"
+    return text
+
+
+def _rate(results: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> Rate:
+    told = [one["tasks"][task] for one in results for task in tasks]
+    return wilson(sum(t["successes"] for t in told), sum(t["trials"] for t in told))
+
+
+def _seconds(results: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
+    """Mean over tasks of the median, so that a task that succeeds more often does not weigh more."""
+    medians = []
+    for task in tasks:
+        steps = [s for one in results for s in one["tasks"][task]["steps_of_successes"]]
+        if steps:
+            medians.append(float(np.median(steps)) / CONTROL_HZ)
+    return f"{np.mean(medians):.2f}" if medians else "–"
+
+
+def _short(value: float) -> str:
+    return "1.00" if value > 0.995 else f"{value:.2f}".lstrip("0")
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), ""])

@@ -1,0 +1,201 @@
+"""Make one cell: its fleet days, its snapshots, its training, its evaluation; each step once."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paper.plan import DEMONSTRATIONS, Cell, Day, Plan, calendar, cell_digest, cells
+from lwd_core.errors import UserError
+from lwd_core.fleet.actor import demonstration_seeds, run_fleet
+from lwd_core.fleet.arms import Arms
+from lwd_core.fleet.config import FleetConfig, sample_fleet
+from lwd_core.fleet.evaluate import evaluate
+from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
+from lwd_core.fleet.supervisor import Supervisor
+from lwd_core.lake.ingest import ingest
+from lwd_core.lake.place import open_place
+from lwd_core.lake.store import Lake
+from lwd_core.logs.embodiment import load_embodiments
+from lwd_core.policies.inference import Policy
+from lwd_core.policies.keys import trusted_keys
+from lwd_core.policies.release import current
+from lwd_core.settings import Settings
+from lwd_core.snapshots.build import build_snapshot
+from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.online import Publisher
+from lwd_core.training.run import find_checkpoint, train
+from storage_schemas.canonical import canonical_json
+from storage_schemas.vocabulary import Channel, Source
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A training reporter that says nothing."""
+
+    def log(self, update: int, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+
+class Bench:
+    """One seed's home: a lake, its snapshots, runs, policies, and a JSON file a cell."""
+
+    def __init__(self, plan: Plan, seed: int, home: Path, say: Say = print) -> None:
+        self.plan, self.seed, self.say = plan, seed, say
+        self.settings = Settings(home=str(home))
+        self._cells = {cell.name: cell for cell in cells(plan)}
+        self._calendar = calendar(plan)
+        self._place = open_place(str(home / "cells"))
+        self._arms = Arms()
+        _install_embodiment(self.settings)
+        self._lake = Lake.open(self.settings.lake, create=True)
+
+    def make(self, name: str) -> dict[str, Any]:
+        """The cell's result; made if it is not there, or is another plan's."""
+        cell = self._cells[name]
+        identity = cell_digest(self.plan, cell)
+        if self._place.exists(f"{name}.json"):
+            made = json.loads(self._place.read(f"{name}.json"))
+            if made["digest"] == identity:
+                return made
+        for below in {cell.init, *(day.acts for day in (*cell.days, *cell.online))} - {None}:
+            self.make(str(below))
+        begun = time.monotonic()
+        self._day(DEMONSTRATIONS, "", self._demonstrate)
+        for day in (*cell.days, *cell.online):
+            acts = cell_digest(self.plan, self._cells[day.acts])
+            self._day(day.name, acts, lambda day=day: self._work(day))
+        self.say(f"{name}: training")
+        train(self._config(cell), Silent(), self.settings)
+        self._publish(name)
+        result = {
+            "name": name,
+            "title": cell.title,
+            "part": cell.part,
+            "stage": cell.stage,
+            "seed": self.seed,
+            "digest": identity,
+            "robots": [day.robots for day in (*cell.days, *cell.online)],
+            "seconds": 0.0,
+            **self._judge(),
+        }
+        result["seconds"] = round(time.monotonic() - begun, 1)
+        with self._place.write(f"{name}.json") as file:
+            file.write(canonical_json(result))
+        self.say(f"{name}: success {result['success']:.3f} in {result['seconds']:.0f} s")
+        return result
+
+    def _day(self, name: str, acts: str, happen: Callable[[], None]) -> None:
+        """A day happens once; what it lands again after a kill is the same to the byte."""
+        marker = f"{name}.day"
+        if self._place.exists(marker):
+            if self._place.read(marker).decode() != acts:
+                raise UserError(f"{self.settings.home}: day {name} was another policy's; give another --home")
+            return
+        self.say(f"day {name}")
+        happen()
+        known = load_embodiments(self.settings.embodiments)
+        ingest(self._lake, self.settings, [self.settings.landing], embodiments=known, now_ns=time.time_ns())
+        with self._place.write(marker) as file:
+            file.write(acts.encode())
+
+    def _demonstrate(self) -> None:
+        plan, arms = self.plan, self._arms
+        for kind in ("short", "long"):
+            tasks, count = getattr(plan.tasks, kind), getattr(plan.demonstrations, kind)
+            run = f"paper/{self.seed}/{kind}"
+            run_fleet(
+                self.settings,
+                self._fleet(plan.robots, tasks),
+                day=self._calendar[DEMONSTRATIONS],
+                policy=None,
+                seeds=demonstration_seeds(tasks, run, count, arms=arms),
+                source=Source.DEMONSTRATION,
+                arms=arms,
+            )
+
+    def _work(self, day: Day) -> None:
+        """Robots run what is in production, and that is the policy this day is about."""
+        plan = self.plan
+        self._publish(day.acts)
+        trusted = trusted_keys(self.settings.keys)
+        release = current(self.settings.releases, Channel.PRODUCTION, trusted)
+        assert release is not None
+        total = day.robots * plan.episodes_per_robot
+        counts = {t: len(range(i, total, len(plan.names))) for i, t in enumerate(plan.names)}
+        run = f"paper/{self.seed}/{day.name}"
+        run_fleet(
+            self.settings,
+            self._fleet(day.robots, plan.names),
+            day=self._calendar[day.name],
+            policy=Policy.load(release.policy_uri, trusted),
+            seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
+            source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
+            supervisor=Supervisor(**plan.supervisor),
+            arms=self._arms,
+        )
+
+    def _fleet(self, robots: int, tasks: Sequence[str]) -> FleetConfig:
+        return sample_fleet(tasks, robots=robots, sites=self.plan.sites, cameras=0)
+
+    def _config(self, cell: Cell) -> TrainConfig:
+        old = [DEMONSTRATIONS, *(day.name for day in cell.days)]
+        value: dict[str, Any] = {
+            **cell.settings,
+            "run": cell.name,
+            "stage": cell.stage,
+            "init": cell.init,
+            "seed": self.seed,
+            "offline": self._snapshot(old),
+            "online": self._snapshot([day.name for day in cell.online]) if cell.online else None,
+        }
+        return TrainConfig.parse(value, where=f"cell {cell.name}")
+
+    def _snapshot(self, days: Sequence[str]) -> str:
+        asked = {
+            "name": "+".join(days),
+            "days": [self._calendar[name] for name in days],
+            **self.plan.snapshot,
+        }
+        spec = SnapshotSpec.parse(asked)
+        return build_snapshot(self._lake, spec, self.settings.snapshots, now_ns=time.time_ns()).digest
+
+    def _publish(self, name: str) -> None:
+        Publisher(self.settings, Channel.PRODUCTION)(find_checkpoint(self.settings.checkpoints, name))
+
+    def _judge(self) -> dict[str, Any]:
+        """The policy in production, in evaluation scenes; its rows also go to ``evaluations``."""
+        trusted = trusted_keys(self.settings.keys)
+        release = current(self.settings.releases, Channel.PRODUCTION, trusted)
+        assert release is not None
+        policy = Policy.load(release.policy_uri, trusted)
+        judged = self.plan.evaluation
+        seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
+        rows = evaluate(policy, self.plan.names, seeds, now_ns=time.time_ns(), arms=self._arms)
+        self._lake.replace("evaluations", rows, {"policy_id": [policy.policy_id]})
+        told = rows.to_pylist()
+        return {
+            "policy_id": policy.policy_id,
+            "success": sum(row["success"] for row in told) / len(told),
+            "tasks": {task: _of_task([r for r in told if r["task"] == task]) for task in self.plan.names},
+        }
+
+
+def _of_task(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "trials": len(rows),
+        "successes": sum(row["success"] for row in rows),
+        "steps_of_successes": sorted(row["steps"] for row in rows if row["success"]),
+    }
+
+
+def _install_embodiment(settings: Settings) -> None:
+    target = Path(settings.embodiments, "sawyer.yaml")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes((resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml").read_bytes())

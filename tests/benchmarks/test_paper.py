@@ -1,0 +1,109 @@
+"""The whole table of the tiny plan, killed in the middle and taken up again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.paper.plan import LWD, calendar, cell_digest, cells, load_plan
+from benchmarks.paper.results import read_cells, render
+from lwd_core.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def paper(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.paper", "--plan", "tiny", "--home", str(home / "paper"),
+         "--page", str(home / "results.md"), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+
+
+def test_the_table_is_made_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    made = tmp_path / "paper" / "seed-0" / "cells"
+    first = paper(tmp_path)
+    end = time.monotonic() + 240
+    while len(list(made.glob("*.json"))) < 3:
+        assert first.poll() is None, first.stdout and first.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    before = {path.name: path.stat().st_mtime_ns for path in made.glob("*.json")}
+    second = paper(tmp_path)
+    said, _ = second.communicate(timeout=400)
+    assert second.returncode == 0, said
+    plan = load_plan("tiny")
+    results = read_cells(tmp_path / "paper")
+    assert set(results) == {cell.name for cell in cells(plan)}
+    assert {name: (made / name).stat().st_mtime_ns for name in before} == before
+    for cell in cells(plan):
+        (one,) = results[cell.name]
+        assert one["digest"] == cell_digest(plan, cell)
+        assert {task: t["trials"] for task, t in one["tasks"].items()} == dict.fromkeys(plan.names, 2)
+    page = (tmp_path / "results.md").read_text()
+    assert "Not made yet" not in page
+    for title in (
+        "SFT",
+        "Filtered BC",
+        "HG-DAgger",
+        "LWD",
+        "expectile in place of DIVL",
+        "1 robots",
+        "2 robots",
+    ):
+        assert f"| {title} |" in page
+    # every cell is a policy of its own, and nothing is made twice
+    assert len({one["policy_id"] for (one,) in results.values()}) == len(results)
+    third = paper(tmp_path, "--rows", "sft")
+    assert third.communicate(timeout=60) == ("", None)
+
+
+@pytest.mark.parametrize("name", ["full", "tiny"])
+def test_a_plan_rests_only_on_what_comes_before(name: str) -> None:
+    plan = load_plan(name)
+    seen: set[str] = set()
+    for cell in cells(plan):
+        assert {cell.init, *(day.acts for day in (*cell.days, *cell.online))} - {None} <= seen
+        seen.add(cell.name)
+    days = calendar(plan)
+    assert len(set(days.values())) == len(days)
+    assert len({cell_digest(plan, cell) for cell in cells(plan)}) == len(cells(plan))
+
+
+def test_a_changed_setting_changes_what_rests_on_it() -> None:
+    plan = load_plan("full")
+    other = plan.model_copy(update={"stages": {**plan.stages, "online": {"updates": 7}}})
+    changed = {c.name for c, d in zip(cells(plan), cells(other), strict=True)
+               if cell_digest(plan, c) != cell_digest(other, d)}  # fmt: skip
+    assert changed == {c.name for c in cells(plan) if c.stage == "online"}
+
+
+def test_intervals_pool_seeds() -> None:
+    plan = load_plan("tiny")
+    one = {"trials": 10, "successes": 5, "steps_of_successes": [80] * 5}
+    made = {
+        LWD: [
+            {"name": LWD, "title": "LWD", "seed": s, "tasks": dict.fromkeys(plan.names, one)} for s in (0, 1)
+        ]
+    }
+    page = render(plan, "tiny", made)
+    assert (
+        "| LWD | .50 [.30, .70] (.50, .50) | .50 [.30, .70] (.50, .50) | .50 [.35, .65] (.50, .50) | 1.00 |"
+        in page
+    )
+    assert "Not made yet: sft" in page
+
+
+def test_an_unknown_plan_is_named() -> None:
+    with pytest.raises(UserError, match="full, tiny"):
+        load_plan("huge")
