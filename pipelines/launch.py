@@ -12,11 +12,9 @@ from typing import Any
 import dagster as dg
 
 from lwd_core.errors import UserError
-from lwd_core.settings import Settings
+from lwd_core.settings import PLACES, Settings
 
 MODULE = ("-m", "pipelines.training_process")
-#: What a training elsewhere is told of its surroundings: places, credentials of buckets, threads.
-_PASSED = ("LWD_", "AWS_", "OMP_")
 
 
 class Launcher(dg.ConfigurableResource):
@@ -39,16 +37,17 @@ class Launcher(dg.ConfigurableResource):
         ).get_materialize_result()
 
 
-def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """The part of the environment that a training elsewhere needs."""
-    return {name: value for name, value in environment.items() if name.startswith(_PASSED)}
+def surroundings(settings: Settings) -> dict[str, str]:
+    """What a training elsewhere is told: the places, resolved. Credentials are its own environment's."""
+    told = {name: getattr(settings, name) for name in (*PLACES, "s3_endpoint")}
+    return {f"LWD_{name.upper()}": value for name, value in told.items()} | {"OMP_NUM_THREADS": "1"}
 
 
 def pod(settings: Settings) -> dict[str, Any]:
     """The pod of a training, over what Dagster puts into it. Raises UserError without an image."""
     if not settings.train_image:
         raise UserError("train_image: empty; training on k8s needs the image this platform is built into")
-    wanted = {"cpu": str(settings.train_cpus), "memory": f"{settings.train_memory_gb:g}Gi"}
+    wanted = {"cpu": f"{settings.train_cpus:g}", "memory": f"{settings.train_memory_gb:g}Gi"}
     if settings.train_gpus:
         wanted["nvidia.com/gpu"] = str(settings.train_gpus)
     return {
@@ -70,7 +69,6 @@ def _in_a_pod(
 ) -> dg.MaterializeResult:
     from dagster_k8s import PipesK8sClient
 
-    own = {name: value for name, value in passed_on(os.environ).items() if not name.startswith("AWS_")}
     return (
         PipesK8sClient()
         .run(
@@ -78,7 +76,7 @@ def _in_a_pod(
             image=settings.train_image,
             command=["python", *MODULE],
             namespace=settings.train_namespace,
-            env=own,
+            env=surroundings(settings),
             base_pod_spec=pod(settings),
             extras=dict(extras),
         )
@@ -96,7 +94,7 @@ def _on_ray(
         context=context,
         submit_job_params={
             "entrypoint": " ".join(["python", *MODULE]),
-            "runtime_env": {"env_vars": passed_on(os.environ)},
+            "runtime_env": {"env_vars": surroundings(settings)},
             "entrypoint_num_cpus": settings.train_cpus,
             "entrypoint_num_gpus": settings.train_gpus,
         },
