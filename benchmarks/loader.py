@@ -3,8 +3,8 @@
     python -m benchmarks.loader [--json] [--steps 1000000] [--runs 5] [--clock wall|cpu]
 
 Transitions of 488 bytes: state and next state of 39, a chunk of 10 actions of 4, reward, discount, episode
-and frame. Batches of 256, torch tensors, one thread. ``--clock cpu`` counts processor time, for a machine
-that others use too.
+and frame; then with everything else a batch can hold. Batches of 256, torch tensors, one thread.
+``--clock cpu`` counts processor time, for a machine that others use too.
 """
 
 import argparse
@@ -32,12 +32,13 @@ from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.loader_images import ImageLoader
+from lwd_core.snapshots.pool import COLUMNS as ALL_COLUMNS
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.tables import TABLES
 
 STATE, ACTION, CHUNK, BATCH, LENGTH = 39, 4, 10, 256, 300
-RECORD = 488
+RECORD, COLUMNS = 488, ("state", "next_state", "action", "reward", "discount", "episode", "frame")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -102,17 +103,24 @@ def measure(folder: Path, steps: int, runs: int, clock: Callable[[], float]) -> 
     snapshot = Snapshot.open(root, digest)
     next(iter(TransitionLoader(snapshot, BATCH, 0)))  # makes the cache
     floor = [memcpy(clock) for _ in range(runs)]
-    cached = [rate(clock, TransitionLoader(snapshot, BATCH, seed), 12_000) for seed in range(runs)]
-    yield line(
-        "samples, memory-mapped cache", "/s", cached, "memcpy of 488 bytes each", floor, ">= 5,000,000"
-    )
-    shuffled = [
-        rate(clock, TransitionLoader(snapshot, BATCH, s, balance_tasks=False), 12_000) for s in range(runs)
-    ]
-    yield line("the same, epochs without repetition", "/s", shuffled, "memcpy of 488 bytes each", floor, "")
+    alike = "memcpy of 488 bytes each"
+    for name, columns, balanced, target in (
+        ("samples, memory-mapped cache", COLUMNS, True, ">= 5,000,000"),
+        ("the same, epochs without repetition", COLUMNS, False, ""),
+        ("the same, every column of a batch", ALL_COLUMNS, True, ""),
+    ):
+        rates = [
+            rate(clock, TransitionLoader(snapshot, BATCH, s, columns=columns, balance_tasks=balanced), 12_000)
+            for s in range(runs)
+        ]
+        yield line(name, "/s", rates, alike, floor, target)
     one_pool = 64 << 20
     streamed = [
-        rate(clock, TransitionLoader(snapshot, BATCH, s, memory_limit=0, pool_bytes=one_pool), steps // BATCH)
+        rate(
+            clock,
+            TransitionLoader(snapshot, BATCH, s, columns=COLUMNS, memory_limit=0, pool_bytes=one_pool),
+            steps // BATCH,
+        )
         for s in range(runs)
     ]
     wds = [webdataset_members(clock, folder) for _ in range(min(runs, 3))]

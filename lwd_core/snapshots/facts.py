@@ -13,6 +13,9 @@ from storage_schemas.vocabulary import Source
 SOURCES = list(Source)
 Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
 _COLUMNS = ("instruction", "task", "source", "policy", "success")
+_TABLE = frozenset(_COLUMNS)
+#: What a batch holds of each transition's episode.
+EPISODE_COLUMNS = (*_COLUMNS, "episode", "action_dim_mask")
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,21 @@ class Facts:
         """Groups of transitions (N,) given by their episode."""
         return Strata.of(self.group[episode], self.share)
 
-    def of_episodes(self, episode: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns a batch carries, for transitions of these episodes (n,)."""
-        table = self.table.take(episode, axis=0)
-        columns = {name: table[:, i] for i, name in enumerate(_COLUMNS)}
-        columns["success"] = columns["success"].astype(bool)
-        columns["episode"] = episode.astype(np.int64)
-        if len(self.dims) == 1:
-            columns["action_dim_mask"] = np.repeat(self.dims, len(episode), axis=0)
-        else:
-            columns["action_dim_mask"] = self.dims.take(self.embodiment.take(episode), axis=0)
-        return columns
+    def of_episodes(self, episode: np.ndarray, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of ``columns`` that are true of whole episodes, for transitions of these episodes (n,)."""
+        found: dict[str, np.ndarray] = {}
+        if not _TABLE.isdisjoint(columns):
+            table = self.table.take(episode, axis=0)
+            found = {name: table[:, i] for i, name in enumerate(_COLUMNS)}
+            found["success"] = found["success"].astype(bool)
+        if "episode" in columns:
+            found["episode"] = episode.astype(np.int64)
+        if "action_dim_mask" in columns:
+            if len(self.dims) == 1:
+                found["action_dim_mask"] = np.repeat(self.dims, len(episode), axis=0)
+            else:
+                found["action_dim_mask"] = self.dims.take(self.embodiment.take(episode), axis=0)
+        return found
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:

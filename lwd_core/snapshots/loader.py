@@ -5,7 +5,7 @@ rank draws all its transitions and gathers its own rows.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.snapshots.feed import Feed
+from lwd_core.snapshots.pool import COLUMNS
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.transitions import Expansion
 from storage_schemas.snapshot import Member
@@ -38,7 +39,7 @@ class TransitionLoader:
     state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward,
     discount (B,) f32; action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame,
     next_frame (B,) i64; human, success (B,) bool. Units are raw. Tensors may be strided views. Source counts
-    in ``storage_schemas.vocabulary.Source``.
+    in ``storage_schemas.vocabulary.Source``. ``columns`` leaves out what isn't wanted.
     """
 
     def __init__(
@@ -56,12 +57,15 @@ class TransitionLoader:
         balance_tasks: bool = True,
         split: str = "train",
         where: Callable[[Member], bool] | None = None,
+        columns: Sequence[str] = COLUMNS,
         memory_limit: int = 4 << 30,
         pool_bytes: int = 512 << 20,
         cache: bool = True,
         disk_limit: int = 16 << 30,
         workers: int = 0,
     ) -> None:
+        if unknown := set(columns) - set(COLUMNS):
+            raise UserError(f"columns {', '.join(sorted(unknown))}: a batch has {', '.join(COLUMNS)}")
         if batch_size % world or not 0 <= rank < world:
             raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
         spec = snapshot.spec
@@ -71,7 +75,7 @@ class TransitionLoader:
         )
         self.step = 0
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
-        self._workers = workers
+        self._workers, self._columns = workers, tuple(columns)
         self._feed = Feed(
             snapshot,
             self.expansion,
@@ -105,7 +109,7 @@ class TransitionLoader:
     def batch(self, step: int) -> Batch:
         """The batch of any step; the iterator's place stays."""
         block = self._feed.block(step)
-        return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows]), 1)[0]
+        return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows], self._columns), 1)[0]
 
     @property
     def samples(self) -> int:
@@ -145,7 +149,7 @@ class TransitionLoader:
         """The batches from ``step`` to the end of its block."""
         block = self._feed.block(step)
         ids = block.ids[step - block.step :, self._rows]
-        return as_tensors(block.pool.gather(ids.reshape(-1)), len(ids))
+        return as_tensors(block.pool.gather(ids.reshape(-1), self._columns), len(ids))
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""

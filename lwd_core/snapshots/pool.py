@@ -5,16 +5,23 @@ discount, then the bits of three int32 (episode, frame, and packed: rows to the 
 chunk, human) and, only where a snapshot has invalid frames, the chunk's mask.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.facts import EPISODE_COLUMNS, Facts
 from lwd_core.snapshots.rows import PADDING, Rows
 from lwd_core.snapshots.sequence import Strata
 
 Arrays = dict[str, np.ndarray]
+
+#: What a batch holds of each transition; `loader.TransitionLoader` tells shapes and units.
+COLUMNS = (
+    *("state", "next_state", "action", "mask", "reward", "discount", "frame", "next_frame", "human"),
+    *EPISODE_COLUMNS,
+)
 
 #: The packed int32: bit 0 human, bits 1 to 11 the chunk's length, from bit 12 on the rows to the next state.
 _LENGTHS, _AHEAD = 2**11 - 1, 12
@@ -31,7 +38,7 @@ class Pool(Protocol):
         """Groups to draw tasks and buffers evenly."""
         ...
 
-    def gather(self, ids: np.ndarray) -> Arrays:
+    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
         """The batch of these transitions (n,), in fresh memory."""
         ...
 
@@ -59,7 +66,7 @@ class RowPool:
     def strata(self) -> Strata:
         return self._facts.strata(self._transitions["episode"])
 
-    def gather(self, ids: np.ndarray) -> Arrays:
+    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
         count, chunk = len(ids), len(self._masks) - 1
         chosen = self._transitions.take(ids)
         row, length = chosen["row"].astype(np.intp), chosen["length"]
@@ -70,7 +77,7 @@ class RowPool:
             mask *= self._valid[row[:, None] + np.arange(chunk)]
             short = np.arange(count)
         action[short] *= mask[short, :, None]
-        return {
+        found = {
             "state": self._state.take(row, axis=0),
             "next_state": self._state.take(chosen["boot"], axis=0),
             "action": action,
@@ -80,8 +87,9 @@ class RowPool:
             "frame": chosen["frame"].astype(np.int64),
             "next_frame": chosen["frame"] + (chosen["boot"] - row),
             "human": chosen["human"].astype(bool),
-            **self._facts.of_episodes(chosen["episode"]),
+            **self._facts.of_episodes(chosen["episode"], columns),
         }
+        return {name: found[name] for name in columns}
 
 
 @dataclass(frozen=True)
@@ -135,15 +143,19 @@ class RecordPool:
         episodes = self._layout.views(self._records)["episode"]
         return self._facts.strata(episodes if self._only is None else episodes[self._only])
 
-    def gather(self, ids: np.ndarray) -> Arrays:
-        parts = self._layout.views(self._records.take(ids if self._only is None else self._only[ids], axis=0))
-        tail = parts.pop("tail")
-        parts["frame"] = parts["frame"].astype(np.int64)
-        parts["next_frame"] = parts["frame"] + (tail >> _AHEAD)
-        parts["human"] = (tail & 1).astype(bool)
-        if not self._layout.masked:
-            parts["mask"] = self._masks.take((tail >> 1) & _LENGTHS, axis=0)
-        return parts | self._facts.of_episodes(parts["episode"])
+    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
+        found = self._layout.views(self._records.take(ids if self._only is None else self._only[ids], axis=0))
+        tail, frame = found["tail"], found["frame"]
+        if "frame" in columns:
+            found["frame"] = frame.astype(np.int64)
+        if "next_frame" in columns:
+            found["next_frame"] = (frame + (tail >> _AHEAD)).astype(np.int64)
+        if "human" in columns:
+            found["human"] = (tail & 1).astype(bool)
+        if "mask" in columns and not self._layout.masked:
+            found["mask"] = self._masks.take((tail >> 1) & _LENGTHS, axis=0)
+        found |= self._facts.of_episodes(found["episode"], columns)
+        return {name: found[name] for name in columns}
 
 
 def write_records(pool: RowPool, layout: Layout, records: np.ndarray, at_once: int = 1 << 14) -> None:

@@ -214,3 +214,18 @@ def test_the_sequence_is_fixed_for_good(snapshot: Snapshot):
     batch = TransitionLoader(snapshot, 6, 2024).batch(1000)
     found = list(zip(batch["episode"].tolist(), batch["frame"].tolist(), strict=True))
     assert found == [(5, 20), (4, 12), (5, 19), (11, 14), (4, 5), (6, 19)]
+
+
+@pytest.mark.parametrize("mode", [{}, {"memory_limit": 0, "pool_bytes": 2000}])
+def test_a_batch_holds_the_columns_asked_for(snapshot: Snapshot, mode: dict):
+    wanted = ("next_frame", "action", "mask", "success")
+    whole, part = (
+        TransitionLoader(snapshot, 8, 1, **mode),
+        TransitionLoader(snapshot, 8, 1, columns=wanted, **mode),
+    )
+    for step in range(5):
+        ours, theirs = part.batch(step), whole.batch(step)
+        assert list(ours) == list(wanted)
+        assert all(torch.equal(ours[name], theirs[name]) for name in wanted)
+    with pytest.raises(UserError, match="speed"):
+        TransitionLoader(snapshot, 8, 1, columns=["state", "speed"])
