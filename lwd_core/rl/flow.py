@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.networks import LinearisedField, VelocityField
+from lwd_core.rl.networks import VelocityField
 from lwd_core.rl.parallel import total, workers
+from lwd_core.rl.velocity import Recording, VelocityAt
 
 Info = dict[str, Tensor]
 
@@ -43,29 +44,50 @@ class ConditionedFlow:
     embodiment with fewer dims is not moved by noise it does not have.
     """
 
-    field: VelocityField
-    context: Tensor
+    field: VelocityAt
     mask: Tensor | None = None
 
     @staticmethod
     def of(field: VelocityField, observation: Observation, mask: Tensor | None = None) -> "ConditionedFlow":
         """Encode the observations once for the whole flow."""
-        return ConditionedFlow(field, field.encode(observation), mask)
+        return ConditionedFlow(field.at(observation), mask)
 
     def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
-        if self.mask is None:
-            return self.field(self.context, x, w)
-        return self.mask * self.field(self.context, self.mask * x, w)
+        return self._real(self.field.velocity(self._real(x), w))
 
     def linearise(self, x: Tensor, w: Tensor) -> Linearised:
+        derivative = self.field.linearise(self._real(x), w)
+        return derivative if self.mask is None else _MaskedDerivative(derivative, self.mask)
+
+    def record(self) -> "RecordedFlow":
+        """The same flow, that remembers where it was evaluated."""
+        return RecordedFlow(self.field.record(), self.mask)
+
+    def _real(self, value: Tensor) -> Tensor:
+        return value if self.mask is None else self.mask * value
+
+
+@dataclass(frozen=True)
+class RecordedFlow:
+    """See `Recording`."""
+
+    recording: Recording
+    mask: Tensor | None
+
+    def velocity(self, x: Tensor, w: float) -> Tensor:
         if self.mask is None:
-            return self.field.linearise(self.context, x, w)
-        return _MaskedDerivative(self.field.linearise(self.context, self.mask * x, w), self.mask)
+            return self.recording.velocity(x, w)
+        return self.mask * self.recording.velocity(self.mask * x, w)
+
+    def replay(self) -> Tensor:
+        """Velocities (T, B, A) at all points so far, with the gradient of the network's weights."""
+        velocity = self.recording.replay()
+        return velocity if self.mask is None else self.mask * velocity
 
 
 @dataclass(frozen=True)
 class _MaskedDerivative:
-    inner: LinearisedField
+    inner: Linearised
     mask: Tensor
 
     def pull(self, i: int, g: Tensor) -> Tensor:

@@ -14,12 +14,10 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
-from lwd_core.rl.gelu import gelu, gelu_and_slope
-
-LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
+from lwd_core.rl.gelu import LAYER_NORM_EPS, gelu, gelu_norm
+from lwd_core.rl.velocity import VelocityAt
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class VelocityField(nn.Module):
     """f(s, x, w): velocity of a flattened action chunk x (…, B, H·D) at flow time w in [0, 1].
 
     The first layer is split in three: what the observation adds to it is the same along the whole
-    flow, so `encode` computes it once. The encoder and that part are the trunk; the rest is the
+    flow, so `at` computes it once. The encoder and that part are the trunk; the rest is the
     action expert.
     """
 
@@ -98,44 +96,20 @@ class VelocityField(nn.Module):
         """Parameters frozen when only the action expert learns."""
         return [*self.encoder.parameters(), *self.context.parameters()]
 
-    def encode(self, observation: Observation) -> Tensor:
-        """The observation's share of the first layer: (B, hidden)."""
-        return self.context(self.encoder(observation))
+    def at(self, observation: Observation) -> VelocityAt:
+        """The field for a batch of observations, its weights in the type of the products."""
+        context = self.context(self.encoder(observation))
+        kind = context.dtype
+        hidden = tuple((layer.weight.to(kind), layer.bias.to(kind)) for layer in self._hidden())
+        out = self.out.weight.to(kind), self.out.bias.to(kind)
+        return VelocityAt(context, self.action_in.weight.to(kind), self.time_in, hidden, out)
 
-    def forward(self, context: Tensor, x: Tensor, w: Tensor | float) -> Tensor:
+    def forward(self, observation: Observation, x: Tensor, w: Tensor | float) -> Tensor:
         """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
-        z = context + self.action_in(x) + w * self.time_in
-        for layer in self.hidden:
-            z = layer(gelu(z))
-        # Under autocast the products are bf16; positions along the flow stay what they are.
-        return self.out(gelu(z)).to(x.dtype)
+        return self.at(observation).velocity(x, w)
 
-    def linearise(self, context: Tensor, x: Tensor, w: Tensor) -> "LinearisedField":
-        """The field's derivative by x at many path points at once: x (T, B, H·D), w (T, 1, 1)."""
-        slopes = []
-        z = context + self.action_in(x) + w * self.time_in
-        for layer in [*self.hidden, None]:
-            value, slope = gelu_and_slope(z)
-            slopes.append(slope)
-            if layer is not None:
-                z = layer(value)
-        layers = [self.action_in, *cast(Sequence[nn.Linear], self.hidden), self.out]
-        return LinearisedField([layer.weight for layer in layers], slopes)
-
-
-@dataclass(frozen=True)
-class LinearisedField:
-    """A field's Jacobians along a path, as a chain of plain products: no autograd."""
-
-    weights: list[Tensor]
-    slopes: list[Tensor]
-
-    def pull(self, i: int, g: Tensor) -> Tensor:
-        """gᵀ ∂f/∂x at path point i, for g (B, H·D)."""
-        dtype = g.dtype
-        for weight, slope in zip(reversed(self.weights[1:]), reversed(self.slopes), strict=True):
-            g = torch.mm(g, weight).mul_(slope[i])
-        return torch.mm(g, self.weights[0]).to(dtype)
+    def _hidden(self) -> Sequence[nn.Linear]:
+        return cast(Sequence[nn.Linear], self.hidden)
 
 
 class StackedMLP(nn.Module):
@@ -154,8 +128,7 @@ class StackedMLP(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             z = torch.baddbmm(bias, z, weight)
             if i < len(self.scales):
-                z = F.layer_norm(gelu(z), z.shape[-1:], eps=LAYER_NORM_EPS)
-                z = torch.addcmul(self.shifts[i], z, self.scales[i])
+                z = gelu_norm(z, self.scales[i], self.shifts[i])
         return z
 
 

@@ -10,12 +10,12 @@ Shapes: T flow steps, B batch, A = H·D; flow time w_i = i·h, h = 1/T.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from lwd_core.rl.flow import Flow
+from lwd_core.rl.flow import ConditionedFlow, Flow, RecordedFlow
 
 Info = dict[str, Tensor]
 
@@ -49,6 +49,12 @@ class QAMConfig:
     max_adjoint_norm: float = 0.0
 
 
+class Source(Protocol):
+    """What draws a path: velocities (B, A) at points (B, A) and flow times."""
+
+    def velocity(self, x: Tensor, w: float) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The memoryless schedule, with noise that makes x_1 independent of x_0.
@@ -70,7 +76,12 @@ class Schedule:
 
 @torch.no_grad()
 def sample_path(
-    schedule: Schedule, source: Flow, reference: Flow, x0: Tensor, noise: Tensor, mask: Tensor | None = None
+    schedule: Schedule,
+    source: Source,
+    reference: Source,
+    x0: Tensor,
+    noise: Tensor,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Points x_0 … x_T of the memoryless process: (T + 1, B, A).
 
@@ -146,10 +157,22 @@ def adjoint_matching_loss(
     return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
 
 
+class _Remembered:
+    """A flow that keeps the velocities it gave."""
+
+    def __init__(self, flow: ConditionedFlow):
+        self.flow = flow
+        self.velocities: list[Tensor] = []
+
+    def velocity(self, x: Tensor, w: float) -> Tensor:
+        self.velocities.append(self.flow.velocity(x, w))
+        return self.velocities[-1]
+
+
 def policy_loss(
     config: QAMConfig,
-    theta: Flow,
-    beta: Flow,
+    theta: ConditionedFlow,
+    beta: ConditionedFlow,
     q: Callable[[Tensor], Tensor],
     temperature: Tensor | float,
     x0: Tensor,
@@ -160,16 +183,28 @@ def policy_loss(
     """The whole of it: paths, ∇Q at their ends, adjoints back along them, regression.
 
     q: (B, A) to (heads, B); x0, noise: see `sample_path`; mask, dim_mask: (B, A), numbers that count and
-    dims that exist.
+    dims that exist. What draws the path is recorded: at those points its velocities are known, and θ's
+    gradient is taken from the recording.
     """
     schedule = Schedule.of(config.steps, x0)
     times = schedule.w.view(-1, 1, 1)
     with torch.no_grad():
-        path = sample_path(schedule, theta if config.path == "current" else beta, beta, x0, noise, dim_mask)
+        if config.path == "current":
+            source, reference = theta.record(), _Remembered(beta)
+        else:
+            source = reference = _Remembered(beta)
+        path = sample_path(schedule, source, reference, x0, noise, dim_mask)
         gradient, value = action_gradient(q, path[-1], config)
         adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
-        base = beta.velocity(path[:-1], times)
-    loss, info = adjoint_matching_loss(schedule, theta.velocity(path[:-1], times), base, adjoints, mask)
+        base = torch.stack(reference.velocities)
+        if len(base) == 1:  # the last point's alone: θ drew the rest
+            base = torch.cat([beta.velocity(path[:-2], times[:-1]), base])
+    if isinstance(source, RecordedFlow):
+        source.velocity(path[-2], times[-1].item())
+        velocity = source.replay()
+    else:
+        velocity = theta.velocity(path[:-1], times)
+    loss, info = adjoint_matching_loss(schedule, velocity, base, adjoints, mask)
     return loss, info | {
         "action_gradient": gradient.norm(dim=-1).mean(),
         "adjoint_norm": adjoints.norm(dim=-1).mean(),

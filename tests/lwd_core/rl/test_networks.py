@@ -46,7 +46,7 @@ def test_the_split_first_layer_is_one_layer(field):
     for layer in field.hidden:
         z = layer(torch.nn.functional.gelu(z, approximate="tanh"))
     expected = field.out(torch.nn.functional.gelu(z, approximate="tanh"))
-    torch.testing.assert_close(field(field.encode(seen), x, w), expected)
+    torch.testing.assert_close(field(seen, x, w), expected)
 
 
 def test_dims_an_embodiment_lacks_change_nothing(field):
@@ -105,3 +105,27 @@ def test_policy_acts_in_raw_units_within_limits():
     copy.load_state_dict(policy.state_dict())
     again = copy.act(torch.full((4, 5), 3.0), torch.zeros(4, 8), torch.Generator().manual_seed(0))
     assert torch.equal(chunk, again)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_replayed_path_has_autograds_gradient(field, masked):
+    mask = torch.ones(4, 6).double()
+    mask[:2, [1, 3, 5]] = 0
+    torch.manual_seed(1)
+    path, times = torch.randn(7, 4, 6).double(), torch.linspace(0.1, 1, 7).double()
+    g = torch.randn(7, 4, 6).double()
+
+    def gradients(velocities) -> tuple[torch.Tensor, ...]:
+        flow = ConditionedFlow.of(field, observation(), mask if masked else None)
+        value = velocities(flow)
+        return value, *torch.autograd.grad(value, list(field.parameters()), g)
+
+    def replayed(flow: ConditionedFlow) -> torch.Tensor:
+        recorded = flow.record()
+        for x, w in zip(path, times.tolist(), strict=True):
+            recorded.velocity(x, w)
+        return recorded.replay()
+
+    direct = gradients(lambda flow: flow.velocity(path, times.view(-1, 1, 1)))
+    for ours, expected in zip(gradients(replayed), direct, strict=True):
+        torch.testing.assert_close(ours, expected)

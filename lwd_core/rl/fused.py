@@ -1,0 +1,70 @@
+"""What stands between two products runs as one kernel: torch.compile makes it, where it is asked to.
+
+Products of this size are as fast as they get in the library that does them; what costs beside them is
+passing over activations again and again. So only that is compiled, in seconds rather than minutes. The
+kernels are pure and take no part in autograd, so one that cannot be made is simply run as written.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, ParamSpec, TypeVar
+
+import torch
+
+from lwd_core.errors import UserError
+
+Compile = Literal["auto", "on", "off"]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
+_mode: Compile = "off"
+_failed = False
+
+
+@contextmanager
+def fusing(mode: Compile) -> Iterator[None]:
+    """Within it kernels are compiled: "auto" where possible, "on" or UserError; "off" as written."""
+    global _mode
+    before, _mode = _mode, mode
+    try:
+        yield
+    finally:
+        _mode = before
+
+
+def fused() -> bool:
+    """Whether kernels are compiled now."""
+    return _mode != "off" and not (_failed and _mode == "auto") and not torch.compiler.is_compiling()
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """A pure function of tensors, compiled within `fusing` when first called for a kind of input."""
+    compiled: list[Callable[P, R]] = []
+
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not fused():
+            return function(*args, **kwargs)
+        try:
+            if not compiled:
+                compiled.append(torch.compile(function))
+            with torch.no_grad():
+                return compiled[0](*args, **kwargs)
+        except Exception as error:  # whatever fails, what was written says whether the input is to blame
+            result = function(*args, **kwargs)
+            _give_up(error)
+            return result
+
+    return run
+
+
+def _give_up(error: Exception) -> None:
+    global _failed
+    reason = str(error).strip().partition("\n")[0]
+    if _mode == "on":
+        raise UserError(
+            f"compile: on, but nothing can be compiled here ({reason}); set auto or off"
+        ) from error
+    _failed = True
+    _log.warning("compile: runs without compiled kernels (%s)", reason)
