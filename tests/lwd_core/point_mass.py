@@ -53,7 +53,7 @@ def wander(position: np.ndarray, target: np.ndarray, rng: np.random.Generator) -
 
 
 def ogbench(trajectories: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """A play set in OGBench's single-task layout, as its loader compacts it: wandering from target to target."""
+    """A play set in OGBench's single-task layout, as its loader compacts it: from target to target."""
     rng = np.random.default_rng(seed)
     position, target = rng.uniform(-1, 1, (2, trajectories, 2))
     seen, done = np.empty((trajectories, length + 1, 2)), np.empty((trajectories, length + 1, 2))
