@@ -38,7 +38,7 @@ def enter(home: str, profile: str | None = None) -> Path:
         if not note.exists():
             note.write_text(str(Path(profile).absolute()) if "." in profile else profile)
     elif note.exists() and not os.environ.get(PROFILE):
-        os.environ[PROFILE] = note.read_text()
+        os.environ[PROFILE] = note.read_text().strip()
     return root
 
 
