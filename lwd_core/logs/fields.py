@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from storage_schemas.embodiment import Feature
 
@@ -139,16 +138,20 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def stamp(message: Any) -> int:
-    """The sensor's own time of a message in ns, `NO_STAMP` where it has none.
+class Stamps:
+    """The sensor's own time of messages in ns, `NO_STAMP` where they have none.
 
-    Looks where ROS (``header.stamp``) and Foxglove (``timestamp``) put it.
+    Looks where ROS (``header.stamp``) and Foxglove (``timestamp``) put it; once for each class of messages.
     """
-    kind = type(message)
-    found = _STAMPS.get(kind)
-    if found is None:
-        found = _STAMPS[kind] = _find_stamp(message)
-    return found(message)
+
+    def __init__(self) -> None:
+        self._of: dict[type, Callable[[Any], int]] = {}
+
+    def __call__(self, message: Any) -> int:
+        found = self._of.get(type(message))
+        if found is None:
+            found = self._of[type(message)] = _find_stamp(message)
+        return found(message)
 
 
 def _find_stamp(message: Any) -> Callable[[Any], int]:
@@ -185,7 +188,3 @@ def _ns(seconds: Any, nanos: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         return NO_STAMP
     return ns if 0 < ns < 1 << 63 else NO_STAMP
-
-
-# by message class; classes live as long as the logs they were made for, so must not be kept alive here
-_STAMPS: "WeakKeyDictionary[type, Callable[[Any], int]]" = WeakKeyDictionary()

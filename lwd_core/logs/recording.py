@@ -125,6 +125,7 @@ class Recorder:
         self._by_topic: dict[str, list[_Column]] = defaultdict(list)
         self._faults: dict[str, tuple[int, str]] = {}
         self._good: dict[str, int] = defaultdict(int)
+        self._stamp = fields.Stamps()
         self._embodiment = embodiment
         for kind in ("state", "action", "proposed"):
             for i, feature in enumerate(getattr(embodiment, kind)):
@@ -165,7 +166,7 @@ class Recorder:
         columns = self._by_topic[topic]
         try:
             message = decode(payload)
-            header = fields.stamp(message)
+            header = self._stamp(message)
             values = [column.read(message) for column in columns]
         except Exception as e:  # a foreign payload fails in as many ways as there are decoders
             self._fault(topic, f"{type(e).__name__}: {e}"[:200])
