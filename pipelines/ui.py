@@ -25,7 +25,8 @@ def ui(
 ) -> None:
     """Open the UI; Ctrl-C ends it."""
     root = enter(home)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background job is born deaf to the first
+        signal.signal(ending, signal.default_int_handler)
     try:
         with services(port) as running:
             typer.echo(f"http://{HOST}:{port}  (home {root}; Ctrl-C ends it)")
