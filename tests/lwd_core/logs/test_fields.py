@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from lwd_core.logs.fields import NO_STAMP, FieldMissing, getter, stamp, vector
+from lwd_core.logs.fields import NO_STAMP, FieldMissing, Stamps, getter, vector
 from lwd_core.logs.proto.robot_log_pb2 import Event, Vector
 from storage_schemas.embodiment import Dim, Feature
 
@@ -93,4 +93,4 @@ def test_vectors_by_place_by_name_and_by_field():
     ],
 )
 def test_stamps(message: Any, ns: int):
-    assert stamp(message) == ns
+    assert Stamps()(message) == ns
