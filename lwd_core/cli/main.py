@@ -9,7 +9,9 @@ import ast
 import os
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import click
 import typer
@@ -74,8 +76,18 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lwd {version('lwd')}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version.")
+    ] = False,
+) -> None:
     """The platform on which a robot fleet learns while it is deployed.
 
     Places come from LWD_HOME (default ./lwd-data) and other LWD_* variables.
