@@ -190,6 +190,19 @@ def evaluate(
     Console().print(table)
 
 
+@app.command()
+def page() -> None:
+    """Write the fleet's page: robots, policies in use, rates over time, values that fell, films.
+
+    Example: lwd fleet page
+    """
+    from lwd_core.lake.store import Lake
+    from lwd_core.reports.fleet_page import write_fleet_page
+
+    settings = Settings()
+    typer.echo(write_fleet_page(Lake.open(settings.lake), settings, settings.reports, now_ns=time.time_ns()))
+
+
 def _names(chosen: list[str] | None) -> list[str]:
     default = [task.name for task in all_tasks().values() if not task.stages]
     return [task.name for task in find_tasks(chosen or default)]

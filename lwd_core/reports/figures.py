@@ -54,7 +54,7 @@ def _rates(axis, rates: Sequence[Rate | None], colour: str) -> None:
         linewidth=1.4,
     )
     axis.set_ylim(-0.03, 1.03)
-    _quiet(axis)
+    quiet(axis)
 
 
 def interventions(rounds: Sequence[RoundFindings]) -> bytes:
@@ -70,7 +70,7 @@ def interventions(rounds: Sequence[RoundFindings]) -> bytes:
     count.set_ylabel("interventions per episode", **STYLE)
     for axis in (share, count):
         axis.tick_params(axis="x", rotation=30, labelsize=8)
-        _quiet(axis)
+        quiet(axis)
     return png(figure)
 
 
@@ -96,7 +96,7 @@ def losses(rounds: Sequence[RoundFindings]) -> bytes:
             axis.set_yscale("log")
         axis.set_title(name, **STYLE)
         axis.legend(fontsize=6, frameon=False)
-        _quiet(axis)
+        quiet(axis)
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     figure.supxlabel("updates", **STYLE)
@@ -119,7 +119,7 @@ def value_curves(curves: Sequence[ValueCurve]) -> bytes:
         axis.set_title(f"{outcome} (shaded: a person acts)", **STYLE)
         axis.set_xlabel("control tick", **STYLE)
         axis.legend(fontsize=7, frameon=False)
-        _quiet(axis)
+        quiet(axis)
     axes[0].set_ylabel("value", **STYLE)
     return png(figure)
 
@@ -148,7 +148,7 @@ def timeline(episodes: Sequence[dict], segments: Sequence[dict], limit: int = 40
     axis.set_yticks(range(len(shown)), [e["task"] for e in shown], fontsize=6)
     axis.invert_yaxis()
     axis.set_xlabel("control tick; amber: a person acts; dot: success green, failure red", **STYLE)
-    _quiet(axis)
+    quiet(axis)
     return png(figure)
 
 
@@ -162,7 +162,8 @@ def all_figures(findings: Findings) -> dict[str, bytes]:
     }
 
 
-def _quiet(axis) -> None:
+def quiet(axis) -> None:
+    """No frame, a faint grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e6eaee", linewidth=0.7)
     axis.set_axisbelow(True)

@@ -189,19 +189,31 @@ def read_metrics(place: str) -> dict[str, list[tuple[float, float]]]:
     return curves
 
 
-def value_layer(lake: Lake, layer_id: str | None = None) -> tuple[ValueCurve, ...]:
-    """Curves of a layer of learned values, the newest by default: one a task and outcome."""
+def value_layer(
+    lake: Lake, layer_id: str | None = None, *, newest: int | None = None
+) -> tuple[ValueCurve, ...]:
+    """Curves of a layer of learned values, the newest by default.
+
+    One a task and outcome, or with ``newest`` those of so many episodes that robots worked last.
+    """
     if layer_id is None:
-        newest = lake.sql(
+        layers = lake.sql(
             "SELECT layer_id FROM labels WHERE starts_with(layer_id, 'value.') "
             "ORDER BY created_ns DESC, layer_id LIMIT 1"
         ).to_pylist()
-        if not newest:
+        if not layers:
             return ()
-        layer_id = newest[0]["layer_id"]
+        layer_id = layers[0]["layer_id"]
+    labelled = "episode_id IN (SELECT episode_id FROM labels WHERE layer_id = $1)"
+    chosen = (
+        f"SELECT task, outcome, min(episode_id) AS episode_id FROM episodes WHERE {labelled} "
+        "GROUP BY task, outcome"
+        if newest is None
+        else f"SELECT task, outcome, episode_id FROM episodes WHERE {labelled} "
+        f"ORDER BY start_ns DESC, episode_id LIMIT {int(newest)}"
+    )
     rows = lake.sql(
-        "WITH chosen AS (SELECT task, outcome, min(episode_id) AS episode_id FROM episodes "
-        "WHERE episode_id IN (SELECT episode_id FROM labels WHERE layer_id = $1) GROUP BY task, outcome) "
+        f"WITH chosen AS ({chosen}) "
         "SELECT c.episode_id, c.task, c.outcome, l.layer_id, list(l.step ORDER BY l.step) AS steps, "
         "list(l.value ORDER BY l.step) AS values FROM labels l JOIN chosen c USING (episode_id) "
         "WHERE l.layer_id = $1 GROUP BY ALL ORDER BY c.outcome, c.task",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lwd_core.lake.store import Lake
-from lwd_core.reports.figures import BAD, GOOD, INK, MUTED, STYLE, _quiet, png
+from lwd_core.reports.figures import BAD, GOOD, INK, MUTED, STYLE, png, quiet
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 _PANELS = 9
@@ -35,7 +35,7 @@ def training_curves(curves: Curves) -> bytes:
         axis.set_title("share of time waiting for data" if waits else name, **STYLE)
         if waits:
             axis.set_ylim(0, 1)
-        _quiet(axis)
+        quiet(axis)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     figure.supxlabel("updates", **STYLE)
@@ -63,7 +63,7 @@ def success_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
     axis.invert_yaxis()
     axis.set_xlabel("success rate", **STYLE)
     axis.legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=2)
-    _quiet(axis)
+    quiet(axis)
     return png(figure)
 
 
@@ -86,7 +86,7 @@ def label_curves(lake: Lake, layer_id: str, where: str, params: Sequence[object]
         axis.plot(row["steps"], row["values"], marker=".", color=colour, linewidth=1)
     axis.set_xlabel("control tick; green: success, red: failure; one episode a task and outcome", **STYLE)
     axis.set_ylabel(layer_id, **STYLE)
-    _quiet(axis)
+    quiet(axis)
     return png(figure)
 
 

@@ -32,6 +32,7 @@ def trained_rounds(plan: Profile, lake: "Lake") -> list[str]:
 def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Success per task and round, value along episodes, interventions, losses: a page and ``report.json``."""
     from lwd_core.reports.findings import RoundOfLearning, collect
+    from lwd_core.reports.fleet_page import write_fleet_page
     from lwd_core.reports.page import CAPTIONS, write_report
 
     plan, settings, lake = platform.plan, platform.settings, platform.lake()
@@ -52,10 +53,12 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
         title=f"A fleet learns while it is deployed ({plan.name})",
         now_ns=platform.now_ns(),
     )
+    fleet = write_fleet_page(lake, settings, f"{settings.reports}/{plan.name}", now_ns=platform.now_ns())
     context.log.info(f"report: {written.html}")
     return dg.MaterializeResult(
         metadata={
             "page": dg.MetadataValue.path(written.html),
+            "fleet page": dg.MetadataValue.path(fleet),
             **{name: picture(image, CAPTIONS[name]) for name, image in written.figures.items()},
             "gain": dg.MetadataValue.json(findings.gain()),
             "report.json": dg.MetadataValue.path(written.json),
