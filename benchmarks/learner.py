@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from lwd_core.rl.batch import Noise, prepare
+from lwd_core.rl.batch import Batch, Noise, prepare
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
@@ -124,8 +124,27 @@ def shape(size: Size, instruction_features: int) -> CriticShape:
 
 def stepper(learner, size: Size, policy: FlowPolicy) -> Callable[[int], object]:
     """One update on one random batch, loader's conversion included."""
-    b, noise = size.batch, Noise(torch.Generator().manual_seed(0))
-    raw = {
+    noise, raw = Noise(torch.Generator().manual_seed(0)), _raw(size)
+    return lambda u: learner.update(_prepared(raw, policy), noise, Progress(u, 1_000_000))
+
+
+def new_batch(size: Size, policy: FlowPolicy) -> Batch:
+    """A random minibatch."""
+    return _prepared(_raw(size), policy)
+
+
+def _prepared(raw: dict[str, torch.Tensor], policy: FlowPolicy) -> Batch:
+    return prepare(raw, policy.normaliser, EMBEDDINGS)
+
+
+EMBEDDINGS = torch.nn.functional.normalize(
+    torch.randn(8, 384, generator=torch.Generator().manual_seed(0)), dim=-1
+)
+
+
+def _raw(size: Size) -> dict[str, torch.Tensor]:
+    b = size.batch
+    return {
         "state": torch.randn(b, size.state),
         "next_state": torch.randn(b, size.state),
         "action": torch.rand(b, size.chunk, size.dims) * 2 - 1,
@@ -138,10 +157,6 @@ def stepper(learner, size: Size, policy: FlowPolicy) -> Callable[[int], object]:
         "success": torch.arange(b) % 2 == 0,
         "human": torch.arange(b) % 3 == 0,
     }
-    embeddings = torch.nn.functional.normalize(torch.randn(8, 384), dim=-1)
-    return lambda u: learner.update(
-        prepare(raw, policy.normaliser, embeddings), noise, Progress(u, 1_000_000)
-    )
 
 
 def rate(update: Callable[[int], object], seconds: float) -> float:

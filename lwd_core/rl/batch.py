@@ -1,7 +1,8 @@
 """A minibatch as the losses see it: normalised, flattened, masked."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,17 @@ class Batch:
     task: Tensor
     rows: Tensor | None = None
     total: int = 0
+
+    def to(self, device: torch.device) -> "Batch":
+        """On another device. ``rows`` stay: they pick from random numbers, which are drawn on the CPU."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Observation):
+                return Observation(*map(moved, value))
+            return value.to(device) if isinstance(value, Tensor) else value
+
+        values = {f.name: moved(getattr(self, f.name)) for f in fields(self)}
+        return Batch(**{**values, "rows": self.rows})
 
     def every(self, stride: int) -> "Batch":
         """Each ``stride``-th transition: a smaller batch of the same mixture."""
@@ -103,7 +115,7 @@ def chosen(data: str, batch: Batch) -> Tensor | None:
 def balanced(weight: Tensor, task: Tensor) -> Tensor:
     """Weights (B,) rescaled so that every task with any weight counts as much as every other."""
     tasks = largest(int(task.max()) + 1)
-    per_task = torch.zeros(tasks, dtype=weight.dtype).index_add_(0, task, weight)
+    per_task = weight.new_zeros(tasks).index_add_(0, task, weight)
     return weight / total(per_task).clamp_min(1)[task]
 
 
@@ -111,7 +123,8 @@ class Noise:
     """Random numbers for the losses.
 
     Each worker draws the whole shared batch's numbers and keeps its own rows, so that the numbers do not
-    depend on how many workers share it.
+    depend on how many workers share it; they are drawn where the generator is, on the CPU, so that they do
+    not depend on the device either, and moved to the batch's.
     """
 
     def __init__(self, generator: torch.Generator):
@@ -119,16 +132,13 @@ class Noise:
 
     def normal(self, batch: Batch, *shape: int) -> Tensor:
         """(B, …) standard normal."""
-        return self._own(batch, torch.randn(self._size(batch), *shape, generator=self.generator))
+        return self._own(batch, torch.randn, shape)
 
     def uniform(self, batch: Batch, *shape: int) -> Tensor:
         """(B, …) uniform in [0, 1)."""
-        return self._own(batch, torch.rand(self._size(batch), *shape, generator=self.generator))
+        return self._own(batch, torch.rand, shape)
 
-    @staticmethod
-    def _size(batch: Batch) -> int:
-        return len(batch.action) if batch.rows is None else batch.total
-
-    @staticmethod
-    def _own(batch: Batch, whole: Tensor) -> Tensor:
-        return whole if batch.rows is None else whole[batch.rows]
+    def _own(self, batch: Batch, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        size = len(batch.action) if batch.rows is None else batch.total
+        whole = draw(size, *shape, generator=self.generator, device=self.generator.device)
+        return (whole if batch.rows is None else whole[batch.rows]).to(batch.action.device)

@@ -27,7 +27,7 @@ def best_of_n(flow: Flow, q: Callable[[Tensor], Tensor], noise: Tensor, steps: i
     chunks = sample(flow, noise, steps)
     values = torch.stack([q(chunk).mean(0) for chunk in chunks])
     best, index = values.max(0)
-    return chunks[index, torch.arange(chunks.shape[1])], best
+    return chunks[index, torch.arange(chunks.shape[1], device=chunks.device)], best
 
 
 def policy_loss(

@@ -30,7 +30,7 @@ def largest(value: int) -> int:
     """The largest of the workers' numbers."""
     if workers() == 1:
         return value
-    number = torch.tensor(value)
+    number = torch.tensor(value, device="cpu")
     dist.all_reduce(number, dist.ReduceOp.MAX)
     return int(number)
 

@@ -130,5 +130,5 @@ class FlowPolicy(nn.Module):
         image: Tensor | None = None,
     ) -> Tensor:
         """`forward` with noise from a generator."""
-        noise = torch.randn(self.noise_shape(len(state)), generator=generator)
-        return self(state, instruction, noise, image=image)
+        noise = torch.randn(self.noise_shape(len(state)), generator=generator, device=generator.device)
+        return self(state, instruction, noise.to(state.device), image=image)

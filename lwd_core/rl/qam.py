@@ -209,7 +209,7 @@ def policy_loss(
         "action_gradient": gradient.norm(dim=-1).mean(),
         "adjoint_norm": adjoints.norm(dim=-1).mean(),
         "path_q": value.mean(),
-        "temperature": torch.as_tensor(temperature),
+        "temperature": torch.as_tensor(temperature, device=x0.device),
     }
 
 

@@ -1,5 +1,6 @@
 """One training run: any stage, resumable at any moment, to a finished checkpoint."""
 
+import copy
 import math
 import signal
 import threading
@@ -18,6 +19,7 @@ from lwd_core.errors import UserError
 from lwd_core.lake.place import Place, open_place
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.engine import Engine
 from lwd_core.rl.imitation import ImitationLearner
 from lwd_core.rl.learner import Learner
 from lwd_core.rl.networks import FieldConfig
@@ -83,14 +85,16 @@ def train(
     Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
     """
     torch.set_num_threads(config.threads)
-    with join_workers() as share:
-        return _train(config, reporter, settings or Settings(), share, publish)
+    engine = Engine.of(config.device, config.bf16, config.compile)
+    with join_workers(engine.device) as share:
+        return _train(config, reporter, settings or Settings(), engine, share, publish)
 
 
 def _train(
     config: TrainConfig,
     reporter: Reporter,
     settings: Settings,
+    engine: Engine,
     share: Share,
     publish: Callable[[Checkpoint], None],
 ) -> TrainResult:
@@ -111,12 +115,13 @@ def _train(
     growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
     data = Data(config, snapshots, share, growing, film=film_of(config, start, settings))
     learner = _learner(config, data, start)
+    for module in learner.modules().values():
+        module.to(engine.device)
     generator = torch.Generator().manual_seed(config.seed)
     update = 0
     share.meet()
     if newest and not ours and share.first:
-        # Checkpoints of another configuration are in the way.
-        run.fs.rm(run.path(), recursive=True)
+        run = _aside(settings.checkpoints, config.run, newest)
     if newest and ours:
         update = newest.about["update"]
         learner.load_state_dict(newest.state["learner"])
@@ -134,9 +139,22 @@ def _train(
         "embodiments": data.embodiments(),
         "init": start.digest if start else None,
     }
-    loop = _Loop(config, run, data, learner, generator, Several(sinks), about, share, publish)
+    loop = _Loop(config, run, data, learner, generator, Several(sinks), about, engine, share, publish)
     with _stop_on_sigterm(loop.stop):
         return loop.go(update)
+
+
+def _aside(checkpoints: str, name: str, newest: Checkpoint) -> Place:
+    """Move what another configuration left under a run's name aside, under its digest; the run's empty place.
+
+    Its checkpoints stay readable as the run ``<name>-<digest>``.
+    """
+    run = open_place(f"{checkpoints}/{name}")
+    other = open_place(f"{checkpoints}/{name}-{newest.about['identity'][:8]}")
+    if other.exists():  # the same configuration was moved before; this is its newer attempt
+        other.fs.rm(other.path(), recursive=True)
+    run.fs.mv(run.path(), other.path(), recursive=True)
+    return open_place(f"{checkpoints}/{name}")
 
 
 def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
@@ -159,10 +177,11 @@ class _Loop:
         generator: torch.Generator,
         reporter: Reporter,
         about: dict[str, Any],
+        engine: Engine,
         share: Share,
         publish: Callable[[Checkpoint], None],
     ):
-        self.publish = publish
+        self.engine, self.publish = engine, publish
         self.config, self.run, self.data, self.learner = config, run, data, learner
         self.generator, self.reporter, self.about, self.share = generator, reporter, about, share
         self.stop = threading.Event()
@@ -170,14 +189,17 @@ class _Loop:
     def go(self, update: int) -> TrainResult:
         config = self.config
         noise = Noise(self.generator)
-        batches = self.data.batches(self.learner.policy.normaliser)
+        device = self.engine.device
+        # Batches are made where their data is, then moved.
+        batches = self.data.batches(copy.deepcopy(self.learner.policy.normaliser).cpu())
         window = _Window()
         metrics: dict[str, float] = {}
         while update < config.updates:
             with window.waiting():
                 raw, batch = next(batches)
+                batch = batch.to(device)
             try:
-                with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                with self.engine.running():
                     info = self.learner.update(batch, noise, Progress(update, config.updates))
                 window.add(info)
             except NonFinite as error:

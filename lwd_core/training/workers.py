@@ -34,14 +34,24 @@ class Share:
             dist.barrier()
 
 
+def backends(device: torch.device) -> str:
+    """What carries tensors between workers: counts and flags lie on the CPU everywhere."""
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+
+
 @contextmanager
-def join_workers() -> Iterator[Share]:
-    """Join the group torchrun describes in the environment, over gloo; alone without one."""
+def join_workers(device: torch.device) -> Iterator[Share]:
+    """Join the group torchrun describes in the environment; alone without one.
+
+    Over gloo on a CPU; on GPUs over nccl, each worker on the one torchrun gave it.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Share()
         return
-    dist.init_process_group("gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(backends(device))
     try:
         yield Share(dist.get_rank(), world)
     finally:

@@ -101,10 +101,15 @@ def test_a_finished_run_is_left_alone(settings, snapshots, trained):
     assert not reporter.rows
 
 
-def test_another_configuration_takes_the_place(settings, snapshots, trained):
+def test_another_configuration_takes_the_place_and_moves_the_old_one_aside(settings, snapshots, trained):
     again = train(config(snapshots, "sft", seed=1), Quiet(), settings)
     assert again.digest != trained.digest
     assert steps(open_place(f"{settings.checkpoints}/sft")) == [6]
+    (old,) = [name for name in os.listdir(settings.checkpoints) if name.startswith("sft-")]
+    kept = find_checkpoint(settings.checkpoints, old)
+    assert kept.digest == trained.digest
+    assert old == f"sft-{kept.about['identity'][:8]}"
+    assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/{old}"))] == [2, 4, 6]
 
 
 @pytest.mark.parametrize("stage", ["sft", "offline", "online"])

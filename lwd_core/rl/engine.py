@@ -1,0 +1,37 @@
+"""Where a learner computes and how: the device, the type of its products, compiled kernels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from lwd_core.errors import UserError
+from lwd_core.rl.fused import Compile, fusing
+
+Device = Literal["cpu", "cuda", "auto"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """bf16: products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32."""
+
+    device: torch.device
+    bf16: bool = False
+    compile: Compile = "off"
+
+    @staticmethod
+    def of(device: Device, bf16: bool, compile: Compile) -> "Engine":
+        """ "auto" is a GPU if there is one. UserError if "cuda" was asked for and is not there."""
+        there = torch.cuda.is_available()
+        if device == "cuda" and not there:
+            raise UserError("device: cuda, but this machine or torch has none; set auto or cpu")
+        return Engine(torch.device("cuda" if there and device != "cpu" else "cpu"), bf16, compile)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Updates happen in here. Weights move within one, so a cast of theirs is never kept by autocast."""
+        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=False)
+        with cast, fusing(self.compile):
+            yield
