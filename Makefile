@@ -14,18 +14,21 @@ ARGS ?=
 export OMP_NUM_THREADS ?= 1
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup system demo ui lint docs audit test bench paper clean
+.PHONY: help setup system system-test demo ui lint docs audit test bench paper clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: system $(VENV)/.ready  ## virtual environment and packages
 
-# The simulated robots' cameras render without a screen through EGL.
-system:
-	@if ! dpkg -s libegl1 libegl-mesa0 libgl1-mesa-dri >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+# The simulated robots' cameras render without a screen through EGL; the tests open the UI in a browser
+# and keep Dagster's state in a database.
+system: PACKAGES = libegl1 libegl-mesa0 libgl1-mesa-dri
+system-test: PACKAGES = chromium postgresql
+system system-test:
+	@if ! dpkg -s $(PACKAGES) >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    libegl1 libegl-mesa0 libgl1-mesa-dri; \
+	    $(PACKAGES); \
 	fi
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -51,7 +54,7 @@ docs: setup  ## the site, warnings are errors, into site/
 audit: setup  ## known holes in the pinned dependencies; needs the network
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python .ci/audit
 
-test: lint  ## lint and every test
+test: system-test lint  ## lint and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: setup  ## one benchmark: NAME=ingest ARGS=--json
