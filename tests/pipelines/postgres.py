@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.lwd_core.lake.servers import free_port
 
-MISSING = "PostgreSQL is not installed: `make system` as root, or `apt-get install postgresql`"
+MISSING = "PostgreSQL is not installed: `make system-test` as root, or `apt-get install postgresql`"
 
 
 def program(name: str) -> str:
@@ -53,7 +53,7 @@ def postgres() -> Iterator[str]:
                 assert server.poll() is None, "PostgreSQL ended by itself"
                 assert time.monotonic() < deadline, "PostgreSQL doesn't answer"
                 time.sleep(0.1)
-            yield f"postgresql://lwd@127.0.0.1:{port}/postgres"
+            yield f"postgresql+psycopg2://lwd@127.0.0.1:{port}/postgres"
         finally:
             server.send_signal(signal.SIGINT)  # the quick, clean end
             server.wait(30)
