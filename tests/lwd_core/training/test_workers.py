@@ -1,52 +1,68 @@
-"""Two processes that share a batch end where one ends."""
+"""Processes started by torchrun: two that share a batch end where one ends, and stop when told to."""
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
+from lwd_core.lake.place import open_place
+from lwd_core.training.checkpoint import read_checkpoint, steps
 from lwd_core.training.run import train
 from tests.lwd_core.training.test_run import Quiet, config, state
 
-WORKERS = """
-import json, os, sys
-from lwd_core.settings import Settings
-from lwd_core.training.config import TrainConfig
-from lwd_core.training.run import train
-class Quiet:
-    def log(self, update, metrics): pass
-train(TrainConfig.parse(json.loads(sys.argv[1])), Quiet(), Settings(**json.loads(sys.argv[2])))
-"""
+
+def torchrun(config, settings, folder) -> subprocess.Popen:
+    """Two workers on this machine, as the docs say to start them."""
+    path = folder / f"{config.run}.json"
+    path.write_text(json.dumps(config.to_dict()))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    place = ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    return subprocess.Popen(
+        [*torchrun, *place, "-m", "lwd_core.training", "--config", str(path)],
+        env={**os.environ, "LWD_HOME": settings.home, "LWD_SNAPSHOTS": settings.snapshots},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("stage", ["sft", "online"])
-def test_two_workers_equal_one(settings, snapshots, stage):
+def test_two_workers_equal_one(settings, snapshots, tmp_path, stage):
     for before in {"sft": [], "online": ["sft", "offline"]}[stage]:
         train(config(snapshots, before), Quiet(), settings)
     alone = train(config(snapshots, stage, run="alone"), Quiet(), settings)
     together = config(snapshots, stage, run="together")
-    port = str(20_000 + os.getpid() % 20_000)
-    places = {"home": settings.home, "snapshots": settings.snapshots}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKERS, json.dumps(together.to_dict()), json.dumps(places)],
-            env={
-                **os.environ,
-                "RANK": str(rank),
-                "WORLD_SIZE": "2",
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-        )
-        for rank in range(2)
-    ]
-    assert [p.wait(timeout=300) for p in processes] == [0, 0]
-    result = train(together, Quiet(), settings)
+    process = torchrun(together, settings, tmp_path)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    result = train(together, Quiet(), settings)  # finished: only read
     ours = state(alone)
     for name, tensor in state(result).items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, ours[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.servers
+def test_two_workers_stop_when_told_to(settings, snapshots, tmp_path):
+    long = config(snapshots, "sft", run="long", updates=1_000_000, log_every=1)
+    process = torchrun(long, settings, tmp_path)
+    run = open_place(f"{settings.checkpoints}/long")
+    deadline = time.monotonic() + 240
+    while not run.exists("metrics.jsonl") and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    (step,) = steps(run)
+    assert f"run long: stopped at update {step}" in said
+    checkpoint = read_checkpoint(open_place(run.path(f"step-{step}")))
+    assert checkpoint.about["update"] == step
