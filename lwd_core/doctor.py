@@ -1,11 +1,16 @@
 """What a healthy installation looks like, checked one by one, each with what to do where it isn't."""
 
+import ctypes.util
 import importlib.metadata
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from lwd_core.errors import UserError
 from lwd_core.lake.conditional import require_conditional_put
@@ -15,6 +20,9 @@ from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
 from lwd_core.settings import Settings
 from storage_schemas.tables import TABLES
+
+#: Less than this is no room for a day of logs and a training run.
+ROOM = 2**30
 
 
 class Health(StrEnum):
@@ -46,28 +54,74 @@ def examine(settings: Settings) -> Iterator[Diagnosis]:
             yield Diagnosis(name, Health.WRONG, str(error), "check the path, the rights and the network")
 
 
-def _python(settings: Settings) -> Diagnosis:
-    return Diagnosis("python", Health.OK, sys.version.split()[0])
+def _versions(settings: Settings) -> Diagnosis:
+    """This package, Python, and the parts whose version decides what files look like."""
+    named = ("lwd", "deltalake", "duckdb", "pyarrow", "torch")
+    found = [f"{name} {version}" for name in named if (version := _installed(name))]
+    found.append(f"python {sys.version.split()[0]}")
+    return Diagnosis("versions", Health.OK, ", ".join(found))
 
 
 def _packages(settings: Settings) -> Diagnosis:
-    wanted = ("deltalake", "duckdb", "mcap", "polars", "pyarrow", "torch")
-    found, missing = [], []
-    for name in wanted:
-        try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        return Diagnosis("packages", Health.WRONG, f"missing: {', '.join(missing)}", "run `make setup`")
-    return Diagnosis("packages", Health.OK, ", ".join(found))
+    """What the installed package says it needs, without its extras."""
+    wanted = [Requirement(text) for text in importlib.metadata.requires("lwd") or ()]
+    wanted = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
+    wrong = []
+    for requirement in wanted:
+        version = _installed(requirement.name)
+        if version is None:
+            wrong.append(f"{requirement.name} is missing")
+        elif not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
+    if wrong:
+        return Diagnosis("packages", Health.WRONG, "; ".join(wrong), "run `make setup`")
+    return Diagnosis("packages", Health.OK, f"{len(wanted)} in their ranges")
+
+
+def _viewer(settings: Settings) -> Diagnosis:
+    version = _installed("rerun-sdk")
+    if version is None:
+        return Diagnosis(
+            "viewer", Health.ABSENT, "not installed", "`pip install 'lwd[view]'` for episode view"
+        )
+    return Diagnosis("viewer", Health.OK, f"rerun {version}")
+
+
+def _rendering(settings: Settings) -> Diagnosis:
+    """Simulated cameras draw without a screen, through EGL."""
+    if ctypes.util.find_library("EGL") is None:
+        remedy = "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri, or --cameras 0"
+        return Diagnosis("rendering", Health.ABSENT, "no EGL", remedy)
+    return Diagnosis("rendering", Health.OK, "EGL")
+
+
+def _disk(settings: Settings) -> Diagnosis:
+    """Room where the home lies; a bucket has no end."""
+    if "://" in settings.home:
+        return Diagnosis("disk", Health.OK, f"home {settings.home}")
+    there = _nearest(settings.home)
+    free = shutil.disk_usage(there).free
+    said = f"{free / 2**30:.1f} GiB free at {there}"
+    if free < ROOM:
+        return Diagnosis("disk", Health.WRONG, said, "make room (`lwd lake vacuum`), or move LWD_HOME")
+    return Diagnosis("disk", Health.OK, said)
+
+
+def _nearest(path: str) -> Path:
+    """The path, or the nearest of its parents that exists."""
+    return next(p for p in (Path(path), *Path(path).parents) if p.exists())
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _simulator(settings: Settings) -> Diagnosis:
-    try:
-        version = importlib.metadata.version("metaworld")
-        mujoco = importlib.metadata.version("mujoco")
-    except importlib.metadata.PackageNotFoundError:
+    version, mujoco = _installed("metaworld"), _installed("mujoco")
+    if version is None or mujoco is None:
         return Diagnosis("simulator", Health.ABSENT, "not installed", "`pip install 'lwd[sim]'` for the demo")
     if mujoco != "3.3.0":
         return Diagnosis(
@@ -89,6 +143,10 @@ def _places(settings: Settings) -> Diagnosis:
         try:
             if place.remote:
                 require_conditional_put(place)
+            elif not place.exists():  # looking makes nothing
+                near = _nearest(place.root)
+                if not near.is_dir() or not os.access(near, os.W_OK):
+                    raise PermissionError(f"{near} can't be written")
             else:
                 with place.write(".lwd-doctor") as file:
                     file.write(b"")
@@ -142,9 +200,12 @@ def _keys(settings: Settings) -> Diagnosis:
 
 
 CHECKS: dict[str, Callable[[Settings], Diagnosis]] = {
-    "python": _python,
+    "versions": _versions,
     "packages": _packages,
     "simulator": _simulator,
+    "rendering": _rendering,
+    "viewer": _viewer,
+    "disk": _disk,
     "places": _places,
     "lake": _lake,
     "embodiments": _embodiments,

@@ -25,14 +25,16 @@ def health(settings):
 
 def test_a_new_home_is_sound_but_empty(settings):
     found = health(settings)
-    assert {n for n, d in found.items() if d.health is Health.OK} == {
-        "python",
-        "packages",
-        "simulator",
-        "places",
-    }
-    assert {n for n, d in found.items() if d.health is Health.ABSENT} == {"lake", "embodiments", "keys"}
+    here = {n for n, d in found.items() if d.health is Health.OK} - {"rendering"}
+    assert here == {"versions", "packages", "simulator", "viewer", "disk", "places"}
+    absent = {n for n, d in found.items() if d.health is Health.ABSENT} - {"rendering"}
+    assert absent == {"lake", "embodiments", "keys"}
     assert all(d.remedy for d in found.values() if d.health is not Health.OK)
+
+
+def test_looking_makes_nothing(tmp_path):
+    list(examine(Settings(home=str(tmp_path / "none"))))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_made_is_found(settings):
@@ -68,6 +70,34 @@ def test_an_unwritable_place_is_named(tmp_path):
 def test_another_mujoco_is_wrong(settings, monkeypatch):
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _name: "4.0.0")
     assert "3.3.0" in health(settings)["simulator"].remedy
+
+
+def test_a_package_out_of_its_range_is_named(settings, monkeypatch):
+    real = doctor.importlib.metadata.version
+    monkeypatch.setattr(
+        doctor.importlib.metadata, "version", lambda name: "0.1" if name == "deltalake" else real(name)
+    )
+    found = health(settings)["packages"]
+    assert found.health is Health.WRONG
+    assert found.found.startswith("deltalake 0.1 is not ")
+
+
+def test_a_full_disk_is_said_before_it_hurts(settings, monkeypatch):
+    monkeypatch.setattr(doctor, "ROOM", 2**70)
+    found = health(settings)["disk"]
+    assert (found.health, "vacuum" in found.remedy) == (Health.WRONG, True)
+
+
+def test_a_wrong_settings_file_is_one_line(tmp_path):
+    (tmp_path / "lwd.toml").write_text("nightly = 3\n")
+    run = subprocess.run(
+        [Path(sys.executable).with_name("lwd"), "doctor"],
+        env=os.environ | {"LWD_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "nightly" in run.stderr
 
 
 def test_the_command_says_it_as_json(tmp_path):
