@@ -1,7 +1,8 @@
 """Lineage: from a policy down to raw logs, and from a log, episode or robot up to releases.
 
 Every edge is a row of the lake: policies name snapshots and their parent, members name
-episodes and logs, episodes name message ranges, releases name policies.
+episodes and logs, episodes name message ranges, releases name policies. Policies that followed
+the lake name the spec they followed it by (``snapshots.followed``).
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pyarrow as pa
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.registry import find
+from lwd_core.snapshots.followed import episodes_followed, policies_following
 
 # A policy is made of its own snapshots and, through what it started from, of its parents'.
 _ANCESTRY = """
@@ -29,7 +31,7 @@ class Trace:
 
     ``ancestry``: policy_id, stage, parent, distance. ``snapshots``: digest, policy_id, name,
     state, versions, episodes. ``episodes``: episode_id, log_id, uri, robot_id, site, day, task,
-    outcome, first_message, last_message, snapshots.
+    outcome, first_message, last_message, snapshots (none where the lake was followed).
     """
 
     policy_id: str
@@ -60,13 +62,16 @@ def trace(lake: Lake, policy: str) -> Trace:
         "FROM used u JOIN snapshots s USING (digest) ORDER BY u.distance, s.digest",
         (policy_id,),
     )
+    followed = episodes_followed(lake, ancestry.column("policy_id").to_pylist())
     episodes = lake.sql(
-        used + "SELECT m.episode_id, m.log_id, l.uri, e.robot_id, e.site, e.day, e.task, e.outcome, "
-        "e.first_message, e.last_message, list(DISTINCT m.digest ORDER BY m.digest) AS snapshots "
-        "FROM used u JOIN snapshot_members m USING (digest) LEFT JOIN episodes e USING (episode_id) "
+        used + ", m AS (SELECT episode_id, log_id, digest FROM used JOIN snapshot_members USING (digest) "
+        "UNION ALL SELECT episode_id, log_id, NULL FROM episodes WHERE episode_id IN (SELECT unnest(?))) "
+        "SELECT m.episode_id, m.log_id, l.uri, e.robot_id, e.site, e.day, e.task, e.outcome, "
+        "e.first_message, e.last_message, coalesce(list(DISTINCT m.digest ORDER BY m.digest) "
+        "FILTER (m.digest IS NOT NULL), []) AS snapshots FROM m LEFT JOIN episodes e USING (episode_id) "
         "LEFT JOIN (SELECT log_id, min(uri) AS uri FROM logs WHERE state <> 'duplicate' GROUP BY log_id) l "
         "ON l.log_id = m.log_id GROUP BY ALL ORDER BY e.day, m.episode_id",
-        (policy_id,),
+        (policy_id, followed),
     )
     return Trace(policy_id, ancestry, snapshots, episodes)
 
@@ -95,16 +100,18 @@ def impact(lake: Lake, thing: str) -> Impact:
         "WITH RECURSIVE reached(policy_id) AS ("
         "SELECT policy_id FROM policies "
         f"WHERE list_has_any(snapshots, (SELECT list(digest) FROM ({members}))) "
+        "OR list_contains(?, policy_id) "
         "UNION SELECT p.policy_id FROM policies p JOIN reached r ON p.parent = r.policy_id) "
     )
+    followers = policies_following(lake, ids)
     policies = lake.sql(
         reached + "SELECT p.policy_id, p.stage, p.parent, p.train_step FROM policies p "
         "JOIN reached USING (policy_id) ORDER BY p.created_ns",
-        (ids,),
+        (ids, followers),
     )
     releases = lake.sql(
         reached + "SELECT r.release_id, r.channel, r.policy_id, r.state FROM releases r "
         "JOIN reached USING (policy_id) ORDER BY r.created_ns",
-        (ids,),
+        (ids, followers),
     )
     return Impact(episodes, snapshots, policies, releases)

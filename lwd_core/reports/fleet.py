@@ -41,7 +41,7 @@ class RobotRow:
 
 @dataclass(frozen=True)
 class PolicyRow:
-    """One policy that robots ran: where it stands, and how its episodes went."""
+    """One policy that robots ran or are about to: where it stands, and how its episodes went."""
 
     policy_id: str
     stage: str
@@ -51,7 +51,7 @@ class PolicyRow:
     robots: int
     success: Rate
     intervened: Rate
-    first_ns: int
+    first_ns: int | None  # None: released, and not run yet
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,13 @@ def _policies(lake: Lake, channels: Mapping[str, str]) -> tuple[PolicyRow, ...]:
         "WITH ran AS (SELECT policy_id, count(*) AS n, count(*) FILTER (outcome = 'success') AS ok, "
         "count(*) FILTER (interventions > 0) AS helped, count(DISTINCT robot_id) AS robots, "
         f"min(start_ns) AS first_ns FROM episodes WHERE {_WORK} AND policy_id IS NOT NULL GROUP BY ALL) "
-        "SELECT r.*, coalesce(p.stage, '') AS stage, coalesce(p.train_step, 0) AS train_step, "
+        "SELECT r.policy_id, r.n, r.ok, r.helped, r.robots, r.first_ns, "
+        "coalesce(p.stage, '') AS stage, coalesce(p.train_step, 0) AS train_step, "
         "r.policy_id IN (SELECT policy_id FROM releases WHERE state = 'rolled_back') AS rolled_back "
-        "FROM ran r LEFT JOIN policies p USING (policy_id) ORDER BY r.first_ns"
+        "FROM (FROM ran UNION ALL BY NAME SELECT policy_id, 0 AS n, 0 AS ok, 0 AS helped, 0 AS robots, "
+        "FROM policies WHERE list_contains(?, policy_id) AND policy_id NOT IN (SELECT policy_id FROM ran)) r "
+        "LEFT JOIN policies p USING (policy_id) ORDER BY r.first_ns NULLS LAST",
+        (sorted(channels.values()),),
     ).to_pylist()
     return tuple(
         PolicyRow(

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pyarrow as pa
 import pytest
@@ -115,3 +116,27 @@ def test_a_long_table_is_cut_and_says_so(lake):
     page = impact_page("e0000", dataclasses.replace(found, episodes=many))
     assert "… 7 more" in page
     assert page.count("<td>e0000</td>") == SHOWN
+
+
+def test_policies_that_followed_the_lake_stand_on_what_they_may_have_drawn(lake):
+    config = json.dumps({"run": "live", "follow": {"name": "live", "robots": ["r0", "r1"]}})
+    everyone = lake.read("episodes").to_pylist()
+    fits = {row["episode_id"] for row in everyone if row["robot_id"] in ("r0", "r1") and row["steps"]}
+    assert 0 < len(fits) < len(everyone)
+    policy = {"uri": "u", "checkpoint": "c", "train_step": 1, "config": config, "stage": "online"}
+    policy |= {"parent": "sft0", "snapshots": ["a"]}
+    arrived = max(row["created_ns"] for row in everyone)
+    live = rows(
+        POLICIES,
+        policy | {"policy_id": "live0", "created_ns": arrived - 1},
+        policy | {"policy_id": "live1", "created_ns": arrived},
+    )
+    lake.append("policies", live)
+    traced = trace(lake, "live1").episodes.to_pylist()
+    assert {row["episode_id"] for row in traced} == {"e0000", "e0001"} | fits
+    assert [row["snapshots"] for row in traced if row["episode_id"] == "e0001"] == [["a"]]
+    only = sorted(fits - {"e0000", "e0001"})[0]
+    assert [row["snapshots"] for row in traced if row["episode_id"] == only] == [[]]
+    reached = impact(lake, only).policies.column("policy_id").to_pylist()
+    assert "live1" in reached
+    assert "live0" not in reached
