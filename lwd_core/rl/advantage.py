@@ -2,6 +2,9 @@
 
 The flow clones all data and is told of each chunk whether it was better than the state's value; asked for
 "better", it acts. What it is told is a shift of the instruction's embedding along one fixed direction.
+Better means above the quantile the learner bootstraps with, so at a constant τ about 1 − τ of replay is;
+RECAP takes a percentile of each task. What a person chose is always good, as in RECAP. Its guidance by the
+difference of two flows is left out: the flow is sampled as it is.
 """
 
 import torch

@@ -20,10 +20,11 @@ Info = dict[str, Tensor]
 class ImitationConfig:
     """Flow-matching behaviour cloning.
 
-    data: "all" chunks (SFT on demonstrations), those of a "success" (filtered BC), those whose actor
-    "finished" in success (leaves out what a takeover cut short), or those a "human" chose (HG-DAgger,
-    arXiv 1810.02890: demonstrations and corrections). average: rate of an EMA of
-    the weights that is what acts; 0 acts with the weights themselves.
+    data: "all" chunks (BC; LWD's SFT, on demonstrations), those of a "success" (filtered BC; %BC in arXiv
+    2106.01345), those whose actor "finished" in success (leaves out what a takeover cut short), or those a
+    "human" chose (HG-DAgger, arXiv 1810.02890: demonstrations and corrections). optim: LWD tells of SFT no
+    more than AdamW and cosine; the rest is this project's choice for small networks. average: rate of an EMA
+    of the weights that is what acts; 0 acts with the weights themselves.
     """
 
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
