@@ -12,6 +12,7 @@ import pytest
 from benchmarks.paper.plan import LWD, calendar, cell_digest, cells, load_plan
 from benchmarks.paper.results import read_cells, render
 from lwd_core.errors import UserError
+from lwd_core.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,3 +108,12 @@ def test_intervals_pool_seeds() -> None:
 def test_an_unknown_plan_is_named() -> None:
     with pytest.raises(UserError, match="full, tiny"):
         load_plan("huge")
+
+
+@pytest.mark.parametrize("name", ["full", "tiny"])
+def test_every_cell_is_a_training_configuration(name: str) -> None:
+    for cell in cells(load_plan(name)):
+        online = "y" if cell.online else None
+        value = {**cell.settings, "run": cell.name, "stage": cell.stage, "init": cell.init}
+        parsed = TrainConfig.parse({**value, "offline": "x", "online": online})
+        assert parsed.stage == cell.stage
