@@ -24,7 +24,9 @@ def say_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json:
     if not rows:
         typer.echo("nothing")
         return
-    table = Table(*columns)
+    table = Table()
+    for name in columns:
+        table.add_column(name, no_wrap=name == columns[0])  # what one copies must be whole
     for row in rows:
         table.add_row(*("" if row[c] is None else str(row[c]) for c in columns))
     Console().print(table)

@@ -109,6 +109,23 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+def _summed_up(labels: list[dict]) -> list[dict]:
+    """Labels of the whole episode as they are; of single steps a row a layer and check, with their range."""
+    rows = [row for row in labels if row["step"] is None]
+    layers: dict[tuple, list[dict]] = {}
+    for row in labels:
+        if row["step"] is not None:
+            layers.setdefault((row["layer_id"], row["check"]), []).append(row)
+    for (layer, check), steps in layers.items():
+        values = [row["value"] for row in steps if row["value"] is not None]
+        said = f"{min(values):.4g} to {max(values):.4g}" if values else ""
+        rows.append(
+            {"layer_id": layer, "check": check, "value": None, "text": said, "detail": None}
+            | {"step": f"{steps[0]['step']}–{steps[-1]['step']}"}
+        )
+    return rows
+
+
 def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str | None) -> None:
     console = Console()
     table = Table("fact", "value", show_header=False)
@@ -121,7 +138,7 @@ def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str |
         table.add_row(f"{s['first_step']}–{s['last_step']}", s["kind"], s["who"] or "", s["reason"] or "")
     console.print(table)
     table = Table("layer", "check", "step", "value", "says", title="labels")
-    for row in labels:
+    for row in _summed_up(labels):
         value = "" if row["value"] is None else f"{row['value']:.4g}"
         step = "" if row["step"] is None else str(row["step"])
         table.add_row(row["layer_id"], row["check"] or "", step, value, row["text"] or row["detail"] or "")

@@ -60,7 +60,8 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
     reader = reader_of(source)
     survey = reader.survey(source)
     named = name or survey.facts.get("embodiment") or survey.facts.get("robot_type")
-    draft = Draft(name=_name(named or source.name.partition(".")[0]), control_hz=0.0)
+    # a name that a person or the log gives stays as it is: logs are matched by it
+    draft = Draft(name=named or _name(source.name.partition(".")[0]), control_hz=0.0)
     for fact in ("embodiment", "robot_type", "env_name"):
         if fact in survey.facts:
             draft.match = {fact: survey.facts[fact]}

@@ -29,10 +29,10 @@ def test_a_new_lake_has_folders_tables_and_a_template_that_holds(tmp_path: Path)
 def test_a_log_drafts_the_embodiment_and_can_be_ingested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = saved(tmp_path, episode_log(30))
+    log = saved(tmp_path, episode_log(30, facts={"embodiment": "my-arm"}))
     home = tmp_path / "lake"
-    said = json.loads(lwd("init", str(home), "--name", "arm", "--log", log, "--json"))
-    assert said["embodiment"] == str(home / "embodiments" / "arm.yaml")
+    said = json.loads(lwd("init", str(home), "--name", "my-arm", "--log", log, "--json"))
+    assert said["embodiment"] == str(home / "embodiments" / "my-arm.yaml")
     assert f"lwd ingest {log}" in said["next"]
     monkeypatch.setenv("LWD_HOME", str(home))
     assert "accepted" in lwd("ingest", log)

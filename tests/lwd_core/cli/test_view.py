@@ -93,6 +93,8 @@ def test_the_viewer_listens_on_loopback_and_ends_with_ctrl_c(home: Path) -> None
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # as a terminal starts a command; a shell's background jobs ignore SIGINT, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdout is not None
@@ -108,3 +110,10 @@ def test_the_viewer_listens_on_loopback_and_ends_with_ctrl_c(home: Path) -> None
     assert process.returncode == 130
     assert "Traceback" not in said
     assert not psutil.wait_procs(family, timeout=10)[1], "a server outlived the command"
+
+
+def test_a_layer_of_single_steps_is_one_line_in_the_terminal(home: Path) -> None:
+    said = CliRunner().invoke(app, ["show", "e0001"], catch_exceptions=False).output
+    (line,) = [line for line in said.splitlines() if "value.offline.1@1" in line]
+    assert "0–50" in line
+    assert "0 to 1" in line
