@@ -10,6 +10,7 @@ from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.policies.registry import find, register
 from lwd_core.policies.release import Release, current, publish
+from lwd_core.policies.settle import standing
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
@@ -57,7 +58,9 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
 class Publisher:
     """Puts each checkpoint's policy on a channel; doing it again changes nothing.
 
-    ``told`` hears of every release. Policies name the one the run began as for their parent.
+    A canary that is still on trial is left there: until it is promoted or taken back, newer policies are
+    made but not released. ``told`` hears of every release. Policies name the one the run began as for
+    their parent.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Publisher:
         parent = began_as[0]["policy_id"] if began_as else None
         bundle = export_policy(checkpoint, self._settings.policies, self._key, parent=parent)
         register(self._lake, bundle, now_ns=self._now())
+        if self._channel is Channel.CANARY and standing(self._lake, self._settings) is not None:
+            return
         release = publish(
             self._lake,
             self._settings.releases,

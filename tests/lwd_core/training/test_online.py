@@ -13,8 +13,8 @@ from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.policies.inference import Policy
-from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import current
+from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.policies.release import current, publish
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import newest_checkpoint
@@ -136,6 +136,22 @@ def test_it_starts_from_production_and_is_taken_up_as_it_was(settings, snapshots
     assert online_config(settings, "live", over) == begun
     with pytest.raises(UserError, match="other settings"):
         online_config(settings, "live", {**over, "updates": 9})
+
+
+def test_a_canary_on_trial_is_left_there(settings, snapshots, trained):
+    Publisher(settings, Channel.PRODUCTION)(find_checkpoint(settings.checkpoints, "sft"))
+    begun = online_config(settings, "live", {"updates": 6, "checkpoint_every": 2})
+    told = []
+    canary = Publisher(settings, Channel.CANARY, told=lambda c, r: told.append(c.about["update"]))
+    train(begun, Quiet(), settings, publish=canary)
+    assert told == [2]
+    lake = Lake.open(settings.lake)
+    assert lake.read("policies", where="stage = 'online'").num_rows == 3
+    now = current(settings.releases, Channel.CANARY, trusted_keys(settings.keys))
+    publish(lake, settings.releases, Channel.PRODUCTION, policy_id=now.policy_id, policy_uri=now.policy_uri,
+            key=signing_key(settings.keys), evidence={}, now_ns=1)  # fmt: skip
+    train(begun, Quiet(), settings, publish=canary)  # finished; its last policy may go now
+    assert told == [2, 6]
 
 
 @pytest.mark.parametrize("changes", [{"online": "x"}, {"follow": None}, {"poll_every": 0}])
