@@ -2,12 +2,17 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 
+from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.scripted import Scripted, land_scripted
+from pipelines.assets.fleet import install_embodiment
 from pipelines.definitions import defs
 from pipelines.home import enter
 from pipelines.partitions import SITES, Cell, valid_name
@@ -15,6 +20,7 @@ from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
 from pipelines.sensors import canary_sensor, landing_sensor
 from storage_schemas.tables import EPISODES
+from storage_schemas.vocabulary import Source
 
 DAY = "2025-03-05"
 
@@ -160,6 +166,64 @@ def test_a_failed_check_stops_what_is_downstream(home: Path, instance: dg.Dagste
     made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
     assert "episodes" in made
     assert not made & {"rewards", "outcomes", "quality"}
+
+
+def evaluate(instance: dg.DagsterInstance, cursor: Any = None) -> dg.EvaluateAutomationConditionsResult:
+    target = dg.AssetSelection.groups("labels")
+    return dg.evaluate_automation_conditions(defs, instance, asset_selection=target, cursor=cursor)
+
+
+def test_labels_follow_their_tables_also_on_an_old_day(home: Path, instance: dg.DagsterInstance) -> None:
+    upload(home, "a.mcap")
+    cell = f"{DAY}|harbour"
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    assert ingest(instance, cell).success
+    first = evaluate(instance)
+    # labelled in the same run: nothing to do
+    second = evaluate(instance, first.cursor)
+    assert second.total_requested == 0
+    # somebody takes in the tables alone
+    upload(home, "b.mcap")
+    job = defs.resolve_job_def("ingest_day")
+    tables = [dg.AssetKey(name) for name in ("logs", "episodes", "steps", "segments")]
+    job.execute_in_process(instance=instance, partition_key=cell, asset_selection=tables)
+    third = evaluate(instance, second.cursor)
+    asked = {
+        key: third.get_requested_partitions(dg.AssetKey(key)) for key in ("rewards", "outcomes", "quality")
+    }
+    assert all(partitions == {cell} for partitions in asked.values())
+
+
+def scripted(home: Path, count: int, **script: object) -> None:
+    install_embodiment(str(home / "embodiments"))
+    for seed in range(count):
+        start = 1_741_168_800 * 10**9 + seed * 60 * 10**9
+        what = replace(Scripted("push", Source.ONLINE, seed, policy_id="p"), **script)
+        land_scripted(str(home / "landing"), RobotSpec("harbour-00", "harbour"), DAY, start, what)
+
+
+def test_a_day_of_bad_recordings_is_held_up(home: Path, instance: dg.DagsterInstance) -> None:
+    """The labeller found two of three episodes frozen: a defect in more than half of them."""
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    scripted(home, 3)
+    assert ingest(instance, f"{DAY}|harbour").success
+    lake = Platform().lake()
+    layer = lake.read("labels", where="layer_id = 'quality@1'")
+    rows = layer.to_pylist()
+    worst = sorted({row["episode_id"] for row in rows})[:2]
+    for row in rows:
+        if row["episode_id"] in worst and row["check"] == "defect.frozen_state":
+            row["text"] = "fail"
+    lake.replace("labels", pa.Table.from_pylist(rows, schema=layer.schema), {"layer_id": ["quality@1"]})
+    again = defs.resolve_job_def("ingest_day").execute_in_process(
+        instance=instance,
+        partition_key=f"{DAY}|harbour",
+        asset_selection=[dg.AssetKey("quality")],
+        raise_on_error=False,
+    )
+    (verdict,) = [e for e in again.get_asset_check_evaluations() if e.check_name == "recordings_are_sound"]
+    assert not verdict.passed
+    assert not again.success
 
 
 @pytest.mark.parametrize("name", ["a|b", "", "Ä", "a/b", "-x", "x" * 64])

@@ -56,3 +56,30 @@ def test_definitions_load_without_anything_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+BLOCKING = {
+    ("logs", "schema"), ("logs", "key"), ("logs", "reconciliation"),
+    ("episodes", "schema"), ("episodes", "key"), ("episodes", "whole"),
+    ("steps", "schema"), ("steps", "key"), ("segments", "schema"), ("segments", "key"),
+    ("quality", "recordings_are_sound"), ("training_snapshot", "snapshot_verifies"),
+    ("evaluation", "gate_passes"),
+}  # fmt: skip
+
+
+def test_what_blocks_before_publication() -> None:
+    found = {
+        (spec.asset_key.to_user_string(), spec.name)
+        for checks in defs.asset_checks or ()
+        for spec in checks.check_specs
+        if spec.blocking
+    }
+    assert found == BLOCKING
+
+
+def test_data_and_policies_may_not_grow_old_and_labels_follow_by_themselves() -> None:
+    kept = specs()
+    fresh = {name for name, spec in kept.items() if spec.freshness_policy}
+    assert fresh == {"logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality", "policy"}
+    following = {name for name, spec in kept.items() if spec.automation_condition}
+    assert following == {"rewards", "outcomes", "quality", "report"}
