@@ -1,8 +1,10 @@
 """Updates per second of QAM's official JAX code, run by an interpreter that has JAX.
 
-    python benchmarks/learner_peer.py <checkout of ColinQiyangLi/qam> <size as JSON> <seconds>
+    python -P benchmarks/learner_peer.py <checkout of ColinQiyangLi/qam> <size as JSON>
 
-Prints one number. Started by `benchmarks.learner`; nothing of this project is imported here.
+For every line of input, a number of seconds, it updates for so long, at least once, and prints the number
+of updates, the seconds they took, and those of processor time. Started by `benchmarks.learner`; nothing of
+this project is imported here.
 """
 
 import json
@@ -12,7 +14,7 @@ import types
 
 
 def main() -> None:
-    checkout, size, seconds = sys.argv[1], json.loads(sys.argv[2]), float(sys.argv[3])
+    checkout, size = sys.argv[1], json.loads(sys.argv[2])
     sys.path.insert(0, checkout)
     # Its package imports every agent; only this one is wanted, without what the others need.
     package = types.ModuleType("agents")
@@ -45,14 +47,14 @@ def main() -> None:
         "valid": np.ones((b, 1), np.float32),
     }
     agent = QAMAgent.create(0, batch["observations"][0], batch["actions"][0, 0], config)
-    agent, _ = agent.update(batch)
-    jax.block_until_ready(agent.network.params)
-    count, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        agent, _ = agent.update(batch)
-        jax.block_until_ready(agent.network.params)
-        count += 1
-    print(count / (time.perf_counter() - begin))
+    for line in sys.stdin:
+        seconds, count = float(line), 0
+        begin, busy = time.perf_counter(), time.process_time()
+        while not count or time.perf_counter() - begin < seconds:
+            agent, _ = agent.update(batch)
+            jax.block_until_ready(agent.network.params)
+            count += 1
+        print(count, time.perf_counter() - begin, time.process_time() - busy, flush=True)
 
 
 class _Class(type):

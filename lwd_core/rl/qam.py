@@ -157,6 +157,16 @@ def adjoint_matching_loss(
     return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
 
 
+@torch.no_grad()
+def base_velocity(beta: ConditionedFlow, path: Tensor, times: Tensor, known: list[Tensor]) -> Tensor:
+    """β at x_0 … x_{T−1}: (T, B, A), of which the path already asked for the last ones, or for all."""
+    missing = len(times) - len(known)
+    later = torch.stack(known)
+    if not missing:
+        return later
+    return torch.cat([beta.velocity(path[:missing], times[:missing]), later])
+
+
 class _Remembered:
     """A flow that keeps the velocities it gave."""
 
@@ -196,9 +206,7 @@ def policy_loss(
         path = sample_path(schedule, source, reference, x0, noise, dim_mask)
         gradient, value = action_gradient(q, path[-1], config)
         adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
-        base = torch.stack(reference.velocities)
-        if len(base) == 1:  # the last point's alone: θ drew the rest
-            base = torch.cat([beta.velocity(path[:-2], times[:-1]), base])
+        base = base_velocity(beta, path, times, reference.velocities)
     if isinstance(source, RecordedFlow):
         source.velocity(path[-2], times[-1].item())
         velocity = source.replay()

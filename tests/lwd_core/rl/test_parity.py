@@ -2,7 +2,7 @@
 
 ``data/qam_official.npz`` holds the numbers of five updates of github.com/ColinQiyangLi/qam (agents/qam.py,
 JAX on CPU) at a small size: 3 × 16 networks, 3 critics, batch 8, chunk 2 of 3 dims, 10 flow steps, its
-averages set apart from what they average. Numbers only; none of its code is here.
+averages set apart from what they average. Numbers only; none of its code is here. `qam_official` made them.
 """
 
 from dataclasses import replace
