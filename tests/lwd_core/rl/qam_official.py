@@ -3,10 +3,10 @@
     <python with jax, flax, optax, ml_collections> tests/lwd_core/rl/qam_official.py <checkout of
         ColinQiyangLi/qam> <file.npz>
 
-Five updates at a small size: 3 × 16 networks, 3 critics, batch 8, chunks of 2 frames and 3 dims, 10 flow
-steps. Weights before and after, every batch, all random numbers as its own keys give them, losses, one path with
-its adjoints, and the first gradient. What its averages hold is set apart from what they average, so that
-mixing them up shows.
+Five updates at a small size: 3 × 16 networks, 3 critics, batch 8, chunks of 2 frames and 3 dims, 10 steps.
+Weights before and after, every batch, all random numbers as its own keys give them, losses, one path with
+its adjoints, the first gradient. What its averages hold is set apart from what they average, so that mixing
+them up shows.
 """
 
 import sys
