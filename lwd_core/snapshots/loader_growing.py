@@ -39,7 +39,8 @@ class GrowingLoader:
     that is ready: the batch it is ready for, its versions, and how many episodes there have been so far.
 
     A batch also has ``version`` (B,) i64, the version of the table ``episodes``. ``episode`` counts in
-    ``episode_ids``; this and the other lists only ever grow at their end.
+    ``episode_ids``, of each of which ``ended_by_person`` says whether a person took its last step; these and
+    the other lists only ever grow at their end.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class GrowingLoader:
         self.tasks: list[str] = []
         self.policies: list[str] = []
         self.episode_ids: list[str] = []
+        self.ended_by_person: list[bool] = []
         self._lake, self._spec, self._seed, self._poll = lake, _labelled(spec), seed, poll_every
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
         self._told = told
@@ -69,11 +71,6 @@ class GrowingLoader:
         self._held: dict[str, tuple[Member, dict[str, np.ndarray]]] = {}
         self._log: list[tuple[int, Versions]] = []
         self._present: tuple[Versions, RowPool, Strata] | None = None
-
-    @property
-    def ended_by_person(self) -> list[bool]:
-        """Whether a person took the last step of each episode of ``episode_ids``."""
-        return [bool(self._held[i][1]["human"][-1]) for i in self.episode_ids]
 
     @property
     def log(self) -> list[tuple[int, Versions]]:
@@ -115,7 +112,7 @@ class GrowingLoader:
                 )
         self.step, self._log = int(state["step"]), [(first, versions) for first, versions in state["log"]]
         self._present, self._held = None, {}
-        for names in (self.instructions, self.tasks, self.policies, self.episode_ids):
+        for names in (self.instructions, self.tasks, self.policies, self.episode_ids, self.ended_by_person):
             names.clear()
         for _, versions in self._log:
             self._admit(versions)
@@ -175,7 +172,10 @@ class GrowingLoader:
         ):
             names += sorted(found - set(names))
         seen = set(self.episode_ids)
-        self.episode_ids += [m.episode_id for m in members if m.episode_id not in seen]
+        for member in members:
+            if member.episode_id not in seen:
+                self.episode_ids.append(member.episode_id)
+                self.ended_by_person.append(bool(self._held[member.episode_id][1]["human"][-1]))
 
 
 def _seen(versions: Versions) -> dict[str, int]:
