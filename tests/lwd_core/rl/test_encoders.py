@@ -64,7 +64,7 @@ def test_towers_learn_unless_frozen(frozen):
         towers = list(encoder.towers.parameters())
         assert all(p.requires_grad != frozen for p in towers)
         out = (
-            network(network.encode(observation()), torch.ones(4, 6), 0.5)
+            network.at(observation()).velocity(torch.ones(4, 6), 0.5)
             if isinstance(network, VelocityField)
             else network.q(network.features(observation()), torch.ones(4, 6))
         )
