@@ -23,6 +23,7 @@ _PATIENCE_S = 20.0
 @contextmanager
 def services(port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Start the services for the home this process has entered; stop them when the block ends."""
+    prepare(Path(os.environ["DAGSTER_STATE_DIR"]))
     with tempfile.TemporaryDirectory(prefix="lwd-") as folder:  # a socket's path must be short
         socket = f"{folder}/code"
         workspace = Path(folder) / "workspace.yaml"
@@ -44,6 +45,16 @@ def services(port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
             yield running
         finally:
             stop(running)
+
+
+def prepare(state: Path) -> None:
+    """Let one process make Dagster's tables: services that start side by side would each make them."""
+    mark = state / "prepared"
+    if not mark.exists():
+        import dagster as dg
+
+        dg.DagsterInstance.get().dispose()
+        mark.touch()
 
 
 def watch(running: list[subprocess.Popen[bytes]], every_s: float = 0.5) -> int:
