@@ -8,13 +8,16 @@ kernels are pure and take no part in autograd, so one that cannot be made is sim
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, ParamSpec, TypeVar
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 from lwd_core.errors import UserError
 
 Compile = Literal["auto", "on", "off"]
+WORTH_IT = 1 << 16  # numbers; a smaller kernel takes less time than calling it compiled does
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -34,25 +37,26 @@ def fusing(mode: Compile) -> Iterator[None]:
         _mode = before
 
 
-def fused() -> bool:
-    """Whether kernels are compiled now."""
-    return _mode != "off" and not (_failed and _mode == "auto") and not torch.compiler.is_compiling()
+def fused(z: Tensor) -> bool:
+    """Whether a kernel over ``z`` is compiled now."""
+    on = _mode != "off" and not (_failed and _mode == "auto")
+    return on and z.numel() >= WORTH_IT and not torch.compiler.is_compiling()
 
 
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
+def kernel(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:
     """A pure function of tensors, compiled within `fusing` when first called for a kind of input."""
-    compiled: list[Callable[P, R]] = []
+    compiled: list[Callable[Concatenate[Tensor, P], R]] = []
 
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not fused():
-            return function(*args, **kwargs)
+    def run(z: Tensor, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not fused(z):
+            return function(z, *args, **kwargs)
         try:
             if not compiled:
                 compiled.append(torch.compile(function))
             with torch.no_grad():
-                return compiled[0](*args, **kwargs)
+                return compiled[0](z, *args, **kwargs)
         except Exception as error:  # whatever fails, what was written says whether the input is to blame
-            result = function(*args, **kwargs)
+            result = function(z, *args, **kwargs)
             _give_up(error)
             return result
 

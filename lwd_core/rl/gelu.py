@@ -53,7 +53,7 @@ def gelu_and_slope(z: Tensor) -> tuple[Tensor, Tensor]:
 
 def gelu_norm(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """LayerNorm(gelu(z)) · scale + shift. z: (N, B, h); scale, shift: (N, 1, h); differentiable once."""
-    if fused():
+    if fused(z):
         return _GeluNorm.apply(z, scale, shift)  # pyright: ignore[reportReturnType]
     return torch.addcmul(shift, F.layer_norm(gelu(z), z.shape[-1:], eps=LAYER_NORM_EPS), scale)
 

@@ -15,6 +15,11 @@ from lwd_core.rl.gelu import gelu_and_slope, gelu_norm
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # from the compiler itself
 
 
+@pytest.fixture(autouse=True)
+def everything_is_worth_it(monkeypatch):
+    monkeypatch.setattr(fused, "WORTH_IT", 0)
+
+
 @pytest.fixture
 def no_compiler(monkeypatch):
     """Nothing compiled before can be found again, and there is no C++ compiler."""
@@ -54,6 +59,14 @@ def test_without_a_compiler_auto_runs_as_written_and_says_so_once(no_compiler, c
 def test_without_a_compiler_on_is_refused(no_compiler):
     with fusing("on"), pytest.raises(UserError, match="set auto or off"):
         kernel(lambda x: x + 1)(torch.ones(3))
+
+
+def test_small_inputs_run_as_written(monkeypatch, no_compiler):
+    monkeypatch.setattr(fused, "WORTH_IT", 4)
+    with fusing("on"):
+        assert kernel(lambda x: x + 1)(torch.ones(3)).tolist() == [2, 2, 2]
+        with pytest.raises(UserError):
+            kernel(lambda x: x + 1)(torch.ones(4))
 
 
 def test_a_wrong_input_is_not_blamed_on_the_compiler(caplog):
