@@ -13,6 +13,7 @@ from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.loader_images import ImageLoader
+from lwd_core.snapshots.loader_mixed import MixedLoader
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.verify import verify
 from storage_schemas.tables import TABLES
@@ -82,6 +83,28 @@ def test_buffers_are_used_again(filmed: Lake, tmp_path: Path):
     images = ImageLoader(loader(filmed, tmp_path / "s"), filmed.place, height=32, width=48, buffers=2)
     places = [b["image"].data_ptr() for b in islice(images, 4)]
     assert places[0] == places[2] != places[1] == places[3]
+
+
+def test_cameras_are_chosen_and_any_batch_is_made_again(filmed: Lake, tmp_path: Path):
+    drawn = loader(filmed, tmp_path / "s")
+    both = ImageLoader(drawn, filmed.place, height=32, width=48)
+    turned = ImageLoader(drawn, filmed.place, height=32, width=48, cameras=["wrist", "front"])
+    first = both.batch(0)
+    assert (turned.batch(0)["image"] == first["image"].flip(1)).all()
+    assert (next(iter(both))["image"] == first["image"]).all()
+    with pytest.raises(UserError, match="no side, only front, wrist"):
+        ImageLoader(drawn, filmed.place, height=32, width=48, cameras=["side"])
+
+
+def test_offline_and_online_frames_mix(filmed: Lake, tmp_path: Path):
+    parts = [ImageLoader(loader(filmed, tmp_path / "s"), filmed.place, height=32, width=48) for _ in "ab"]
+    mixed = MixedLoader(*parts)
+    batch = next(iter(mixed))
+    assert batch["image"].shape == (24, 2, 32, 48, 3)
+    assert mixed.step == 1
+    again = MixedLoader(*parts)
+    again.load_state_dict(mixed.state_dict())
+    assert again.step == 1
 
 
 def test_the_manifest_pins_the_frame_shards(filmed: Lake, tmp_path: Path):

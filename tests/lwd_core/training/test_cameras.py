@@ -144,6 +144,9 @@ def test_every_stage_sees_and_online_the_towers_stand_still(trained):
     towers = {name: tensor for name, tensor in state(before).items() if "policy/field.encoder.towers" in name}
     assert len(towers) == 2 * 6 + 4
     assert all(torch.equal(tensor, state(after)[name]) for name, tensor in towers.items())
+    cloned = find_checkpoint(settings.checkpoints, "sft").state["learner"]["modules"]["policy"]
+    moved = [n for n in towers if not torch.equal(towers[n], cloned[n.partition("/policy/")[2]])]
+    assert len(moved) == len(towers)  # offline they learn from Q's gradient
     critics = [n for n in state(after) if "modules/critic/encoder.towers" in n and n.endswith("weight")]
     assert not any(torch.equal(state(before)[n], state(after)[n]) for n in critics)
     lights, frames = scenes(100)
