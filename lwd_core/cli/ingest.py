@@ -36,10 +36,15 @@ def ingest(
     settings = Settings()
     lake = Lake.open(settings.lake, create=True)
     while follow:
-        if open_place(settings.landing).exists():
-            result = run(lake, settings, paths or [settings.landing], workers)
-            if result.episodes or result.reasons:
-                report(result, as_json)
+        try:
+            if paths or open_place(settings.landing).exists():
+                result = run(lake, settings, paths or [settings.landing], workers)
+                if result.episodes or result.reasons:
+                    report(result, as_json)
+        except (UserError, OSError) as problem:
+            if not isinstance(problem, OSError) and not isinstance(problem.__cause__, OSError):
+                raise
+            typer.echo(f"{problem}; trying again", err=True)  # a full disk or a lost line passes
         time.sleep(every)
     result = run(lake, settings, paths or [settings.landing], workers)
     report(result, as_json)
