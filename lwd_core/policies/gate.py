@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from lwd_core.fleet.seeds import Purpose, seed_range
 from lwd_core.lake.store import Lake
-from lwd_core.policies.intervals import Rate, wilson
+from lwd_core.policies.intervals import Rate, difference, wilson
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class GateVerdict:
     @property
     def evidence(self) -> dict[str, object]:
         """The verdict as JSON-ready values, stored with the release."""
-        return {"rule": "candidate's 95% upper bound below the baseline's rate refuses", **asdict(self)}
+        return {"rule": "a 95% interval of the difference that lies below zero refuses", **asdict(self)}
 
 
 def success_rate(lake: Lake, policy_id: str, purpose: Purpose = Purpose.EVALUATION) -> Rate:
@@ -46,6 +46,6 @@ def gate(lake: Lake, candidate: str, baseline: str | None) -> GateVerdict:
     theirs = success_rate(lake, baseline, Purpose.SELECTION)
     if theirs.trials == 0:
         return GateVerdict(True, "the policy it replaces was never judged in selection scenes", ours, theirs)
-    if ours.high < theirs.rate:
+    if difference(ours, theirs)[1] < 0:
         return GateVerdict(False, f"success {ours} is clearly below {theirs}", ours, theirs)
     return GateVerdict(True, f"success {ours} against {theirs}", ours, theirs)

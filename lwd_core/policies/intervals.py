@@ -1,5 +1,6 @@
 """Confidence intervals of success rates."""
 
+import math
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
@@ -29,3 +30,18 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
         return Rate(0, 0, 0.0, 1.0)
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Rate(successes, trials, float(interval.low), float(interval.high))
+
+
+def difference(a: Rate, b: Rate) -> tuple[float, float]:
+    """Interval of ``a`` less ``b`` from their own intervals; [-1, 1] where either was never tried.
+
+    Newcombe's hybrid score interval (Statistics in Medicine 17, 1998, method 10): as honest with few
+    trials of either as Wilson's is of one.
+    """
+    if not (a.trials and b.trials):
+        return -1.0, 1.0
+    apart = a.rate - b.rate
+    return (
+        apart - math.hypot(a.rate - a.low, b.high - b.rate),
+        apart + math.hypot(a.high - a.rate, b.rate - b.low),
+    )

@@ -9,7 +9,7 @@ from lwd_core.fleet.seeds import Purpose, scene_seeds
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import save_bundle
 from lwd_core.policies.gate import gate, success_rate
-from lwd_core.policies.intervals import wilson
+from lwd_core.policies.intervals import difference, wilson
 from lwd_core.policies.keys import rotate, signing_key, trusted_keys
 from lwd_core.policies.registry import find, register
 from lwd_core.policies.release import BadRelease, current, publish, rollback
@@ -167,6 +167,21 @@ def test_the_gate_stops_what_is_clearly_worse(lake, successes, passes):
     assert verdict.passed is passes
     assert "new" not in verdict.reason
     assert verdict.evidence["candidate"]["trials"] == 100
+
+
+def test_the_gate_makes_nothing_of_a_few_episodes(lake):
+    evaluated(lake, "old", 4, 4)
+    evaluated(lake, "new", 2, 4)
+    assert gate(lake, "new", "old").passed
+    evaluated(lake, "bad", 0, 20)
+    assert not gate(lake, "bad", "old").passed
+
+
+def test_the_difference_is_the_textbook_interval():
+    # Newcombe 1998, part II, table II, example (a), method 10
+    low, high = difference(wilson(56, 70), wilson(48, 80))
+    assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
+    assert difference(wilson(0, 0), wilson(1, 2)) == (-1.0, 1.0)
 
 
 def test_the_gate_does_not_look_at_reported_scenes(lake):
