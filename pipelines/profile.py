@@ -8,19 +8,18 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.supervisor import Supervisor
-from lwd_core.fleet.tasks import find_tasks
 from pipelines.home import PROFILE
 from pipelines.partitions import DAYS, NAME
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Source, Stage
+
+if TYPE_CHECKING:  # definitions load without NumPy and YAML
+    from lwd_core.fleet.supervisor import Supervisor
 
 PROFILES = Path(__file__).parent / "profiles"
 #: Rounds that no profile plans are named after the day they learned from.
@@ -80,6 +79,8 @@ class Profile(_Part):
 
     @model_validator(mode="after")
     def _names_are_real(self) -> "Profile":
+        from lwd_core.fleet.tasks import find_tasks
+
         names = [r.name for r in self.rounds]
         if len(set(names)) != len(names):
             raise ValueError("rounds: a name is used twice")
@@ -89,8 +90,10 @@ class Profile(_Part):
             raise ValueError(f"first_day: {self.first_day} is no day from {DAYS.start:%Y-%m-%d} until today")
         return self
 
-    def watcher(self) -> Supervisor:
+    def watcher(self) -> "Supervisor":
         """The person beside the robots. Raises UserError for a field there is not."""
+        from lwd_core.fleet.supervisor import Supervisor
+
         try:
             return Supervisor(**self.supervisor)
         except TypeError as error:
@@ -146,6 +149,9 @@ def load_profile(name: str | None = None) -> Profile:
 
 @lru_cache
 def _read(path: Path) -> Profile:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         raw = YAML(typ="safe", pure=True).load(path.read_text())
     except OSError as error:
