@@ -1,0 +1,164 @@
+"""Every command of the pages, run in the order of its page by bash, in a folder of its own.
+
+The reader has installed the platform and made the demo (``tests/docs/make.sh`` says what becomes of `make`),
+and has a few logs of other robots: ``run-17.mcap``, ``recordings/``, ``lerobot-set/``, ``cube-single.npz``.
+All pages see the same absolute path, since a lake names its logs by it. With ``LWD_DOCS_SCRATCH=DIR`` the
+demo is kept in DIR, for whoever writes pages.
+"""
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lwd_core.exports.lerobot import export_lerobot
+from lwd_core.lake.ingest import ingest
+from lwd_core.lake.store import Lake
+from lwd_core.settings import Settings
+from tests.docs.exempt import EXEMPT, SERVERS
+from tests.docs.pages import PAGES, ROOT, blocks, unrun_commands
+from tests.lwd_core.logs.robot_logs import ARM, episode_log
+from tests.lwd_core.point_mass import ogbench
+
+#: in the environment of the demo, and to be found nowhere in what it wrote
+SECRET = "a-secret-nobody-may-read"
+WITH_COMMANDS = [p for p in PAGES if any(b.info == "bash" for b in blocks(p.read_text()))]
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kept = os.environ.get("LWD_DOCS_SCRATCH")
+    folder = Path(kept).absolute() if kept else tmp_path_factory.mktemp("docs")
+    (folder / "page").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(scratch: Path) -> Path:
+    """The tiny demo, made once where every page finds it, then laid aside."""
+    aside = scratch / "demo"
+    if not aside.exists():
+        home = scratch / "page" / "lwd-data"
+        subprocess.run(
+            [sys.executable, "-m", "pipelines.demo", "--profile", "tiny", "--home", str(home)],
+            env=os.environ | {"OMP_NUM_THREADS": "1", "AWS_SECRET_ACCESS_KEY": SECRET},
+            check=True,
+            timeout=900,
+        )
+        home.rename(aside)
+    return aside
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs of robots that are not the demo's, as their owners have them."""
+    folder = tmp_path_factory.mktemp("logs")
+    (folder / "run-17.mcap").write_bytes(episode_log(60, facts={"robot_id": "r17", "embodiment": "my-arm"}))
+    (folder / "recordings").mkdir()
+    for i in range(3):
+        facts = {"robot_id": f"r{i}", "embodiment": "my-arm"}
+        (folder / "recordings" / f"run-{i}.mcap").write_bytes(episode_log(40 + i, facts=facts))
+    settings = Settings(home=str(tmp_path_factory.mktemp("other")))
+    lake = Lake.open(settings.lake, create=True)
+    source = folder / "other.mcap"
+    source.write_bytes(episode_log(50, facts={"robot_id": "r9", "embodiment": "arm"}))
+    ingest(lake, settings, [str(source)], embodiments={"arm": ARM}, now_ns=1)
+    export_lerobot(lake, folder / "lerobot-set", embodiments={"arm": ARM}, videos=False)
+    source.unlink()
+    np.savez(folder / "cube-single.npz", **ogbench(trajectories=30, length=60))
+    return folder
+
+
+@pytest.fixture
+def reader(scratch: Path, demo: Path, logs: Path) -> tuple[Path, dict[str, str]]:
+    """A fresh folder, and the environment of a shell in it."""
+    page = scratch / "page"
+    shutil.rmtree(page)
+    shutil.copytree(logs, page)
+    commands = page / ".bin"
+    commands.mkdir()
+    (commands / "make").symlink_to(ROOT / "tests" / "docs" / "make.sh")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LWD_", "DAGSTER_"))
+    } | {
+        "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(page),
+        "BROWSER": "true",
+        "EDITOR": "true",
+        "COLUMNS": "200",
+        "DOCS_DEMO": str(demo),
+        "DOCS_PORT": str(port),
+    }
+    return page, environment
+
+
+def script(page: Path) -> str:
+    """The page's commands as one bash script that says where it is."""
+    lines = ["set -euo pipefail", "[ -e lwd-data ] || make demo"]
+    for block in blocks(page.read_text()):
+        if block.info != "bash":
+            continue
+        lines.append(f"echo '--- {page.name}:{block.line}' >&2")
+        for line in block.lines:
+            typed = line.split(" #")[0].strip()
+            if typed in EXEMPT:
+                lines.append(f": left out, {shlex.quote(EXEMPT[typed])}")
+            elif typed.startswith(SERVERS) and "--save" not in typed:
+                lines.append(f"python -m tests.docs.served {line}")
+            else:
+                lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda p: p.name)
+def test_every_command_of_a_page_works(page: Path, reader: tuple[Path, dict[str, str]]) -> None:
+    folder, environment = reader
+    done = subprocess.run(
+        ["bash", "-c", script(page)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    said = done.stdout[-2000:] + "\n" + done.stderr[-3000:]
+    assert done.returncode == 0, f"exit code {done.returncode}\n{said}"
+    assert "Traceback" not in done.stderr, said
+
+
+def test_the_demo_wrote_no_secret_down(demo: Path) -> None:
+    """Run records, event logs, checkpoints and policies hold neither the environment's secret nor the key."""
+    private = (demo / "keys" / "signing.pem").read_bytes().splitlines()[1]
+    files = [p for p in demo.rglob("*") if p.is_file() and p != demo / "keys" / "signing.pem"]
+    assert len(files) > 100
+    assert [p for p in files if any(s in p.read_bytes() for s in (SECRET.encode(), private))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_command_stands_where_it_is_not_run(page: Path) -> None:
+    found = [(n, line) for n, line in unrun_commands(page.read_text()) if line.strip() not in EXEMPT]
+    assert found == [], "commands stand in ```bash blocks, which are run"
+
+
+def test_no_exemption_outlives_its_line() -> None:
+    lines = {
+        line.split(" #")[0].strip()
+        for page in PAGES
+        for block in blocks(page.read_text())
+        for line in block.lines
+    }
+    assert set(EXEMPT) <= lines
