@@ -10,6 +10,7 @@ import typer
 from lwd_core.cli._named import PolicyId, policy_named
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
+from lwd_core.fleet.seeds import Purpose
 from lwd_core.lake.store import Lake
 from lwd_core.policies import canary, keys, release
 from lwd_core.policies.gate import success_rate
@@ -24,7 +25,7 @@ Why = Annotated[str, typer.Option(help="Kept with the release as its evidence.")
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List policies with their evaluated success, newest first.
+    """List policies with their success in evaluation and in selection scenes, newest first.
 
     Example: lwd policy list --json
     """
@@ -32,7 +33,8 @@ def list_(as_json: AsJson = False) -> None:
     rows = lake.sql("SELECT * EXCLUDE (config) FROM policies ORDER BY created_ns DESC").to_pylist()
     for row in rows:
         row["success"] = str(success_rate(lake, row["policy_id"]))
-    say_rows(rows, ("policy_id", "stage", "parent", "train_step", "success"), as_json)
+        row["selection"] = str(success_rate(lake, row["policy_id"], Purpose.SELECTION))
+    say_rows(rows, ("policy_id", "stage", "parent", "train_step", "success", "selection"), as_json)
 
 
 @app.command()

@@ -21,6 +21,8 @@ class Rate:
         return self.successes / self.trials if self.trials else float("nan")
 
     def __str__(self) -> str:
+        if not self.trials:
+            return "not tried"
         return f"{self.rate:.3f} [{self.low:.3f}, {self.high:.3f}] (n={self.trials})"
 
 
