@@ -15,7 +15,7 @@ from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
 from lwd_core.training.config import TrainConfig, over_config
-from lwd_core.training.export import export_policy
+from lwd_core.training.export import export_policy, parent_of
 from storage_schemas.vocabulary import Channel, Source, Stage
 
 
@@ -77,10 +77,7 @@ class Publisher:
 
     def __call__(self, checkpoint: Checkpoint) -> None:
         """Export, register, publish."""
-        began_as = self._lake.read(
-            "policies", columns=["policy_id"], where="checkpoint = ?", params=(checkpoint.about["init"],)
-        ).to_pylist()
-        parent = began_as[0]["policy_id"] if began_as else None
+        parent = parent_of(self._lake, checkpoint)
         bundle = export_policy(checkpoint, self._settings.policies, self._key, parent=parent)
         register(self._lake, bundle, now_ns=self._now())
         if self._channel is Channel.CANARY and standing(self._lake, self._settings) is not None:

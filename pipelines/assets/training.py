@@ -99,19 +99,16 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     from lwd_core.lineage import trace
     from lwd_core.policies.keys import signing_key
     from lwd_core.policies.registry import register
-    from lwd_core.training.export import export_policy
+    from lwd_core.training.export import export_policy, parent_of
     from lwd_core.training.run import find_checkpoint
 
     lake, settings = platform.lake(), platform.settings
     trained = find_checkpoint(settings.checkpoints, context.partition_key)
-    began_as = lake.read(
-        "policies", columns=["policy_id"], where="checkpoint = ?", params=(trained.about["init"] or "",)
-    ).to_pylist()
     bundle = export_policy(
         trained,
         settings.policies,
         signing_key(settings.keys),
-        parent=began_as[0]["policy_id"] if began_as else None,
+        parent=parent_of(lake, trained),
     )
     register(lake, bundle, now_ns=platform.now_ns())
     lineage, made_of = bundle.manifest.lineage, trace(lake, bundle.policy_id)
