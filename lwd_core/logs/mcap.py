@@ -18,6 +18,7 @@ from lwd_core.logs.mcap_records import (
     MAGIC,
     Damaged,
     Read,
+    Room,
     message,
     open_chunk,
     parse,
@@ -68,7 +69,7 @@ class McapScan:
         self.facts: dict[str, str] = {}
         self.damage: list[str] = []
         self.count = 0
-        self._buffer = bytearray()
+        self._packed, self._unpacked = Room(), Room()
         self._schemas: dict[int, Schema] = {}
         self._data_end: int | None = None
         self._unchecked = False  # messages were read that no chunk checksum covers
@@ -209,11 +210,9 @@ class McapScan:
             raise Damaged(f"record at byte {at} is of no known kind")
 
     def _chunk(self, length: int, at: int) -> Iterator[Read]:
-        if length > len(self._buffer):
-            self._buffer = bytearray(length)  # reused: fresh memory for every chunk costs more than reading
-        view = memoryview(self._buffer)[:length]
+        view = self._packed.of(length)
         try:
-            records, checked = open_chunk(view[: self._file.readinto(view)])
+            records, checked = open_chunk(view[: self._file.readinto(view)], self._unpacked)
         except Damaged as e:
             raise Damaged(f"chunk at byte {at}: {e}") from e
         self._unchecked |= not checked

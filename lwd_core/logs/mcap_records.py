@@ -56,10 +56,23 @@ def message(body: bytes, at: int) -> Message:
     return channel, log, publish, body[_MESSAGE.size :]
 
 
-def open_chunk(view: memoryview) -> tuple[list[Read], bool]:
+class Room:
+    """Memory that every chunk is read or unpacked into: fresh memory for each costs more than either."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def of(self, size: int) -> memoryview:
+        """``size`` bytes; what an earlier call gave is overwritten."""
+        if size > len(self._bytes):
+            self._bytes = bytearray(size)
+        return memoryview(self._bytes)[:size]
+
+
+def open_chunk(view: memoryview, room: Room) -> tuple[list[Read], bool]:
     """Records of a chunk and whether its checksum vouches for them; whole or not at all.
 
-    Nothing returned refers to ``view``.
+    Payloads lie in ``room`` and are good until the next chunk is opened there.
     """
     try:
         start, stop, size, crc = _CHUNK.unpack_from(view)
@@ -73,7 +86,7 @@ def open_chunk(view: memoryview) -> tuple[list[Read], bool]:
     packed = view[at + 8 :]
     if stored != len(packed) or size > _CHUNK_LIMIT:
         raise Damaged("sizes in its header are damaged")
-    data = _decompress(compression, packed, size)
+    data = _decompress(compression, packed, size, room)
     if len(data) != size:
         raise Damaged(f"{len(data)} bytes where {size} were written")
     if crc and crc32(data) != crc:
@@ -82,14 +95,16 @@ def open_chunk(view: memoryview) -> tuple[list[Read], bool]:
     return _walk(data, span), bool(crc)
 
 
-def _decompress(compression: bytes, packed: memoryview, size: int) -> bytes:
+def _decompress(compression: bytes, packed: memoryview, size: int, room: Room) -> memoryview | bytes:
     try:
         if compression == b"":
-            return bytes(packed)
+            data = room.of(len(packed))
+            data[:] = packed
+            return data
         if compression == b"zstd":
             if zstandard.frame_content_size(packed) not in (-1, size):
                 raise Damaged("its sizes disagree")
-            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
+            return _unpacked(zstandard.ZstdDecompressor().stream_reader(packed), room.of(size))
         if compression == b"lz4":
             return lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=size)
     except (zstandard.ZstdError, RuntimeError, EOFError, ValueError, MemoryError) as e:
@@ -97,7 +112,17 @@ def _decompress(compression: bytes, packed: memoryview, size: int) -> bytes:
     raise Damaged(f"compression {compression[:20]!r} is not known")
 
 
-def _walk(data: bytes, span: tuple[int, int] | None) -> list[Read]:
+def _unpacked(reader: zstandard.ZstdDecompressionReader, data: memoryview) -> memoryview:
+    """What ``reader`` gives, in ``data``, as far as it goes."""
+    end = 0
+    while end < len(data) and (read := reader.readinto(data[end:])):
+        end += read
+    if reader.read(1):
+        raise Damaged("holds more than was written")
+    return data[:end]
+
+
+def _walk(data: memoryview | bytes, span: tuple[int, int] | None) -> list[Read]:
     """A chunk's records. Without a checksum, times outside the chunk's ``span`` give damage away."""
     records: list[Read] = []
     run: list[Message] = []
@@ -122,7 +147,7 @@ def _walk(data: bytes, span: tuple[int, int] | None) -> list[Read]:
             if run:
                 records.append(run)
                 run = []
-            records.append(parse(KINDS[opcode], data[at:end]))
+            records.append(parse(KINDS[opcode], bytes(view[at:end])))
         at = end
     if run:
         records.append(run)

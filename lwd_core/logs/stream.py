@@ -44,7 +44,10 @@ class MessageStream(Protocol):
         ...
 
     def messages(self) -> Iterator[Message]:
-        """Every message that can be trusted, in file order; its channel is known when it comes."""
+        """Every message that can be trusted, in file order; its channel is known when it comes.
+
+        A payload is good until the next message is asked for.
+        """
         ...
 
 
@@ -104,7 +107,7 @@ def samples(stream: MessageStream, each: int, limit: int) -> dict[str, list[tupl
         if number not in decoders:
             decoders[number] = _decoder(encoding)
         try:
-            seen.append((log, decoders[number](payload)))
+            seen.append((log, decoders[number](bytes(payload))))  # kept longer than the payload
         except Exception:  # a topic nobody can decode is still a topic
             seen.append((log, None))
     return found
