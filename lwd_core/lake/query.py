@@ -68,10 +68,12 @@ def view(table: Table, files: Sequence[str]) -> str:
     """SQL that makes the view of a table; guarded ones need the view ``episodes`` before."""
     query = scan(table, files)
     if table.name in GUARDED:
-        # measured: EXISTS costs a scan 1.7 times its plain time, SEMI JOIN USING 2.0 times
+        # An episode has one row, so a join shows each of its rows once. Measured at 100,000 episodes: DuckDB
+        # carries `episode_id = …` over to `episodes` only through a join; EXISTS takes three times as long
+        # to find one episode, for a whole scan the join a sixth longer.
         query = (
-            f"SELECT * FROM ({query}) r WHERE EXISTS (SELECT 1 FROM episodes e "
-            f"WHERE e.episode_id = r.episode_id AND e.day = r.day AND e.site = r.site)"
+            f"SELECT r.* FROM ({query}) r JOIN episodes e "
+            f"ON e.episode_id = r.episode_id AND e.day = r.day AND e.site = r.site"
         )
     return f'CREATE OR REPLACE VIEW "{table.name}" AS {query}'
 

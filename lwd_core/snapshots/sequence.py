@@ -20,8 +20,11 @@ def raw(seed: int, stream: str, place: tuple[int, int], count: int) -> np.ndarra
 
 def below(numbers: np.ndarray, limits: np.ndarray | int) -> np.ndarray:
     """u64 numbers to integers in [0, limit), uniform to 2^-53."""
-    scaled = ((numbers >> np.uint64(11)).astype(np.float64) * (1.0 / 2**53) * limits).astype(np.int64)
-    return np.minimum(scaled, np.asarray(limits) - 1)
+    scaled = (numbers >> np.uint64(11)).astype(np.float64)
+    scaled *= 1.0 / 2**53
+    scaled *= limits
+    whole = scaled.astype(np.int64)
+    return np.minimum(whole, np.asarray(limits) - 1, out=whole)
 
 
 def shuffled(seed: int, stream: str, place: tuple[int, int], count: int) -> np.ndarray:
@@ -64,9 +67,11 @@ class Strata:
         """``count`` transition ids, with replacement."""
         numbers = raw(seed, "balanced", place, 2 * count)
         if len(self.size) == 1:
-            return self.order[below(numbers[count:], int(self.size[0]))]
+            return self.order.take(below(numbers[count:], int(self.size[0])))
         if self.even is not None:  # the same draw as by edges, quicker
-            group = self.even[below(numbers[:count], len(self.even))]
+            group = self.even.take(below(numbers[:count], len(self.even)))
         else:
             group = np.searchsorted(self.edge, numbers[:count] >> np.uint64(11), side="right")
-        return self.order[self.begin[group] + below(numbers[count:], self.size[group])]
+        member = below(numbers[count:], self.size.take(group))
+        member += self.begin.take(group)
+        return self.order.take(member)
