@@ -53,8 +53,10 @@ def kernel(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenat
         try:
             if not compiled:
                 compiled.append(torch.compile(function))
+            # detached, or each mix of what wants a gradient would be compiled anew
+            plain = [a.detach() if isinstance(a, Tensor) else a for a in args]
             with torch.no_grad():
-                return compiled[0](z, *args, **kwargs)
+                return compiled[0](z.detach(), *plain, **kwargs)  # pyright: ignore[reportCallIssue]
         except Exception as error:  # whatever fails, what was written says whether the input is to blame
             result = function(z, *args, **kwargs)
             _give_up(error)
