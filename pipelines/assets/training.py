@@ -99,6 +99,7 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     from lwd_core.lineage import trace
     from lwd_core.policies.keys import signing_key
     from lwd_core.policies.registry import register
+    from lwd_core.reports.lineage import write_trace_page
     from lwd_core.training.export import export_policy, parent_of
     from lwd_core.training.run import find_checkpoint
 
@@ -112,6 +113,7 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     )
     register(lake, bundle, now_ns=platform.now_ns())
     lineage, made_of = bundle.manifest.lineage, trace(lake, bundle.policy_id)
+    page = write_trace_page(f"{settings.reports}/lineage", made_of)
     context.log.info(f"policy {bundle.policy_id}")
     return dg.MaterializeResult(
         metadata={
@@ -123,6 +125,7 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
             "ancestry": markdown_table(made_of.ancestry.to_pylist()),
             "made of": markdown_table(made_of.snapshots.drop_columns("versions").to_pylist()),
             "episodes": made_of.episodes.num_rows,
+            "lineage page": dg.MetadataValue.path(page),
             "instructions": dg.MetadataValue.json(list(bundle.manifest.instructions)),
         },
         data_version=dg.DataVersion(bundle.policy_id),

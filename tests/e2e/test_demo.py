@@ -93,8 +93,10 @@ def test_nothing_received_is_lost(home: Path, lake: Lake) -> None:
     assert {row["state"] for row in rows} == {"accepted"}
 
 
-def test_lineage_reaches_from_policies_to_logs(lake: Lake) -> None:
+def test_lineage_reaches_from_policies_to_logs(home: Path, lake: Lake) -> None:
     policies = lake.sql("SELECT * FROM policies ORDER BY created_ns").to_pylist()
+    pages = {p.stem for p in (home / "reports" / "lineage").glob("*.html")}
+    assert pages == {p["policy_id"] for p in policies}
     assert [p["stage"] for p in policies] == [str(r.stage) for r in PLAN.rounds]
     assert [p["parent"] for p in policies] == [None, *(p["policy_id"] for p in policies[:-1])]
     for policy in policies:

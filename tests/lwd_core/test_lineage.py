@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import impact, trace
-from lwd_core.reports.lineage import SHOWN, impact_page, trace_page
+from lwd_core.reports.lineage import SHOWN, impact_page, write_trace_page
 from storage_schemas.tables import LOGS, POLICIES, RELEASES, SNAPSHOT_MEMBERS, SNAPSHOTS
 from tests.lwd_core.labels.conftest import episode_rows
 
@@ -98,8 +99,8 @@ def test_an_unknown_thing_is_said(lake):
         trace(lake, "zz")
 
 
-def test_pages_hold_every_edge_and_load_nothing(lake):
-    page = trace_page(trace(lake, "onl0"))
+def test_pages_hold_every_edge_and_load_nothing(lake, tmp_path):
+    page = Path(write_trace_page(str(tmp_path), trace(lake, "onl0"))).read_text()
     assert all(word in page for word in ("sft0", "off0", "l3.mcap", "e0003", "Episodes and raw logs: 4"))
     page = impact_page("e0000", impact(lake, "e0000"))
     assert all(word in page for word in ("Releases: 1", "Policies: 3", "production"))
