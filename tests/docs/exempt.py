@@ -5,7 +5,6 @@ EXEMPT = {
     "source .venv/bin/activate": "the tests run in an environment of their own",
     "make test": "it runs these tests",
     "make audit": "it asks a database of advisories on the network",
-    "python -m pipelines.ui --home /srv/lwd": "it needs Postgres and a bucket: tests/e2e/test_s3_postgres.py",
     "make docs": "tests/docs/test_site.py builds the site",
 }
 
