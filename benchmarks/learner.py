@@ -293,9 +293,15 @@ class Peer:
 
     def __init__(self, chosen: argparse.Namespace, size: Size):
         cpus = sorted(os.sched_getaffinity(0))[: chosen.threads]
-        script = str(Path(__file__).with_name("learner_peer.py"))
         self.process = subprocess.Popen(
-            [chosen.peer_python, "-P", script, chosen.peer, json.dumps(asdict(size))],
+            [
+                chosen.peer_python,
+                "-m",
+                "benchmarks.learner_peer",
+                os.path.abspath(chosen.peer),
+                json.dumps(asdict(size)),
+            ],
+            cwd=Path(__file__).parents[1],
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
             preexec_fn=lambda: os.sched_setaffinity(0, cpus),
             stdin=subprocess.PIPE,

@@ -1,30 +1,24 @@
 """Updates per second of QAM's official JAX code, run by an interpreter that has JAX.
 
-    python -P benchmarks/learner_peer.py <checkout of ColinQiyangLi/qam> <size as JSON>
+    python -m benchmarks.learner_peer <checkout of ColinQiyangLi/qam> <size as JSON>
 
 For every line of input, a number of seconds, it updates for so long, at least once, and prints the number
 of updates, the seconds they took, and those of processor time. Started by `benchmarks.learner`; nothing of
-this project is imported here.
+`lwd_core` is imported here.
 """
 
 import json
 import sys
 import time
-import types
+
+from benchmarks.official import official
 
 
 def main() -> None:
     checkout, size = sys.argv[1], json.loads(sys.argv[2])
-    sys.path.insert(0, checkout)
-    # Its package imports every agent; only this one is wanted, without what the others need.
-    package = types.ModuleType("agents")
-    package.__path__ = [f"{checkout}/agents"]
-    sys.modules["agents"] = package
-    for unused in ("distrax", "tensorflow_probability"):
-        sys.modules[unused] = _Anything(unused)
+    get_config, agent_type = official(checkout)
     import jax  # pyright: ignore[reportMissingImports]
     import numpy as np
-    from agents.qam import QAMAgent, get_config  # pyright: ignore[reportMissingImports]
 
     config = get_config()
     hidden = (size["hidden"],) * size["layers"]
@@ -46,7 +40,7 @@ def main() -> None:
         "masks": np.ones((b, 1), np.float32),
         "valid": np.ones((b, 1), np.float32),
     }
-    agent = QAMAgent.create(0, batch["observations"][0], batch["actions"][0, 0], config)
+    agent = agent_type.create(0, batch["observations"][0], batch["actions"][0, 0], config)
     for line in sys.stdin:
         seconds, count = float(line), 0
         begin, busy = time.perf_counter(), time.process_time()
@@ -55,20 +49,6 @@ def main() -> None:
             jax.block_until_ready(agent.network.params)
             count += 1
         print(count, time.perf_counter() - begin, time.process_time() - busy, flush=True)
-
-
-class _Class(type):
-    def __getattr__(cls, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Class(name, (), {})
-
-
-class _Anything(types.ModuleType):
-    def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Class(name, (), {})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The numbers `test_parity` checks against, made by QAM's released code: nothing of this project is imported.
+"""The numbers `test_parity` checks against, made by QAM's released code, with nothing of `lwd_core`.
 
-    <python with jax, flax, optax, ml_collections> tests/lwd_core/rl/qam_official.py <checkout of
+    <python with jax, flax, optax, ml_collections> -m tests.lwd_core.rl.qam_official <checkout of
         ColinQiyangLi/qam> <file.npz>
 
 Five updates at a small size: 3 × 16 networks, 3 critics, batch 8, chunks of 2 frames and 3 dims, 10 steps.
@@ -10,11 +10,12 @@ them up shows.
 """
 
 import sys
-import types
 from functools import partial
 from typing import Any
 
 import numpy as np
+
+from benchmarks.official import official
 
 CHUNK, DIMS, STATE, BATCH, STEPS, UPDATES = 2, 3, 5, 8, 10, 5
 LEARNED = ("modules_critic", "modules_actor_fast", "modules_actor_slow")
@@ -108,33 +109,6 @@ def drawn(jax: Any, rng: Any) -> tuple[dict[str, Any], Any]:
         "path": np.stack(steps)[:-1],
     }
     return noise, adjoint
-
-
-def official(checkout: str) -> tuple[Any, Any]:
-    """The released agent and its configuration, without the packages only its other agents need."""
-    sys.path.insert(0, checkout)
-    package = types.ModuleType("agents")
-    package.__path__ = [f"{checkout}/agents"]
-    sys.modules["agents"] = package
-    for unused in ("distrax", "tensorflow_probability"):
-        sys.modules[unused] = _Anything(unused)
-    from agents.qam import QAMAgent, get_config  # pyright: ignore[reportMissingImports]
-
-    return get_config, QAMAgent
-
-
-class _Class(type):
-    def __getattr__(cls, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Class(name, (), {})
-
-
-class _Anything(types.ModuleType):
-    def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Class(name, (), {})
 
 
 if __name__ == "__main__":
