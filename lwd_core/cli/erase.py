@@ -57,6 +57,11 @@ def describe(what: Plan) -> None:
     for policy in what.policies:
         typer.echo(f"policy trained on   {policy}; it still is: retire it or train again")
     typer.echo("history             older versions of the tables can't be read any more")
+    typer.echo("pages               every page under reports is deleted; the next report makes them anew")
+    if what.shards:
+        typer.echo(
+            "Dagster's history   its record of `steps` may show frames: `dagster asset wipe steps` too"
+        )
 
 
 def _carry_out(lake: Lake, settings: Settings, what: Plan) -> None:
@@ -68,7 +73,8 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan) -> None:
         done = reissue(lake, settings.snapshots, digest, erased=erased, moved=moved, now_ns=now_ns)
         return done.successor
 
-    for old, new in carry_out(lake, what, reissue=again, now_ns=now_ns).successors.items():
+    done = carry_out(lake, what, reissue=again, now_ns=now_ns, pages=settings.reports)
+    for old, new in done.successors.items():
         typer.echo(f"snapshot {old[:12]} -> {new[:12] if new else 'nothing left'}")
     places = ("landing", "lake", "snapshots", "checkpoints", "policies", "releases", "reports")
     left = search([getattr(settings, place) for place in places], needles(what))

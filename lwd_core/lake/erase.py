@@ -133,8 +133,12 @@ def _read(said: dict[str, Any]) -> Plan:
     return Plan(raw=tuple((uri, size) for uri, size in said["raw"]), steps=said["steps"], **lists)
 
 
-def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int) -> Erased:
-    """Carry out a plan, from the start or from wherever it was interrupted."""
+def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) -> Erased:
+    """Carry out a plan, from the start or from wherever it was interrupted.
+
+    ``pages`` is where reports lie. All HTML there goes: figures and films show episodes in a form that no
+    search of bytes would find, and every page can be made anew from the lake.
+    """
     note = f"{what.token}{PENDING}"
     with lake.place.write("erasures", note) as stream:
         stream.write(json.dumps(asdict(what)).encode())
@@ -150,6 +154,7 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int) -> Erased:
         lake.place.remove(shard)
     lake.replace("snapshot_members", lake.read("snapshot_members", where="false"), {"episode_id": ids})
     purge.purge(lake, what.episodes)
+    _pages(pages)
     record = {
         "erased_ns": now_ns,
         "episodes": len(ids),
@@ -181,6 +186,14 @@ def _raw(lake: Lake, what: Plan, now_ns: int) -> None:
         for path in (uri, uri + ".sha256"):
             if place.fs.exists(path):
                 place.fs.rm(path, recursive=True)
+
+
+def _pages(root: str) -> None:
+    place = open_place(root)
+    if place.exists():
+        for path in place.fs.find(place.root):
+            if path.endswith(".html"):
+                place.remove(place.relative(path))
 
 
 def _moved(lake: Lake, what: Plan) -> Moved:

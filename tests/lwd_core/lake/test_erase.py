@@ -113,6 +113,21 @@ def test_snapshots_are_withdrawn_and_policies_listed(world: World) -> None:
     assert search(roots(world), needles(what)) == []
 
 
+def test_pages_that_may_show_it_go(world: World) -> None:
+    """A figure or a film shows an episode in a form that no search of bytes finds."""
+    (episode,) = by_log(world, "one")
+    reports = Path(world.settings.reports)
+    (reports / "lineage").mkdir(parents=True)
+    pages = [reports / "fleet.html", reports / "lineage" / "p1.html"]
+    for page in pages:
+        page.write_text(f"<p>{episode}</p>")
+    (reports / "report.json").write_text("{}")
+    world.plan(episode)
+    assert all(page.exists() for page in pages), "a plan deletes nothing"
+    world.erase(world.plan(episode))
+    assert [p.name for p in reports.rglob("*") if p.is_file()] == ["report.json"]
+
+
 def test_a_plan_changes_nothing_and_an_unknown_episode_is_named(world: World) -> None:
     versions = world.lake.versions()
     world.plan(*by_log(world, "one"))
@@ -130,7 +145,7 @@ def test_an_interrupted_erasure_is_finished(world: World) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        erase(world.lake, what, reissue=cut_off, now_ns=1)
+        erase(world.lake, what, reissue=cut_off, now_ns=1, pages=world.settings.reports)
     assert pending(world.lake) == [what]
     world.erase(pending(world.lake)[0])
     assert pending(world.lake) == []

@@ -46,7 +46,7 @@ class World:
             done = reissue(self.lake, self.settings.snapshots, digest, erased=erased, moved=moved, now_ns=NOW)
             return done.successor
 
-        return erase(self.lake, what, reissue=again, now_ns=NOW)
+        return erase(self.lake, what, reissue=again, now_ns=NOW, pages=self.settings.reports)
 
     def tables(self) -> dict[str, list[dict]]:
         return {name: self.lake.sql(f"SELECT * FROM {name} ORDER BY ALL").to_pylist() for name in SHOWN}
