@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from lwd_core.errors import StorageError
@@ -20,10 +21,17 @@ PAGE = 4096
 
 
 def fill(path: Path, pages: int) -> None:
-    """Leave so many pages free."""
+    """Leave so many pages free, and so many still a moment later.
+
+    A thread of the writer before may still hold a deleted file open, and give its pages back after all.
+    """
     path.unlink(missing_ok=True)
-    disk = os.statvfs(path.parent)
-    path.write_bytes(bytes(max(0, disk.f_bavail - pages) * disk.f_frsize))
+    while (disk := os.statvfs(path.parent)).f_bavail != pages:
+        size = path.stat().st_size if path.exists() else 0
+        with path.open("ab") as ballast:
+            ballast.truncate(max(0, size + min(0, disk.f_bavail - pages) * disk.f_frsize))
+            ballast.write(bytes(max(0, disk.f_bavail - pages) * disk.f_frsize))
+        time.sleep(0.05)
 
 
 def main(disk: Path, elsewhere: Path) -> None:
