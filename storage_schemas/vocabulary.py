@@ -68,6 +68,7 @@ class InterventionReason(StrEnum):
 
     NO_PROGRESS = "no_progress"
     TIME_RUNNING_OUT = "time_running_out"
+    OVERDUE = "overdue"
     UNSAFE = "unsafe"
     OPERATOR = "operator"
     DEMONSTRATION = "demonstration"

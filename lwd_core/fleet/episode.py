@@ -76,7 +76,7 @@ def episode(
     policy_id = policy.policy_id if policy else ""
     luck = int(digest([spec.robot_id, job.task.name, job.seed, start_ns])[:16], 16)
     person = Person(robot)
-    watch = watcher.watch(job.task.limit, np.random.default_rng(luck))
+    watch = watcher.watch(job.task, np.random.default_rng(luck))
     reasons: list[InterventionReason] = []
     reason: InterventionReason | None = None
     plan, planned = _NO_PLAN, 0

@@ -4,6 +4,8 @@ A person watches several robots, so only a share of the episodes is watched at a
 
 - *no progress*: neither hand nor object has moved for a while; the person drives for a stint and
   gives the robot back;
+- *overdue*: the robot has been after one goal for longer than it takes somebody practised; the person
+  drives until that goal is reached and gives the robot back;
 - *time running out*: past a share of the limit the person takes over for good.
 """
 
@@ -15,10 +17,13 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import State
+from lwd_core.fleet.tasks import Task
 from storage_schemas.vocabulary import InterventionReason
 
 # hand, gripper opening and first object: what a person sees moving
 _WATCHED = slice(0, 7)
+# where the object or hand is to be brought: it moves on when a long task's stage is done
+_GOAL = slice(-3, None)
 
 
 class Watch(Protocol):
@@ -37,8 +42,8 @@ class Watcher(Protocol):
         """Who it is; empty for nobody."""
         ...
 
-    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
-        """Turn to an episode of at most ``limit`` ticks."""
+    def watch(self, task: Task, generator: np.random.Generator) -> Watch:
+        """Turn to an episode of this task."""
         ...
 
 
@@ -56,7 +61,7 @@ class Unattended:
 
     operator: str = ""
 
-    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+    def watch(self, task: Task, generator: np.random.Generator) -> Watch:
         """Never take over."""
         return _Constant(None)
 
@@ -67,7 +72,7 @@ class Demonstrator:
 
     operator: str = "demonstrator"
 
-    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+    def watch(self, task: Task, generator: np.random.Generator) -> Watch:
         """Take over from the first tick on."""
         return _Constant(InterventionReason.DEMONSTRATION)
 
@@ -77,12 +82,14 @@ class Supervisor:
     """The rules above, with their figures.
 
     ``rate`` is the share of episodes watched; ``deadline`` the share of the limit at which time is
-    running out; ``patience`` ticks within which nothing moved more than ``still`` (metres, or
+    running out; ``overdue`` how many times a practised person's ``Task.usual`` the robot is given for a
+    goal, 0 for any time; ``patience`` ticks within which nothing moved more than ``still`` (metres, or
     gripper opening from 0 to 1) are no progress; ``stint`` ticks are driven then.
     """
 
     rate: float = 0.5
     deadline: float = 0.45
+    overdue: float = 0.0
     patience: int = 40
     still: float = 0.01
     stint: int = 30
@@ -92,28 +99,36 @@ class Supervisor:
         for name in ("rate", "deadline"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"supervisor: {name} must lie in [0, 1]")
+        if self.overdue and self.overdue < 1:
+            raise UserError("supervisor: overdue must be 0 or at least 1, a practised person's own time")
         if self.patience < 2 or self.stint < 1:
             raise UserError("supervisor: patience must be at least 2 ticks and stint at least 1")
 
-    def watch(self, limit: int, generator: np.random.Generator) -> Watch:
+    def watch(self, task: Task, generator: np.random.Generator) -> Watch:
         """Watch this episode, or be busy elsewhere."""
         if generator.random() >= self.rate:
             return _Constant(None)
-        return _Attention(self, round(limit * self.deadline))
+        return _Attention(self, round(task.limit * self.deadline), round(task.usual * self.overdue))
 
 
 class _Attention:
     """The rules applied to one episode."""
 
-    def __init__(self, rules: Supervisor, deadline: int) -> None:
+    def __init__(self, rules: Supervisor, deadline: int, overdue: int) -> None:
         self._rules = rules
         self._deadline = deadline
+        self._overdue = overdue
+        self._goal: State | None = None
+        self._goal_since = 0
         self._recent: deque[State] = deque(maxlen=rules.patience)
         self._driving_until = 0
 
     def decide(self, tick: int, state: State) -> InterventionReason | None:
         if tick >= self._deadline:
             return InterventionReason.TIME_RUNNING_OUT
+        if self._overdue and self._ticks_on_goal(tick, state) >= self._overdue:
+            self._recent.clear()
+            return InterventionReason.OVERDUE
         if tick < self._driving_until:
             return InterventionReason.NO_PROGRESS
         self._recent.append(state[_WATCHED])
@@ -122,6 +137,11 @@ class _Attention:
             self._driving_until = tick + self._rules.stint
             return InterventionReason.NO_PROGRESS
         return None
+
+    def _ticks_on_goal(self, tick: int, state: State) -> int:
+        if self._goal is None or not np.array_equal(self._goal, state[_GOAL]):
+            self._goal, self._goal_since = state[_GOAL], tick
+        return tick - self._goal_since
 
     def _stands_still(self) -> bool:
         # The oldest view is compared first: a robot that moves on is dismissed by one subtraction.

@@ -17,13 +17,15 @@ class Task:
     """One task: where it takes place, how to say it, and after how many control ticks it has failed.
 
     ``scene`` names what the simulator builds. ``instructions`` say the same thing in several ways,
-    the canonical one first. A long task is done stage by stage, ``stages`` naming them in order; it
-    has succeeded when the last one has.
+    the canonical one first. ``usual`` is how many ticks somebody practised takes to reach a goal.
+    A long task is done stage by stage, each with a goal of its own, ``stages`` naming them in order;
+    it has succeeded when the last one has.
     """
 
     name: str
     scene: str
     limit: int
+    usual: int
     instructions: tuple[str, ...]
     stages: tuple[str, ...] = ()
 
@@ -39,7 +41,12 @@ def all_tasks() -> dict[str, Task]:
     content = YAML(typ="safe").load(TASKS_FILE)
     return {
         name: Task(
-            name, spec["scene"], spec["limit"], tuple(spec["instructions"]), tuple(spec.get("stages", ()))
+            name,
+            spec["scene"],
+            spec["limit"],
+            spec["usual"],
+            tuple(spec["instructions"]),
+            tuple(spec.get("stages", ())),
         )
         for name, spec in content.items()
     }
