@@ -7,20 +7,26 @@ from pipelines.chores import compact_and_vacuum, judge_canary
 DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality")
 LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
 
+
+def _all(*names: str) -> dg.AssetSelection:
+    # a list of names would be read by a grammar, whose parser costs more to import than all of this
+    return dg.AssetSelection.assets(*names)
+
+
 fleet_day = dg.define_asset_job(
     "fleet_day",
-    selection=["fleet_logs", *DATA],
+    selection=_all("fleet_logs", *DATA),
     description="Simulated robots work a day; their logs become labelled episodes.",
 )
 ingest_day = dg.define_asset_job(
-    "ingest_day", selection=list(DATA), description="Whatever landed of a day becomes labelled episodes."
+    "ingest_day", selection=_all(*DATA), description="Whatever landed of a day becomes labelled episodes."
 )
 learning_round = dg.define_asset_job(
     "learning_round",
-    selection=list(LEARNING),
+    selection=_all(*LEARNING),
     description="Snapshot, training, policy, evaluation, gate and release of one round.",
 )
-make_report = dg.define_asset_job("make_report", selection=["report"], description="The report, made anew.")
+make_report = dg.define_asset_job("make_report", selection=_all("report"), description="The report, made anew.")
 
 
 @dg.job(description="Promote the canary or roll it back, as its episodes decide.")

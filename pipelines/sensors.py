@@ -6,7 +6,6 @@ cursor, a restart or a late upload to an old day drops nothing.
 
 import json
 import os
-import urllib.request
 from collections.abc import Iterator
 
 import dagster as dg
@@ -102,6 +101,8 @@ def canary_sensor(
     description=f"Posts failed runs to the address in {WEBHOOK}, if there is one.",
 )
 def failure_notice(context: dg.RunFailureSensorContext) -> None:
+    import urllib.request
+
     address = os.environ.get(WEBHOOK)
     if not address:
         return

@@ -1,7 +1,8 @@
 """Dagster's three services over one home, on the loopback address: code server, webserver, daemon.
 
 They are started side by side: each spends seconds on imports alone, and `dagster dev` would have one wait
-for the other. A deployment on several machines runs the same three (docs/platform.md).
+for the other. They end with this process, also where it is killed (``child.py``). A deployment on several
+machines runs the same three (docs/platform.md).
 """
 
 import json
@@ -88,4 +89,5 @@ def stop(running: list[subprocess.Popen[bytes]]) -> None:
 
 def _start(*module: str) -> subprocess.Popen[bytes]:
     # a session of its own: Ctrl-C reaches this process, which ends the services in their order
-    return subprocess.Popen([sys.executable, "-m", *module], start_new_session=True, env=dict(os.environ))
+    command = [sys.executable, "-m", "pipelines.child", str(os.getpid()), *module]
+    return subprocess.Popen(command, start_new_session=True, env=dict(os.environ))

@@ -3,7 +3,6 @@
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
-from lwd_core.cli.main import EXIT_USER_ERROR
 from lwd_core.errors import UserError
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.automation import WEEKLY
@@ -28,6 +27,7 @@ def checkpoint(
     context: dg.AssetExecutionContext, platform: Platform, launcher: Launcher
 ) -> dg.MaterializeResult:
     """Trainer state after the round: resumed where a killed run left it."""
+    from lwd_core.cli.main import EXIT_USER_ERROR
     from lwd_core.reports.findings import read_metrics
     from lwd_core.reports.glimpses import training_curves
 
