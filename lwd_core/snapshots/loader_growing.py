@@ -39,8 +39,8 @@ class GrowingLoader:
     that is ready: the batch it is ready for, its versions, and how many episodes there have been so far.
 
     A batch also has ``version`` (B,) i64, the version of the table ``episodes``. ``episode`` counts in
-    ``episode_ids``, of each of which ``ended_by_person`` says whether a person took its last step; these and
-    the other lists only ever grow at their end.
+    ``episode_ids``, of each of which ``last_by_person`` is the last frame a person drove, -1 for none; these
+    and the other lists only ever grow at their end.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class GrowingLoader:
         self.tasks: list[str] = []
         self.policies: list[str] = []
         self.episode_ids: list[str] = []
-        self.ended_by_person: list[bool] = []
+        self.last_by_person: list[int] = []
         self._lake, self._spec, self._seed, self._poll = lake, _labelled(spec), seed, poll_every
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
         self._told = told
@@ -112,7 +112,7 @@ class GrowingLoader:
                 )
         self.step, self._log = int(state["step"]), [(first, versions) for first, versions in state["log"]]
         self._present, self._held = None, {}
-        for names in (self.instructions, self.tasks, self.policies, self.episode_ids, self.ended_by_person):
+        for names in (self.instructions, self.tasks, self.policies, self.episode_ids, self.last_by_person):
             names.clear()
         for _, versions in self._log:
             self._admit(versions)
@@ -175,7 +175,8 @@ class GrowingLoader:
         for member in members:
             if member.episode_id not in seen:
                 self.episode_ids.append(member.episode_id)
-                self.ended_by_person.append(bool(self._held[member.episode_id][1]["human"][-1]))
+                driven = np.flatnonzero(self._held[member.episode_id][1]["human"])
+                self.last_by_person.append(int(driven[-1]) if len(driven) else -1)
 
 
 def _seen(versions: Versions) -> dict[str, int]:

@@ -69,8 +69,8 @@ class Data:
         self._encoder = InstructionEncoder()
         self.embeddings = self._encoder(self.loader.instructions)
         self._rows = self._shared_rows(sizes)
-        # Per part, whether a person took the last step of each episode.
-        self._ended_by_person = [_ended_by_person(s) for s in snapshots] if _asks_who_finished(config) else []
+        # Per part, the last frame a person drove of each episode.
+        self._last_by_person = [_last_by_person(s) for s in snapshots] if _asks_who_finished(config) else []
 
     @property
     def chunk(self) -> int:
@@ -83,8 +83,10 @@ class Data:
             if len(self.loader.instructions) > len(self.embeddings):
                 self.embeddings = self._encoder(self.loader.instructions)
             more = {} if self._rows is None else {"rows": self._rows}
-            if self._ended_by_person:
-                more["finished"] = raw["success"] & (raw["human"] == self._person_ended(raw))
+            if self._last_by_person:
+                # What a policy did before a person drove was cut short by that person.
+                uncut = raw["human"] | (raw["frame"] > self._driven_until(raw))
+                more["finished"] = raw["success"] & uncut
             yield raw, prepare({**raw, **more}, normaliser, self.embeddings, self.config.batch)
 
     @property
@@ -138,12 +140,12 @@ class Data:
         """Go on exactly after the batch the state was taken at."""
         self.loader.load_state_dict(state)
 
-    def _person_ended(self, raw: Mapping[str, Tensor]) -> Tensor:
+    def _driven_until(self, raw: Mapping[str, Tensor]) -> Tensor:
         part = raw.get("part", torch.zeros_like(raw["episode"]))
-        everyone = list(self._ended_by_person)
+        everyone = list(self._last_by_person)
         if self._growing:
-            everyone.append(torch.tensor(self._growing.ended_by_person))
-        known = torch.stack([ended[raw["episode"].clamp_max(len(ended) - 1)] for ended in everyone])
+            everyone.append(torch.tensor(self._growing.last_by_person))
+        known = torch.stack([last[raw["episode"].clamp_max(len(last) - 1)] for last in everyone])
         return known.gather(0, part.unsqueeze(0)).squeeze(0)
 
     def _loader(self, snapshot: Snapshot, size: int, part: int) -> Part:
@@ -187,18 +189,20 @@ def _asks_who_finished(config: TrainConfig) -> bool:
     return "finished" in (config.imitation.data, config.learner.qam.reference_data)
 
 
-def _ended_by_person(snapshot: Snapshot) -> Tensor:
-    """(episodes,) bool, read shard by shard."""
-    ended = torch.zeros(len(snapshot.episodes), dtype=torch.bool)
+def _last_by_person(snapshot: Snapshot) -> Tensor:
+    """(episodes,) i64, -1 where nobody drove; read shard by shard."""
+    last = torch.full((len(snapshot.episodes),), -1)
     shards: dict[str, list[int]] = {}
     for place, member in enumerate(snapshot.episodes):
         shards.setdefault(member.shard, []).append(place)
     for places in shards.values():
         rows = load(snapshot, places)
-        ended[torch.from_numpy(rows.member).long()] = torch.from_numpy(
-            rows.human[rows.first + rows.steps - 1]
-        )
-    return ended
+        driven = np.flatnonzero(rows.human)
+        episode = np.searchsorted(rows.first, driven, side="right") - 1
+        within = np.full(len(rows.first), -1)
+        np.maximum.at(within, episode, driven - rows.first[episode])
+        last[torch.from_numpy(rows.member).long()] = torch.from_numpy(within)
+    return last
 
 
 def _pooled(moments: list[dict[str, np.ndarray]], counts: list[int], width: int) -> tuple[Tensor, Tensor]:

@@ -60,17 +60,17 @@ def test_the_log_rebuilds_every_batch(lake: Lake):
     assert same(list(islice(resumed, 13)), batches[17:])
 
 
-def test_who_took_the_last_step_is_known_of_every_episode(lake: Lake):
-    ids = {add_episode(lake, 1, 4): False}
+def test_when_a_person_drove_last_is_known_of_every_episode(lake: Lake):
+    ids = {add_episode(lake, 1, 4): -1}
     loader = GrowingLoader(lake, SPEC, 16, 5, poll_every=1)
     list(islice(loader, 1))
-    ids[add_episode(lake, 2, 4, actors=["policy"] * 3 + ["human"])] = True
-    ids[add_episode(lake, 3, 4, actors=["human"] * 3 + ["policy"])] = False
+    ids[add_episode(lake, 2, 4, actors=["policy"] * 3 + ["human"])] = 3
+    ids[add_episode(lake, 3, 4, actors=["human"] * 3 + ["policy"])] = 2
     list(islice(loader, 1))
-    assert dict(zip(loader.episode_ids, loader.ended_by_person, strict=True)) == ids
+    assert dict(zip(loader.episode_ids, loader.last_by_person, strict=True)) == ids
     again = GrowingLoader(lake, SPEC, 16, 5, poll_every=1)
     again.load_state_dict(loader.state_dict())
-    assert (again.episode_ids, again.ended_by_person) == (loader.episode_ids, loader.ended_by_person)
+    assert (again.episode_ids, again.last_by_person) == (loader.episode_ids, loader.last_by_person)
 
 
 def test_ranks_share_the_batch(lake: Lake):

@@ -8,6 +8,13 @@ from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from tests.lwd_core.snapshots.lakes import START, add_episode
 
+GIVEN_BACK = range(6, 10)
+
+
+def _person_drives(episode: int, frame: int) -> bool:
+    """In every third episode somebody takes over for good, in one they give the robot back."""
+    return (episode % 3 == 0 and frame > 8) or (episode == 2 and frame in GIVEN_BACK)
+
 
 @pytest.fixture(scope="session")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
@@ -19,7 +26,7 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
             lake,
             i,
             20 + i,
-            actors=["human" if i % 3 == 0 and t > 8 else "policy" for t in range(20 + i)],
+            actors=["human" if _person_drives(i, t) else "policy" for t in range(20 + i)],
             seed=i,
             task=("reach", "push")[i % 2],
             instruction=("reach the cup", "push the cup")[i % 2],

@@ -16,6 +16,7 @@ from lwd_core.training.data import Data
 from lwd_core.training.reporters import read_metrics
 from lwd_core.training.run import Interrupted, TrainResult, find_checkpoint, train
 from lwd_core.training.workers import Share
+from tests.lwd_core.training.conftest import GIVEN_BACK
 
 SMALL = {
     "batch": 16,
@@ -84,14 +85,17 @@ def test_chunks_cut_short_by_a_takeover_are_told_apart(settings, snapshots):
     episodes = data.snapshots[0].episodes
     seen = set()
     for (raw, batch), _ in zip(data.batches(normaliser), range(20), strict=False):
-        for place, human, kept in zip(raw["episode"], raw["human"], batch.finished, strict=True):
+        for place, frame, human, kept in zip(
+            raw["episode"], raw["frame"], raw["human"], batch.finished, strict=True
+        ):
             member = episodes[int(place)]
-            # Where a person comes in they stay until the end.
-            expected = member.success and (bool(human) or member.human_steps == 0)
+            given_back = member.human_steps == len(GIVEN_BACK)
+            policy_ended_it = member.human_steps == 0 or (given_back and int(frame) >= GIVEN_BACK.stop)
+            expected = member.success and (bool(human) or policy_ended_it)
             assert bool(kept) == expected
-            seen.add((bool(human), member.human_steps > 0, expected))
-    assert (False, True, False) in seen
-    assert (True, True, True) in seen
+            seen.add((bool(human), given_back, expected))
+    assert {(False, False, False), (True, False, True)} <= seen, "taken over for good"
+    assert {(False, True, False), (True, True, True), (False, True, True)} <= seen, "given back"
 
 
 def test_a_finished_run_is_left_alone(settings, snapshots, trained):
