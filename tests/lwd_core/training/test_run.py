@@ -78,6 +78,18 @@ def test_every_stage_starts_from_the_one_before(settings, snapshots, trained):
     assert os.listdir(open_place(settings.checkpoints).path("online", "tensorboard"))
 
 
+@pytest.mark.parametrize("head_start", [0, 3])
+def test_a_head_start_of_the_reference_begins_the_policy_anew(settings, snapshots, trained, head_start):
+    before = state(train(config(snapshots, "offline"), Quiet(), settings))
+    learner = {**SMALL["learner"], "reference_first": head_start, "policy": {"rate": 0.0}}
+    after = state(
+        train(config(snapshots, "online", updates=head_start + 1, learner=learner), Quiet(), settings)
+    )
+    name = "/learner/modules/{}out.weight".format
+    expected = after[name("reference/")] if head_start else before[name("policy/field.")]
+    assert torch.equal(after[name("policy/field.")], expected)
+
+
 def test_chunks_cut_short_by_a_takeover_are_told_apart(settings, snapshots):
     finished = TrainConfig.parse({**config(snapshots, "sft").to_dict(), "imitation": {"data": "finished"}})
     data = Data(finished, [Snapshot.open(settings.snapshots, finished.offline)], Share())
