@@ -24,13 +24,16 @@ SETTINGS = Settings()
 def nightly_retraining(
     context: dg.ScheduleEvaluationContext, platform: Platform
 ) -> dg.RunRequest | dg.SkipReason:
+    from pipelines.assets.policies import baseline
     from pipelines.assets.snapshots import unseen_episodes
 
-    fresh = unseen_episodes(platform)
-    if not fresh:
-        return dg.SkipReason("no episode that the newest snapshot has not seen")
+    if baseline(platform) is None:
+        return dg.SkipReason("nothing in production to go on from: train and release a first policy")
     day = (context.scheduled_execution_time - timedelta(days=1)).strftime("%Y-%m-%d")
     name = f"{NIGHTLY}{day}"
+    if not unseen_episodes(platform, name):
+        tasks = ", ".join(platform.plan.tasks)
+        return dg.SkipReason(f"no sound episode of {tasks} that no snapshot has seen")
     context.instance.add_dynamic_partitions(str(ROUNDS.name), [name])
     return dg.RunRequest(partition_key=name, run_key=name)
 

@@ -92,7 +92,7 @@ def judged_on(lake: "Lake", policy_id: str, tasks: Sequence[str], seeds: Sequenc
     ).to_pylist()[0]["n"]
 
 
-def baseline(platform: Platform, policy_id: str) -> str | None:
+def baseline(platform: Platform, policy_id: str = "") -> str | None:
     """The policy production runs, which this one would replace; None where there is no other."""
     from lwd_core.policies.keys import trusted_keys
     from lwd_core.policies.release import current
