@@ -6,6 +6,9 @@ import dagster as dg
 
 from storage_schemas.columns import Table
 
+#: Where the webserver shows what lies under the reports (``webserver.py``).
+REPORTS = "/reports"
+
 
 def table_schema(table: Table) -> dg.TableSchema:
     """A table's columns for the UI."""
@@ -47,7 +50,16 @@ def picture(png: bytes, caption: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(f"![{caption}]({data_uri(png)})")
 
 
+def page(reports: str, written: str) -> dg.MetadataValue:
+    """A page that lies under ``reports`` as a link, which works wherever the UI is seen from."""
+    from lwd_core.lake.place import open_place
+
+    return dg.MetadataValue.url(f"{REPORTS}/{open_place(reports).relative(written)}")
+
+
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:.3f}"
     return str(value).replace("|", "\\|").replace("\n", " ")

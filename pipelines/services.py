@@ -34,7 +34,7 @@ def services(port: int) -> Iterator[list[subprocess.Popen[bytes]]]:
         )
         quiet, where = ("--log-level", "warning"), ("--workspace", str(workspace))
         code = ("dagster", "api", "grpc", "--socket", socket, "--module-name", "pipelines.definitions")
-        web = ("dagster_webserver", "--host", HOST, "--port", str(port), *where)
+        web = ("pipelines.webserver", "--host", HOST, "--port", str(port), *where)
         running = [
             _start(*code, "--location-name", LOCATION, *quiet),
             _start(*web, "--dagster-log-level", "warning"),

@@ -8,7 +8,7 @@ made: robots upload by themselves and the landing sensor sees it.
 import shutil
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -42,19 +42,17 @@ def fleet_logs(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
     arms = Arms()
     rows = []
     for cell in cells(context.partition_keys):
-        rows += _work(context, platform, cell, arms)
+        row = _work(context, platform, cell, arms)
+        own = {name: row[name] for name in ("episodes", "bytes", "success", "human share")}
+        context.add_asset_metadata(own, partition_key=cell.key)
+        rows.append(row)
     arms.close()
     return dg.MaterializeResult(
-        metadata={
-            "episodes": sum(row["episodes"] for row in rows),
-            "bytes": sum(row["bytes"] for row in rows),
-            "dagster/uri": platform.settings.landing,
-            "by site": markdown_table(rows),
-        }
+        metadata={"dagster/uri": platform.settings.landing, "by site": markdown_table(rows)}
     )
 
 
-def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arms) -> list[dict]:
+def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arms) -> dict[str, Any]:
     """One day of one site, as the round of that day plans it."""
     from lwd_core.fleet.actor import demonstration_seeds, run_fleet
     from lwd_core.fleet.seeds import training_seeds
@@ -88,17 +86,15 @@ def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arm
         arms=arms,
         progress=tell,
     )
-    return [
-        {
-            "site": cell.site,
-            "day": cell.day,
-            "policy": policy.policy_id if policy else "",
-            "episodes": len(result.delivered),
-            "bytes": result.bytes,
-            "success": sum(d.episode.success for d in result.delivered) / len(result.delivered),
-            "human share": result.human_share,
-        }
-    ]
+    return {
+        "site": cell.site,
+        "day": cell.day,
+        "policy": policy.policy_id if policy else "",
+        "episodes": len(result.delivered),
+        "bytes": result.bytes,
+        "success": sum(d.episode.success for d in result.delivered) / len(result.delivered),
+        "human share": result.human_share,
+    }
 
 
 def site_fleet(plan: Profile, site: str) -> "FleetConfig":

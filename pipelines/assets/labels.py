@@ -1,6 +1,6 @@
 """Label layers: what labellers say of the episodes; added, never edited."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,6 +9,7 @@ from pipelines.automation import DAILY, FOLLOWS_TABLES
 from pipelines.partitions import DAY_SITE, inside
 from pipelines.platform import Platform
 from pipelines.schemas import markdown_table, picture, table_metadata
+from pipelines.shown import rows_by_partition, show_partitions
 from storage_schemas.tables import LABELS
 
 if TYPE_CHECKING:
@@ -36,25 +37,36 @@ def _layer(name: str, description: str):
 
 
 def _run(
-    context: dg.AssetExecutionContext, platform: Platform, labellers: Sequence["Labeller"]
-) -> dict[str, Any]:
+    context: dg.AssetExecutionContext,
+    platform: Platform,
+    labellers: Sequence["Labeller"],
+    draw: Callable[[Sequence[str]], dict[str, Any]] = lambda _: {},
+) -> dg.MaterializeResult:
+    """Run labellers over the run's partitions; ``draw`` adds figures to what is shown of some of them."""
     from lwd_core.labels.labeller import run_labellers
 
     lake = platform.lake()
     here, params = inside(context.partition_keys)
     runs = run_labellers(lake, labellers, now_ns=platform.now_ns(), where=here, params=params)
     layers = tuple(labeller.layer_id for labeller in labellers)
-    marks = ", ".join("?" * len(layers))
-    said = lake.sql(
-        f'SELECT layer_id, "check", text, count(*) AS rows, avg(value) AS mean FROM labels '
-        f"WHERE layer_id IN ({marks}) AND {here} GROUP BY ALL ORDER BY ALL",
-        (*layers, *params),
-    ).to_pylist()
-    return {
-        "dagster/partition_row_count": sum(row["rows"] for row in said),
-        "new episodes": sum(run.episodes for run in runs),
-        "layers": markdown_table(said),
-    }
+    ours = f"layer_id IN ({', '.join('?' * len(layers))})"
+
+    def look(keys: Sequence[str]) -> dict[str, Any]:
+        here, params = inside(keys)
+        said = lake.sql(
+            f'SELECT layer_id, "check", text, count(*) AS rows, avg(value) AS mean FROM labels '
+            f"WHERE {ours} AND {here} GROUP BY ALL ORDER BY ALL",
+            (*layers, *params),
+        ).to_pylist()
+        return {"layers": markdown_table(said), **draw(keys)}
+
+    shown = show_partitions(
+        context,
+        context.asset_key.to_user_string(),
+        lambda keys: rows_by_partition(lake, "labels", keys, ours, layers),
+        look,
+    )
+    return dg.MaterializeResult(metadata={"new episodes": sum(run.episodes for run in runs), **shown})
 
 
 @_layer("rewards", "Sparse reward, derived from the outcome: 1 on the last step of a success.")
@@ -63,23 +75,26 @@ def rewards(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     from lwd_core.reports.glimpses import label_curves
 
     labeller = SparseReward()
-    shown = _run(context, platform, [labeller])
-    curves = label_curves(platform.lake(), labeller.layer_id, *inside(context.partition_keys))
-    return dg.MaterializeResult(metadata={**shown, "curves": picture(curves, "reward along episodes")})
+
+    def draw(keys: Sequence[str]) -> dict[str, Any]:
+        curves = label_curves(platform.lake(), labeller.layer_id, *inside(keys))
+        return {"curves": picture(curves, "reward along episodes")}
+
+    return _run(context, platform, [labeller], draw)
 
 
 @_layer("outcomes", "How each episode ended, and who says so.")
 def outcomes(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     from lwd_core.labels.outcome import RecordedOutcome
 
-    return dg.MaterializeResult(metadata=_run(context, platform, [RecordedOutcome()]))
+    return _run(context, platform, [RecordedOutcome()])
 
 
 @_layer("quality", "Defects and risks of each recording, one verdict a check.")
 def quality(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     from lwd_core.labels.quality import Quality
 
-    return dg.MaterializeResult(metadata=_run(context, platform, [Quality(platform.embodiments())]))
+    return _run(context, platform, [Quality(platform.embodiments())])
 
 
 @dg.asset_check(asset="quality", blocking=True)

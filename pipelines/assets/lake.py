@@ -1,6 +1,7 @@
 """Ingest: raw logs of a day and site become rows of the lake."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ from pipelines.automation import DAILY
 from pipelines.partitions import DAY_SITE, cells, inside
 from pipelines.platform import Platform
 from pipelines.schemas import markdown_table, picture, table_metadata
+from pipelines.shown import rows_by_partition, show_partitions
 from storage_schemas.tables import TABLES
 
 if TYPE_CHECKING:
@@ -53,18 +55,17 @@ def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg
         f"{result.salvaged.files} salvaged, {result.quarantined.files} in quarantine"
     )
     for name in INGESTED:
-        yield dg.MaterializeResult(asset_key=name, metadata=_shown(lake, name, context.partition_keys))
+        shown = show_partitions(
+            context, name, partial(rows_by_partition, lake, name), partial(_shown, lake, name)
+        )
+        table = {"dagster/uri": lake.path("tables", name), "version": lake.version(name)}
+        yield dg.MaterializeResult(asset_key=name, metadata={**table, **shown})
 
 
 def _shown(lake: "Lake", name: str, partition_keys: Sequence[str]) -> dict[str, Any]:
-    """Rows of these partitions, and what a person wants to see of the table."""
+    """What a person wants to see of a table in these partitions."""
     here, params = inside(partition_keys)
-    rows = lake.sql(f"SELECT count(*) AS n FROM {name} WHERE {here}", params).to_pylist()[0]["n"]
-    shown: dict[str, Any] = {
-        "dagster/partition_row_count": rows,
-        "dagster/uri": lake.path("tables", name),
-        "version": lake.version(name),
-    }
+    shown: dict[str, Any] = {}
     if name == "logs":
         shown["received"] = markdown_table(
             lake.sql(

@@ -8,7 +8,7 @@ from pipelines.assets.policies import policy_of
 from pipelines.automation import FOLLOWS_ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import NIGHTLY, Profile
-from pipelines.schemas import picture
+from pipelines.schemas import page, picture
 
 if TYPE_CHECKING:
     from lwd_core.lake.store import Lake
@@ -57,10 +57,10 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     context.log.info(f"report: {written.html}")
     return dg.MaterializeResult(
         metadata={
-            "page": dg.MetadataValue.path(written.html),
-            "fleet page": dg.MetadataValue.path(fleet),
+            "page": page(settings.reports, written.html),
+            "fleet page": page(settings.reports, fleet),
             **{name: picture(image, CAPTIONS[name]) for name, image in written.figures.items()},
             "gain": dg.MetadataValue.json(findings.gain()),
-            "report.json": dg.MetadataValue.path(written.json),
+            "report.json": page(settings.reports, written.json),
         }
     )

@@ -10,7 +10,7 @@ from pipelines.launch import Launcher
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import over
-from pipelines.schemas import markdown_table, picture, table_metadata
+from pipelines.schemas import markdown_table, page, picture, table_metadata
 from storage_schemas.tables import LABELS, POLICIES
 from storage_schemas.vocabulary import Channel, Stage
 
@@ -113,7 +113,7 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     )
     register(lake, bundle, now_ns=platform.now_ns())
     lineage, made_of = bundle.manifest.lineage, trace(lake, bundle.policy_id)
-    page = write_trace_page(f"{settings.reports}/lineage", made_of)
+    written = write_trace_page(f"{settings.reports}/lineage", made_of)
     context.log.info(f"policy {bundle.policy_id}")
     return dg.MaterializeResult(
         metadata={
@@ -123,9 +123,16 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
             "checkpoint": lineage.checkpoint,
             "snapshots": dg.MetadataValue.json(list(lineage.snapshots)),
             "ancestry": markdown_table(made_of.ancestry.to_pylist()),
-            "made of": markdown_table(made_of.snapshots.drop_columns("versions").to_pylist()),
+            "made of": markdown_table(
+                [
+                    # the full ids stand above and on the page; a row of them is wider than a screen
+                    {"snapshot": row["name"], "digest": row["digest"][:12], "policy": row["policy_id"][:12]}
+                    | {"episodes": row["episodes"], "state": row["state"]}
+                    for row in made_of.snapshots.to_pylist()
+                ]
+            ),
             "episodes": made_of.episodes.num_rows,
-            "lineage page": dg.MetadataValue.path(page),
+            "lineage page": page(settings.reports, written),
             "instructions": dg.MetadataValue.json(list(bundle.manifest.instructions)),
         },
         data_version=dg.DataVersion(bundle.policy_id),

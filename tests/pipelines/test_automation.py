@@ -10,16 +10,18 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.scripted import Scripted, land_scripted
+from lwd_core.snapshots.select import pin, selected
 from pipelines.assets.fleet import install_embodiment
+from pipelines.assets.snapshots import left_out, snapshot_spec
 from pipelines.definitions import defs
 from pipelines.home import enter
 from pipelines.partitions import SITES, Cell, valid_name
 from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
 from pipelines.sensors import canary_sensor, landing_sensor
-from storage_schemas.tables import EPISODES
 from storage_schemas.vocabulary import Source
 
 DAY = "2025-03-05"
@@ -107,25 +109,64 @@ def test_no_canary_no_verdict(home: Path) -> None:
     assert isinstance(answer, dg.SkipReason)
 
 
-def test_nights_without_new_episodes_are_skipped(home: Path, instance: dg.DagsterInstance) -> None:
-    def tonight() -> dg.RunRequest | dg.SkipReason:
-        context = dg.build_schedule_context(
-            instance=instance,
-            resources={"platform": Platform()},
-            scheduled_execution_time=dt.datetime(2025, 3, 6, 2, tzinfo=dt.UTC),
-        )
-        return nightly_retraining(context)
+def tonight(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    context = dg.build_schedule_context(
+        instance=instance,
+        resources={"platform": Platform()},
+        scheduled_execution_time=dt.datetime(2025, 3, 6, 2, tzinfo=dt.UTC),
+    )
+    return nightly_retraining(context)
 
-    assert isinstance(tonight(), dg.SkipReason)
-    row = {
-        c.name: None if c.nullable else 0 if pa.types.is_integer(c.type) else "x" for c in EPISODES.columns
-    }
-    row |= {"source": "online", "day": DAY, "site": "harbour", "control_hz": 80.0}
-    Platform().lake().append("episodes", pa.Table.from_pylist([row], schema=EPISODES.schema))
-    request = tonight()
+
+def test_a_night_before_the_first_release_is_skipped(home: Path, instance: dg.DagsterInstance) -> None:
+    answer = tonight(instance)
+    assert isinstance(answer, dg.SkipReason)
+    assert "production" in str(answer.skip_message)
+
+
+def test_a_night_trains_on_sound_episodes_of_its_tasks_only(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a filter or a defect keeps out of snapshots must not wake every night anew."""
+    monkeypatch.setattr("pipelines.assets.policies.baseline", lambda platform: "a policy")
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    assert isinstance(tonight(instance), dg.SkipReason)  # an empty lake
+    scripted(home, 1)  # "push" is no task of the profile
+    assert ingest(instance, f"{DAY}|harbour").success
+    assert isinstance(tonight(instance), dg.SkipReason)
+    scripted(home, 1, task="drawer-open")
+    assert ingest(instance, f"{DAY}|harbour").success
+    request = tonight(instance)
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == f"nightly-{DAY}"
     assert instance.get_dynamic_partitions("round") == [f"nightly-{DAY}"]
+    assert left_out(Platform().lake(), snapshot_spec(Platform().plan, "online-1")) == []
+    spoil("defect.gaps", "task = 'drawer-open'")
+    assert isinstance(tonight(instance), dg.SkipReason)
+    (row,) = left_out(Platform().lake(), snapshot_spec(Platform().plan, "online-1"))
+    assert (row["check"], row["episodes"]) == ("defect.gaps", 1)
+    lake, spec = Platform().lake(), snapshot_spec(Platform().plan, "online-1")
+    with pytest.raises(UserError, match="no episode"):
+        selected(lake, spec, pin(lake, spec))
+
+
+def test_a_profile_may_block_other_checks(home: Path) -> None:
+    plan = Platform().plan.model_copy(update={"snapshot": {"labels": {"blocking": []}, "chunk": 5}})
+    labels = snapshot_spec(plan, "offline").labels
+    assert labels.blocking == ()
+    assert labels.reward == "reward.sparse@1"
+
+
+def spoil(check: str, where: str) -> None:
+    """Let a check have failed on these episodes."""
+    lake = Platform().lake()
+    ids = set(lake.read("episodes", columns=["episode_id"], where=where).column(0).to_pylist())
+    layer = lake.read("labels", where="layer_id = 'quality@1'")
+    rows = layer.to_pylist()
+    for row in rows:
+        if row["episode_id"] in ids and row["check"] == check:
+            row["text"] = "fail"
+    lake.replace("labels", pa.Table.from_pylist(rows, schema=layer.schema), {"layer_id": ["quality@1"]})
 
 
 def test_a_backfill_of_days_and_sites_is_one_run(home: Path, instance: dg.DagsterInstance) -> None:
@@ -145,6 +186,29 @@ def test_a_backfill_of_days_and_sites_is_one_run(home: Path, instance: dg.Dagste
     cells = {Cell(day, site).key for day in days for site in ("harbour", "valley")}
     assert instance.get_materialized_partitions(dg.AssetKey("quality")) == cells
     assert Platform().lake().read("logs").num_rows == 4
+
+
+def test_each_partition_of_a_run_shows_its_own_rows(home: Path, instance: dg.DagsterInstance) -> None:
+    sites = {"harbour": 1, "valley": 2}
+    instance.add_dynamic_partitions(str(SITES.name), list(sites))
+    for site, count in sites.items():
+        for number in range(count):
+            upload(home, f"{number}.mcap", site)
+    defs.resolve_job_def("ingest_day").execute_in_process(
+        instance=instance,
+        tags={
+            "dagster/asset_partition_range_start": f"{DAY}|harbour",
+            "dagster/asset_partition_range_end": f"{DAY}|valley",
+        },
+    )
+    events = instance.fetch_materializations(dg.AssetKey("logs"), limit=10).records
+    shown = {e.partition_key: e.asset_materialization.metadata for e in events if e.asset_materialization}
+    assert {key: m["dagster/partition_row_count"].value for key, m in shown.items()} == {
+        f"{DAY}|{site}": count for site, count in sites.items()
+    }
+    tables = {key: m["received"].value for key, m in shown.items()}
+    assert "| 1 |" in tables[f"{DAY}|harbour"]
+    assert "| 2 |" in tables[f"{DAY}|valley"]
 
 
 def test_a_failed_check_stops_what_is_downstream(home: Path, instance: dg.DagsterInstance) -> None:

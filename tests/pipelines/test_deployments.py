@@ -1,5 +1,7 @@
 """What lies under deploy/: held against the schemas of those who read it."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,35 @@ def test_manifests_are_what_kubernetes_accepts(manifest: dict[str, Any]) -> None
     kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
 
 
+def made_by_hand() -> set[str]:
+    """What the commands at the head of the file make."""
+    text = (DEPLOY / "k8s" / "lwd.yaml").read_text()
+    return set(re.findall(r"create (?:secret generic|configmap) (\S+)", text))
+
+
+def test_the_places_of_the_settings_are_mounted_where_they_are_read() -> None:
+    """Keys and embodiment files, where definitions load and where runs work."""
+    settings = tomllib.loads(configuration("lwd-config")["lwd.toml"])
+    wanted = {"/etc/lwd/lwd.toml", settings["embodiments"], f"{settings['keys']}/trusted"}
+    launcher = yaml.safe_load(configuration("lwd-config")["dagster.yaml"])["run_launcher"]["config"]
+    assert wanted <= {m["mountPath"] for m in launcher["volume_mounts"]}
+    volumes = {v["configMap"]["name"] for v in launcher["volumes"]}
+    assert volumes <= {m["metadata"]["name"] for m in manifests()} | made_by_hand()
+    (code,) = [m for m in manifests() if (m["kind"], m["metadata"]["name"]) == ("Deployment", "lwd-code")]
+    (container,) = code["spec"]["template"]["spec"]["containers"]
+    assert wanted <= {m["mountPath"] for m in container["volumeMounts"]}
+
+
+def test_only_runs_hold_the_private_key() -> None:
+    launcher = yaml.safe_load(configuration("lwd-config")["dagster.yaml"])["run_launcher"]["config"]
+    assert "lwd-signing" in launcher["env_secrets"]
+    assert "lwd-signing" not in yaml.safe_dump([m for m in manifests() if m["kind"] == "Deployment"])
+    assert "lwd-signing" not in yaml.safe_dump(pod(Settings(train_image="registry.example/lwd:1")))
+
+
 def test_manifests_name_only_what_is_there() -> None:
     """Volumes of Deployments are config maps and secrets that exist or that the head of the file makes."""
-    known = {m["metadata"]["name"] for m in manifests()} | {"lwd-secrets", "lwd-keys"}
+    known = {m["metadata"]["name"] for m in manifests()} | made_by_hand()
     for manifest in manifests():
         if manifest["kind"] != "Deployment":
             continue
