@@ -5,9 +5,10 @@
 ``home`` is one the demo has finished in (default: a new one of profile tiny, made first). Definitions
 loaded in a new process; the UI until its graph answers; a night with nothing new and a round run again;
 a log from landing to SQL with the daemon running; queries of a lake of 100,000 episodes in 1,000
-partitions, and what the pages of the UI ask over 1,000 partitions of every table. Medians and ranges,
-by the wall clock because that is what is waited for, with the processor time of this process's children
-beside it: on a machine that others use, the wall clock says more of them.
+partitions, what the pages of the UI ask over 1,000 partitions of every table, and those pages in a browser
+(``benchmarks.screens``; left out where there is no Chromium). Medians and ranges, by the wall clock because
+that is what is waited for, with the processor time of all processes involved beside it and the load of the
+machine: on one that others use, the wall clock says more of them.
 """
 
 import argparse
@@ -24,27 +25,32 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-DAYS, SITES, EPISODES, STEPS = 100, 10, 100_000, 10
-FIRST = date(2026, 1, 1)
+from benchmarks.large_home import PAGES, QUERIES, fill
+from benchmarks.screens import SCREENS, browser, chromium
+
 PORT = 3917
 
 
 @dataclass(frozen=True)
 class Line:
-    """One measure in seconds; ``cpu`` is the processor time of child processes, of the median run's share."""
+    """One measure in seconds; ``cpu`` is the processor time of all processes it involves, a run's share.
+
+    ``load`` is the machine's average over the last minute: processes that run or want to.
+    """
 
     measure: str
     median: float
     spread: tuple[float, float]
     cpu: float
+    load: float
     target: float
 
     def __str__(self) -> str:
         low, high = self.spread
-        times = f"{self.median:8.2f} {f'{low:.2f}–{high:.2f}':>14} {self.cpu:8.2f}"
+        times = f"{self.median:8.2f} {f'{low:.2f}–{high:.2f}':>14} {self.cpu:8.2f} {self.load:6.1f}"
         return f"{self.measure:46} {times} {self.target:8.1f}"
 
 
@@ -53,7 +59,7 @@ class Bench:
 
     def __init__(self, runs: int, quiet: bool) -> None:
         self.runs, self.quiet, self.lines = runs, quiet, list[Line]()
-        self.say(f"{'measure':46} {'median s':>8} {'range':>14} {'cpu s':>8} {'target':>8}")
+        self.say(f"{'measure':46} {'median s':>8} {'range':>14} {'cpu s':>8} {'load':>6} {'target':>8}")
 
     def say(self, text: str) -> None:
         """Print at once."""
@@ -68,19 +74,44 @@ class Bench:
             own = way()
             taken.append(own if isinstance(own, float) else time.perf_counter() - begun)
         cpu = (_processor() - before) / len(taken)
-        line = Line(measure, statistics.median(taken), (min(taken), max(taken)), cpu, target)
+        line = Line(
+            measure, statistics.median(taken), (min(taken), max(taken)), cpu, os.getloadavg()[0], target
+        )
         self.lines.append(line)
         self.say(str(line))
 
 
 def _processor() -> float:
+    """Processor time so far of this process and everything below it, ended or alive."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    ended = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return ended + sum(_below(os.getpid()).values())
+
+
+def _below(root: int) -> dict[int, float]:
+    """Living processes below one, with what they and their ended children used."""
+    parents, used = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            continue
+        pid = int(path.parent.name)
+        parents[pid] = int(fields[1])
+        used[pid] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    found: dict[int, float] = {}
+    level = {root}
+    while level:
+        level = {pid for pid, parent in parents.items() if parent in level}
+        found |= {pid: used[pid] for pid in level}
+    return found
 
 
 def python(*arguments: str) -> None:
     """A child of this interpreter to its end."""
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
 def graphql(query: str, **variables: object) -> dict:
@@ -147,64 +178,6 @@ def landing_to_sql(home: Path, seed: int) -> float:
     return time.perf_counter() - begun
 
 
-def partitions() -> list[str]:
-    """The keys of the large lake: every day at every site."""
-    days = [str(FIRST + timedelta(days=d)) for d in range(DAYS)]
-    return [f"{day}|lab{site}" for day in days for site in range(SITES)]
-
-
-def fill(home: Path) -> None:
-    """A home whose lake has 100,000 episodes, and whose tables were materialised in 1,000 partitions."""
-    import dagster as dg
-
-    from benchmarks.lake import made
-    from lwd_core.lake.store import Lake
-    from pipelines.home import enter
-    from pipelines.jobs import DATA
-    from pipelines.partitions import SITES as SITE
-
-    enter(str(home))
-    lake = Lake.open(str(home / "lake"), create=True)
-    for name, rows in made(EPISODES, STEPS, DAYS, SITES).items():
-        lake.append(name, rows)
-    with dg.DagsterInstance.get() as instance:
-        instance.add_dynamic_partitions(str(SITE.name), [f"lab{site}" for site in range(SITES)])
-        for name in DATA:
-            for key in partitions():
-                metadata = {"dagster/partition_row_count": EPISODES // (DAYS * SITES)}
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(name, partition=key, metadata=metadata)
-                )
-
-
-QUERIES = {
-    "success by task": "SELECT task, count(*), avg((outcome = 'success')::INT) FROM episodes GROUP BY task",
-    "episodes of a robot, by day": "SELECT day, count(*) FROM episodes WHERE robot_id = 'r7' GROUP BY day",
-    "steps of one episode": "SELECT * FROM steps WHERE day = '2026-02-01' AND site = 'lab3' "
-    "AND episode_id = (SELECT min(episode_id) FROM episodes WHERE day = '2026-02-01' AND site = 'lab3')",
-    "mean action over all steps": "SELECT site, avg(action[1]) FROM steps GROUP BY site",
-    "what waits for the next night": "SELECT count(*) FROM episodes WHERE source = 'online' "
-    "AND episode_id NOT IN (SELECT episode_id FROM snapshot_members)",
-}
-#: What the pages ask, cut down to the parts that grow with partitions.
-PAGES = {
-    "graph": (
-        "{assetNodes {assetKey {path} partitionStats {numMaterialized numPartitions numFailed} "
-        "assetMaterializations(limit: 1) {timestamp}}}"
-    ),
-    "asset and its partitions": (
-        '{assetNodeOrError(assetKey: {path: ["episodes"]}) {... on AssetNode {assetPartitionStatuses '
-        "{... on MultiPartitionStatuses {primaryDimensionName ranges {primaryDimStartKey primaryDimEndKey}}} "
-        "partitionKeysByDimension {name partitionKeys}}}}"
-    ),
-    "asset and its last 100 events": (
-        '{assetOrError(assetKey: {path: ["episodes"]}) {... on Asset {assetMaterializations(limit: 100) '
-        "{timestamp partition metadataEntries {label}}}}}"
-    ),
-    "runs": "{runsOrError(limit: 30) {... on Runs {results {id status}}}}",
-}
-
-
 def measure(bench: Bench, home: Path, large: Path) -> None:
     """Everything."""
     bench.take("definitions load", 1.5, lambda: python("-c", "import pipelines.definitions"))
@@ -222,7 +195,14 @@ def measure(bench: Bench, home: Path, large: Path) -> None:
         bench.take(f"SQL, new process: {name}", 3, lambda q=query: python("-c", asking, str(large), q))
     with ui(large):
         for name, page in PAGES.items():
-            bench.take(f"page: {name}", 3, lambda p=page: graphql(p))
+            bench.take(f"page asks: {name}", 3, lambda p=page: graphql(p))
+        if chromium() is None:
+            bench.say("no Chromium: pages are not opened (`make system-test`)")
+            return
+        with browser(f"http://127.0.0.1:{PORT}", large / "browser") as open_page:
+            bench.take("browser, first page of all", 3, lambda: open_page("graph"), 1)
+            for name in SCREENS:
+                bench.take(f"browser: {name}", 3, lambda n=name: open_page(n))
 
 
 def ask(home: str, query: str) -> None:
