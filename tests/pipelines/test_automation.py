@@ -13,6 +13,7 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.scripted import Scripted, land_scripted
+from lwd_core.lake.ingest import ingest as take_in
 from lwd_core.snapshots.select import pin, selected
 from pipelines.assets.fleet import install_embodiment
 from pipelines.assets.snapshots import left_out, snapshot_spec
@@ -230,6 +231,44 @@ def test_a_failed_check_stops_what_is_downstream(home: Path, instance: dg.Dagste
     made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
     assert "episodes" in made
     assert not made & {"rewards", "outcomes", "quality"}
+
+
+def reconciliation(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    return next(e for e in result.get_asset_check_evaluations() if e.check_name == "reconciliation")
+
+
+def test_what_lands_during_a_run_is_the_next_ones(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet uploads all day: it must not fail the run that works meanwhile."""
+
+    def meanwhile(*arguments: object, **named: object) -> object:
+        found = take_in(*arguments, **named)  # type: ignore[arg-type]
+        upload(home, "b.mcap")
+        return found
+
+    monkeypatch.setattr("lwd_core.lake.ingest.ingest", meanwhile)
+    upload(home, "a.mcap")
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    result = ingest(instance, f"{DAY}|harbour")
+    assert reconciliation(result).passed
+    assert reconciliation(result).metadata["landed since"].value == 1
+    assert asked(instance) == [f"{DAY}|harbour"]
+
+
+def test_a_log_that_ingest_passed_over_is_lost(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blind(lake: object, settings: object, _paths: object, **named: object) -> object:
+        return take_in(lake, settings, [], **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lwd_core.lake.ingest.ingest", blind)
+    upload(home, "a.mcap")
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    job = defs.resolve_job_def("ingest_day")
+    result = job.execute_in_process(instance=instance, partition_key=f"{DAY}|harbour", raise_on_error=False)
+    assert not result.success
+    assert not reconciliation(result).passed
 
 
 def evaluate(instance: dg.DagsterInstance, cursor: Any = None) -> dg.EvaluateAutomationConditionsResult:
