@@ -176,7 +176,8 @@ def _lake(settings: Settings) -> Diagnosis:
                 "upgrade lwd to the version that wrote them",
             )
     row = lake.sql("SELECT count(*) AS episodes, max(day) AS newest FROM episodes").to_pylist()[0]
-    return Diagnosis("lake", Health.OK, f"{row['episodes']} episodes, newest day {row['newest']}")
+    newest = f", newest day {row['newest']}" if row["episodes"] else ""
+    return Diagnosis("lake", Health.OK, f"{row['episodes']} episodes{newest}")
 
 
 def _embodiments(settings: Settings) -> Diagnosis:

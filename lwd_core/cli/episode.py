@@ -15,6 +15,7 @@ from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
+from storage_schemas.vocabulary import Verdict
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 EpisodeId = Annotated[str, typer.Argument(help="Episode id, or the beginning of one.")]
@@ -128,7 +129,8 @@ def _summed_up(labels: list[dict]) -> list[dict]:
 
 def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str | None) -> None:
     console = Console()
-    table = Table("fact", "value", show_header=False)
+    table = Table("fact", show_header=False)
+    table.add_column("value", overflow="fold")  # ids and paths are copied from here
     for name, value in facts.items():
         table.add_row(name, "" if value is None else str(value))
     table.add_row("raw log", f"{log_uri} messages {facts['first_message']}–{facts['last_message']}")
@@ -137,9 +139,14 @@ def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str |
     for s in segments:
         table.add_row(f"{s['first_step']}–{s['last_step']}", s["kind"], s["who"] or "", s["reason"] or "")
     console.print(table)
-    table = Table("layer", "check", "step", "value", "says", title="labels")
+    table = Table(title="labels")
+    for name in ("layer", "check", "step", "value", "says"):
+        table.add_column(name, no_wrap=name in ("layer", "check"))
     for row in _summed_up(labels):
         value = "" if row["value"] is None else f"{row['value']:.4g}"
         step = "" if row["step"] is None else str(row["step"])
         table.add_row(row["layer_id"], row["check"] or "", step, value, row["text"] or row["detail"] or "")
     console.print(table)
+    for row in labels:
+        if row["text"] == Verdict.FAIL and row["detail"]:
+            console.print(f"{row['check']}: {row['detail']}", markup=False, soft_wrap=True)

@@ -13,6 +13,8 @@ from lwd_core.lake.store import Lake
 from lwd_core.lineage import trace as walk
 from lwd_core.settings import Settings
 
+_UNCROPPED = 10_000
+
 
 def trace(
     policy: PolicyId,
@@ -50,4 +52,5 @@ def trace(
                 )
             if len(mine) > episodes:
                 leaf.add(f"… {len(mine) - episodes} more")
-    Console().print(tree, soft_wrap=True)
+    # a tree is cropped to its console, and the end of a line says where the messages lie
+    Console(width=_UNCROPPED).print(tree, soft_wrap=True)
