@@ -26,7 +26,9 @@ learning_round = dg.define_asset_job(
     selection=_all(*LEARNING),
     description="Snapshot, training, policy, evaluation, gate and release of one round.",
 )
-make_report = dg.define_asset_job("make_report", selection=_all("report"), description="The report, made anew.")
+make_report = dg.define_asset_job(
+    "make_report", selection=_all("report"), description="The report, made anew."
+)
 
 
 @dg.job(description="Promote the canary or roll it back, as its episodes decide.")
