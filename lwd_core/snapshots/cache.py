@@ -18,10 +18,12 @@ import numpy as np
 from lwd_core.lake.place import Place
 from lwd_core.snapshots.facts import Facts
 from lwd_core.snapshots.fetch import OBJECTS, cache_home
-from lwd_core.snapshots.pool import RECORD, Layout, RecordPool, RowPool, write_records
+from lwd_core.snapshots.pool import RowPool
+from lwd_core.snapshots.records import RECORD, RecordPool, record_type, write_records
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.transitions import Expansion
 
+PAGE = 4096
 POPULATE_READ = 22  # MADV_POPULATE_READ, which the module mmap doesn't name yet
 
 
@@ -55,45 +57,53 @@ def cached(
         / f"{split}-v{RECORD}-{e.chunk}-{e.n_step}-{e.gamma!r}-{e.stride}.npy"
     )
     whole = [i for i, m in enumerate(snapshot.episodes) if m.split == split]
-    layouts = [
-        Layout(manifest.state_width, e.chunk, manifest.action_width, masked) for masked in (False, True)
+    types = [
+        record_type(manifest.state_width, e.chunk, manifest.action_width, masked) for masked in (False, True)
     ]
-    records = _mapped(file, layouts)
+    records = _mapped(file, types)
     if records is None:
         pool = load(whole)
-        _make(file, pool, layouts[pool.masked])
-        records = _mapped(file, layouts)
+        _make(file, pool, types[pool.masked])
+        records = _mapped(file, types)
     assert records is not None
-    layout = next(x for x in layouts if x.width == records.shape[1])
-    only = None
-    if len(places) < len(whole):
-        only = np.flatnonzero(np.isin(layout.views(records)["episode"], places))
-    return RecordPool(records, layout, facts, only)
+    only = np.flatnonzero(np.isin(records["episode"], places)) if len(places) < len(whole) else None
+    return RecordPool(records, facts, only)
 
 
-def _mapped(file: Path, layouts: list[Layout]) -> np.ndarray | None:
+def _mapped(file: Path, types: list[np.dtype]) -> np.ndarray | None:
     try:
         records = np.load(file, mmap_mode="r")
     except (FileNotFoundError, ValueError):
         return None
-    if records.dtype != np.float32 or records.shape[1] not in [x.width for x in layouts]:
+    if records.dtype not in types or records.ndim != 1:
         return None
     if isinstance(records.base, mmap.mmap):
-        # All pages at once: 25 ms for half a gigabyte, where one fault after the other costs the first
-        # epoch a third of its speed. Linux before 5.14 refuses, and goes without.
+        # Huge pages where the file system has them: a batch of random records then waits for a tenth as many
+        # page tables. And all pages at once: 25 ms for half a gigabyte, where one fault after the other
+        # costs the first epoch a third of its speed. Linux before 5.14 refuses, and goes without.
         with suppress(OSError):
+            records.base.madvise(mmap.MADV_HUGEPAGE)
             records.base.madvise(POPULATE_READ)
     return np.asarray(records)
 
 
-def _make(file: Path, pool: RowPool, layout: Layout) -> None:
+def _make(file: Path, pool: RowPool, kind: np.dtype) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{uuid.uuid4().hex[:12]}.npy")
     try:
-        shape = (len(pool), layout.width)
-        records = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        write_records(pool, layout, records)
+        with temporary.open("wb") as stream:
+            stream.write(_header(kind, len(pool)))
+            stream.truncate(stream.tell() + len(pool) * kind.itemsize)
+        records = np.load(temporary, mmap_mode="r+")
+        write_records(pool, records)
         records.flush()
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _header(kind: np.dtype, count: int) -> bytes:
+    """The beginning of a .npy file of ``count`` records: one page, so that records lie as in memory."""
+    about = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
+    text = repr(about).encode().ljust(PAGE - 11) + b"\n"
+    return np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text

@@ -18,7 +18,8 @@ from lwd_core.errors import UserError
 from lwd_core.snapshots.cache import cached
 from lwd_core.snapshots.facts import Facts
 from lwd_core.snapshots.fetch import OBJECTS, DiskCache, cache_home
-from lwd_core.snapshots.pool import Layout, Pool, RowPool
+from lwd_core.snapshots.pool import Pool, RowPool
+from lwd_core.snapshots.records import record_type
 from lwd_core.snapshots.rows import row_bytes
 from lwd_core.snapshots.sequence import Strata, shuffled
 from lwd_core.snapshots.snapshot import Snapshot
@@ -86,7 +87,7 @@ class Feed:
         self._rows = {s: sum(snapshot.episodes[i].rows for i in p) for s, p in self._places.items()}
         total = sum(self._rows.values()) * width
         self._pool_rows = None if total <= memory_limit else max(1, pool_bytes // width)
-        record = Layout(manifest.state_width, expansion.chunk, manifest.action_width, False).width * 4
+        record = record_type(manifest.state_width, expansion.chunk, manifest.action_width, False).itemsize
         self._records = cache and sum(self._rows.values()) * record // expansion.stride <= memory_limit
         remote = snapshot.place.remote
         self._disk = DiskCache(cache_home() / OBJECTS, disk_limit) if remote else None
@@ -124,8 +125,10 @@ class Feed:
         else:
             order = loaded.order(self._seed, (span.epoch, span.turn))
             begin = (first - span.begin) * self._batch
-            ids = order.take(np.arange(begin, begin + wanted), mode="wrap")
-        return Block(first, ids.reshape(count, self._batch), loaded.pool)
+            ids = order[begin : begin + wanted]
+            if len(ids) < wanted:  # the last batch of a set smaller than one
+                ids = order.take(np.arange(begin, begin + wanted), mode="wrap")
+        return Block(first, ids.astype(np.intp, copy=False).reshape(count, self._batch), loaded.pool)
 
     def after(self, step: int) -> int:
         """First step of the block after the one ``step`` lies in."""
@@ -213,5 +216,5 @@ class _Loaded:
         """The permutation of an epoch; the last one is kept."""
         kept = self._order
         if kept is None or kept[0] != place:
-            kept = self._order = (place, shuffled(seed, "shuffle", place, len(self.pool)))
+            kept = self._order = (place, self.pool.ids(shuffled(seed, "shuffle", place, len(self.pool))))
         return kept[1]

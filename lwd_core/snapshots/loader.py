@@ -109,7 +109,7 @@ class TransitionLoader:
     def batch(self, step: int) -> Batch:
         """The batch of any step; the iterator's place stays."""
         block = self._feed.block(step)
-        return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows], self._columns), 1)[0]
+        return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows], self._columns))
 
     @property
     def samples(self) -> int:
@@ -124,12 +124,11 @@ class TransitionLoader:
                 self.step += 1
                 yield batch
 
-    def _blocks(self) -> Iterator[list[Batch]]:
+    def _blocks(self) -> Iterator[Iterator[Batch]]:
         step = self.step
         while True:
-            batches = self._make(step)
-            step += len(batches)
-            yield batches
+            yield self._made(step)
+            step = self._feed.after(step)
 
     def _ahead(self) -> Iterator[list[Batch]]:
         with ThreadPoolExecutor(self._workers, "batches") as threads:
@@ -138,18 +137,18 @@ class TransitionLoader:
             try:
                 while True:
                     while len(waiting) <= self._workers:
-                        waiting.append(threads.submit(self._make, step))
+                        waiting.append(threads.submit(lambda s=step: list(self._made(s))))
                         step = self._feed.after(step)
                     yield waiting.popleft().result()
             finally:
                 for future in waiting:
                     future.cancel()
 
-    def _make(self, step: int) -> list[Batch]:
+    def _made(self, step: int) -> Iterator[Batch]:
         """The batches from ``step`` to the end of its block."""
         block = self._feed.block(step)
-        ids = block.ids[step - block.step :, self._rows]
-        return as_tensors(block.pool.gather(ids.reshape(-1), self._columns), len(ids))
+        for arrays in block.pool.batches(block.ids[step - block.step :, self._rows], self._columns):
+            yield as_tensors(arrays)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""
@@ -166,7 +165,6 @@ class TransitionLoader:
         self.step = int(state["step"])
 
 
-def as_tensors(arrays: dict[str, np.ndarray], count: int) -> list[Batch]:
-    """``count`` batches that lie one after the other in the arrays; nothing is copied."""
-    parts = [torch.from_numpy(a.reshape(count, -1, *a.shape[1:])).unbind(0) for a in arrays.values()]
-    return [dict(zip(arrays, tensors, strict=True)) for tensors in zip(*parts, strict=True)]
+def as_tensors(arrays: dict[str, np.ndarray]) -> Batch:
+    """A batch over the same memory."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -87,7 +87,7 @@ class GrowingLoader:
         versions = self._log[place][1]
         pool, strata = self._at(step, versions)
         ids = strata.draw(self._seed, (0, step), self.batch_size)[self._rows]
-        batch = as_tensors(pool.gather(ids), 1)[0]
+        batch = as_tensors(pool.gather(ids))
         batch["version"] = torch.full((len(ids),), versions["episodes"], dtype=torch.int64)
         return batch
 

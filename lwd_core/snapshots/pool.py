@@ -1,12 +1,9 @@
-"""Transitions in memory, gathered into batches: from rows, which are small, or from records, which are quick.
+"""Transitions in memory, gathered into batches: here from rows, which are small.
 
-A *record* is a whole transition in one line of float32: state, next state, masked action chunk, reward,
-discount, then the bits of three int32 (episode, frame, and packed: rows to the next state, frames of the
-chunk, human) and, only where a snapshot has invalid frames, the chunk's mask.
+`records` has the other way, which is quick.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,11 +20,6 @@ COLUMNS = (
     *EPISODE_COLUMNS,
 )
 
-#: The packed int32: bit 0 human, bits 1 to 11 the chunk's length, from bit 12 on the rows to the next state.
-_LENGTHS, _AHEAD = 2**11 - 1, 12
-#: Counts changes of the record's layout, so that an older cache is not misread.
-RECORD = 2
-
 
 class Pool(Protocol):
     """N transitions with ids 0 to N - 1."""
@@ -38,8 +30,16 @@ class Pool(Protocol):
         """Groups to draw tasks and buffers evenly."""
         ...
 
+    def ids(self, ranks: np.ndarray) -> np.ndarray:
+        """Ids of transitions by their rank: episode after episode, frame after frame."""
+        ...
+
     def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
         """The batch of these transitions (n,), in fresh memory."""
+        ...
+
+    def batches(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Iterator[Arrays]:
+        """The batches of these transitions (batches, B), as quick as they can be had one after the other."""
         ...
 
 
@@ -66,6 +66,9 @@ class RowPool:
     def strata(self) -> Strata:
         return self._facts.strata(self._transitions["episode"])
 
+    def ids(self, ranks: np.ndarray) -> np.ndarray:
+        return ranks
+
     def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
         count, chunk = len(ids), len(self._masks) - 1
         chosen = self._transitions.take(ids)
@@ -91,83 +94,12 @@ class RowPool:
         }
         return {name: found[name] for name in columns}
 
-
-@dataclass(frozen=True)
-class Layout:
-    """Where what lies in a record."""
-
-    state: int
-    chunk: int
-    dims: int
-    masked: bool
-
-    @property
-    def width(self) -> int:
-        """float32 values of a record."""
-        return 2 * self.state + self.chunk * self.dims + 5 + self.masked * self.chunk
-
-    def views(self, records: np.ndarray) -> Arrays:
-        """Parts of records (n, width), as views; ``episode``, ``frame``, ``tail`` are int32, others f32."""
-        action = 2 * self.state
-        rest = action + self.chunk * self.dims
-        whole = records.view(np.int32)
-        parts = {
-            "state": records[:, : self.state],
-            "next_state": records[:, self.state : action],
-            "action": records[:, action:rest].reshape(len(records), self.chunk, self.dims),
-            "reward": records[:, rest],
-            "discount": records[:, rest + 1],
-            "episode": whole[:, rest + 2],
-            "frame": whole[:, rest + 3],
-            "tail": whole[:, rest + 4],
-        }
-        if self.masked:
-            parts["mask"] = records[:, rest + 5 :]
-        return parts
-
-
-class RecordPool:
-    """Gathers from records (N, width): one read a transition."""
-
-    def __init__(
-        self, records: np.ndarray, layout: Layout, facts: Facts, only: np.ndarray | None = None
-    ) -> None:
-        """``only``: numbers of the records that count; all by default."""
-        self._records, self._layout, self._facts, self._only = records, layout, facts, only
-        self._masks = length_masks(layout.chunk)
-
-    def __len__(self) -> int:
-        return len(self._records) if self._only is None else len(self._only)
-
-    def strata(self) -> Strata:
-        episodes = self._layout.views(self._records)["episode"]
-        return self._facts.strata(episodes if self._only is None else episodes[self._only])
-
-    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
-        found = self._layout.views(self._records.take(ids if self._only is None else self._only[ids], axis=0))
-        tail, frame = found["tail"], found["frame"]
-        if "frame" in columns:
-            found["frame"] = frame.astype(np.int64)
-        if "next_frame" in columns:
-            found["next_frame"] = (frame + (tail >> _AHEAD)).astype(np.int64)
-        if "human" in columns:
-            found["human"] = (tail & 1).astype(bool)
-        if "mask" in columns and not self._layout.masked:
-            found["mask"] = self._masks.take((tail >> 1) & _LENGTHS, axis=0)
-        found |= self._facts.of_episodes(found["episode"], columns)
-        return {name: found[name] for name in columns}
-
-
-def write_records(pool: RowPool, layout: Layout, records: np.ndarray, at_once: int = 1 << 14) -> None:
-    """Write every transition of ``pool`` into ``records`` (N, width)."""
-    for begin in range(0, len(pool), at_once):
-        batch = pool.gather(np.arange(begin, min(begin + at_once, len(pool))))
-        parts = layout.views(records[begin : begin + at_once])
-        length = batch["mask"].sum(axis=1).astype(np.int32) if not layout.masked else 0
-        ahead = batch["next_frame"] - batch["frame"]
-        parts.pop("tail")[:] = (ahead << _AHEAD) + length * 2 + batch["human"]
-        for name, part in parts.items():
-            part[...] = batch[name]
+    def batches(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Iterator[Arrays]:
+        # all in one go: these are many small steps of numpy, whose fixed cost is shared
+        found = self.gather(ids.reshape(-1), columns)
+        parts = [a.reshape(*ids.shape, *a.shape[1:]) for a in found.values()]
+        for part in zip(*parts, strict=True):
+            yield dict(zip(columns, part, strict=True))
 
 
 def length_masks(chunk: int) -> np.ndarray:

@@ -18,29 +18,23 @@ def raw(seed: int, stream: str, place: tuple[int, int], count: int) -> np.ndarra
     return np.random.Philox(key=key, counter=counter).random_raw(count)
 
 
-def below(numbers: np.ndarray, limits: np.ndarray | int) -> np.ndarray:
-    """u64 numbers to integers in [0, limit), uniform to 2^-53."""
-    scaled = (numbers >> np.uint64(11)).astype(np.float64)
-    scaled *= 1.0 / 2**53
-    scaled *= limits
-    whole = scaled.astype(np.int64)
-    return np.minimum(whole, np.asarray(limits) - 1, out=whole)
-
-
 def shuffled(seed: int, stream: str, place: tuple[int, int], count: int) -> np.ndarray:
-    """A permutation of ``count``."""
-    return np.argsort(raw(seed, stream, place, count), kind="stable")
+    """A permutation of ``count``: the stable order of as many random numbers."""
+    numbers = raw(seed, stream, place, count)
+    order = np.argsort(numbers)  # several times as fast as the stable kind, and the same unless two are equal
+    ranked = numbers.take(order)
+    return np.argsort(numbers, kind="stable") if np.any(ranked[1:] == ranked[:-1]) else order
 
 
 @dataclass(frozen=True)
 class Strata:
     """Transitions grouped, so that a group is drawn by its share and a member uniformly within it.
 
-    order (N,): transition ids, group after group; begin, size (G,); edge (G,): cumulated shares as u64;
-    even: the groups there are, if their shares are equal.
+    order (N,): transition ids, group after group, None where they already lie so; begin, size (G,);
+    edge (G,): cumulated shares as u64; even: the groups there are, if their shares are equal.
     """
 
-    order: np.ndarray
+    order: np.ndarray | None
     begin: np.ndarray
     size: np.ndarray
     edge: np.ndarray
@@ -54,9 +48,11 @@ class Strata:
         present = np.flatnonzero(weight)
         edge = np.cumsum(weight) / weight.sum()
         edge[present[-1] :] = 1.0
-        order = np.argsort(group, kind="stable")
+        order = None
+        if np.any(group[1:] < group[:-1]):
+            order = np.argsort(group, kind="stable").astype(np.int32 if len(group) < 2**31 else np.int64)
         return cls(
-            order=order.astype(np.int32) if len(order) < 2**31 else order,
+            order=order,
             begin=np.cumsum(size) - size,
             size=size,
             edge=(edge * 2.0**53).astype(np.uint64),
@@ -66,12 +62,15 @@ class Strata:
     def draw(self, seed: int, place: tuple[int, int], count: int) -> np.ndarray:
         """``count`` transition ids, with replacement."""
         numbers = raw(seed, "balanced", place, 2 * count)
-        if len(self.size) == 1:
-            return self.order.take(below(numbers[count:], int(self.size[0])))
+        numbers >>= np.uint64(11)
+        # In [0, 1), to 2^-53. Times a whole number it never rounds up to that number: the largest falls short
+        # of it by at least half of what a float can tell apart there, and by exactly half only at powers of
+        # two, whose products are exact.
+        unit = numbers * 2.0**-53
         if self.even is not None:  # the same draw as by edges, quicker
-            group = self.even.take(below(numbers[:count], len(self.even)))
+            group = self.even.take((unit[:count] * len(self.even)).astype(np.intp))
         else:
-            group = np.searchsorted(self.edge, numbers[:count] >> np.uint64(11), side="right")
-        member = below(numbers[count:], self.size.take(group))
+            group = np.searchsorted(self.edge, numbers[:count], side="right")
+        member = (unit[count:] * self.size.take(group)).astype(np.intp)
         member += self.begin.take(group)
-        return self.order.take(member)
+        return member if self.order is None else self.order.take(member)

@@ -2,6 +2,7 @@ import json
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,16 +96,42 @@ def test_resumes_exactly_at_a_batch(snapshot: Snapshot, mode: dict):
         assert same([resumed.batch(stop)], [expected[stop]])
 
 
-def test_cache_and_memory_do_not_change_the_samples(snapshot: Snapshot):
-    records, rows = TransitionLoader(snapshot, 12, 7), TransitionLoader(snapshot, 12, 7, cache=False)
+@pytest.mark.parametrize("balance_tasks", [True, False])
+@pytest.mark.parametrize("where", [None, lambda m: m.outcome == "success"])
+def test_cache_and_memory_do_not_change_the_samples(snapshot: Snapshot, balance_tasks: bool, where):
+    asked = {"balance_tasks": balance_tasks, "where": where}
+    records = TransitionLoader(snapshot, 12, 7, **asked)
+    rows = TransitionLoader(snapshot, 12, 7, cache=False, **asked)
     assert same(take(records, 20), take(rows, 20))
     assert list(cache_folder(snapshot.place, snapshot.digest).glob("*.npy"))
+
+
+def test_the_cache_holds_whole_cache_lines_task_after_task(snapshot: Snapshot):
+    take(TransitionLoader(snapshot, 12, 7), 1)
+    (file,) = cache_folder(snapshot.place, snapshot.digest).glob("*.npy")
+    records = np.load(file, mmap_mode="r")
+    assert records.itemsize % 64 == 0
+    assert records.offset == 4096
+    tasks = [snapshot.tasks.index(snapshot.episodes[i].task) for i in records["episode"]]
+    assert tasks == sorted(tasks)
+    assert len(set(tasks)) == 2
+
+
+def test_batches_taken_stay_as_they_are(snapshot: Snapshot):
+    batches = take(TransitionLoader(snapshot, 12, 7), 40)
+    kept = [{name: tensor.clone() for name, tensor in batch.items()} for batch in batches]
+    batches[0]["state"].zero_()
+    assert same(batches[1:], kept[1:])
+    assert same(take(TransitionLoader(snapshot, 12, 7), 1), kept[:1])
 
 
 def test_a_broken_cache_is_made_again(snapshot: Snapshot):
     expected = take(TransitionLoader(snapshot, 12, 7), 3)
     for file in cache_folder(snapshot.place, snapshot.digest).glob("*.npy"):
         file.write_bytes(file.read_bytes()[:100])
+    assert same(take(TransitionLoader(snapshot, 12, 7), 3), expected)
+    for file in cache_folder(snapshot.place, snapshot.digest).glob("*.npy"):
+        np.save(file, np.zeros((9, 9), np.float32))
     assert same(take(TransitionLoader(snapshot, 12, 7), 3), expected)
 
 
@@ -229,3 +256,21 @@ def test_a_batch_holds_the_columns_asked_for(snapshot: Snapshot, mode: dict):
         assert all(torch.equal(ours[name], theirs[name]) for name in wanted)
     with pytest.raises(UserError, match="speed"):
         TransitionLoader(snapshot, 8, 1, columns=["state", "speed"])
+
+
+def test_invalid_frames_are_masked_alike_from_cache_and_rows(lake: Lake, tmp_path: Path):
+    add_episode(lake, 1, 9, invalid=[2, 6])
+    add_episode(lake, 2, 12, task="push")
+    snapshot = build_snapshot(lake, SnapshotSpec(name="m", chunk=4), str(tmp_path), now_ns=START)
+    records = take(TransitionLoader(snapshot, 30, 7), 3)
+    assert same(records, take(TransitionLoader(snapshot, 30, 7, cache=False), 3))
+    assert (records[0]["mask"].diff(dim=1) > 0).any()  # a hole, which no length could tell
+
+
+def test_a_set_without_transitions_is_refused(lake: Lake, tmp_path: Path):
+    add_episode(lake, 1, 4, invalid=range(5))
+    add_episode(lake, 2, 4, task="push")
+    snapshot = build_snapshot(lake, SnapshotSpec(name="i"), str(tmp_path), now_ns=START)
+    for cache in (True, False):
+        with pytest.raises(UserError, match="no transition"):
+            take(TransitionLoader(snapshot, 4, 0, cache=cache, where=lambda m: m.task == "reach"), 1)

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lwd_core.snapshots.facts import Facts
-from lwd_core.snapshots.pool import Layout, RecordPool, RowPool, write_records
+from lwd_core.snapshots.pool import RowPool
+from lwd_core.snapshots.records import RecordPool, record_type, write_records
 from lwd_core.snapshots.rows import PADDING, Rows
 from lwd_core.snapshots.transitions import Expansion
 from tests.lwd_core.snapshots.reference import Episode, transitions
@@ -80,17 +81,16 @@ def test_equals_the_reference(found, chunk, n_step, stride, gamma):
         for t in transitions(e, chunk=chunk, n_step=n_step, gamma=gamma, stride=stride)
     ]
     assert list(zip(table["episode"], table["frame"], strict=True)) == [(i, t.frame) for i, t in expected]
-    if not expected:
-        return
     nothing = np.zeros((len(found), 5), np.int64)
     facts = Facts(nothing, nothing[:, 0], np.ones((1, 1), np.float32), nothing[:, 0], np.ones(1))
     everything = np.arange(len(table))
     pool = RowPool(rows, table, facts, chunk)
+    records = np.empty(len(table), record_type(2, chunk, 1, pool.masked))
+    write_records(pool, records, at_once=3)
+    if not expected:
+        return
     batch = pool.gather(everything)
-    layout = Layout(2, chunk, 1, pool.masked)
-    records = np.empty((len(table), layout.width), np.float32)
-    write_records(pool, layout, records, at_once=3)
-    packed = RecordPool(records, layout, facts).gather(everything)
+    packed = RecordPool(records, facts).gather(everything)
     assert packed.keys() == batch.keys()
     for name, values in batch.items():
         np.testing.assert_array_equal(packed[name], values, strict=True)

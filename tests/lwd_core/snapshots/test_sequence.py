@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from lwd_core.snapshots import sequence
+from lwd_core.snapshots.sequence import Strata, shuffled
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 2**20, 2**40 + 1, 2**52 + 1, 2**53])
+def test_the_largest_number_draws_the_last_member_and_none_beyond(monkeypatch: pytest.MonkeyPatch, size: int):
+    monkeypatch.setattr(sequence, "raw", lambda *_: np.full(8, 2**64 - 1, np.uint64))
+    whole = {"begin": np.zeros(1, int), "size": np.array([size]), "edge": np.array([2**53], np.uint64)}
+    drawn = Strata(order=None, even=np.zeros(1, int), **whole).draw(0, (0, 0), 4)
+    assert drawn.tolist() == [size - 1] * 4
+
+
+def test_grouped_transitions_need_no_order_and_are_drawn_alike():
+    group, share = np.array([1, 0, 1, 2, 0, 2, 2]), np.array([1.0, 2.0, 1.0])
+    mixed = Strata.of(group, share)
+    order = np.argsort(group, kind="stable")
+    sorted_ = Strata.of(group[order], share)
+    assert mixed.order is not None
+    assert sorted_.order is None
+    ours, theirs = sorted_.draw(3, (0, 5), 200), mixed.draw(3, (0, 5), 200)
+    np.testing.assert_array_equal(order[ours], theirs)
+
+
+def test_a_permutation_is_the_stable_order_even_of_equal_numbers(monkeypatch: pytest.MonkeyPatch):
+    found = shuffled(5, "shuffle", (0, 0), 1000)
+    assert sorted(found.tolist()) == list(range(1000))
+    numbers = np.tile(np.arange(40, dtype=np.uint64)[::-1], 25)
+    monkeypatch.setattr(sequence, "raw", lambda *_: numbers)
+    np.testing.assert_array_equal(shuffled(0, "shuffle", (0, 0), 1000), np.argsort(numbers, kind="stable"))
