@@ -1,7 +1,8 @@
 """Make the paper's table: ``python -m benchmarks.paper [--seed 0] [--rows sft,lwd,…] [--plan full]``.
 
 Killed at any moment, the same command goes on: a finished cell is a file, a training run resumes from its
-checkpoint, a fleet day that is repeated lands nothing new. The page is rendered after every cell.
+checkpoint, a fleet day that is repeated lands nothing new. The page is rendered after every cell, from a JSON
+file beside it that keeps every seed's cells, those made elsewhere too.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.paper.plan import cells, load_plan
-from benchmarks.paper.results import read_cells, render
+from benchmarks.paper.results import keep, read_cells, render
 from benchmarks.paper.run import Bench
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
@@ -43,8 +44,9 @@ def main() -> int:
         for name in wanted:
             bench.make(name)
             page = Path(chosen.page)
+            made = keep(plan, page.with_suffix(".json"), read_cells(home))
             with open_place(str(page.parent)).write(page.name) as file:
-                file.write(render(plan, chosen.plan, read_cells(home)).encode())
+                file.write(render(plan, chosen.plan, made).encode())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

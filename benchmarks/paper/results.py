@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.paper.plan import LWD, SFT, Plan, cells
+from benchmarks.paper.plan import LWD, SFT, Plan, cell_digest, cells
 from lwd_core.fleet.metaworld import CONTROL_HZ
+from lwd_core.lake.place import open_place
 from lwd_core.policies.intervals import Rate, wilson
+from storage_schemas.canonical import canonical_json
 
 Made = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -23,11 +25,32 @@ def read_cells(home: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def keep(plan: Plan, record: Path, made: Made) -> dict[str, list[dict[str, Any]]]:
+    """The plan's cells: those a JSON file, ``record``, holds, with ``made`` over them; written back to it.
+
+    So seeds that were made elsewhere stay in the table.
+    """
+    known = json.loads(record.read_text()) if record.exists() else []
+    current = {cell.name: cell_digest(plan, cell) for cell in cells(plan)}
+    told = [*known, *(one for results in made.values() for one in results)]
+    held = {(one["name"], one["seed"]): one for one in told if current.get(one["name"]) == one["digest"]}
+    order = list(current)
+    rows = sorted(held.values(), key=lambda one: (order.index(one["name"]), one["seed"]))
+    with open_place(str(record.parent)).write(record.name) as file:
+        file.write(b"[" + b",\n".join(canonical_json(row) for row in rows) + b"]\n")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["name"], []).append(row)
+    return found
+
+
 def render(plan: Plan, name: str, made: Made) -> str:
     """The page, in Markdown; cells that were not made yet are left out and named at the end."""
     order = [cell.name for cell in cells(plan)]
     seeds = sorted({one["seed"] for results in made.values() for one in results})
     text = [_HEAD.format(**_facts(plan, name, seeds))]
+    if len(seeds) > 1:
+        text += [f"Seeds of each cell: {_seeds_of(made, order)}.\n"]
     last = plan.rounds
     offline = [SFT, *plan.baselines, LWD]
     text += ["## Offline: demonstrations and one fleet day\n", _table(plan, made, offline)]
@@ -64,6 +87,15 @@ the same size, and the baselines learn anew from all their data each round. Succ
 Wilson's 95 % interval; with more than one seed the seeds' own figures follow in parentheses, for the interval
 does not hold what differs between them.
 """
+
+
+def _seeds_of(made: Made, order: Sequence[str]) -> str:
+    by_seeds: dict[str, list[str]] = {}
+    for name in order:
+        if name in made:
+            by_seeds.setdefault(", ".join(str(one["seed"]) for one in made[name]), []).append(f"`{name}`")
+    (common, _), *others = sorted(by_seeds.items(), key=lambda item: -len(item[1]))
+    return "; ".join([common, *(f"only {seeds}: {', '.join(names)}" for seeds, names in others)])
 
 
 def _facts(plan: Plan, name: str, seeds: Sequence[int]) -> dict[str, Any]:

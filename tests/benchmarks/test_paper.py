@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.paper.plan import LWD, calendar, cell_digest, cells, load_plan
-from benchmarks.paper.results import read_cells, render
+from benchmarks.paper.results import keep, read_cells, render
 from lwd_core.errors import UserError
 from lwd_core.training.config import TrainConfig
 
@@ -103,6 +103,21 @@ def test_intervals_pool_seeds() -> None:
         in page
     )
     assert "Not made yet: sft" in page
+
+
+def test_seeds_made_elsewhere_stay_and_cells_of_another_plan_go(tmp_path: Path) -> None:
+    plan, record = load_plan("tiny"), tmp_path / "results.json"
+    of = {cell.name: cell_digest(plan, cell) for cell in cells(plan)}
+
+    def made(seed: int, success: float, digest: str = of[LWD]) -> dict[str, list[dict]]:
+        return {LWD: [{"name": LWD, "seed": seed, "success": success, "digest": digest}]}
+
+    keep(plan, record, made(0, 0.5))
+    keep(plan, record, made(1, 0.6))
+    keep(plan, record, made(2, 0.9, digest="another plan's"))
+    found = keep(plan, record, made(0, 0.7))
+    assert [(one["seed"], one["success"]) for one in found[LWD]] == [(0, 0.7), (1, 0.6)]
+    assert keep(plan, record, {}) == found
 
 
 def test_an_unknown_plan_is_named() -> None:
