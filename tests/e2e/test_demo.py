@@ -109,6 +109,27 @@ def test_lineage_reaches_from_policies_to_logs(home: Path, lake: Lake) -> None:
     assert len(policies[-1]["snapshots"]) == 2
 
 
+def test_a_narrow_terminal_shows_whole_paths(home: Path, lake: Lake) -> None:
+    """Where a policy comes from ends in a log and its messages: neither may be cropped."""
+
+    def lwd(*arguments: str) -> str:
+        surroundings = {**os.environ, "LWD_HOME": str(home), "COLUMNS": "80"}
+        command = [sys.executable, "-m", "lwd_core.cli.main", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=surroundings).stdout
+
+    named = [line for line in lwd("trace", "production").splitlines() if ".mcap" in line]
+    logs = {row["uri"] for row in lake.sql("SELECT uri FROM logs").to_pylist()}
+    assert named
+    for line in named:
+        uri, _, messages = line.rpartition(": ")[2].partition(" messages ")
+        assert uri in logs
+        assert messages.count("–") == 1
+    row = lake.sql("SELECT episode_id, log_id FROM episodes LIMIT 1").to_pylist()[0]
+    shown = lwd("episode", "show", row["episode_id"])
+    assert row["log_id"] in "".join(c for c in shown if c.isalnum())
+    assert "…" not in shown
+
+
 def test_robots_ran_the_released_policies(lake: Lake) -> None:
     ran = lake.sql("SELECT DISTINCT policy_id FROM episodes WHERE policy_id IS NOT NULL").to_pylist()
     released = lake.sql("SELECT DISTINCT policy_id FROM releases").to_pylist()
