@@ -6,6 +6,7 @@ the processor's cache from the batch before.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -69,7 +70,12 @@ class RecordPool:
         return self._facts.strata(self._episodes())
 
     def ids(self, ranks: np.ndarray) -> np.ndarray:
-        return np.argsort(self._episodes(), kind="stable").take(ranks)
+        return self._ranked.take(ranks)
+
+    @cached_property
+    def _ranked(self) -> np.ndarray:
+        order = np.argsort(self._episodes(), kind="stable")
+        return order.astype(np.int32) if len(order) < 2**31 else order
 
     def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
         return next(self.batches(ids[None], columns))
