@@ -116,6 +116,7 @@ def flow_matching_loss(
     return loss, {"flow_loss": loss.detach()}
 
 
+@torch.no_grad()
 def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
     """Euler integration from noise (…, B, A) at w = 0 to actions at w = 1, clipped to [-1, 1]."""
     x = noise

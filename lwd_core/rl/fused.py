@@ -1,19 +1,22 @@
-"""What stands between two products runs as one kernel: torch.compile makes it, where it is asked to.
+"""What stands between two products runs as one kernel, where it is asked to.
 
 Products of this size are as fast as they get in the library that does them; what costs beside them is
-passing over activations again and again. So only that is compiled, in seconds rather than minutes. The
-kernels are pure and take no part in autograd, so one that cannot be made is simply run as written.
+passing over activations again and again. On a CPU `kernels.cpp` does it in one pass, compiled in a second;
+elsewhere torch.compile makes the kernels, in seconds rather than the minutes a whole update takes. They take
+no part in autograd, so one that cannot be made is simply run as written.
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from subprocess import CalledProcessError
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.rl import native
 
 Compile = Literal["auto", "on", "off"]
 WORTH_IT = 1 << 16  # numbers; a smaller kernel takes less time than calling it compiled does
@@ -38,9 +41,24 @@ def fusing(mode: Compile) -> Iterator[None]:
 
 
 def fused(z: Tensor) -> bool:
-    """Whether a kernel over ``z`` is compiled now."""
-    on = _mode != "off" and not (_failed and _mode == "auto")
-    return on and z.numel() >= WORTH_IT and not torch.compiler.is_compiling()
+    """Whether torch.compile makes a kernel over ``z`` now."""
+    return _on() and z.numel() >= WORTH_IT
+
+
+def in_one_pass(z: Tensor) -> bool:
+    """Whether `native.call` may be called on ``z`` now."""
+    if not _on() or not native.fits(z):
+        return False
+    try:
+        native.library()
+    except (OSError, CalledProcessError) as error:
+        _give_up(error)
+        return False
+    return True
+
+
+def _on() -> bool:
+    return _mode != "off" and not (_failed and _mode == "auto") and not torch.compiler.is_compiling()
 
 
 def kernel(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Tensor, P], R]:

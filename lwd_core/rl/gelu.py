@@ -1,4 +1,4 @@
-"""GELU in its tanh form, alone, after a product, and before LayerNorm.
+"""GELU in its tanh form, after a product's bias, with its slope, and before LayerNorm.
 
 Written with a sigmoid: ½ z (1 + tanh u) = z σ(2u), the same function at half the cost on a CPU. Where a
 gradient is wanted the derivative is computed beside the value, so that the backward pass is one product.
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lwd_core.rl.fused import fused, kernel
+from lwd_core.rl import native
+from lwd_core.rl.fused import fused, in_one_pass, kernel
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
 
@@ -26,13 +27,40 @@ def gelu(z: Tensor) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """gelu(x Wᵀ + b) without gradient, in one pass where oneDNN offers it."""
+    """gelu(x Wᵀ + b) without gradient; W may lie either way."""
+    if in_one_pass(x):
+        return gelu_(torch.mm(x, weight.mT), bias)
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _ONEDNN:
-        return gelu(F.linear(x, weight, bias))
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu", [], "tanh")
+        return gelu(F.linear(x, weight, bias.to(x.dtype)))
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias.to(x.dtype), "gelu", [], "tanh")
 
 
 _ONEDNN = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
+
+
+def gelu_(z: Tensor, bias: Tensor | None, context: Tensor | None = None) -> Tensor:
+    """gelu(z + bias + context) without gradient, in the place of z (…, B, h). bias: (h,); context: (B, h)."""
+    if in_one_pass(z):
+        rows, width = z.numel() // z.shape[-1], z.shape[-1]
+        native.call("gelu", z, bias, context, None, rows, width, rows if context is None else len(context))
+        return z
+    return _gelu(_plus(z, bias, context))
+
+
+def gelu_and_slope_(
+    z: Tensor, bias: Tensor | None = None, context: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Value and derivative of `gelu_`, the value in the place of z."""
+    if in_one_pass(z):
+        rows, width, slope = z.numel() // z.shape[-1], z.shape[-1], torch.empty_like(z)
+        native.call("gelu", z, bias, context, slope, rows, width, rows if context is None else len(context))
+        return z, slope
+    return gelu_and_slope(_plus(z, bias, context))
+
+
+def _plus(z: Tensor, bias: Tensor | None, context: Tensor | None) -> Tensor:
+    z = z if bias is None else z.add_(bias)
+    return z if context is None else z.add_(context)
 
 
 @kernel
@@ -51,8 +79,14 @@ def gelu_and_slope(z: Tensor) -> tuple[Tensor, Tensor]:
     return value, slope.add_(s)
 
 
-def gelu_norm(z: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """LayerNorm(gelu(z)) · scale + shift. z: (N, B, h); scale, shift: (N, 1, h); differentiable once."""
+def gelu_norm(z: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """LayerNorm(gelu(z + bias)) · scale + shift, in one pass over z's place.
+
+    z: (N, B, h); bias, scale, shift: (N, 1, h); differentiable once.
+    """
+    if in_one_pass(z):
+        return _GeluNormInOnePass.apply(z, bias, scale, shift)  # pyright: ignore[reportReturnType]
+    z = z + bias.to(z.dtype)
     if fused(z):
         return _GeluNorm.apply(z, scale, shift)  # pyright: ignore[reportReturnType]
     return torch.addcmul(shift, F.layer_norm(gelu(z), z.shape[-1:], eps=LAYER_NORM_EPS), scale)
@@ -69,7 +103,7 @@ def _gelu(z: Tensor) -> Tensor:
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z):
-        value, slope = gelu_and_slope(z)
+        value, slope = gelu_and_slope_(z.clone())
         ctx.save_for_backward(slope)
         return value
 
@@ -120,3 +154,21 @@ class _GeluNorm(torch.autograd.Function):
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             weights = _norm_weights(z, centre, inverse, g)
         return _norm_pull(z, scale, centre, inverse, g), *weights
+
+
+class _GeluNormInOnePass(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, bias, scale, shift):
+        y = torch.empty_like(z)
+        centre, inverse = scale.new_empty(2, *z.shape[:2])
+        native.call("norm", z, bias, scale, shift, y, centre, inverse, *z.shape)
+        ctx.save_for_backward(z, scale, centre, inverse)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        z, scale, centre, inverse = ctx.saved_tensors
+        pulled = torch.empty_like(z)
+        weights = scale.new_empty(3, *scale.shape) if any(ctx.needs_input_grad[1:]) else None
+        native.call("norm_pull", z, scale, centre, inverse, g.contiguous(), pulled, weights, *z.shape)
+        return pulled, *((None,) * 3 if weights is None else weights)

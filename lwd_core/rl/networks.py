@@ -100,7 +100,7 @@ class VelocityField(nn.Module):
         """The field for a batch of observations, its weights in the type of the products."""
         context = self.context(self.encoder(observation))
         kind = context.dtype
-        hidden = tuple((layer.weight.to(kind), layer.bias.to(kind)) for layer in self._hidden())
+        hidden = tuple((layer.weight.to(kind), layer.bias) for layer in self._hidden())
         out = self.out.weight.to(kind), self.out.bias.to(kind)
         return VelocityAt(context, self.action_in.weight.to(kind), self.time_in, hidden, out)
 
@@ -126,9 +126,10 @@ class StackedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = x.expand(self.weights[0].shape[0], *x.shape)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            z = torch.baddbmm(bias, z, weight)
             if i < len(self.scales):
-                z = gelu_norm(z, self.scales[i], self.shifts[i])
+                z = gelu_norm(torch.bmm(z, weight), bias, self.scales[i], self.shifts[i])
+            else:
+                z = torch.baddbmm(bias, z, weight)
         return z
 
 

@@ -43,7 +43,7 @@ class TrainConfig:
     except that n_step is 1 online (LWD).
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
     products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32. compile:
-    kernels between the products by torch.compile, which costs some seconds at the start: "auto" where
+    kernels between the products, which on a CPU costs a second, once for a machine: "auto" where
     possible, "on" or fail. device: "auto" is a GPU if there is one; random numbers are drawn on the CPU
     whatever the device, and checkpoints fit every device.
     """
@@ -72,7 +72,7 @@ class TrainConfig:
     keep: int = 2
     threads: int = 1
     bf16: bool = False
-    compile: Compile = "off"
+    compile: Compile = "auto"
     device: Device = "cpu"
 
     def __post_init__(self) -> None:

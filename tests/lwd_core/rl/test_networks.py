@@ -25,28 +25,58 @@ def observation(batch: int = 4) -> Observation:
     )
 
 
+def plainly(
+    field: VelocityField, seen: Observation, x: torch.Tensor, w: torch.Tensor | float
+) -> torch.Tensor:
+    """The field as one stack of layers over observation, x (B, A) and w side by side; autograd inside."""
+    whole = torch.cat([field.context.weight, field.action_in.weight, field.time_in[:, None]], 1)
+    inputs = torch.cat([field.encoder(seen), x, torch.ones(len(x), 1).double() * w], 1)
+    z = inputs @ whole.T + field.context.bias
+    for layer in field.hidden:
+        z = layer(torch.nn.functional.gelu(z, approximate="tanh"))
+    return field.out(torch.nn.functional.gelu(z, approximate="tanh"))
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_derivative_along_a_path_is_autograds(field, masked):
     mask = torch.ones(4, 6).double()
     mask[:2, [1, 3, 5]] = 0
-    flow = ConditionedFlow.of(field, observation(), mask if masked else None)
+    real = mask if masked else torch.ones_like(mask)
+    with torch.no_grad():
+        flow = ConditionedFlow.of(field, observation(), mask if masked else None)
     path, times = torch.randn(7, 4, 6).double(), torch.linspace(0.1, 1, 7).double().view(-1, 1, 1)
     derivative = flow.linearise(path, times)
     g = torch.randn(4, 6).double()
     for i in range(7):
-        _, expected = torch.autograd.functional.vjp(lambda x, i=i: flow.velocity(x, times[i]), path[i], g)
+        _, expected = torch.autograd.functional.vjp(
+            lambda x, i=i: real * plainly(field, observation(), real * x, times[i]), path[i], g
+        )
         torch.testing.assert_close(derivative.pull(i, g), expected)
 
 
 def test_the_split_first_layer_is_one_layer(field):
     seen, x, w = observation(), torch.randn(4, 6).double(), 0.3
-    whole = torch.cat([field.context.weight, field.action_in.weight, field.time_in[:, None]], 1)
-    inputs = torch.cat([field.encoder(seen), x, torch.full((4, 1), w).double()], 1)
-    z = inputs @ whole.T + field.context.bias
-    for layer in field.hidden:
-        z = layer(torch.nn.functional.gelu(z, approximate="tanh"))
-    expected = field.out(torch.nn.functional.gelu(z, approximate="tanh"))
-    torch.testing.assert_close(field(seen, x, w), expected)
+    torch.testing.assert_close(field(seen, x, w), plainly(field, seen, x, w))
+    with torch.no_grad():
+        torch.testing.assert_close(field(seen, x, w), plainly(field, seen, x, w))
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_its_gradient_is_autograds(field, shape):
+    seen, x, w, g = (
+        observation(),
+        torch.randn(4, 6).double(),
+        torch.rand(4, *shape).double(),
+        torch.randn(4, 6),
+    )
+    w = w if shape else float(w[0])
+    parameters = list(field.parameters())
+    ours = torch.autograd.grad(field(seen, x, w), parameters, g)
+    expected = torch.autograd.grad(plainly(field, seen, x, w), parameters, g)
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    with pytest.raises(ValueError, match="linearise"):
+        field(seen, x.requires_grad_(), w)
 
 
 def test_dims_an_embodiment_lacks_change_nothing(field):
@@ -115,17 +145,17 @@ def test_a_replayed_path_has_autograds_gradient(field, masked):
     path, times = torch.randn(7, 4, 6).double(), torch.linspace(0.1, 1, 7).double()
     g = torch.randn(7, 4, 6).double()
 
-    def gradients(velocities) -> tuple[torch.Tensor, ...]:
-        flow = ConditionedFlow.of(field, observation(), mask if masked else None)
-        value = velocities(flow)
-        return value, *torch.autograd.grad(value, list(field.parameters()), g)
+    def gradients(velocity) -> tuple[torch.Tensor, ...]:
+        return velocity, *torch.autograd.grad(velocity, list(field.parameters()), g)
 
-    def replayed(flow: ConditionedFlow) -> torch.Tensor:
-        recorded = flow.record()
-        for x, w in zip(path, times.tolist(), strict=True):
-            recorded.velocity(x, w)
-        return recorded.replay()
-
-    direct = gradients(lambda flow: flow.velocity(path, times.view(-1, 1, 1)))
-    for ours, expected in zip(gradients(replayed), direct, strict=True):
-        torch.testing.assert_close(ours, expected)
+    recorded = ConditionedFlow.of(field, observation(), mask if masked else None).record()
+    for x, w in zip(path, times.tolist(), strict=True):
+        recorded.velocity(x, w)
+    real = mask if masked else torch.ones_like(mask)
+    direct = [real * plainly(field, observation(), real * x, w) for x, w in zip(path, times, strict=True)]
+    flow = ConditionedFlow.of(field, observation(), mask if masked else None)
+    together = flow.velocity(path, times.view(-1, 1, 1))
+    expected = gradients(torch.stack(direct))
+    for ours in (gradients(recorded.replay()), gradients(together)):
+        for one, other in zip(ours, expected, strict=True):
+            torch.testing.assert_close(one, other)
