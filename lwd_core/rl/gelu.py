@@ -29,7 +29,7 @@ def gelu(z: Tensor) -> Tensor:
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """gelu(x Wᵀ + b) without gradient; W may lie either way."""
     if in_one_pass(x):
-        return gelu_(torch.mm(x, weight.mT), bias)
+        return gelu_(F.linear(x, weight), bias)
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _ONEDNN:
         return gelu(F.linear(x, weight, bias.to(x.dtype)))
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias.to(x.dtype), "gelu", [], "tanh")

@@ -15,6 +15,7 @@ from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAMConfig
 from lwd_core.training.workers import backends
 
+CPU = torch.device("cpu")
 SIZE = replace(DEMO, hidden=16, layers=2, batch=8)
 
 
@@ -28,15 +29,17 @@ def policy():
     return new_policy(SIZE, instruction_features=4)
 
 
+@pytest.mark.parametrize(
+    "engine", [Engine(CPU, bf16=True), Engine(CPU, compile="on")], ids=["bf16", "compiled"]
+)
 @pytest.mark.parametrize("switch", [*SWITCHES, "SFT"])
-def test_nothing_is_made_on_the_default_device(policy, switch):
+def test_nothing_is_made_on_the_default_device(policy, switch, engine):
     learner = (
         ImitationLearner(ImitationConfig(data="success"), policy)
         if switch == "SFT"
         else Learner(SWITCHES[switch], policy, shape(SIZE, 4))
     )
     batch, noise = new_batch(SIZE, policy), new_noise()
-    engine = Engine(torch.device("cpu"), bf16=True)
     # Whatever did not say where it belongs would be made without storage here, and spoil the sum.
     with torch.device("meta"), engine.running():
         for update in range(2):
