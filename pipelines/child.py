@@ -16,6 +16,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def main() -> None:
     """Arguments: the parent's process id, the module, and what is the module's own."""
     parent, module, *arguments = sys.argv[1:]
+    # One that ignores the signal hands that on to its children.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):
         sys.exit("the parent ended before its child began")

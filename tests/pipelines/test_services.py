@@ -29,7 +29,8 @@ def alive(pid: int) -> bool:
 
 
 def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    """A parent that starts a module as the services are started, and is killed."""
+    """A parent that starts a module as the services are started, ignores SIGTERM as a shell's background jobs
+    may, and is killed."""
     (tmp_path / "waits.py").write_text(
         "import os, sys, time\nprint(os.getpid(), *sys.argv[1:], flush=True)\ntime.sleep(300)\n"
     )
@@ -37,6 +38,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
+            "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
             "from pipelines.services import _start; _start('waits', '--port', '1').wait()",
         ],
         stdout=subprocess.PIPE,
