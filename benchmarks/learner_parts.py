@@ -30,10 +30,8 @@ SEAMS: list[tuple[Any, str, str]] = [
     (qam, "action_gradient", "∇Q"),
     (qam, "lean_adjoint", "linearise, pull back"),
     (qam, "base_velocity", "base"),
-    (torch.optim.AdamW, "step", "clip, Adam, EMA"),
-    (torch.nn.utils, "get_total_norm", "clip, Adam, EMA"),
-    (torch.nn.utils, "clip_grads_with_norm_", "clip, Adam, EMA"),
-    (learner_module, "ema", "clip, Adam, EMA"),
+    (torch.optim.AdamW, "step", "Adam, EMA"),
+    (learner_module, "ema", "Adam, EMA"),
 ]
 
 

@@ -59,9 +59,9 @@ class ConditionedFlow:
         derivative = self.field.linearise(self._real(x), w)
         return derivative if self.mask is None else _MaskedDerivative(derivative, self.mask)
 
-    def record(self) -> "RecordedFlow":
-        """The same flow, that remembers where it was evaluated."""
-        return RecordedFlow(self.field.record(), self.mask)
+    def record(self, points: int) -> "RecordedFlow":
+        """The same flow, that remembers up to so many points where it was evaluated."""
+        return RecordedFlow(self.field.record(points), self.mask)
 
     def _real(self, value: Tensor) -> Tensor:
         return value if self.mask is None else self.mask * value

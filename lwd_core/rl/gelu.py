@@ -27,7 +27,7 @@ def gelu(z: Tensor) -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """gelu(x Wᵀ + b) without gradient; W may lie either way."""
+    """gelu(x Wᵀ + b) without gradient."""
     if in_one_pass(x):
         return gelu_(F.linear(x, weight), bias)
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _ONEDNN:
@@ -41,21 +41,30 @@ _ONEDNN = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available(
 def gelu_(z: Tensor, bias: Tensor | None, context: Tensor | None = None) -> Tensor:
     """gelu(z + bias + context) without gradient, in the place of z (…, B, h). bias: (h,); context: (B, h)."""
     if in_one_pass(z):
-        rows, width = z.numel() // z.shape[-1], z.shape[-1]
-        native.call("gelu", z, bias, context, None, rows, width, rows if context is None else len(context))
-        return z
+        return _in_place(z, None, bias, context)
     return _gelu(_plus(z, bias, context))
 
 
-def gelu_and_slope_(
-    z: Tensor, bias: Tensor | None = None, context: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Value and derivative of `gelu_`, the value in the place of z."""
+def gelu_and_slope_(z: Tensor, slope: Tensor, bias: Tensor | None, context: Tensor | None = None) -> None:
+    """Puts the value of `gelu_` in the place of z and its derivative into ``slope``."""
     if in_one_pass(z):
-        rows, width, slope = z.numel() // z.shape[-1], z.shape[-1], torch.empty_like(z)
-        native.call("gelu", z, bias, context, slope, rows, width, rows if context is None else len(context))
-        return z, slope
-    return gelu_and_slope(_plus(z, bias, context))
+        _in_place(z, slope, bias, context)
+        return
+    value, derivative = gelu_and_slope(_plus(z, bias, context))
+    z.copy_(value)
+    slope.copy_(derivative)
+
+
+def _in_place(z: Tensor, slope: Tensor | None, bias: Tensor | None, context: Tensor | None) -> Tensor:
+    rows, width = z.numel() // z.shape[-1], z.shape[-1]
+    # The kernel takes addresses, and trusts them.
+    expected = {"slope": (slope, z.shape, z.dtype), "bias": (bias, z.shape[-1:], torch.float32)}
+    expected["context"] = context, z.shape[-2:], z.dtype
+    for name, (given, shape, kind) in expected.items():
+        if given is not None and (given.shape, given.dtype, given.is_contiguous()) != (shape, kind, True):
+            raise ValueError(f"{name}: {tuple(shape)} of {kind}, contiguous")
+    native.call("gelu", z, bias, context, slope, rows, width, rows if context is None else len(context))
+    return z
 
 
 def _plus(z: Tensor, bias: Tensor | None, context: Tensor | None) -> Tensor:
@@ -103,7 +112,8 @@ def _gelu(z: Tensor) -> Tensor:
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z):
-        value, slope = gelu_and_slope_(z.clone())
+        value, slope = z.clone(memory_format=torch.contiguous_format), torch.empty_like(z)
+        gelu_and_slope_(value, slope, None)
         ctx.save_for_backward(slope)
         return value
 

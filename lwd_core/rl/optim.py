@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lwd_core.rl.parallel import mean_gradients
+from lwd_core.rl.parallel import mean
 from lwd_core.rl.progress import Progress
 
 
@@ -46,14 +46,18 @@ class Optimiser:
 
     def step(self, loss: Tensor, progress: Progress) -> Tensor:
         """One clipped step down ``loss``; returns the gradient norm. Raises NonFinite."""
-        gradients = mean_gradients(torch.autograd.grad(loss, self.parameters))
-        norm = nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
+        gradients = torch.autograd.grad(loss, self.parameters)
+        # In one piece: one message to other workers, one norm, one clipping.
+        whole = mean(torch.cat([g.reshape(-1) for g in gradients]))
+        norm = whole.norm()
+        length = norm.item()
+        if not math.isfinite(length):
             raise NonFinite(f"{self.name}: the gradient is not finite (loss {loss.item():g})")
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        if self.config.clip:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+        if self.config.clip and length > self.config.clip:
+            whole.mul_(self.config.clip / length)
+        pieces = whole.split([p.numel() for p in self.parameters])
+        for parameter, piece in zip(self.parameters, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
         for group in self.adam.param_groups:
             group["lr"] = learning_rate(self.config, progress)
         self.adam.step()

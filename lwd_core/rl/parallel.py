@@ -1,7 +1,5 @@
 """Sums over the workers that share a batch; without workers, the values themselves."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -33,13 +31,3 @@ def largest(value: int) -> int:
     number = torch.tensor(value, device="cpu")
     dist.all_reduce(number, dist.ReduceOp.MAX)
     return int(number)
-
-
-def mean_gradients(gradients: Sequence[Tensor]) -> list[Tensor]:
-    """Gradients of the mean loss over all workers, in one message."""
-    count = workers()
-    if count == 1:
-        return list(gradients)
-    flat = total(torch.cat([g.reshape(-1) for g in gradients])) / count
-    parts = flat.split([g.numel() for g in gradients])
-    return [part.view_as(g) for part, g in zip(parts, gradients, strict=True)]

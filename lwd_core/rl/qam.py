@@ -200,7 +200,7 @@ def policy_loss(
     times = schedule.w.view(-1, 1, 1)
     with torch.no_grad():
         if config.path == "current":
-            source, reference = theta.record(), _Remembered(beta)
+            source, reference = theta.record(config.steps), _Remembered(beta)
         else:
             source = reference = _Remembered(beta)
         path = sample_path(schedule, source, reference, x0, noise, dim_mask)

@@ -64,28 +64,33 @@ def test_compiled_kernels_agree_with_the_written_ones(inputs, monkeypatch):
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_one_pass_says_what_several_do(inputs, kind):
-    z, bias, context = 3 * inputs[0][0].to(kind), torch.randn(16), torch.randn(3, 16).to(kind)
+    z = 3 * inputs[0].view(4, 3, 16).to(kind)
+    bias, context = torch.randn(16), torch.randn(3, 16).to(kind)
     tolerance = 1e-5 if kind == torch.float32 else 0.02
     with fusing("on"):
         assert in_one_pass(z)
         assert not in_one_pass(z.double())
         assert not in_one_pass(z.mT)
-        ours = (
-            gelu_(z.clone(), bias, context),
-            *gelu_and_slope_(z.clone(), bias, context),
-            gelu_(z.clone(), None),
-        )
+        value, slope = z.clone(), torch.empty_like(z)
+        gelu_and_slope_(value, slope, bias, context)
+        ours = gelu_(z.clone(), bias, context), value, slope, gelu_(z.clone(), None)
+        for wrong in (bias.double(), bias[:8]):
+            with pytest.raises(ValueError, match="bias"):
+                gelu_(z, wrong)
+        with pytest.raises(ValueError, match="slope"):
+            gelu_and_slope_(z, slope[0], bias)
     wide = z.double()
-    value, slope = gelu_and_slope(wide + bias + context.repeat(2, 1))
+    value, slope = gelu_and_slope(wide + bias + context)
     for one, other in zip(ours, (value, value, slope, gelu_and_slope(wide)[0]), strict=True):
         torch.testing.assert_close(one.double(), other.double(), atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_what_is_not_finite_stays_so(kind):
-    z = torch.tensor([[float("nan"), float("inf"), -200.0, 200.0]]).to(kind)
+    value = torch.tensor([[float("nan"), float("inf"), -200.0, 200.0]]).to(kind)
+    slope = torch.empty_like(value)
     with fusing("on"):
-        value, slope = gelu_and_slope_(z, None)
+        gelu_and_slope_(value, slope, None)
     assert value[0].isfinite().tolist() == [False, False, True, True]
     assert not slope[0, 0].isfinite()
     torch.testing.assert_close(value[0, 2:].float(), torch.tensor([0.0, 200]))

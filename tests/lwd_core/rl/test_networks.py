@@ -148,7 +148,7 @@ def test_a_replayed_path_has_autograds_gradient(field, masked):
     def gradients(velocity) -> tuple[torch.Tensor, ...]:
         return velocity, *torch.autograd.grad(velocity, list(field.parameters()), g)
 
-    recorded = ConditionedFlow.of(field, observation(), mask if masked else None).record()
+    recorded = ConditionedFlow.of(field, observation(), mask if masked else None).record(7)
     for x, w in zip(path, times.tolist(), strict=True):
         recorded.velocity(x, w)
     real = mask if masked else torch.ones_like(mask)
