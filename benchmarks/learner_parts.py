@@ -66,7 +66,7 @@ def parts(
     for _ in range(3):
         update()
         floor(0)
-    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
+    with FlopCounterMode(display=False) as counter:
         gflop = spent(update, lambda: counter.get_total_flops() / 1e9)
     samples: list[dict[str, float]] = []
     speeds: list[float] = []
@@ -85,7 +85,7 @@ def parts(
 
 def count_flops(update: Callable[[int], object]) -> float:
     """Operations of an update's products."""
-    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
+    with FlopCounterMode(display=False) as counter:
         update(0)
     return counter.get_total_flops()
 
@@ -128,10 +128,3 @@ def spent(action: Callable[[], object], meter: Callable[[], float]) -> dict[str,
         for one in patches:
             one.stop()
     return dict(total)
-
-
-def _linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
-    return 2 * torch.Size(x[:-1]).numel() * torch.Size(weight).numel()
-
-
-ONEDNN = {torch.ops.mkldnn._linear_pointwise: _linear_flops}

@@ -22,11 +22,10 @@ class BestOfNConfig:
 def best_of_n(flow: Flow, q: Callable[[Tensor], Tensor], noise: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """The best of N chunks (B, A) and its Q (B,), by the mean of the heads.
 
-    noise: (N, B, A); q: (B, A) to (heads, B).
+    noise: (N, B, A); q: (N, B, A) to (heads, N, B).
     """
     chunks = sample(flow, noise, steps)
-    values = torch.stack([q(chunk).mean(0) for chunk in chunks])
-    best, index = values.max(0)
+    best, index = q(chunks).mean(0).max(0)
     return chunks[index, torch.arange(chunks.shape[1], device=chunks.device)], best
 
 

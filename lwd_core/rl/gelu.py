@@ -12,6 +12,7 @@ from lwd_core.rl import native
 from lwd_core.rl.fused import fused, in_one_pass, kernel
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
+FEW = 1 << 12  # numbers
 
 _A = 2 * (2 / torch.pi) ** 0.5
 _B = 0.044715 * _A
@@ -19,30 +20,28 @@ _B = 0.044715 * _A
 
 def gelu(z: Tensor) -> Tensor:
     """Elementwise; differentiable once."""
-    if torch.compiler.is_compiling():
-        return z * torch.sigmoid(z * (_A + _B * z * z))
-    if torch.is_grad_enabled() and z.requires_grad:
+    if torch.is_grad_enabled() and z.requires_grad and not torch.compiler.is_compiling():
         return _Gelu.apply(z)  # pyright: ignore[reportReturnType]
-    return _gelu(z)
+    return F.gelu(z, approximate="tanh") if _few(z) else _gelu(z)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """gelu(x Wᵀ + b) without gradient."""
-    if in_one_pass(x):
-        return gelu_(F.linear(x, weight), bias)
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _ONEDNN:
+    if _few(x) or not in_one_pass(x):
         return gelu(F.linear(x, weight, bias.to(x.dtype)))
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias.to(x.dtype), "gelu", [], "tanh")
+    return gelu_(F.linear(x, weight), bias)
 
 
-_ONEDNN = (torch.float32, torch.bfloat16) if torch.backends.mkldnn.is_available() else ()
+def _few(z: Tensor) -> bool:
+    """Whether calls cost more than numbers: then, and in a program written down, torch's own is best."""
+    return torch.compiler.is_compiling() or z.numel() <= FEW
 
 
 def gelu_(z: Tensor, bias: Tensor | None, context: Tensor | None = None) -> Tensor:
     """gelu(z + bias + context) without gradient, in the place of z (…, B, h). bias: (h,); context: (B, h)."""
-    if in_one_pass(z):
-        return _in_place(z, None, bias, context)
-    return _gelu(_plus(z, bias, context))
+    if _few(z) or not in_one_pass(z):
+        return gelu(_plus(z, bias, context))
+    return _in_place(z, None, bias, context)
 
 
 def gelu_and_slope_(z: Tensor, slope: Tensor, bias: Tensor | None, context: Tensor | None = None) -> None:

@@ -158,8 +158,10 @@ class Critic(nn.Module):
         return z
 
     def q(self, features: Tensor, action: Tensor) -> Tensor:
-        """Q of a flattened, masked chunk (B, H·D): (heads, B)."""
-        return self.q_heads(torch.cat([features, action], -1)).squeeze(-1).to(action.dtype)
+        """Q of flattened, masked chunks (…, B, H·D): (heads, …, B)."""
+        seen = features.expand(*action.shape[:-1], -1)
+        values = self.q_heads(torch.cat([seen, action], -1).flatten(0, -2))
+        return values.view(-1, *action.shape[:-1]).to(action.dtype)
 
     def v(self, features: Tensor) -> Tensor:
         """Logits over the support's atoms: (B, atoms)."""

@@ -8,7 +8,7 @@ from torch._inductor import config as inductor
 from torch._inductor.utils import fresh_cache
 
 from lwd_core.errors import UserError
-from lwd_core.rl import fused, native
+from lwd_core.rl import fused, gelu, native
 from lwd_core.rl.fused import fusing, in_one_pass, kernel
 from lwd_core.rl.gelu import gelu_, gelu_and_slope, gelu_and_slope_, gelu_norm
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.fixture(autouse=True)
 def everything_is_worth_it(monkeypatch):
     monkeypatch.setattr(fused, "WORTH_IT", 0)
+    monkeypatch.setattr(gelu, "FEW", 0)
 
 
 @pytest.fixture
