@@ -19,8 +19,8 @@ class Batch:
     action: (B, A) executed, 0 where it does not count. mask: (B, A), 1 on valid frames of real dims.
     dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real.
     reward: Σ γ^i r over the window; discount: γ^frames to the bootstrap, 0 after a terminal; success:
-    the episode's outcome; human: a person chose the chunk; finished: who chose it brought the episode to
-    success (not cut short by a takeover). All five (B,) float. task: (B,) int64.
+    the episode's outcome; human: a person chose the chunk; finished: of a success, and no person
+    ended the turn it was chosen in by taking over. All five (B,) float. task: (B,) int64.
     rows: (B,) of ``total``, where these transitions stand in the batch all workers share; None alone.
     """
 
