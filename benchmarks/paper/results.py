@@ -75,8 +75,8 @@ def render(plan: Plan, name: str, made: Made) -> str:
 
 _HEAD = """# The paper's table, in simulation
 
-Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`; seeds so far: {seeds}. Everything
-went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are short, {long} long:
+Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`; seeds so far: {seeds}.
+Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are short, {long} long:
 three manipulations in sequence with success at the very end ([how](fleet.md)). Demonstrations: {demo_short} a
 short task, {demo_long} a long one. A fleet day is {robots} robots with {episodes} episodes each; a person
 watches every one. Every policy is judged alone on {judged} scenes a task that no training episode used and no
