@@ -76,16 +76,16 @@ def render(plan: Plan, name: str, made: Made) -> str:
 _HEAD = """# The paper's table, in simulation
 
 Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`; seeds so far: {seeds}.
-Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are short, {long} long:
-three manipulations in sequence with success at the very end ([how](fleet.md)). Demonstrations: {demo_short} a
-short task, {demo_long} a long one. A fleet day is {robots} robots with {episodes} episodes each; a person
-watches every one. Every policy is judged alone on {judged} scenes a task that no training episode used and no
-setting was chosen by; all seeds judge on the same scenes.
+Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are
+short, {long} long: three manipulations in sequence with success at the very end ([how](fleet.md)).
+Demonstrations: {demo_short} a short task, {demo_long} a long one. A fleet day is {robots} robots with
+{episodes} episodes each; a person watches every one. Every policy is judged alone on {judged} scenes a
+task that no training episode used and no setting was chosen by; all seeds judge on the same scenes.
 
-All methods see the same demonstrations and the same first fleet day; online each works days of its own, of
-the same size, and the baselines learn anew from all their data each round. Success is pooled over seeds with
-Wilson's 95 % interval; with more than one seed the seeds' own figures follow in parentheses, for the interval
-does not hold what differs between them.
+All methods see the same demonstrations and the same first fleet day; online each works days of its own,
+of the same size, and the baselines learn anew from all their data each round. Success is pooled over
+seeds with Wilson's 95 % interval; with more than one seed the seeds' own figures follow in parentheses,
+for the interval does not hold what differs between them.
 """
 
 
