@@ -14,6 +14,7 @@ from lwd_core.errors import UserError
 from lwd_core.rl.fused import Compile, fusing
 
 Device = Literal["cpu", "cuda", "auto"]
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,3 @@ def _keep_memory() -> None:
     if mallopt:
         for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
             mallopt(option, 1 << 30)
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
