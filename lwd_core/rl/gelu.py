@@ -56,14 +56,17 @@ def gelu_and_slope_(z: Tensor, slope: Tensor, bias: Tensor | None, context: Tens
 
 def _in_place(z: Tensor, slope: Tensor | None, bias: Tensor | None, context: Tensor | None) -> Tensor:
     rows, width = z.numel() // z.shape[-1], z.shape[-1]
-    # The kernel takes addresses, and trusts them.
-    expected = {"slope": (slope, z.shape, z.dtype), "bias": (bias, z.shape[-1:], torch.float32)}
-    expected["context"] = context, z.shape[-2:], z.dtype
-    for name, (given, shape, kind) in expected.items():
-        if given is not None and (given.shape, given.dtype, given.is_contiguous()) != (shape, kind, True):
-            raise ValueError(f"{name}: {tuple(shape)} of {kind}, contiguous")
+    _expect("slope", slope, z.shape, z.dtype)
+    _expect("bias", bias, z.shape[-1:], torch.float32)
+    _expect("context", context, z.shape[-2:], z.dtype)
     native.call("gelu", z, bias, context, slope, rows, width, rows if context is None else len(context))
     return z
+
+
+def _expect(name: str, given: Tensor | None, shape: torch.Size, kind: torch.dtype) -> None:
+    """ValueError for what a kernel, which takes addresses and trusts them, would read or write beyond."""
+    if given is not None and (given.shape, given.dtype, given.is_contiguous()) != (shape, kind, True):
+        raise ValueError(f"{name}: {tuple(shape)} of {kind}, contiguous")
 
 
 def _plus(z: Tensor, bias: Tensor | None, context: Tensor | None) -> Tensor:
@@ -168,6 +171,8 @@ class _GeluNorm(torch.autograd.Function):
 class _GeluNormInOnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx, z, bias, scale, shift):
+        for name, weight in (("bias", bias), ("scale", scale), ("shift", shift)):
+            _expect(name, weight, torch.Size((z.shape[0], 1, z.shape[2])), torch.float32)
         y = torch.empty_like(z)
         centre, inverse = scale.new_empty(2, *z.shape[:2])
         native.call("norm", z, bias, scale, shift, y, centre, inverse, *z.shape)
@@ -177,7 +182,9 @@ class _GeluNormInOnePass(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         z, scale, centre, inverse = ctx.saved_tensors
+        g = g.contiguous()
+        _expect("gradient", g, z.shape, z.dtype)
         pulled = torch.empty_like(z)
         weights = scale.new_empty(3, *scale.shape) if any(ctx.needs_input_grad[1:]) else None
-        native.call("norm_pull", z, scale, centre, inverse, g.contiguous(), pulled, weights, *z.shape)
+        native.call("norm_pull", z, scale, centre, inverse, g, pulled, weights, *z.shape)
         return pulled, *((None,) * 3 if weights is None else weights)

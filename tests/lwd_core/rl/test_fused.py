@@ -129,3 +129,11 @@ def test_a_wrong_input_is_not_blamed_on_the_compiler(caplog):
         add(torch.ones(3), torch.ones(4))
     assert not said(caplog)
     assert not fused._failed
+
+
+@pytest.mark.parametrize("wrong", ["bias", "scale", "shift"])
+def test_a_kernel_is_not_given_weights_it_would_read_beyond(wrong: str) -> None:
+    given = {name: torch.zeros(2, 1, 8) for name in ("bias", "scale", "shift")}
+    given[wrong] = torch.zeros(1, 1, 8)
+    with fusing("on"), pytest.raises(ValueError, match=wrong):
+        gelu_norm(torch.zeros(2, 4, 8), **given)
