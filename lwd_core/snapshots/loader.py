@@ -147,8 +147,7 @@ class TransitionLoader:
     def _made(self, step: int) -> Iterator[Batch]:
         """The batches from ``step`` to the end of its block."""
         block = self._feed.block(step)
-        for arrays in block.pool.batches(block.ids[step - block.step :, self._rows], self._columns):
-            yield as_tensors(arrays)
+        return map(as_tensors, block.pool.batches(block.ids[step - block.step :, self._rows], self._columns))
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""

@@ -30,15 +30,15 @@ def shuffled(seed: int, stream: str, place: tuple[int, int], count: int) -> np.n
 class Strata:
     """Transitions grouped, so that a group is drawn by its share and a member uniformly within it.
 
-    order (N,): transition ids, group after group, None where they already lie so; begin, size (G,);
-    edge (G,): cumulated shares as u64; even: the groups there are, if their shares are equal.
+    order (N,): transition ids, group after group, None where they already lie so; of the G groups that can be
+    drawn: begin, size (G,); edge (G,): cumulated shares as whole numbers to 2^53; even: whether they are equal.
     """
 
     order: np.ndarray | None
     begin: np.ndarray
     size: np.ndarray
     edge: np.ndarray
-    even: np.ndarray | None
+    even: bool
 
     @classmethod
     def of(cls, group: np.ndarray, share: np.ndarray) -> "Strata":
@@ -46,31 +46,34 @@ class Strata:
         size = np.bincount(group, minlength=len(share))
         weight = np.where(size > 0, share, 0.0)
         present = np.flatnonzero(weight)
-        edge = np.cumsum(weight) / weight.sum()
-        edge[present[-1] :] = 1.0
+        edge = (np.cumsum(weight) / weight.sum())[present]
+        edge[-1] = 1.0
         order = None
         if np.any(group[1:] < group[:-1]):
             order = np.argsort(group, kind="stable").astype(np.int32 if len(group) < 2**31 else np.int64)
         return cls(
             order=order,
-            begin=np.cumsum(size) - size,
-            size=size,
-            edge=(edge * 2.0**53).astype(np.uint64),
-            even=present if np.all(weight[present] == weight[present[0]]) else None,
+            begin=(np.cumsum(size) - size)[present],
+            size=size[present].astype(np.float64),
+            edge=(edge * 2.0**53).astype(np.int64),
+            even=bool(np.all(weight[present] == weight[present[0]])),
         )
 
     def draw(self, seed: int, place: tuple[int, int], count: int) -> np.ndarray:
         """``count`` transition ids, with replacement."""
         numbers = raw(seed, "balanced", place, 2 * count)
         numbers >>= np.uint64(11)
+        whole = numbers.view(np.int64)  # which processors turn into floats several times as fast as u64
         # In [0, 1), to 2^-53. Times a whole number it never rounds up to that number: the largest falls short
         # of it by at least half of what a float can tell apart there, and by exactly half only at powers of
         # two, whose products are exact.
-        unit = numbers * 2.0**-53
-        if self.even is not None:  # the same draw as by edges, quicker
-            group = self.even.take((unit[:count] * len(self.even)).astype(np.intp))
+        unit = whole * 2.0**-53
+        if self.even:  # the same draw as by edges, quicker
+            group = (unit[:count] * float(len(self.size))).astype(np.intp)
         else:
-            group = np.searchsorted(self.edge, numbers[:count], side="right")
-        member = (unit[count:] * self.size.take(group)).astype(np.intp)
-        member += self.begin.take(group)
+            group = np.searchsorted(self.edge, whole[:count], side="right")
+        place_in = unit[count:]
+        place_in *= self.size.take(group, mode="clip")  # which checks nothing: no group lies outside
+        member = place_in.astype(np.intp)
+        member += self.begin.take(group, mode="clip")
         return member if self.order is None else self.order.take(member)

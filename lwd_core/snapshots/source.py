@@ -2,6 +2,7 @@
 
 import hashlib
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -43,26 +44,37 @@ def samples(
 def shard_bytes(snapshot: Snapshot, shard: Shard, disk: DiskCache | None = None) -> memoryview:
     """One whole shard, its hash checked; a local copy that went bad is fetched again."""
     try:
-        data = _read(snapshot, shard, disk)
-        if not _intact(data, shard) and disk is not None:
+        data, digest = _read(snapshot, shard, disk)
+        if digest != shard.sha256 and disk is not None:
             disk.forget(snapshot.place, f"{snapshot.digest}/{shard.name}")
-            data = _read(snapshot, shard, disk)
+            data, digest = _read(snapshot, shard, disk)
     except (FileNotFoundError, ValueError):
         raise UserError(
             f"snapshot {snapshot.digest}: {shard.name} is missing or empty; build it again"
         ) from None
-    if not _intact(data, shard):
+    if digest != shard.sha256:
         raise UserError(f"snapshot {snapshot.digest}: {shard.name} is damaged; build it again from its spec")
     return data
 
 
-def _read(snapshot: Snapshot, shard: Shard, disk: DiskCache | None) -> memoryview:
+def _read(snapshot: Snapshot, shard: Shard, disk: DiskCache | None) -> tuple[memoryview, str]:
+    """A shard's bytes and their sha256."""
     place, name = snapshot.place, f"{snapshot.digest}/{shard.name}"
     if place.remote and disk is None:
-        return memoryview(place.read(name))
+        data = memoryview(place.read(name))
+        return data, hashlib.sha256(data).hexdigest()
     with disk.open(place, name) if place.remote and disk else open(place.path(name), "rb") as stream:
-        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        return data, _digest(data, os.fstat(stream.fileno()))
 
 
-def _intact(data: memoryview, shard: Shard) -> bool:
-    return hashlib.sha256(data).hexdigest() == shard.sha256
+def _digest(data: memoryview, file: os.stat_result) -> str:
+    """The sha256 of a file that is open; what was not written to since is not hashed again every epoch."""
+    identity = (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns)
+    if identity not in _digests:
+        _digests[identity] = hashlib.sha256(data).hexdigest()
+    return _digests[identity]
+
+
+#: By what tells a local file and its state.
+_digests: dict[tuple[int, int, int, int], str] = {}

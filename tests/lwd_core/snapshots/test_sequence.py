@@ -8,9 +8,27 @@ from lwd_core.snapshots.sequence import Strata, shuffled
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 2**20, 2**40 + 1, 2**52 + 1, 2**53])
 def test_the_largest_number_draws_the_last_member_and_none_beyond(monkeypatch: pytest.MonkeyPatch, size: int):
     monkeypatch.setattr(sequence, "raw", lambda *_: np.full(8, 2**64 - 1, np.uint64))
-    whole = {"begin": np.zeros(1, int), "size": np.array([size]), "edge": np.array([2**53], np.uint64)}
-    drawn = Strata(order=None, even=np.zeros(1, int), **whole).draw(0, (0, 0), 4)
-    assert drawn.tolist() == [size - 1] * 4
+    whole = {"begin": np.zeros(1, int), "size": np.array([float(size)]), "edge": np.array([2**53])}
+    for even in (True, False):
+        drawn = Strata(order=None, even=even, **whole).draw(0, (0, 0), 4)
+        assert drawn.tolist() == [size - 1] * 4
+
+
+def test_groups_without_transitions_or_without_a_share_are_never_drawn():
+    group = np.repeat([1, 3, 4], [3, 5, 2])
+    equal = Strata.of(group, np.array([1.0, 1.0, 1.0, 1.0, 0.0])).draw(1, (0, 0), 4000)
+    assert np.bincount(equal // 3 > 0).tolist() == pytest.approx([2000, 2000], abs=200)
+    assert set(equal.tolist()) == set(range(8))
+    uneven = Strata.of(group, np.array([1.0, 3.0, 1.0, 1.0, 0.0])).draw(1, (0, 0), 4000)
+    assert np.bincount(uneven >= 3).tolist() == pytest.approx([3000, 1000], abs=200)
+    assert set(uneven.tolist()) == set(range(8))
+
+
+def test_what_a_seed_draws_stays_what_it_was():
+    group = np.repeat([0, 1, 2], [5, 7, 11])
+    even, uneven = np.ones(3), np.array([1.0, 2.0, 1.0])
+    assert Strata.of(group, even).draw(7, (2, 16), 8).tolist() == [13, 9, 14, 20, 19, 8, 13, 7]
+    assert Strata.of(group, uneven).draw(7, (2, 16), 8).tolist() == [13, 9, 14, 10, 19, 8, 13, 7]
 
 
 def test_grouped_transitions_need_no_order_and_are_drawn_alike():
