@@ -32,17 +32,32 @@ def print_difference(found: PolicyDifference) -> None:
     if not found.results:
         console.print("results: neither was evaluated")
         return
-    table = Table("success", *pairs, "scenes only the first solved", "only the second", "p", title="results")
+    table = Table(title="success, and how many scenes only the one and only the other solved")
+    table.add_column("task", overflow="fold")
+    for name in (*pairs, "only", "only", "p"):
+        table.add_column(name)
     for row in found.results:
         p = "" if row.p is None else f"{row.p:.3g}"
-        table.add_row(row.task, str(row.a), str(row.b), str(row.only_a), str(row.only_b), p)
+        rates = [str(rate).replace(" [", "\n[") for rate in (row.a, row.b)]
+        table.add_row(row.task, *rates, str(row.only_a), str(row.only_b), p)
     console.print(table)
 
 
 def _pairs(console: Console, title: str, names: tuple[str, str], pairs: dict[str, tuple[Any, Any]]) -> None:
     if not pairs:
         return
-    table = Table(title, *names)
-    for name, (a, b) in pairs.items():
-        table.add_row(name, *(v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in (a, b)))
+    table = Table(title)
+    for name in names:
+        table.add_column(name, overflow="fold")  # ids and settings are copied from here
+    for name, values in pairs.items():
+        table.add_row(name, *map(_lines, values))
     console.print(table)
+
+
+def _lines(value: Any) -> str:
+    """Text as it is, what has parts a part a line."""
+    if isinstance(value, list):
+        return "\n".join(map(_lines, value))
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {json.dumps(part, ensure_ascii=False)}" for name, part in value.items())
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
