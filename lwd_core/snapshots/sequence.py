@@ -30,8 +30,8 @@ def shuffled(seed: int, stream: str, place: tuple[int, int], count: int) -> np.n
 class Strata:
     """Transitions grouped, so that a group is drawn by its share and a member uniformly within it.
 
-    order (N,): transition ids, group after group, None where they already lie so; of the G groups that can be
-    drawn: begin, size (G,); edge (G,): cumulated shares as whole numbers to 2^53; even: whether they are equal.
+    order (N,): transition ids, group after group, None where they already lie so. Of the groups (G) that can
+    be drawn: begin, size; edge, cumulated shares as whole numbers to 2^53; even, whether they are equal.
     """
 
     order: np.ndarray | None
