@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots import source
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.cache import cache_folder
 from lwd_core.snapshots.loader import Batch, TransitionLoader
@@ -208,6 +211,21 @@ def test_a_shard_damaged_after_opening_is_named(fleet: Lake, tmp_path: Path):
     shard.write_bytes(data)
     with pytest.raises(UserError, match="train-000002.tar is damaged"):
         take(TransitionLoader(snapshot, 4, 0), 1)
+
+
+def test_a_shard_is_hashed_once_until_it_is_written_to(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch):
+    hashed = []
+    honest = hashlib.sha256
+    monkeypatch.setattr(source, "_digests", {})
+    monkeypatch.setattr(source.hashlib, "sha256", lambda data: hashed.append(len(data)) or honest(data))
+    shards = snapshot.manifest.shards
+    streamed = TransitionLoader(snapshot, 4, 0, memory_limit=0, pool_bytes=2000, split="train")
+    take(streamed, 4 * sum(s.steps for s in shards) // 4)
+    sizes = [s.bytes for s in shards if s.split == "train"]
+    assert sorted(hashed) == sorted(sizes)
+    os.utime(snapshot.path(shards[0].name))
+    source.shard_bytes(snapshot, shards[0])
+    assert len(hashed) == len(sizes) + 1
 
 
 def test_mixture_keeps_the_ratio_and_one_list_of_instructions(fleet: Lake, tmp_path: Path):

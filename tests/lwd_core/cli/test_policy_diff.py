@@ -1,0 +1,33 @@
+"""What a person reads of two policies' difference, on a narrow terminal too."""
+
+import pytest
+
+from lwd_core.cli._policy_diff import print_difference
+from lwd_core.policies.diff import Data, Labels, PolicyDifference, Result
+from lwd_core.policies.intervals import Rate
+
+A, B = "a" * 64, "b" * 64
+
+
+def test_ids_are_whole_and_settings_stand_a_line_each(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    spec = {"outcome": "outcome.recorded@1", "blocking": ["quality@1:defect.*"]}
+    print_difference(
+        PolicyDifference(
+            a=A,
+            b=B,
+            facts={"snapshots": ([A], [A, B])},
+            data=Data(2, 3, 2, [], ["e"], {"task": {"push": (2, 3)}}),
+            labels=Labels({"labels": ([spec], [])}, [], []),
+            config={},
+            results=[Result("button-press-topdown", Rate(1, 2, 0.1, 0.9), Rate(2, 2, 0.4, 1.0), 0, 1, 1.0)],
+        )
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    columns = [[cell.strip() for cell in line.split("│")[2:4]] for line in lines if "│" in line]
+    first, second = ("".join(cells) for cells in zip(*columns, strict=True))
+    assert A in first
+    assert A + B in second
+    assert ['outcome: "outcome.recorded@1"', ""] in columns
+    assert ["[0.100, 0.900]", "[0.400, 1.000]"] in columns
