@@ -59,12 +59,12 @@ def render(plan: Plan, name: str, made: Made) -> str:
     text += ["## Round after round, all tasks\n", _rounds(plan, made)]
     text += [
         "## Ablations of LWD offline\n",
-        _table(plan, made, [LWD, *(f"{LWD}-{a}" for a in plan.ablations)]),
+        _alike(plan, made, [LWD, *(f"{LWD}-{a}" for a in plan.ablations)]),
     ]
     sizes = sorted({plan.robots, *plan.fleets})
     fleet = [f"{LWD}{'' if n == plan.robots else f'-{n}'}-online-{last}" for n in sizes]
     text += [f"## Fleets of {', '.join(map(str, sizes))} robots, equally many hours\n"]
-    text += [_table(plan, made, fleet, titles=[f"{n} robots" for n in sizes])]
+    text += [_alike(plan, made, fleet, titles=[f"{n} robot{'s' * (n > 1)}" for n in sizes])]
     text += ["## Each task\n", _tasks(plan, made, [SFT, *offline[1:], *online])]
     text += ["## Cycle time of successes, median seconds\n", _cycle(plan, made, [SFT, *offline[1:], *online])]
     missing = [cell for cell in order if cell not in made]
@@ -122,6 +122,15 @@ def _table(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] |
         shares = [_success(results, tasks) for tasks in (plan.tasks.short, plan.tasks.long, plan.names)]
         rows.append([title, *shares, _seconds(results, plan.names)])
     return _markdown(["", "short", "long", "all", "cycle time, s"], rows)
+
+
+def _alike(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] | None = None) -> str:
+    """A table whose rows differ in one thing only: on the seeds that all of them have."""
+    there = [made[name] for name in names if name in made]
+    common = set.intersection(*({one["seed"] for one in results} for results in there)) if there else set()
+    chosen = {name: [one for one in made.get(name, ()) if one["seed"] in common] for name in names}
+    said = f"On seed {', '.join(map(str, sorted(common)))} alone, which all rows have.\n\n"
+    return (said if common else "") + _table(plan, chosen, names, titles)
 
 
 def _rounds(plan: Plan, made: Made) -> str:

@@ -105,6 +105,21 @@ def test_intervals_pool_seeds() -> None:
     assert "Not made yet: sft" in page
 
 
+def test_ablations_stand_beside_the_same_seeds_alone() -> None:
+    plan = load_plan("full")
+
+    def cell(seed: int, successes: int) -> dict:
+        one = {"trials": 10, "successes": successes, "steps_of_successes": [80] * successes}
+        return {"name": LWD, "title": "LWD", "seed": seed, "tasks": dict.fromkeys(plan.names, one)}
+
+    changed = {**cell(0, 4), "name": f"{LWD}-one-step", "title": "n-step off"}
+    page = render(plan, "full", {LWD: [cell(0, 5), cell(1, 9)], f"{LWD}-one-step": [changed]})
+    _, _, ablations = page.partition("## Ablations")
+    assert "On seed 0 alone, which all rows have." in ablations
+    assert "| LWD | .50 [.35, .65] | .50 [.35, .65] | .50 [.39, .61] | 1.00 |" in ablations
+    assert "| n-step off | .40" in ablations
+
+
 def test_seeds_made_elsewhere_stay_and_cells_of_another_plan_go(tmp_path: Path) -> None:
     plan, record = load_plan("tiny"), tmp_path / "results.json"
     of = {cell.name: cell_digest(plan, cell) for cell in cells(plan)}
