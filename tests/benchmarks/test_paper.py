@@ -59,7 +59,7 @@ def test_the_table_is_made_and_goes_on_after_a_kill(tmp_path: Path) -> None:
         "HG-DAgger",
         "LWD",
         "expectile in place of DIVL",
-        "1 robots",
+        "1 robot",
         "2 robots",
     ):
         assert f"| {title} |" in page
