@@ -1,9 +1,13 @@
 // What stands between two products of a network, each in one pass over its rows: float32 or bfloat16 in memory,
 // float32 in between. `native.py` compiles and calls them; `gelu.py` says the same in torch.
 
+#include <omp.h>
+
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace {
@@ -13,6 +17,7 @@ using Index = int64_t;
 constexpr float A = 1.5957691216057308f, B = 0.044715f * A;
 constexpr float EPS = 1e-6f;
 constexpr Index WORTH_A_THREAD = 1 << 15;  // numbers
+constexpr Index CACHED = 1 << 17;          // numbers of one layer's activations
 
 inline float load(float value) { return value; }
 inline float load(uint16_t bits) { return std::bit_cast<float>(uint32_t(bits) << 16); }
@@ -42,33 +47,41 @@ inline float sigmoid(float x) {
 
 inline float gate(float z) { return sigmoid(z * (A + B * z * z)); }
 
-inline float slope(float z, float s) { return s + z * s * (1 - s) * (A + 3 * B * z * z); }
+// of z s, by its own value
+inline float slope(float z, float s, float value) { return s + (value - value * s) * (A + 3 * B * z * z); }
+
+// row (h) becomes gelu(row + bias), slopes (h) its derivative, where that is not null.
+template <class T>
+inline void activate(T* row, T* slopes, const float* bias, Index h) {
+    if (slopes)
+#pragma omp simd
+        for (Index j = 0; j < h; ++j) {
+            float x = load(row[j]) + bias[j], s = gate(x), value = x * s;
+            store(row[j], value);
+            store(slopes[j], slope(x, s, value));
+        }
+    else
+#pragma omp simd
+        for (Index j = 0; j < h; ++j) {
+            float x = load(row[j]) + bias[j];
+            store(row[j], x * gate(x));
+        }
+}
 
 // z (n, h) becomes gelu(z + bias + context). bias: (h) or null; context: (period, h), repeated, or null; slopes:
 // (n, h), the derivative, or null.
 template <class T>
 void gelu(T* z, const float* bias, const T* context, T* slopes, Index n, Index h, Index period) {
-#pragma omp parallel for if (n * h > WORTH_A_THREAD)
-    for (Index i = 0; i < n; ++i) {
-        T* row = z + i * h;
-        T* out = slopes + i * h;
-        const T* more = context + (i % period) * h;
-        float x[h];
-        for (Index j = 0; j < h; ++j) x[j] = load(row[j]);
-        if (bias)
-            for (Index j = 0; j < h; ++j) x[j] += bias[j];
-        if (context)
-            for (Index j = 0; j < h; ++j) x[j] += load(more[j]);
-        if (slopes)
-#pragma omp simd
-            for (Index j = 0; j < h; ++j) {
-                float s = gate(x[j]);
-                store(row[j], x[j] * s);
-                store(out[j], slope(x[j], s));
-            }
-        else
-#pragma omp simd
-            for (Index j = 0; j < h; ++j) store(row[j], x[j] * gate(x[j]));
+#pragma omp parallel if (n * h > WORTH_A_THREAD)
+    {
+        std::vector<float> sum(h);
+#pragma omp for
+        for (Index i = 0; i < n; ++i) {
+            const T* more = context + i % period * h;
+            if (context)
+                for (Index j = 0; j < h; ++j) sum[j] = load(more[j]) + (bias ? bias[j] : 0);
+            activate(z + i * h, slopes ? slopes + i * h : nullptr, bias && !context ? bias : sum.data(), h);
+        }
     }
 }
 
@@ -115,7 +128,7 @@ void norm_pull(const T* z, const float* scale, const float* centre, const float*
             float sum = 0, product = 0;
             for (Index j = 0; j < h; ++j) {
                 float x = load(row[j]), s = gate(x), u = load(up[j]);
-                slopes[j] = slope(x, s);
+                slopes[j] = slope(x, s, x * s);
                 normal[j] = (x * s - mean) * over;
                 by_scale[j] += u * normal[j];
                 by_shift[j] += u;
@@ -137,6 +150,86 @@ void norm_pull(const T* z, const float* scale, const float* centre, const float*
     }
 }
 
+// BLAS: column by column, so that a matrix by rows is its transpose.
+using Gemm = void (*)(const char*, const char*, const int*, const int*, const int*, const float*, const float*,
+                      const int*, const float*, const int*, const float*, float*, const int*);
+
+// y (n, out) = x (n, in) of a product with weights: (out, in) transposed, or (in, out) as they are.
+inline void product(Gemm gemm, bool transposed, const float* x, const float* weights, float* y, Index n, Index in,
+                    Index out) {
+    const float one = 1, zero = 0;
+    const int rows = n, from = in, to = out;
+    gemm(transposed ? "T" : "N", "N", &to, &rows, &from, &one, weights, transposed ? &from : &to, x, &from, &zero, y,
+         &to);
+}
+
+// Calls action(first row, rows) for all n rows, from all threads, in pieces whose activations a cache holds.
+template <class Action>
+void by_rows(Index n, Index h, Action action) {
+#pragma omp parallel if (n * h > WORTH_A_THREAD / 4)
+    {
+        const Index threads = omp_get_num_threads(), most = std::max<Index>(CACHED / h, 16);
+        const Index pieces = (n + threads * most - 1) / (threads * most) * threads, piece = (n + pieces - 1) / pieces;
+#pragma omp for schedule(static)
+        for (Index begin = 0; begin < n; begin += piece) action(begin, std::min(piece, n - begin));
+    }
+}
+
+// A velocity field, see `chain.py`: layers hidden weights (h, h) and biases (h) after the first, which is
+// action (h, in), by_time (h) and context (period, h), and before out (in, h), out_bias (in).
+struct Field {
+    const float *action, *by_time, *context, *out, *out_bias;
+    const float *const *weights, *const *biases;
+    Index period, in, h, layers;
+    Gemm gemm;
+};
+
+// y (n, in): velocities at x (n, in) and flow times (n), or at w where times is null. values, slopes: activations
+// of layer k and their derivatives, (n, h) each from k apart on, or null.
+void field_forward(const Field& f, const float* x, const float* times, float w, float* values, float* slopes,
+                   Index apart, float* y, Index n) {
+    by_rows(n, f.h, [&](Index begin, Index rows) {
+        auto scratch = std::make_unique_for_overwrite<float[]>(values ? 0 : 2 * rows * f.h);
+        std::vector<float> first(f.h);
+        const float* seen = x + begin * f.in;
+        for (Index k = 0; k <= f.layers; ++k) {
+            float* z = values ? values + k * apart + begin * f.h : scratch.get() + k % 2 * rows * f.h;
+            float* slope = slopes ? slopes + k * apart + begin * f.h : nullptr;
+            product(f.gemm, true, seen, k ? f.weights[k - 1] : f.action, z, rows, k ? f.h : f.in, f.h);
+            for (Index i = 0; i < rows; ++i) {
+                if (!k) {
+                    const float *own = f.context + (begin + i) % f.period * f.h, time = times ? times[begin + i] : w;
+                    for (Index j = 0; j < f.h; ++j) first[j] = own[j] + time * f.by_time[j];
+                }
+                activate(z + i * f.h, slope ? slope + i * f.h : nullptr, k ? f.biases[k - 1] : first.data(), f.h);
+            }
+            seen = z;
+        }
+        float* end = y + begin * f.in;
+        product(f.gemm, true, seen, f.out, end, rows, f.h, f.in);
+        for (Index i = 0; i < rows * f.in; ++i) end[i] += f.out_bias[i % f.in];
+    });
+}
+
+// The way back: gradient g (n, in) of the velocities, slopes of the way there; down (n, in) is that of x. ups: the
+// gradient at each layer before its activation, (n, h) each from k apart on, or null.
+void field_back(const Field& f, const float* g, const float* slopes, Index apart, float* ups, Index ups_apart,
+                float* down, Index n) {
+    by_rows(n, f.h, [&](Index begin, Index rows) {
+        auto scratch = std::make_unique_for_overwrite<float[]>(ups ? 0 : 2 * rows * f.h);
+        const float* above = g + begin * f.in;
+        for (Index k = f.layers; k >= 0; --k) {
+            float* up = ups ? ups + k * ups_apart + begin * f.h : scratch.get() + k % 2 * rows * f.h;
+            const float* slope = slopes + k * apart + begin * f.h;
+            const bool last = k == f.layers;
+            product(f.gemm, false, above, last ? f.out : f.weights[k], up, rows, last ? f.in : f.h, f.h);
+            for (Index i = 0; i < rows * f.h; ++i) up[i] *= slope[i];
+            above = up;
+        }
+        if (down) product(f.gemm, false, above, f.action, down + begin * f.in, rows, f.h, f.in);
+    });
+}
+
 }  // namespace
 
 #define FOR(T, type)                                                                                          \
@@ -155,4 +248,13 @@ void norm_pull(const T* z, const float* scale, const float* centre, const float*
 extern "C" {
 FOR(float, float32)
 FOR(uint16_t, bfloat16)
+
+void field_forward_float32(const Field* f, const float* x, const float* times, float w, float* values, float* slopes,
+                           Index apart, float* y, Index n) {
+    field_forward(*f, x, times, w, values, slopes, apart, y, n);
+}
+void field_back_float32(const Field* f, const float* g, const float* slopes, Index apart, float* ups,
+                        Index ups_apart, float* down, Index n) {
+    field_back(*f, g, slopes, apart, ups, ups_apart, down, n);
+}
 }

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
 from lwd_core.rl.gelu import LAYER_NORM_EPS, gelu, gelu_norm
+from lwd_core.rl.layers import Layers
 from lwd_core.rl.velocity import VelocityAt
 
 
@@ -102,7 +103,7 @@ class VelocityField(nn.Module):
         kind = context.dtype
         hidden = tuple((layer.weight.to(kind), layer.bias) for layer in self._hidden())
         out = self.out.weight.to(kind), self.out.bias.to(kind)
-        return VelocityAt(context, self.action_in.weight.to(kind), self.time_in, hidden, out)
+        return VelocityAt(Layers(context, self.action_in.weight.to(kind), self.time_in, hidden, out))
 
     def forward(self, observation: Observation, x: Tensor, w: Tensor | float) -> Tensor:
         """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
