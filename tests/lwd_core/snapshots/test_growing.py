@@ -1,4 +1,5 @@
 import json
+import threading
 from itertools import islice
 from pathlib import Path
 
@@ -21,14 +22,14 @@ SPEC = SnapshotSpec(name="online", chunk=3)
 
 
 def grown(lake: Lake) -> tuple[GrowingLoader, list]:
-    """Thirty batches, during which a second and a third episode arrive."""
+    """Forty batches, during which a second and a third episode arrive."""
     add_episode(lake, 1, 8, seed=1)
     loader = GrowingLoader(lake, SPEC, 16, 5, poll_every=10)
     batches = list(islice(loader, 5))
     add_episode(lake, 2, 8, seed=2, instruction="another")
     batches += list(islice(loader, 10))
     add_episode(lake, 3, 8, seed=3, task="push")
-    return loader, batches + list(islice(loader, 15))
+    return loader, batches + list(islice(loader, 25))
 
 
 def episodes(batch: dict) -> set[int]:
@@ -37,15 +38,49 @@ def episodes(batch: dict) -> set[int]:
 
 def test_new_episodes_appear_without_a_restart(lake: Lake):
     loader, batches = grown(lake)
-    assert [max(map(max, map(episodes, batches[i : i + 10]))) for i in (0, 10, 20)] == [1, 2, 3]
-    assert [first for first, _ in loader.log] == [0, 10, 20]
+    # seen at 10 and 20, and drawn from ten batches later
+    assert [max(map(max, map(episodes, batches[i : i + 10]))) for i in (0, 10, 20, 30)] == [1, 1, 2, 3]
+    assert [first for first, _ in loader.log] == [0, 20, 30]
     for step, batch in enumerate(batches):
-        assert set(batch["version"].tolist()) == {loader.log[step // 10][1]["episodes"]}
-    for i, episode in enumerate(batches[25]["episode"].tolist()):
+        assert set(batch["version"].tolist()) == {loader.log[max(step // 10 - 1, 0)][1]["episodes"]}
+    for i, episode in enumerate(batches[35]["episode"].tolist()):
         assert loader.episode_ids[episode] in lake.read("episodes")["episode_id"].to_pylist()
-        assert loader.tasks[batches[25]["task"][i]] == (
-            "push" if batches[25]["state"][i, 0] == 3 else "reach"
+        assert loader.tasks[batches[35]["task"][i]] == (
+            "push" if batches[35]["state"][i, 0] == 3 else "reach"
         )
+
+
+def test_batches_are_drawn_while_the_next_pool_is_made(lake: Lake, monkeypatch):
+    add_episode(lake, 1, 8, seed=1)
+    told: list[tuple[int, int]] = []
+    loader = GrowingLoader(
+        lake, SPEC, 16, 5, poll_every=10, told=lambda step, _, count: told.append((step, count))
+    )
+    list(islice(loader, 5))
+    add_episode(lake, 2, 8, seed=2)
+    ready, make = threading.Event(), loader._pool
+    monkeypatch.setattr(loader, "_pool", lambda versions: ready.wait(60) and make(versions))
+    between = list(islice(loader, 15))  # would wait for good if it waited
+    assert set.union(*map(episodes, between)) == {1}
+    assert told == [(0, 1)]
+    threading.Timer(0.1, ready.set).start()
+    assert set.union(*map(episodes, islice(loader, 10))) == {1, 2}
+    assert told == [(0, 1), (20, 2)]
+
+
+def test_what_the_next_pool_fails_of_is_said_when_it_is_due(lake: Lake, monkeypatch):
+    add_episode(lake, 1, 8, seed=1)
+    loader = GrowingLoader(lake, SPEC, 16, 5, poll_every=10)
+    list(islice(loader, 5))
+    add_episode(lake, 2, 8, seed=2)
+
+    def damaged(versions):
+        raise UserError("an episode is damaged")
+
+    monkeypatch.setattr(loader, "_pool", damaged)
+    list(islice(loader, 15))
+    with pytest.raises(UserError, match="damaged"):
+        list(islice(loader, 1))
 
 
 def test_the_log_rebuilds_every_batch(lake: Lake):
@@ -53,11 +88,26 @@ def test_the_log_rebuilds_every_batch(lake: Lake):
     add_episode(lake, 4, 8, seed=4)
     again = GrowingLoader(lake, SPEC, 16, 5, poll_every=10)
     again.load_state_dict(json.loads(json.dumps(loader.state_dict())) | {"step": 0})
-    assert same(list(islice(again, 30)), batches)
+    assert same(list(islice(again, 40)), batches)
     assert again.instructions == loader.instructions
     resumed = GrowingLoader(lake, SPEC, 16, 5, poll_every=10)
     resumed.load_state_dict(loader.state_dict() | {"step": 17})
-    assert same(list(islice(resumed, 13)), batches[17:])
+    assert same(list(islice(resumed, 23)), batches[17:])
+
+
+def test_a_state_between_a_look_and_its_batches_goes_on_the_same(lake: Lake):
+    add_episode(lake, 1, 8, seed=1)
+    loader = GrowingLoader(lake, SPEC, 16, 5, poll_every=10)
+    list(islice(loader, 5))
+    add_episode(lake, 2, 8, seed=2)
+    list(islice(loader, 10))
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert [first for first, _ in loader.log] == [0]
+    rest = list(islice(loader, 10))
+    resumed = GrowingLoader(lake, SPEC, 16, 5, poll_every=10)
+    resumed.load_state_dict(state)
+    assert same(list(islice(resumed, 10)), rest)
+    assert set.union(*map(episodes, rest)) == {1, 2}
 
 
 def test_when_a_person_drove_last_is_known_of_every_episode(lake: Lake):
@@ -66,7 +116,7 @@ def test_when_a_person_drove_last_is_known_of_every_episode(lake: Lake):
     list(islice(loader, 1))
     ids[add_episode(lake, 2, 4, actors=["policy"] * 3 + ["human"])] = 3
     ids[add_episode(lake, 3, 4, actors=["human"] * 3 + ["policy"])] = 2
-    list(islice(loader, 1))
+    list(islice(loader, 2))
     assert dict(zip(loader.episode_ids, loader.last_by_person, strict=True)) == ids
     again = GrowingLoader(lake, SPEC, 16, 5, poll_every=1)
     again.load_state_dict(loader.state_dict())

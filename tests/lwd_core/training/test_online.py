@@ -62,12 +62,12 @@ def test_what_arrives_is_learned_from_and_written_down(settings, snapshots, trai
     assert "wave" not in published[0][1]
     assert "wave" in published[1][1]
     draws = read_draws(open_place(f"{settings.checkpoints}/online"))
-    assert [(d["batch"], d["episodes"]) for d in draws] == [(0, before), (6, before + 1)]
+    assert [(d["batch"], d["episodes"]) for d in draws] == [(0, before), (9, before + 1)]  # seen at 6, and three later
     checkpoint = newest_checkpoint(settings.checkpoints, "online")
     assert checkpoint.about["drawn"] == [[d["batch"], d["versions"]] for d in draws]
     assert len(checkpoint.state["embeddings"]) == len(checkpoint.about["instructions"])
     versions = [metrics["lake_version"] for _, metrics in quiet.rows]
-    assert versions == [draws[i >= 6]["versions"]["episodes"] for i in range(12)]
+    assert versions == [draws[i >= 9]["versions"]["episodes"] for i in range(12)]
 
 
 def test_stopped_and_taken_up_is_the_same_run(settings, snapshots, trained):
