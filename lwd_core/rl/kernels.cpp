@@ -1,5 +1,6 @@
 // What stands between two products of a network, each in one pass over its rows: float32 or bfloat16 in memory,
-// float32 in between. `native.py` compiles and calls them; `gelu.py` says the same in torch.
+// float32 in between; and all layers of a velocity field, in float32. `native.py` compiles and calls them; `gelu.py`
+// and `layers.py` say the same in torch.
 
 #include <omp.h>
 
@@ -175,7 +176,7 @@ void by_rows(Index n, Index h, Action action) {
     }
 }
 
-// A velocity field, see `chain.py`: layers hidden weights (h, h) and biases (h) after the first, which is
+// A velocity field, see `layers.py`: layers hidden weights (h, h) and biases (h) after the first, which is
 // action (h, in), by_time (h) and context (period, h), and before out (in, h), out_bias (in).
 struct Field {
     const float *action, *by_time, *context, *out, *out_bias;

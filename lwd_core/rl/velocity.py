@@ -104,14 +104,15 @@ class _Replay(torch.autograd.Function):
     """The way back through a field at points where it was evaluated: rows are T·B."""
 
     @staticmethod
-    def forward(ctx, velocity, x, times, values, slopes, layers, *_):
-        ctx.save_for_backward(x, times, values, slopes)
+    def forward(ctx, velocity, x, times, values, slopes, layers, *weights):
+        # the weights too, so that autograd refuses a way back through ones that have moved since
+        ctx.save_for_backward(x, times, values, slopes, *weights)
         ctx.layers = layers
         return velocity
 
     @staticmethod
     def backward(ctx, g):
-        x, times, values, slopes = ctx.saved_tensors
+        x, times, values, slopes, *_ = ctx.saved_tensors
         g = g.flatten(0, 1)
         ups = torch.empty_like(values)
         ctx.layers.back(g, slopes, ups)

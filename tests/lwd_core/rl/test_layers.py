@@ -106,3 +106,16 @@ def test_a_library_that_does_not_show_its_product_is_told_by_none(monkeypatch):
         patch.setattr(ctypes, "CDLL", Nothing)
         assert native.gemm() is None
     native.gemm.cache_clear()
+
+
+@pytest.mark.parametrize("mode", ["off", "on"])
+def test_there_is_no_way_back_through_weights_that_have_moved(mode):
+    field = VelocityField(
+        FieldConfig(EncoderConfig(5, instruction_features=0), action_dim=2, chunk=3, hidden=12)
+    )
+    with fusing(mode):
+        velocity = field(Observation(torch.randn(4, 5), torch.zeros(4, 0)), torch.randn(4, 6), 0.5)
+        with torch.no_grad():
+            field.out.weight.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            velocity.sum().backward()
