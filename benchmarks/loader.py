@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.loader_frames import images
 from benchmarks.loader_lake import BATCH, CHUNK, synthetic_lake
-from benchmarks.loader_peers import lerobot_style, memcpy, timed, webdataset_members
+from benchmarks.loader_peers import lerobot_style, memcpy, records_alone, timed, webdataset_members
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.pool import COLUMNS as ALL_COLUMNS
@@ -104,6 +104,9 @@ def measure(folder: Path, steps: int, runs: int, clock: Callable[[], float]) -> 
             for s in range(runs)
         ]
         yield line(name, "/s", rates, alike, floor, target)
+        if columns is COLUMNS and balanced:
+            alone = [records_alone(clock, snapshot, run) for run in range(runs)]
+            yield line("the same", "/s", rates, "those records alone, at random", alone, "")
     one_pool = 64 << 20
     streamed = [
         rate(

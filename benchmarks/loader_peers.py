@@ -1,4 +1,4 @@
-"""What the loader is measured beside: memcpy, WebDataset with a transition a member, Parquet rows one by one.
+"""What the loader is measured beside: memcpy, records alone, WebDataset with a transition a member, Parquet.
 
 All of transitions of 488 bytes in batches of 256; the last two to torch tensors.
 """
@@ -16,6 +16,9 @@ import torch
 from webdataset.compat import WebDataset
 
 from benchmarks.loader_lake import ACTION, BATCH, CHUNK, LENGTH, STATE, vectors
+from lwd_core.snapshots.cache import cache_folder, mapped
+from lwd_core.snapshots.records import record_type
+from lwd_core.snapshots.snapshot import Snapshot
 
 RECORD = 488
 
@@ -38,6 +41,22 @@ def memcpy(clock: Callable[[], float]) -> float:
             np.copyto(batch, records[begin : begin + BATCH])
 
     return len(begins) * BATCH / timed(clock, copy)
+
+
+def records_alone(clock: Callable[[], float], snapshot: Snapshot, seed: int, batches: int = 12_000) -> float:
+    """Samples a second if a batch were its records, at random places of the cache, and nothing else."""
+    (file,) = cache_folder(snapshot.place, snapshot.digest).glob("*.npy")
+    records = mapped(file, [record_type(STATE, CHUNK, ACTION, False)])
+    assert records is not None
+    first, whole = records["episode"], records.view(np.dtype((np.void, records.itemsize)))
+    places = np.random.default_rng(seed).integers(0, len(records), (batches, BATCH))
+
+    def read() -> None:
+        for numbers in places:
+            first[numbers]
+            whole.take(numbers)
+
+    return batches * BATCH / timed(clock, read)
 
 
 def transition(rng: np.random.Generator) -> dict[str, Any]:

@@ -60,17 +60,18 @@ def cached(
     types = [
         record_type(manifest.state_width, e.chunk, manifest.action_width, masked) for masked in (False, True)
     ]
-    records = _mapped(file, types)
+    records = mapped(file, types)
     if records is None:
         pool = load(whole)
         _make(file, pool, types[pool.masked])
-        records = _mapped(file, types)
+        records = mapped(file, types)
     assert records is not None
     only = np.flatnonzero(np.isin(records["episode"], places)) if len(places) < len(whole) else None
     return RecordPool(records, facts, only)
 
 
-def _mapped(file: Path, types: list[np.dtype]) -> np.ndarray | None:
+def mapped(file: Path, types: list[np.dtype]) -> np.ndarray | None:
+    """The records (N,) in ``file``, ready to be read at random; None if there are none of these types."""
     try:
         records = np.load(file, mmap_mode="r")
     except (FileNotFoundError, ValueError):

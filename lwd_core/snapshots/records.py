@@ -61,6 +61,8 @@ class RecordPool:
         self._records, self._facts, self._only = records, facts, only
         self._stored = frozenset(records.dtype.names or ())
         self._begins = records["episode"]
+        # without fields, whose handling costs a batch more than a tenth of its copying
+        self._whole = records.view(np.dtype((np.void, records.dtype.itemsize)))
         self._masks = length_masks(records.dtype["action"].shape[0])
 
     def __len__(self) -> int:
@@ -81,14 +83,14 @@ class RecordPool:
         return next(self.batches(ids[None], columns))
 
     def batches(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Iterator[Arrays]:
-        records, begins = self._records, self._begins
+        whole, begins, kind = self._whole, self._begins, self._records.dtype
         derived = [name for name in columns if name not in self._stored]
 
         def batch(numbers: np.ndarray) -> Arrays:
             # One word of each record first: so many pages' addresses are looked up at a time, where whole
             # records fill the processor's queues. A tenth to a fifth less time in all.
             begins[numbers]
-            chosen = records.take(numbers)
+            chosen = whole.take(numbers).view(kind)
             if not derived:
                 return {name: chosen[name] for name in columns}
             found = self._derived(chosen, derived)

@@ -4,6 +4,7 @@ Random numbers are the raw 64-bit stream of Philox, a counter-based generator wh
 counter names what is drawn, so any batch can be drawn without those before it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,11 @@ class Strata:
 
     def draw(self, seed: int, place: tuple[int, int], count: int) -> np.ndarray:
         """``count`` transition ids, with replacement."""
-        numbers = raw(seed, "balanced", place, 2 * count)
+        return self.draw_many(seed, [place], count)[0]
+
+    def draw_many(self, seed: int, places: Sequence[tuple[int, int]], count: int) -> np.ndarray:
+        """``draw`` for several places at a time: (places, count)."""
+        numbers = np.stack([raw(seed, "balanced", place, 2 * count) for place in places])
         numbers >>= np.uint64(11)
         whole = numbers.view(np.int64)  # which processors turn into floats several times as fast as u64
         # In [0, 1), to 2^-53. Times a whole number it never rounds up to that number: the largest falls short
@@ -69,10 +74,10 @@ class Strata:
         # two, whose products are exact.
         unit = whole * 2.0**-53
         if self.even:  # the same draw as by edges, quicker
-            group = (unit[:count] * float(len(self.size))).astype(np.intp)
+            group = (unit[:, :count] * float(len(self.size))).astype(np.intp)
         else:
-            group = np.searchsorted(self.edge, whole[:count], side="right")
-        place_in = unit[count:]
+            group = np.searchsorted(self.edge, whole[:, :count], side="right")
+        place_in = unit[:, count:]
         place_in *= self.size.take(group, mode="clip")  # which checks nothing: no group lies outside
         member = place_in.astype(np.intp)
         member += self.begin.take(group, mode="clip")

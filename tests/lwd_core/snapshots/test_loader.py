@@ -10,7 +10,7 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.snapshots import source
+from lwd_core.snapshots import feed, source
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.cache import cache_folder
 from lwd_core.snapshots.loader import Batch, TransitionLoader
@@ -252,6 +252,21 @@ def test_mixture_keeps_the_ratio_and_one_list_of_instructions(fleet: Lake, tmp_p
     assert same(take(resumed, 10), batches[20:])
     with pytest.raises(UserError, match="ratio|offline"):
         MixedLoader(TransitionLoader(offline, 5, 1), TransitionLoader(online, 5, 2), ratio=0.3)
+
+
+@pytest.mark.parametrize("mode", [{}, {"memory_limit": 0, "pool_bytes": 2000}])
+def test_how_many_are_drawn_at_a_time_changes_nothing(
+    snapshot: Snapshot, mode: dict, monkeypatch: pytest.MonkeyPatch
+):
+    # batches of one, so that a streamed pool gives whole blocks and a part of one
+    expected = take(TransitionLoader(snapshot, 1, 7, **mode), 300)
+    for drawn in (1, 48):
+        monkeypatch.setattr(feed, "DRAWN", drawn)
+        assert same(take(TransitionLoader(snapshot, 1, 7, **mode), 300), expected)
+        assert same(
+            [TransitionLoader(snapshot, 1, 7, **mode).batch(n) for n in (250, 17)],
+            [expected[250], expected[17]],
+        )
 
 
 def test_the_sequence_is_fixed_for_good(snapshot: Snapshot):

@@ -31,6 +31,14 @@ def test_what_a_seed_draws_stays_what_it_was():
     assert Strata.of(group, uneven).draw(7, (2, 16), 8).tolist() == [13, 9, 14, 10, 19, 8, 13, 7]
 
 
+def test_many_places_are_drawn_as_each_alone():
+    group, places = np.repeat([0, 1, 2], [5, 7, 11]), [(0, 0), (0, 16), (2, 5)]
+    for share in (np.ones(3), np.array([1.0, 2.0, 1.0])):
+        strata = Strata.of(group, share)
+        alone = [strata.draw(9, place, 50) for place in places]
+        np.testing.assert_array_equal(strata.draw_many(9, places, 50), alone)
+
+
 def test_grouped_transitions_need_no_order_and_are_drawn_alike():
     group, share = np.array([1, 0, 1, 2, 0, 2, 2]), np.array([1.0, 2.0, 1.0])
     mixed = Strata.of(group, share)
