@@ -17,6 +17,7 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.facts import Facts
+from lwd_core.snapshots.feed import BLOCK
 from lwd_core.snapshots.loader import Batch, as_tensors
 from lwd_core.snapshots.members import member_of, tensors_of
 from lwd_core.snapshots.pool import RowPool
@@ -94,23 +95,29 @@ class GrowingLoader:
 
     def batch(self, step: int) -> Batch:
         """The batch of any step up to the present one's."""
+        return next(self._made(range(step, step + 1)))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Batches from the present step on, without end."""
+        while True:
+            until_look = self._poll - self.step % self._poll
+            for batch in self._made(range(self.step, self.step + min(BLOCK, until_look))):
+                self.step += 1
+                yield batch
+
+    def _made(self, steps: range) -> Iterator[Batch]:
+        """The batches of steps before which there is no look but at the first of them."""
+        step = steps[0]
         if step % self._poll == 0 and (not self._log or self._log[-1][0] <= step):
             self._look(step)
         if not self._log:
             raise UserError(f"batch {step}: a growing loader starts at batch 0")
         first, versions = self._log[bisect_right([first for first, _ in self._log], step) - 1]
         pool = self._take_up(first, versions)
-        ids = pool.strata.draw(self._seed, (0, step), self.batch_size)[self._rows]
-        batch = as_tensors(pool.rows.gather(ids))
-        batch["version"] = torch.full((len(ids),), versions["episodes"], dtype=torch.int64)
-        return batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches from the present step on, without end."""
-        while True:
-            batch = self.batch(self.step)
-            self.step += 1
-            yield batch
+        ids = pool.strata.draw_many(self._seed, [(0, n) for n in steps], self.batch_size)[:, self._rows]
+        version = torch.full((ids.shape[1],), versions["episodes"], dtype=torch.int64)
+        for arrays in pool.rows.batches(ids):
+            yield as_tensors(arrays) | {"version": version}
 
     def state_dict(self) -> dict[str, Any]:
         """The next step, the log of versions, and what the sequence depends on. Plain JSON values."""
