@@ -84,7 +84,7 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     embeddings: (instructions, E). ``raw["rows"]`` and ``size`` are there if several workers share it.
     """
     count, chunk, dims = raw["action"].shape
-    instruction = embeddings[raw["instruction"]]
+    instruction = embeddings.index_select(0, raw["instruction"])
     frames, real = raw["mask"].unsqueeze(-1), raw["action_dim_mask"].unsqueeze(1)
     mask = frames * real
     action = (normaliser.action(raw["action"]) * mask).view(count, chunk * dims)

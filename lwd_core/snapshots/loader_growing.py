@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,11 +123,11 @@ class GrowingLoader:
     def state_dict(self) -> dict[str, Any]:
         """The next step, the log of versions, and what the sequence depends on. Plain JSON values."""
         log = [[first, dict(versions)] for first, versions in self._log]
-        return {"step": self.step, "log": log, **self._settings()}
+        return {"step": self.step, "log": log, **self._settings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly after the batch the state was taken at."""
-        for name, value in self._settings().items():
+        for name, value in self._settings.items():
             if state.get(name) != value:
                 raise UserError(
                     f"loader state: {name} was {state.get(name)!r}, is {value!r}; keep the settings"
@@ -140,6 +141,7 @@ class GrowingLoader:
         for _, versions in self._log:
             self._admit(versions)
 
+    @cached_property
     def _settings(self) -> dict[str, Any]:
         return {
             "seed": self._seed,

@@ -52,6 +52,7 @@ class MixedLoader:
             )
         self.offline, self.online, self.batch_size = offline, online, size
         self._lists = {name: _union(getattr(offline, name)) for name in ("instructions", "tasks", "policies")}
+        self._tables: dict[str, torch.Tensor] = {}
 
     @property
     def step(self) -> int:
@@ -89,6 +90,7 @@ class MixedLoader:
         """Go on exactly after the batch the state was taken at."""
         self.offline.load_state_dict(state["offline"])
         self.online.load_state_dict(state["online"])
+        self._tables.clear()
 
     def _extended(self, name: str) -> list[str]:
         known = self._lists[name]
@@ -109,9 +111,11 @@ class MixedLoader:
         return batch
 
     def _renumbered(self, name: str, indices: torch.Tensor) -> torch.Tensor:
-        known = self._extended(name)
-        # the last entry is where -1, none, looks
-        table = torch.tensor([*(known.index(text) for text in getattr(self.online, name)), -1])
+        texts, table = getattr(self.online, name), self._tables.get(name)
+        if table is None or len(table) != len(texts) + 1:
+            known = self._extended(name)
+            # the last entry is where -1, none, looks
+            self._tables[name] = table = torch.tensor([*map(known.index, texts), -1])
         return table[indices]
 
 

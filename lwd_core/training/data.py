@@ -1,6 +1,7 @@
 """What a run learns from: loaders over snapshots, their instructions embedded, the normaliser."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,14 @@ class Film:
 
     vision: VisionConfig
     lake: Place
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """What was so when a batch was made: others may have been made since, but not given."""
+
+    loader: dict[str, Any]
+    embeddings: Tensor
 
 
 class Data:
@@ -67,10 +76,12 @@ class Data:
             loaders[0] if len(loaders) == 1 else MixedLoader(*loaders, ratio=1 - config.online_share)
         )
         self._encoder = InstructionEncoder()
-        self.embeddings = self._encoder(self.loader.instructions)
+        self._embedded = self._encoder(self.loader.instructions)
         self._rows = self._shared_rows(sizes)
         # Per part, the last frame a person drove of each episode.
         self._last_by_person = [_last_by_person(s) for s in snapshots] if _asks_who_finished(config) else []
+        self._driven = torch.empty(0, dtype=torch.int64)  # the same of the lake that is followed
+        self._stand: _Stand | None = None
 
     @property
     def chunk(self) -> int:
@@ -78,16 +89,34 @@ class Data:
         return self.config.chunk or self.snapshots[0].spec.chunk
 
     def batches(self, normaliser: Normaliser) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
-        """Raw and prepared batches, without end, from where the loader stands."""
+        """Raw and prepared batches, without end, from where the loader stands.
+
+        While one is used the next is made.
+        """
+        made = self._made(normaliser)
+        with ThreadPoolExecutor(1, "batch") as thread:
+            following = thread.submit(next, made)
+            while True:
+                raw, batch, self._stand = following.result()
+                following = thread.submit(next, made)
+                yield raw, batch
+
+    def _made(self, normaliser: Normaliser) -> "Iterator[tuple[Mapping[str, Tensor], Batch, _Stand]]":
         for raw in self.loader:
-            if len(self.loader.instructions) > len(self.embeddings):
-                self.embeddings = self._encoder(self.loader.instructions)
+            if len(self.loader.instructions) > len(self._embedded):
+                self._embedded = self._encoder(self.loader.instructions)
             more = {} if self._rows is None else {"rows": self._rows}
             if self._last_by_person:
                 # What a policy did before a person drove was cut short by that person.
                 uncut = raw["human"] | (raw["frame"] > self._driven_until(raw))
                 more["finished"] = raw["success"] & uncut
-            yield raw, prepare({**raw, **more}, normaliser, self.embeddings, self.config.batch)
+            batch = prepare({**raw, **more}, normaliser, self._embedded, self.config.batch)
+            yield raw, batch, self._now()
+
+    @property
+    def embeddings(self) -> Tensor:
+        """Of ``instructions``, (instructions, E)."""
+        return (self._stand or self._now()).embeddings
 
     @property
     def instructions(self) -> list[str]:
@@ -121,7 +150,10 @@ class Data:
     @property
     def drawn(self) -> list[list[Any]]:
         """While the lake is followed, [first batch, table versions drawn from since], rising."""
-        return [[first, dict(versions)] for first, versions in self._growing.log] if self._growing else []
+        if self._growing is None:
+            return []
+        state = self.state_dict()["online"]
+        return [entry for entry in state["log"] if entry[0] < max(state["step"], 1)]
 
     def figures(self, raw: Mapping[str, Tensor]) -> dict[str, float]:
         """What a batch says of the lake that is followed."""
@@ -133,18 +165,24 @@ class Data:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands."""
-        return self.loader.state_dict()
+        """Where the loader stands after the last batch that was given."""
+        return (self._stand or self._now()).loader
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly after the batch the state was taken at."""
         self.loader.load_state_dict(state)
+        self._stand = None
+
+    def _now(self) -> "_Stand":
+        return _Stand(self.loader.state_dict(), self._embedded)
 
     def _driven_until(self, raw: Mapping[str, Tensor]) -> Tensor:
         part = raw.get("part", torch.zeros_like(raw["episode"]))
         everyone = list(self._last_by_person)
         if self._growing:
-            everyone.append(torch.tensor(self._growing.last_by_person))
+            if len(self._driven) != len(self._growing.last_by_person):
+                self._driven = torch.tensor(self._growing.last_by_person)
+            everyone.append(self._driven)
         known = torch.stack([last[raw["episode"].clamp_max(len(last) - 1)] for last in everyone])
         return known.gather(0, part.unsqueeze(0)).squeeze(0)
 
@@ -161,6 +199,7 @@ class Data:
             rank=self.share.rank,
             world=self.share.world,
             split=self._split,
+            workers=1,
         )
         if film is None:
             return loader

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import islice
 
 import pytest
 import torch
@@ -108,6 +109,26 @@ def test_chunks_cut_short_by_a_takeover_are_told_apart(settings, snapshots):
             seen.add((bool(human), given_back, expected))
     assert {(False, False, False), (True, False, True)} <= seen, "taken over for good"
     assert {(False, True, False), (True, True, True), (False, True, True)} <= seen, "given back"
+
+
+def test_a_batch_made_ahead_is_not_counted_before_it_is_given(settings, snapshots):
+    sft = config(snapshots, "sft")
+
+    def data() -> Data:
+        return Data(sft, [Snapshot.open(settings.snapshots, sft.offline)], Share())
+
+    first = data()
+    whole = list(islice(first.batches(first.normaliser()), 40))
+    assert first.state_dict()["step"] == 40
+    for stop in (1, 16, 17):
+        begun, resumed = data(), data()
+        assert begun.state_dict()["step"] == 0
+        for _ in islice(begun.batches(begun.normaliser()), stop):
+            pass
+        resumed.load_state_dict(begun.state_dict())
+        _, after = next(resumed.batches(resumed.normaliser()))
+        assert torch.equal(after.action, whole[stop][1].action)
+        assert torch.equal(after.observation.state, whole[stop][1].observation.state)
 
 
 def test_a_finished_run_is_left_alone(settings, snapshots, trained):
