@@ -22,6 +22,7 @@ import torch
 from benchmarks.loader_frames import images
 from benchmarks.loader_lake import BATCH, CHUNK, synthetic_lake
 from benchmarks.loader_peers import lerobot_style, memcpy, records_alone, timed, webdataset_members
+from benchmarks.loader_wait import waits
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.loader import TransitionLoader
 from lwd_core.snapshots.pool import COLUMNS as ALL_COLUMNS
@@ -140,6 +141,8 @@ def measure(folder: Path, steps: int, runs: int, clock: Callable[[], float]) -> 
     yield line("open, verify, first batch, cached", "s", repeat(clock, first, runs), "", [], "<= 1")
     yield line("open, verify, resume at batch 1,000,000", "s", repeat(clock, resume, runs), "", [], "<= 2")
     yield line("resume streamed at batch 100,000", "s", repeat(clock, resume_streamed, runs), "", [], "<= 2")
+    shares = waits(folder / "home", folder / "s0", digest, runs)
+    yield line("a learner's time spent waiting", "share", shares, "", [], "<= 0.02")
     ours, alone = images(clock, folder, runs)
     yield line("frames, three cameras 224 x 224", "/s", ours, "simplejpeg alone", alone, "ratio >= 0.8")
 

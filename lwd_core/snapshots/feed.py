@@ -1,8 +1,7 @@
 """From step to pool and transitions: one pool that holds everything, or one after the other.
 
 A set within the memory limit is one pool. A larger one is streamed: each epoch permutes the shards and
-cuts them into pools; a pool gives as many batches as its steps fill, then the next takes over. Batches are
-made in blocks of up to ``BLOCK``, which is part of the sequence's definition.
+cuts them into pools; a pool gives as many batches as its steps fill, then the next takes over.
 """
 
 import threading
@@ -21,16 +20,17 @@ from lwd_core.snapshots.fetch import OBJECTS, DiskCache, cache_home
 from lwd_core.snapshots.pool import Pool, RowPool
 from lwd_core.snapshots.records import record_type
 from lwd_core.snapshots.rows import row_bytes
-from lwd_core.snapshots.sequence import Strata, shuffled
+from lwd_core.snapshots.sequence import SEQUENCE, Strata, shuffled
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.source import load
 from lwd_core.snapshots.transitions import Expansion
 from storage_schemas.snapshot import Member
 
+#: Batches made at a time.
 BLOCK = 16
 #: Samples drawn at a time. Wide multiplications slow some processors down for a millisecond after; so do they
 #: seldom: an eighth to a sixth less time for batches from records.
-DRAWN = 1 << 15
+DRAWN = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,13 @@ class Feed:
         self._pools: dict[tuple[str, ...], Future[_Loaded]] = {}
         self._epochs: list[list[Span]] = []
         self._drawing = threading.Lock()
-        self._draws: tuple[tuple[int, int], np.ndarray] = ((-1, -1), np.empty((0, 0), np.intp))
+        self._draws: tuple[tuple[Span, int] | None, np.ndarray] = None, np.empty(0, np.intp)
 
     def settings(self) -> dict[str, Any]:
         """What the sequence of samples depends on, beside the snapshot."""
         e = self._expansion
         return {
+            "sequence": SEQUENCE,
             "seed": self._seed,
             "batch_size": self._batch,
             "chunk": e.chunk,
@@ -126,7 +127,7 @@ class Feed:
         count = min(BLOCK, span.end - first)
         wanted = count * self._batch
         if self._balanced:
-            ids = self._drawn(loaded, span, first, wanted)
+            ids = self._drawn(loaded, span, first)[:wanted]
         else:
             order = loaded.order(self._seed, (span.epoch, span.turn))
             begin = (first - span.begin) * self._batch
@@ -135,19 +136,17 @@ class Feed:
                 ids = order.take(np.arange(begin, begin + wanted), mode="wrap")
         return Block(first, ids.astype(np.intp, copy=False).reshape(count, self._batch), loaded.pool)
 
-    def _drawn(self, loaded: "_Loaded", span: Span, first: int, wanted: int) -> np.ndarray:
-        """The ids of the block that begins at ``first``; whole blocks are drawn together with those after."""
-        stream = span.epoch * 2**20 + span.turn
-        if wanted < BLOCK * self._batch:
-            return loaded.strata.draw(self._seed, (stream, first), wanted)
-        together = BLOCK * max(1, DRAWN // wanted)
+    def _drawn(self, loaded: "_Loaded", span: Span, first: int) -> np.ndarray:
+        """Ids from step ``first`` on, where a block begins; the blocks after it are drawn with it."""
+        together = BLOCK * max(1, DRAWN // (BLOCK * self._batch))
         begin = first - (first - span.begin) % together
         with self._drawing:
-            if self._draws[0] != (stream, begin):
-                end = min(begin + together, span.end - BLOCK + 1)
-                places = [(stream, step) for step in range(begin, end, BLOCK)]
-                self._draws = (stream, begin), loaded.strata.draw_many(self._seed, places, wanted)
-            return self._draws[1][(first - begin) // BLOCK]
+            if self._draws[0] != (span, begin):
+                count = min(together, span.end - begin) * self._batch
+                place = span.epoch, span.turn
+                ids = loaded.strata.draw(self._seed, place, count, (begin - span.begin) * self._batch)
+                self._draws = (span, begin), ids
+            return self._draws[1][(first - begin) * self._batch :]
 
     def after(self, step: int) -> int:
         """First step of the block after the one ``step`` lies in."""

@@ -15,6 +15,7 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.snapshots.feed import Feed
 from lwd_core.snapshots.pool import COLUMNS
+from lwd_core.snapshots.sequence import agree
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.transitions import Expansion
 from storage_schemas.snapshot import Member
@@ -147,7 +148,8 @@ class TransitionLoader:
     def _made(self, step: int) -> Iterator[Batch]:
         """The batches from ``step`` to the end of its block."""
         block = self._feed.block(step)
-        return map(as_tensors, block.pool.batches(block.ids[step - block.step :, self._rows], self._columns))
+        ids = block.ids[step - block.step :, self._rows]
+        return block.pool.batches(ids, self._columns, torch.from_numpy)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""
@@ -155,12 +157,7 @@ class TransitionLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly after the batch the state was taken at. UserError if the sequence would differ."""
-        mine = self.state_dict()
-        for name, value in mine.items():
-            if name != "step" and state.get(name) != value:
-                raise UserError(
-                    f"loader state: {name} was {state.get(name)!r}, is {value!r}; keep the settings"
-                )
+        agree(state, {name: value for name, value in self.state_dict().items() if name != "step"})
         self.step = int(state["step"])
 
 

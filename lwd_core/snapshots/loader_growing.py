@@ -19,13 +19,13 @@ from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.facts import Facts
 from lwd_core.snapshots.feed import BLOCK
-from lwd_core.snapshots.loader import Batch, as_tensors
+from lwd_core.snapshots.loader import Batch
 from lwd_core.snapshots.members import member_of, tensors_of
-from lwd_core.snapshots.pool import RowPool
+from lwd_core.snapshots.pool import COLUMNS, RowPool
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.rows import allocate, assemble, fill
 from lwd_core.snapshots.select import pin, read_rows, selected
-from lwd_core.snapshots.sequence import Strata
+from lwd_core.snapshots.sequence import SEQUENCE, Strata, agree
 from lwd_core.snapshots.shards import Placed
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.transitions import Expansion
@@ -115,10 +115,12 @@ class GrowingLoader:
             raise UserError(f"batch {step}: a growing loader starts at batch 0")
         first, versions = self._log[bisect_right([first for first, _ in self._log], step) - 1]
         pool = self._take_up(first, versions)
-        ids = pool.strata.draw_many(self._seed, [(0, n) for n in steps], self.batch_size)[:, self._rows]
+        size = self.batch_size
+        ids = pool.strata.draw(self._seed, (0, 0), len(steps) * size, step * size)
+        ids = ids.reshape(len(steps), size)[:, self._rows]
         version = torch.full((ids.shape[1],), versions["episodes"], dtype=torch.int64)
-        for arrays in pool.rows.batches(ids):
-            yield as_tensors(arrays) | {"version": version}
+        for batch in pool.rows.batches(ids, COLUMNS, torch.from_numpy):
+            yield batch | {"version": version}
 
     def state_dict(self) -> dict[str, Any]:
         """The next step, the log of versions, and what the sequence depends on. Plain JSON values."""
@@ -127,11 +129,7 @@ class GrowingLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly after the batch the state was taken at."""
-        for name, value in self._settings.items():
-            if state.get(name) != value:
-                raise UserError(
-                    f"loader state: {name} was {state.get(name)!r}, is {value!r}; keep the settings"
-                )
+        agree(state, self._settings)
         self.step, self._log = int(state["step"]), [(first, versions) for first, versions in state["log"]]
         for pool in self._pools.values():
             pool.exception()  # none is being made any more
@@ -144,6 +142,7 @@ class GrowingLoader:
     @cached_property
     def _settings(self) -> dict[str, Any]:
         return {
+            "sequence": SEQUENCE,
             "seed": self._seed,
             "batch_size": self.batch_size,
             "poll_every": self._poll,

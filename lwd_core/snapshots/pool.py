@@ -3,8 +3,8 @@
 `records` has the other way, which is quick.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from lwd_core.snapshots.rows import PADDING, Rows
 from lwd_core.snapshots.sequence import Strata
 
 Arrays = dict[str, np.ndarray]
+T = TypeVar("T")
+Wrap = Callable[[np.ndarray], T]
 
 #: What a batch holds of each transition; `loader.TransitionLoader` tells shapes and units.
 COLUMNS = (
@@ -38,8 +40,11 @@ class Pool(Protocol):
         """The batch of these transitions (n,), in fresh memory."""
         ...
 
-    def batches(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Iterator[Arrays]:
-        """The batches of these transitions (batches, B), as quick as they can be had one after the other."""
+    def batches(self, ids: np.ndarray, columns: Sequence[str], wrap: Wrap[T]) -> Iterator[dict[str, T]]:
+        """The batches of these transitions (batches, B), as quick as they can be had one after the other.
+
+        ``wrap`` makes of each array what the batch holds.
+        """
         ...
 
 
@@ -94,12 +99,12 @@ class RowPool:
         }
         return {name: found[name] for name in columns}
 
-    def batches(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Iterator[Arrays]:
+    def batches(self, ids: np.ndarray, columns: Sequence[str], wrap: Wrap[T]) -> Iterator[dict[str, T]]:
         # all in one go: these are many small steps of numpy, whose fixed cost is shared
         found = self.gather(ids.reshape(-1), columns)
         parts = [a.reshape(*ids.shape, *a.shape[1:]) for a in found.values()]
         for part in zip(*parts, strict=True):
-            yield dict(zip(columns, part, strict=True))
+            yield dict(zip(columns, map(wrap, part), strict=True))
 
 
 def length_masks(chunk: int) -> np.ndarray:

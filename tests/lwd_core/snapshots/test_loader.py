@@ -142,6 +142,9 @@ def test_other_settings_refuse_the_state(snapshot: Snapshot):
     state = TransitionLoader(snapshot, 12, 7).state_dict()
     with pytest.raises(UserError, match="batch_size was 12, is 24"):
         TransitionLoader(snapshot, 24, 7).load_state_dict(state)
+    del state["sequence"]
+    with pytest.raises(UserError, match="sequence was None, is 2; another version of LWD drew those samples"):
+        TransitionLoader(snapshot, 12, 7).load_state_dict(state)
 
 
 @pytest.mark.parametrize("mode", [MODES["permuted"], MODES["streamed permuted"]])
@@ -273,7 +276,7 @@ def test_the_sequence_is_fixed_for_good(snapshot: Snapshot):
     # a change here breaks the rebuilding of batches that old checkpoints saw
     batch = TransitionLoader(snapshot, 6, 2024).batch(1000)
     found = list(zip(batch["episode"].tolist(), batch["frame"].tolist(), strict=True))
-    assert found == [(5, 20), (4, 12), (5, 19), (11, 14), (4, 5), (6, 19)]
+    assert found == [(11, 12), (2, 13), (8, 26), (4, 9), (11, 10), (5, 23)]
 
 
 @pytest.mark.parametrize("mode", [{}, {"memory_limit": 0, "pool_bytes": 2000}])

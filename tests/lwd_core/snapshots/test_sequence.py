@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lwd_core.snapshots import sequence
 from lwd_core.snapshots.sequence import Strata, shuffled
@@ -7,8 +9,8 @@ from lwd_core.snapshots.sequence import Strata, shuffled
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 2**20, 2**40 + 1, 2**52 + 1, 2**53])
 def test_the_largest_number_draws_the_last_member_and_none_beyond(monkeypatch: pytest.MonkeyPatch, size: int):
-    monkeypatch.setattr(sequence, "raw", lambda *_: np.full(8, 2**64 - 1, np.uint64))
-    whole = {"begin": np.zeros(1, int), "size": np.array([float(size)]), "edge": np.array([2**53])}
+    monkeypatch.setattr(sequence, "raw", lambda *_: np.full(4, 2**64 - 1, np.uint64))
+    whole = {"begin": np.zeros(1, int), "size": np.array([float(size)]), "edge": np.array([0.0, 1.0])}
     for even in (True, False):
         drawn = Strata(order=None, even=even, **whole).draw(0, (0, 0), 4)
         assert drawn.tolist() == [size - 1] * 4
@@ -27,16 +29,33 @@ def test_groups_without_transitions_or_without_a_share_are_never_drawn():
 def test_what_a_seed_draws_stays_what_it_was():
     group = np.repeat([0, 1, 2], [5, 7, 11])
     even, uneven = np.ones(3), np.array([1.0, 2.0, 1.0])
-    assert Strata.of(group, even).draw(7, (2, 16), 8).tolist() == [13, 9, 14, 20, 19, 8, 13, 7]
-    assert Strata.of(group, uneven).draw(7, (2, 16), 8).tolist() == [13, 9, 14, 10, 19, 8, 13, 7]
+    assert Strata.of(group, even).draw(7, (2, 16), 8).tolist() == [20, 10, 19, 14, 18, 9, 21, 10]
+    assert Strata.of(group, uneven).draw(7, (2, 16), 8).tolist() == [19, 9, 18, 11, 17, 9, 21, 9]
 
 
-def test_many_places_are_drawn_as_each_alone():
-    group, places = np.repeat([0, 1, 2], [5, 7, 11]), [(0, 0), (0, 16), (2, 5)]
+@pytest.mark.parametrize("groups", [1, 3, 5, 7, 8])
+def test_the_largest_number_draws_the_last_of_many_groups(monkeypatch: pytest.MonkeyPatch, groups: int):
+    monkeypatch.setattr(sequence, "raw", lambda *_: np.full(4, 2**64 - 1, np.uint64))
+    group = np.repeat(np.arange(groups), 11)
+    for share in (np.ones(groups), np.arange(1.0, groups + 1)):
+        assert Strata.of(group, share).draw(0, (0, 0), 4).tolist() == [len(group) - 1] * 4
+
+
+@given(begin=st.integers(0, 60), count=st.integers(0, 40))
+def test_any_part_of_a_stream_is_drawn_alone(begin: int, count: int):
+    group = np.repeat([0, 1, 2], [5, 7, 11])
     for share in (np.ones(3), np.array([1.0, 2.0, 1.0])):
         strata = Strata.of(group, share)
-        alone = [strata.draw(9, place, 50) for place in places]
-        np.testing.assert_array_equal(strata.draw_many(9, places, 50), alone)
+        whole, part = strata.draw(9, (1, 5), 100), strata.draw(9, (1, 5), count, begin)
+        np.testing.assert_array_equal(part, whole[begin : begin + count])
+
+
+def test_members_of_a_group_come_up_equally_often():
+    group = np.repeat([0, 1, 2], [5, 7, 11])
+    for share in (np.ones(3), np.array([1.0, 2.0, 1.0])):
+        drawn = np.bincount(Strata.of(group, share).draw(4, (0, 0), 200_000), minlength=23)
+        expected = (share / share.sum() / [5, 7, 11])[group] * 200_000
+        assert np.abs(drawn / expected - 1).max() < 0.05  # five deviations
 
 
 def test_grouped_transitions_need_no_order_and_are_drawn_alike():
