@@ -100,7 +100,7 @@ class Feed:
         self._pools: dict[tuple[str, ...], Future[_Loaded]] = {}
         self._epochs: list[list[Span]] = []
         self._drawing = threading.Lock()
-        self._draws: tuple[tuple[Span, int] | None, np.ndarray] = None, np.empty(0, np.intp)
+        self._draws: tuple[tuple[tuple[int, int], int] | None, np.ndarray] = None, np.empty(0, np.intp)
 
     def settings(self) -> dict[str, Any]:
         """What the sequence of samples depends on, beside the snapshot."""
@@ -140,12 +140,12 @@ class Feed:
         """Ids from step ``first`` on, where a block begins; the blocks after it are drawn with it."""
         together = BLOCK * max(1, DRAWN // (BLOCK * self._batch))
         begin = first - (first - span.begin) % together
+        place = span.epoch, span.turn
         with self._drawing:
-            if self._draws[0] != (span, begin):
+            if self._draws[0] != (place, begin):
                 count = min(together, span.end - begin) * self._batch
-                place = span.epoch, span.turn
                 ids = loaded.strata.draw(self._seed, place, count, (begin - span.begin) * self._batch)
-                self._draws = (span, begin), ids
+                self._draws = (place, begin), ids
             return self._draws[1][(first - begin) * self._batch :]
 
     def after(self, step: int) -> int:

@@ -61,7 +61,7 @@ class RecordPool:
         self._records, self._facts, self._only = records, facts, only
         self._stored = frozenset(records.dtype.names or ())
         self._begins = records["episode"]
-        # without fields, whose handling costs a batch more than a tenth of its copying
+        # without fields, as numpy copies them quicker
         self._whole = records.view(np.dtype((np.void, records.dtype.itemsize)))
         self._masks = length_masks(records.dtype["action"].shape[0])
 
