@@ -5,13 +5,7 @@ from pathlib import Path
 from lwd_core.settings import Settings
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import train
-
-#: As `pipelines/profiles/default.yaml` trains.
-LEARNER = {
-    "policy_every": 2,
-    "policy_stride": 4,
-    "qam": {"temperature": 0.05, "reference": "refreshed", "reference_data": "finished"},
-}
+from pipelines.profile import load_profile
 
 
 class _Shares:
@@ -25,7 +19,7 @@ class _Shares:
 def waits(folder: Path, snapshots: Path, digest: str, runs: int) -> list[float]:
     """Shares of an offline learner's time, each over 40 updates; the first 40 find everything cold."""
     settings = Settings(home=str(folder), snapshots=str(snapshots))
-    common = {"batch": 256, "offline": digest, "threads": 1, "checkpoint_every": 10_000}
+    common = {**load_profile("default").training, "offline": digest, "threads": 1, "checkpoint_every": 10_000}
     started = {"run": "sft", "stage": "sft", "updates": 1, "log_every": 1}
     train(TrainConfig.parse({**common, **started}), _Shares(), settings)
     offline = {
@@ -36,5 +30,5 @@ def waits(folder: Path, snapshots: Path, digest: str, runs: int) -> list[float]:
         "log_every": 40,
     }
     shares = _Shares()
-    train(TrainConfig.parse({**common, **offline, "learner": LEARNER}), shares, settings)
+    train(TrainConfig.parse({**common, **offline}), shares, settings)
     return shares.found[1:]

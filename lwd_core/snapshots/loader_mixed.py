@@ -93,8 +93,11 @@ class MixedLoader:
         self._tables.clear()
 
     def _extended(self, name: str) -> list[str]:
+        return self._with(name, list(getattr(self.online, name)))
+
+    def _with(self, name: str, texts: list[str]) -> list[str]:
         known = self._lists[name]
-        known += [text for text in getattr(self.online, name) if text not in known]
+        known += [text for text in texts if text not in known]
         return known
 
     def _join(self, offline: Batch, online: Batch) -> Batch:
@@ -111,9 +114,10 @@ class MixedLoader:
         return batch
 
     def _renumbered(self, name: str, indices: torch.Tensor) -> torch.Tensor:
-        texts, table = getattr(self.online, name), self._tables.get(name)
+        # a copy: a growing loader's thread may add to its list meanwhile
+        texts, table = list(getattr(self.online, name)), self._tables.get(name)
         if table is None or len(table) != len(texts) + 1:
-            known = self._extended(name)
+            known = self._with(name, texts)
             # the last entry is where -1, none, looks
             self._tables[name] = table = torch.tensor([*map(known.index, texts), -1])
         return table[indices]

@@ -39,6 +39,7 @@ class _Stand:
     """What was so when a batch was made: others may have been made since, but not given."""
 
     loader: dict[str, Any]
+    instructions: list[str]
     embeddings: Tensor
 
 
@@ -76,7 +77,7 @@ class Data:
             loaders[0] if len(loaders) == 1 else MixedLoader(*loaders, ratio=1 - config.online_share)
         )
         self._encoder = InstructionEncoder()
-        self._embedded = self._encoder(self.loader.instructions)
+        self._embed()
         self._rows = self._shared_rows(sizes)
         # Per part, the last frame a person drove of each episode.
         self._last_by_person = [_last_by_person(s) for s in snapshots] if _asks_who_finished(config) else []
@@ -104,7 +105,7 @@ class Data:
     def _made(self, normaliser: Normaliser) -> "Iterator[tuple[Mapping[str, Tensor], Batch, _Stand]]":
         for raw in self.loader:
             if len(self.loader.instructions) > len(self._embedded):
-                self._embedded = self._encoder(self.loader.instructions)
+                self._embed()
             more = {} if self._rows is None else {"rows": self._rows}
             if self._last_by_person:
                 # What a policy did before a person drove was cut short by that person.
@@ -121,7 +122,7 @@ class Data:
     @property
     def instructions(self) -> list[str]:
         """Texts the embeddings stand for; more may come while the lake is followed."""
-        return list(self.loader.instructions[: len(self.embeddings)])
+        return (self._stand or self._now()).instructions
 
     def normaliser(self) -> Normaliser:
         """From the first snapshot's statistics: standardised states; actions by their limits."""
@@ -174,7 +175,11 @@ class Data:
         self._stand = None
 
     def _now(self) -> "_Stand":
-        return _Stand(self.loader.state_dict(), self._embedded)
+        return _Stand(self.loader.state_dict(), self._texts, self._embedded)
+
+    def _embed(self) -> None:
+        self._texts = list(self.loader.instructions)
+        self._embedded = self._encoder(self._texts)
 
     def _driven_until(self, raw: Mapping[str, Tensor]) -> Tensor:
         part = raw.get("part", torch.zeros_like(raw["episode"]))
