@@ -141,10 +141,11 @@ def measure(folder: Path, steps: int, runs: int, clock: Callable[[], float]) -> 
     yield line("open, verify, first batch, cached", "s", repeat(clock, first, runs), "", [], "<= 1")
     yield line("open, verify, resume at batch 1,000,000", "s", repeat(clock, resume, runs), "", [], "<= 2")
     yield line("resume streamed at batch 100,000", "s", repeat(clock, resume_streamed, runs), "", [], "<= 2")
-    shares = waits(folder / "home", folder / "s0", digest, runs)
-    yield line("a learner's time spent waiting", "share", shares, "", [], "<= 0.02")
     ours, alone = images(clock, folder, runs)
     yield line("frames, three cameras 224 x 224", "/s", ours, "simplejpeg alone", alone, "ratio >= 0.8")
+    # last: a learner changes how the whole process keeps its memory
+    shares = waits(folder / "home", folder / "s0", digest, runs)
+    yield line("a learner's time spent waiting", "share", shares, "", [], "<= 0.02")
 
 
 def repeat(clock: Callable[[], float], action: Callable[[], Any], runs: int) -> list[float]:
