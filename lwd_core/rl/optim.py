@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lwd_core.rl.parallel import mean
+from lwd_core.rl.parallel import mean, workers
 from lwd_core.rl.progress import Progress
 
 
@@ -46,22 +46,29 @@ class Optimiser:
 
     def step(self, loss: Tensor, progress: Progress) -> Tensor:
         """One clipped step down ``loss``; returns the gradient norm. Raises NonFinite."""
-        gradients = torch.autograd.grad(loss, self.parameters)
-        # In one piece: one message to other workers, one norm, one clipping.
-        whole = mean(torch.cat([g.reshape(-1) for g in gradients]))
-        norm = whole.norm()
+        gradients = self._shared(torch.autograd.grad(loss, self.parameters))
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()  # pyright: ignore[reportPrivateImportUsage]
         length = norm.item()
         if not math.isfinite(length):
             raise NonFinite(f"{self.name}: the gradient is not finite (loss {loss.item():g})")
         if self.config.clip and length > self.config.clip:
-            whole.mul_(self.config.clip / length)
-        pieces = whole.split([p.numel() for p in self.parameters])
-        for parameter, piece in zip(self.parameters, pieces, strict=True):
-            parameter.grad = piece.view_as(parameter)
+            torch._foreach_mul_(  # pyright: ignore[reportPrivateImportUsage]
+                gradients, self.config.clip / length
+            )
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         for group in self.adam.param_groups:
             group["lr"] = learning_rate(self.config, progress)
         self.adam.step()
         return norm
+
+    def _shared(self, gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Their means over all workers, in one message."""
+        if workers() == 1:
+            return gradients
+        whole = mean(torch.cat([g.reshape(-1) for g in gradients]))
+        pieces = whole.split([p.numel() for p in self.parameters])
+        return tuple(piece.view_as(p) for piece, p in zip(pieces, self.parameters, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step counts."""
