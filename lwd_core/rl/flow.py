@@ -4,6 +4,7 @@
 ``a − x_0`` (Lipman et al., arXiv 2210.02747; rectified path).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,16 +15,9 @@ from lwd_core.rl.encoders import Observation
 from lwd_core.rl.networks import VelocityField
 from lwd_core.rl.parallel import total, workers
 from lwd_core.rl.velocity import Recording, VelocityAt
+from lwd_core.rl.walk import Linearised, Step, Walked, walk
 
 Info = dict[str, Tensor]
-
-
-class Linearised(Protocol):
-    """Derivatives of a flow at the points of a path."""
-
-    def pull(self, i: int, g: Tensor) -> Tensor:
-        """gᵀ ∂f/∂x at path point i; g (B, A)."""
-        ...
 
 
 class Flow(Protocol):
@@ -59,6 +53,12 @@ class ConditionedFlow:
         derivative = self.field.linearise(self._real(x), w)
         return derivative if self.mask is None else _MaskedDerivative(derivative, self.mask)
 
+    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
+        return self.field.layers.walk(self._real(x), steps, noise, self.mask)
+
+    def pull_along(self, points: Tensor, steps: Sequence[Step], last: Tensor) -> Tensor | None:
+        return self.field.layers.pull_along(self._real(points), steps, last, self.mask)
+
     def record(self, points: int) -> "RecordedFlow":
         """The same flow, that remembers up to so many points where it was evaluated."""
         return RecordedFlow(self.field.record(points), self.mask)
@@ -78,6 +78,10 @@ class RecordedFlow:
         if self.mask is None:
             return self.recording.velocity(x, w)
         return self.mask * self.recording.velocity(self.mask * x, w)
+
+    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
+        x = x if self.mask is None else self.mask * x
+        return self.recording.walk(x, steps, noise, self.mask)
 
     def replay(self) -> Tensor:
         """Velocities (T, B, A) at all points so far, with the gradient of the network's weights."""
@@ -119,7 +123,5 @@ def flow_matching_loss(
 @torch.no_grad()
 def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
     """Euler integration from noise (…, B, A) at w = 0 to actions at w = 1, clipped to [-1, 1]."""
-    x = noise
-    for i in range(steps):
-        x = x + flow.velocity(x, i / steps) / steps
-    return x.clamp(-1, 1)
+    points, _ = walk(flow, noise, [Step(i / steps, 1.0, 1 / steps) for i in range(steps)])
+    return points[-1].clamp(-1, 1)

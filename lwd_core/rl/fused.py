@@ -1,7 +1,7 @@
 """What stands between two products runs as one kernel, where it is asked to.
 
 Products of this size are as fast as they get in the library that does them; what costs beside them is
-passing over activations again and again. On a CPU `kernels.cpp` does it in one pass, compiled in a second;
+passing over activations again and again. On a CPU `kernels/` does it in one pass, compiled in seconds;
 elsewhere torch.compile makes the kernels, in seconds rather than the minutes a whole update takes. They take
 no part in autograd, so one that cannot be made is simply run as written.
 """
@@ -50,7 +50,7 @@ def in_one_pass(z: Tensor) -> bool:
     if not _on() or not native.fits(z):
         return False
     try:
-        native.library()
+        native.functions()
     except (OSError, CalledProcessError) as error:
         _give_up(error)
         return False

@@ -244,10 +244,11 @@ class Learner:
         return self._flow(self.reference, batch)
 
     def _q(self, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Q of a chunk at the batch's states: (B, A) to (heads, B); what is masked does not reach it."""
+        """Q of a chunk at the batch's states: (B, A) to (heads, B), whose own weights are left alone; what is
+        masked does not reach it."""
         with torch.no_grad():
             features = self.critic.features(batch.observation)
-        return lambda action: self.critic.q(features, action * batch.mask)
+        return lambda action: self.critic.q(features, action * batch.mask, frozen=True)
 
     @staticmethod
     def _real(batch: Batch, noise: Tensor) -> Tensor:

@@ -1,24 +1,30 @@
-"""`kernels.cpp`, compiled once for a machine and called on tensors; its products are those torch carries."""
+"""`kernels/`, compiled once for a machine and called on tensors; its products are those torch carries."""
 
 import ctypes
 import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = Path(__file__).with_name("kernels")
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-KERNELS = {"gelu": 7, "norm": 10, "norm_pull": 10}  # and how many arguments they take
-_ADDRESS, _COUNT = ctypes.c_void_p, ctypes.c_int64
-FIELD_KERNELS = {
-    "field_forward": [*[_ADDRESS] * 3, ctypes.c_float, _ADDRESS, _ADDRESS, _COUNT, _ADDRESS, _COUNT],
-    "field_back": [*[_ADDRESS] * 3, _COUNT, _ADDRESS, _COUNT, _ADDRESS, _COUNT],
+_ADDRESS, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+KERNELS = {  # and their arguments
+    **{f"gelu_{kind}": [*[_ADDRESS] * 4, *[_COUNT] * 3] for kind in TYPES.values()},
+    **{f"norm_{kind}": [*[_ADDRESS] * 7, *[_COUNT] * 3] for kind in TYPES.values()},
+    **{f"norm_pull_{kind}": [*[_ADDRESS] * 7, *[_COUNT] * 3] for kind in TYPES.values()},
+    "field_forward_float32": [*[_ADDRESS] * 3, _NUMBER, *[_ADDRESS] * 2, _COUNT, _ADDRESS, _COUNT],
+    "field_back_float32": [*[_ADDRESS] * 6, _COUNT, *[_ADDRESS] * 2, _COUNT],
+    "field_walk_float32": [*[_ADDRESS] * 2, _COUNT, *[_ADDRESS] * 6, *[_COUNT] * 2],
+    "field_adjoint_float32": [*[_ADDRESS] * 2, _COUNT, *[_ADDRESS] * 4, _COUNT],
+    "stack_forward_float32": [*[_ADDRESS] * 4, _COUNT],
+    "stack_back_float32": [*[_ADDRESS] * 7, _COUNT],
 }
 FLAGS = [
     *("-std=c++20", "-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp", "-shared", "-fPIC"),
@@ -32,38 +38,88 @@ FLAGS = [
     ),
 ]
 
+Argument = Tensor | ctypes.Structure | ctypes.Array | int | float | None
+
+
+class Field(ctypes.Structure):
+    """`Field` of field.h."""
+
+    _fields_ = (
+        *((name, ctypes.POINTER(_ADDRESS)) for name in ("weights", "biases")),
+        *((name, _ADDRESS) for name in ("by_time", "context")),
+        *((name, _COUNT) for name in ("period", "inputs", "h", "layers")),
+        ("gemm", _ADDRESS),
+    )
+
+
+class FieldGradients(ctypes.Structure):
+    """`FieldGradients` of field.h."""
+
+    _fields_ = (
+        *((name, ctypes.POINTER(_ADDRESS)) for name in ("weights", "biases")),
+        *((name, _ADDRESS) for name in ("by_time", "context")),
+    )
+
+
+class Step(ctypes.Structure):
+    """`Step` of field.h."""
+
+    _fields_ = tuple((name, _NUMBER) for name in ("w", "keep", "move", "stir"))
+
+
+class Stack(ctypes.Structure):
+    """`Stack` of stack.h."""
+
+    _fields_ = (
+        *((name, ctypes.POINTER(_ADDRESS)) for name in ("weights", "biases", "scales", "shifts")),
+        *((name, _COUNT) for name in ("heads", "inputs", "h", "outputs", "layers")),
+        ("gemm", _ADDRESS),
+    )
+
+
+class Kept(ctypes.Structure):
+    """`Kept` of stack.h."""
+
+    _fields_ = tuple((name, _ADDRESS) for name in ("z", "y", "centre", "inverse"))
+
+
+class Gradients(ctypes.Structure):
+    """`Gradients` of stack.h."""
+
+    _fields_ = tuple((name, ctypes.POINTER(_ADDRESS)) for name in ("weights", "biases", "scales", "shifts"))
+
 
 def fits(z: Tensor) -> bool:
     """Whether a kernel can run over ``z``, were it compiled."""
     return z.device.type == "cpu" and z.dtype in TYPES and z.is_contiguous()
 
 
-def call(name: str, z: Tensor, *args: Tensor | int | None) -> None:
+def fit(tensors: Iterable[Tensor]) -> bool:
+    """Whether a kernel of whole networks can run with them, were it compiled."""
+    return gemm() is not None and all(fits(t) and t.dtype == torch.float32 for t in tensors)
+
+
+def call(name: str, z: Tensor, *args: Argument) -> None:
     """Run a kernel of ``z``'s type on contiguous tensors and counts. Raises what building it raises."""
-    function = getattr(library(), f"{name}_{TYPES[z.dtype]}")
-    function(z.data_ptr(), *[a.data_ptr() if isinstance(a, Tensor) else a for a in args])
+    function = functions()[f"{name}_{TYPES[z.dtype]}"]
+    function(z.data_ptr(), *[_argument(a) for a in args])
 
 
-class Field(ctypes.Structure):
-    """`Field` of kernels.cpp."""
+def call_with(name: str, network: Field | Stack, *args: Argument) -> None:
+    """Run a float32 kernel of a network."""
+    function = functions()[f"{name}_float32"]
+    function(ctypes.addressof(network), *[_argument(a) for a in args])
 
-    _fields_ = (
-        *((name, _ADDRESS) for name in ("action", "by_time", "context", "out", "out_bias")),
-        *((name, ctypes.POINTER(_ADDRESS)) for name in ("weights", "biases")),
-        *((name, _COUNT) for name in ("period", "inputs", "h", "layers")),
-        ("gemm", _ADDRESS),
-    )
+
+def _argument(given: Argument) -> int | float | None:
+    if isinstance(given, Tensor):
+        return given.data_ptr()
+    return ctypes.addressof(given) if isinstance(given, (ctypes.Structure, ctypes.Array)) else given
 
 
 def addresses(tensors: Sequence[Tensor]) -> "ctypes._Pointer[ctypes.c_void_p]":
-    """Of each, for a `Field`, which keeps the list of them (and not what is there)."""
-    return ctypes.cast((_ADDRESS * len(tensors))(*(t.data_ptr() for t in tensors)), ctypes.POINTER(_ADDRESS))
-
-
-def call_field(name: str, field: Field, *args: Tensor | float | None) -> None:
-    """Run a kernel of `FIELD_KERNELS` on contiguous float32 tensors and counts."""
-    function = getattr(library(), f"{name}_float32")
-    function(ctypes.byref(field), *[a.data_ptr() if isinstance(a, Tensor) else a for a in args])
+    """Of each, for a structure, which keeps the list of them (and not what is there)."""
+    return ctypes.cast((_ADDRESS * len(tensors))(*[t.data_ptr() for t in tensors]), ctypes.POINTER(_ADDRESS))
 
 
 @cache
@@ -77,27 +133,25 @@ def gemm() -> int | None:
 
 
 @cache
-def library() -> ctypes.CDLL:
-    """Found where a process before left it, or built in about a second; its threads are torch's."""
-    source = SOURCE.read_bytes()
+def functions() -> dict[str, Callable[..., None]]:
+    """All kernels. Found where a process before left them, or built in about a second; their threads are
+    torch's."""
+    sources = sorted(SOURCES.iterdir())
     machine = [os.environ.get("CXX", "c++"), *FLAGS, platform.machine(), _processor()]
-    key = hashlib.sha256(source + "\n".join(machine).encode()).hexdigest()[:16]
+    content = b"".join(source.read_bytes() for source in sources)
+    key = hashlib.sha256(content + "\n".join(machine).encode()).hexdigest()[:16]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lwd"
     path = home / f"kernels-{key}.so"
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
         new = path.with_suffix(f".{os.getpid()}")
-        subprocess.run([machine[0], *FLAGS, "-o", str(new), str(SOURCE)], check=True, capture_output=True)
+        main = str(SOURCES / "kernels.cpp")
+        subprocess.run([machine[0], *FLAGS, "-o", str(new), main], check=True, capture_output=True)
         os.replace(new, path)
-    found = ctypes.CDLL(str(path))
-    for name, arguments in KERNELS.items():
-        for kind in TYPES.values():
-            function = getattr(found, f"{name}_{kind}")
-            # counts are as wide as addresses
-            function.restype, function.argtypes = None, [ctypes.c_void_p] * arguments
-    for name, types in FIELD_KERNELS.items():
-        function = getattr(found, f"{name}_float32")
-        function.restype, function.argtypes = None, types
+    library = ctypes.CDLL(str(path))
+    found = {name: getattr(library, name) for name in KERNELS}
+    for name, function in found.items():
+        function.restype, function.argtypes = None, KERNELS[name]
     return found
 
 

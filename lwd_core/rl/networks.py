@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
 from lwd_core.rl.gelu import LAYER_NORM_EPS, gelu, gelu_norm
 from lwd_core.rl.layers import Layers
+from lwd_core.rl.stack import Weights, in_one_call
 from lwd_core.rl.velocity import VelocityAt
 
 
@@ -124,14 +125,17 @@ class StackedMLP(nn.Module):
         self.scales = nn.ParameterList(nn.Parameter(torch.ones(stack, 1, b)) for _, b in pairs[:-1])
         self.shifts = nn.ParameterList(nn.Parameter(torch.zeros(stack, 1, b)) for _, b in pairs[:-1])
 
-    def forward(self, x: Tensor) -> Tensor:
-        z = x.expand(self.weights[0].shape[0], *x.shape)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if i < len(self.scales):
-                z = gelu_norm(torch.bmm(z, weight), bias, self.scales[i], self.shifts[i])
-            else:
-                z = torch.baddbmm(bias, z, weight)
-        return z
+    def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
+        """frozen: the gradient goes to x alone."""
+        parts = self.weights, self.biases, self.scales, self.shifts
+        layers = Weights(*([w.detach() if frozen else w for w in part] for part in parts))
+        whole = in_one_call(x, layers)
+        if whole is not None:
+            return whole
+        z = x.expand(len(layers.weights[0]), *x.shape)
+        for weight, bias, scale, shift in zip(*layers.inner(), strict=True):
+            z = gelu_norm(torch.bmm(z, weight), bias, scale, shift)
+        return torch.baddbmm(layers.biases[-1], z, layers.weights[-1])
 
 
 class Critic(nn.Module):
@@ -158,10 +162,11 @@ class Critic(nn.Module):
             z = layer(z)
         return z
 
-    def q(self, features: Tensor, action: Tensor) -> Tensor:
-        """Q of flattened, masked chunks (…, B, H·D): (heads, …, B)."""
+    def q(self, features: Tensor, action: Tensor, frozen: bool = False) -> Tensor:
+        """Q of flattened, masked chunks (…, B, H·D): (heads, …, B). frozen: the gradient goes past the heads'
+        weights."""
         seen = features.expand(*action.shape[:-1], -1)
-        values = self.q_heads(torch.cat([seen, action], -1).flatten(0, -2))
+        values = self.q_heads(torch.cat([seen, action], -1).flatten(0, -2), frozen)
         return values.view(-1, *action.shape[:-1]).to(action.dtype)
 
     def v(self, features: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ Shapes: T flow steps, B batch, A = H·D; flow time w_i = i·h, h = 1/T.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import cache, cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lwd_core.rl.flow import ConditionedFlow, Flow, RecordedFlow
+from lwd_core.rl.walk import Source, Step, Walked, pull_along, walk
 
 Info = dict[str, Tensor]
 
@@ -49,12 +51,6 @@ class QAMConfig:
     max_adjoint_norm: float = 0.0
 
 
-class Source(Protocol):
-    """What draws a path: velocities (B, A) at points (B, A) and flow times."""
-
-    def velocity(self, x: Tensor, w: float) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class Schedule:
     """The memoryless schedule, with noise that makes x_1 independent of x_0.
@@ -69,9 +65,31 @@ class Schedule:
     @staticmethod
     def of(steps: int, like: Tensor) -> "Schedule":
         """w and sigma: (T,) with the type and device of ``like``."""
-        h = 1 / steps
-        w = torch.arange(steps, dtype=like.dtype, device=like.device) * h
-        return Schedule(w, (2 * (1 - w + h) / (w + h)).sqrt(), h)
+        return _schedule(steps, like.dtype, like.device)
+
+    @cached_property
+    def drawing(self) -> list[Step]:
+        """From x_0 to x_{T−1}, with noise."""
+        times, stir = self.w.tolist(), (math.sqrt(self.h) * self.sigma).tolist()
+        h = self.h
+        return [Step(w, 1 - h / (w + h), 2 * h, c) for w, c in zip(times[:-1], stir[:-1], strict=True)]
+
+    @cached_property
+    def ending(self) -> list[Step]:
+        """From x_{T−1} to x_T, without."""
+        return [Step(self.w[-1].item(), 1.0, self.h)]
+
+    @cached_property
+    def adjoint(self) -> list[Step]:
+        """From g_0 to g_T, to be gone back."""
+        return [Step(w, 1 - self.h / w, 2 * self.h) for w in (self.w + self.h).tolist()]
+
+
+@cache
+def _schedule(steps: int, dtype: torch.dtype, device: torch.device) -> Schedule:
+    h = 1 / steps
+    w = torch.arange(steps, dtype=dtype, device=device) * h
+    return Schedule(w, (2 * (1 - w + h) / (w + h)).sqrt(), h)
 
 
 @torch.no_grad()
@@ -90,15 +108,9 @@ def sample_path(
     """
     if mask is not None:
         x0, noise = x0 * mask, noise * mask
-    h, points, x = schedule.h, [x0], x0
-    times = schedule.w.tolist()
-    scale = (math.sqrt(h) * schedule.sigma).tolist()
-    for i, w in enumerate(times[:-1]):
-        drift = torch.add(source.velocity(x, w), x, alpha=-0.5 / (w + h))
-        x = torch.add(x, drift, alpha=2 * h).add_(noise[i], alpha=scale[i])
-        points.append(x)
-    points.append(x + h * reference.velocity(x, times[-1]))
-    return torch.stack(points)
+    drawn, _ = walk(source, x0, schedule.drawing, noise)
+    end, _ = walk(reference, drawn[-1], schedule.ending)
+    return torch.cat([drawn, end[1:]])
 
 
 def action_gradient(
@@ -124,19 +136,8 @@ def final_adjoint(config: QAMConfig, gradient: Tensor, temperature: Tensor | flo
 
 @torch.no_grad()
 def lean_adjoint(schedule: Schedule, reference: Flow, path: Tensor, final: Tensor) -> Tensor:
-    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ.
-
-    One batched forward linearises the reference at every (x_i, w_i + h); the chain back is products.
-    """
-    h, steps = schedule.h, len(schedule.w)
-    later = schedule.w + h
-    derivative = reference.linearise(path[:-1], later.view(-1, 1, 1))
-    adjoints = torch.empty_like(path[:-1])
-    g, times = final, later.tolist()
-    for i in reversed(range(steps)):
-        g = torch.add((1 - h / times[i]) * g, derivative.pull(i, g), alpha=2 * h)
-        adjoints[i] = g
-    return adjoints
+    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ."""
+    return pull_along(reference, path[:-1], schedule.adjoint, final)
 
 
 def adjoint_matching_loss(
@@ -177,6 +178,12 @@ class _Remembered:
     def velocity(self, x: Tensor, w: float) -> Tensor:
         self.velocities.append(self.flow.velocity(x, w))
         return self.velocities[-1]
+
+    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
+        walked = self.flow.walk(x, steps, noise)
+        if walked is not None:
+            self.velocities.extend(walked[1])
+        return walked
 
 
 def policy_loss(

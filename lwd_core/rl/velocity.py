@@ -5,12 +5,14 @@ is computed once. Autograd does not look inside: the way back is written out. Sh
 hidden width, L hidden layers, T points of a path.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lwd_core.rl.layers import Layers
+from lwd_core.rl.walk import Step, Walked
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,19 @@ class Recording:
         self._seen.append((x, w, velocity))
         return velocity
 
+    def walk(
+        self, x: Tensor, steps: Sequence[Step], noise: Tensor | None, mask: Tensor | None
+    ) -> Walked | None:
+        """See `Layers.walk`."""
+        begin, count = self._count, len(steps) * (x.numel() // x.shape[-1])
+        rows = slice(begin, begin + count)
+        walked = self.layers.walk(x, steps, noise, mask, self.values[:, rows], self.slopes[:, rows])
+        if walked is not None:
+            self._count += count
+            times = x.new_tensor([step.w for step in steps]).view(-1, *[1] * x.ndim)
+            self._seen.append((walked[0][:-1], times, walked[1]))
+        return walked
+
     def replay(self) -> Tensor:
         """The velocities (T, B, A) at all points so far, with the gradient of weights and context."""
         layers = self.layers
@@ -93,10 +108,7 @@ class Recording:
             self.values[:, : self._count],
             self.slopes[:, : self._count],
             layers,
-            layers.context,
-            layers.action,
-            layers.time,
-            *(tensor for layer in (*layers.hidden, layers.out) for tensor in layer),
+            *layers.all(),
         )
 
 
@@ -113,20 +125,5 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         x, times, values, slopes, *_ = ctx.saved_tensors
-        g = g.flatten(0, 1)
-        ups = torch.empty_like(values)
-        ctx.layers.back(g, slopes, ups)
-        first, biases = ups[0], ups.sum(1, dtype=times.dtype)
-        gradients: list[Tensor] = []
-        for k, value in enumerate(values[:-1], 1):
-            gradients += [ups[k].mT @ value, biases[k]]
-        end = g.to(values.dtype)
-        return (
-            *(None,) * 6,
-            first.view(-1, *ctx.layers.context.shape).sum(0),
-            first.mT @ x.to(first.dtype),
-            times @ first.to(times.dtype),
-            *gradients,
-            end.mT @ values[-1],
-            end.sum(0, dtype=times.dtype),
-        )
+        found = ctx.layers.gradients(x, times, g.flatten(0, 1), values, slopes)
+        return *(None,) * 6, *found.all()

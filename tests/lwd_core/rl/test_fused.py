@@ -27,10 +27,10 @@ def no_compiler(monkeypatch, tmp_path):
     monkeypatch.setattr(fused, "_failed", False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    native.library.cache_clear()
+    native.functions.cache_clear()
     with inductor.patch({"cpp.cxx": ("/nowhere/c++",)}), fresh_cache():
         yield
-    native.library.cache_clear()
+    native.functions.cache_clear()
 
 
 def said(caplog) -> list[str]:
