@@ -62,14 +62,23 @@ def learned() -> Corrected:
     return average
 
 
-def test_a_network_learns_the_tilt_of_a_mixture():
+@pytest.fixture
+def one_thread():
+    """Sums in one order, whatever the machine: rounding alone moves what is learned by a hundredth."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_network_learns_the_tilt_of_a_mixture(one_thread):
     """Tolerances are what this many paths allow: the adjoints between the modes have heavy tails."""
     flow, noise = learned(), torch.randn(40_000, 1, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         before, actions = euler(BASE, noise, STEPS), euler(flow, noise, STEPS).flatten()
     right = actions > 0
     assert float((before > 0).float().mean()) == pytest.approx(0.3, abs=0.02)
-    assert float(right.float().mean()) == pytest.approx(0.8658, abs=0.07)
+    assert float(right.float().mean()) == pytest.approx(0.8658, abs=0.06)
     assert float(actions[right].mean()) == pytest.approx(0.9695, abs=0.09)
     assert float(actions[~right].mean()) == pytest.approx(-0.7254, abs=0.08)
     assert float(actions.mean()) == pytest.approx(0.7421, abs=0.06)
