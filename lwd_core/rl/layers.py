@@ -156,7 +156,7 @@ class Layers:
             len(steps),
             mask,
             points,
-            _expect("last", last.contiguous(), points.shape[1:]),
+            _expect("last", last.contiguous(), self._observed),
             gradients,
             len(last),
         )
@@ -168,12 +168,13 @@ class Layers:
         return torch.Size((len(self.context), self.action.shape[1]))
 
     def _one_call(self, x: Tensor) -> bool:
-        return x.dtype == torch.float32 and in_one_pass(self.context) and self._compiled is not None
+        fits = x.dtype == torch.float32 and x.shape[-1] == self.action.shape[1]
+        return fits and in_one_pass(self.context) and self._compiled is not None
 
     @cached_property
     def _compiled(self) -> native.Field | None:
         """Where all tensors are, if `kernels/` can do with them."""
-        if not native.fit(self.all()):
+        if not native.all_fit(self.all()):
             return None
         return native.Field(
             *(native.addresses(tensors) for tensors in (self.weights(), self.biases())),

@@ -83,8 +83,8 @@ class Kept(ctypes.Structure):
     _fields_ = tuple((name, _ADDRESS) for name in ("z", "y", "centre", "inverse"))
 
 
-class Gradients(ctypes.Structure):
-    """`Gradients` of stack.h."""
+class StackGradients(ctypes.Structure):
+    """`StackGradients` of stack.h."""
 
     _fields_ = tuple((name, ctypes.POINTER(_ADDRESS)) for name in ("weights", "biases", "scales", "shifts"))
 
@@ -94,7 +94,7 @@ def fits(z: Tensor) -> bool:
     return z.device.type == "cpu" and z.dtype in TYPES and z.is_contiguous()
 
 
-def fit(tensors: Iterable[Tensor]) -> bool:
+def all_fit(tensors: Iterable[Tensor]) -> bool:
     """Whether a kernel of whole networks can run with them, were it compiled."""
     return gemm() is not None and all(fits(t) and t.dtype == torch.float32 for t in tensors)
 
@@ -134,7 +134,7 @@ def gemm() -> int | None:
 
 @cache
 def functions() -> dict[str, Callable[..., None]]:
-    """All kernels. Found where a process before left them, or built in about a second; their threads are
+    """All kernels. Found where a process before left them, or built in a few seconds; their threads are
     torch's."""
     sources = sorted(SOURCES.iterdir())
     machine = [os.environ.get("CXX", "c++"), *FLAGS, platform.machine(), _processor()]

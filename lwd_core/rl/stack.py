@@ -41,7 +41,7 @@ class Weights:
         return Weights.of([torch.empty_like(tensor) for tensor in self.all()])
 
     def pointers(self) -> tuple[Any, ...]:
-        """For `native.Stack` or `native.Gradients`."""
+        """For `native.Stack` or `native.StackGradients`."""
         return tuple(
             native.addresses(tensors) for tensors in (self.weights, self.biases, self.scales, self.shifts)
         )
@@ -55,10 +55,18 @@ class Weights:
 def in_one_call(x: Tensor, weights: Weights) -> Tensor | None:
     """(n, in) to (N, n, out), differentiable once; None where it is not one call."""
     widths = {w.shape[1] for w in weights.weights[1:]} | {w.shape[2] for w in weights.weights[:-1]}
-    fits = x.dtype == torch.float32 and len(widths) == 1 and not torch.is_autocast_enabled("cpu")
-    if not fits or not in_one_pass(x) or not native.fit(weights.all()):
+    fits = x.dtype == torch.float32 and x.shape[1:] == weights.weights[0].shape[1:2] and len(widths) == 1
+    if (
+        not fits
+        or torch.is_autocast_enabled("cpu")
+        or not in_one_pass(x)
+        or not native.all_fit(weights.all())
+    ):
         return None
-    return _InOneCall.apply(x, *weights.all())  # pyright: ignore[reportReturnType]
+    given = [x, *weights.all()]
+    if not torch.is_grad_enabled():  # what a way back would need is not kept then
+        given = [tensor.detach() for tensor in given]
+    return _InOneCall.apply(*given)  # pyright: ignore[reportReturnType]
 
 
 class _InOneCall(torch.autograd.Function):
@@ -84,7 +92,7 @@ class _InOneCall(torch.autograd.Function):
         by_x, *by_weights = ctx.needs_input_grad
         down = torch.empty_like(x) if by_x else None
         found = weights.like() if any(by_weights) else None
-        gradients = native.Gradients(*found.pointers()) if found else native.Gradients()
+        gradients = native.StackGradients(*found.pointers()) if found else native.StackGradients()
         ups = torch.empty_like(held[0])
         native.call_with("stack_back", stack, x, g.contiguous(), kept, ups, down, gradients, len(x))
         return down, *(found.all() if found else [None] * len(tensors))

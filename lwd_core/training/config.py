@@ -43,7 +43,7 @@ class TrainConfig:
     except that n_step is 1 online (LWD).
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
     products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32. compile:
-    kernels between the products, which on a CPU costs a second, once for a machine: "auto" where
+    kernels between the products, which on a CPU costs seconds, once for a machine: "auto" where
     possible, "on" or fail. device: "auto" is a GPU if there is one; random numbers are drawn on the CPU
     whatever the device, and checkpoints fit every device.
     """

@@ -41,7 +41,7 @@ void stack_forward_float32(const Stack* s, const float* x, const Kept* kept, flo
     stack_forward(*s, x, *kept, end, n);
 }
 void stack_back_float32(const Stack* s, const float* x, const float* g, const Kept* kept, float* ups, float* down,
-                        const Gradients* by, Index n) {
+                        const StackGradients* by, Index n) {
     stack_back(*s, x, g, *kept, ups, down, *by, n);
 }
 }

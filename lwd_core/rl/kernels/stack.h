@@ -48,13 +48,13 @@ void stack_forward(const Stack& s, const float* x, Kept kept, float* end, Index 
 }
 
 // Gradients of each layer's weights, as the weights.
-struct Gradients {
+struct StackGradients {
     float *const *weights, *const *biases, *const *scales, *const *shifts;
 };
 
 // The way back: gradient g (heads, n, out) of the end; down (n, in) is that of x, or null. ups (layers, heads, n, h):
 // those before each GELU; by: those of the weights, where by.weights is not null.
-void stack_back(const Stack& s, const float* x, const float* g, Kept kept, float* ups, float* down, Gradients by,
+void stack_back(const Stack& s, const float* x, const float* g, Kept kept, float* ups, float* down, StackGradients by,
                 Index n) {
     const Pieces pieces(n, s.h, s.heads);
     const Index part = s.layers * s.heads * 3 * s.h;

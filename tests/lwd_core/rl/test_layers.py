@@ -142,6 +142,10 @@ def test_a_walk_keeps_within_what_it_is_given():
             at.walk(x, STEPS, None, None, *torch.zeros(2, 3, 8, 12).unbind())
         with pytest.raises(ValueError, match=r"points: \(3, 4, 6\)"):
             at.pull_along(torch.zeros(2, 4, 6), STEPS, x, None)
+        with pytest.raises(ValueError, match=r"last: \(4, 6\)"):
+            at.pull_along(torch.zeros(3, 8, 6), STEPS, torch.zeros(8, 6), torch.ones(4, 6))
+        with pytest.raises(RuntimeError, match="cannot be multiplied"):
+            at.forward(torch.zeros(4, 5), 0.5)
         with pytest.raises(ValueError, match=r"mask: \(4, 6\)"):
             at.pull_along(torch.zeros(3, 4, 6), STEPS, x, torch.ones(4, 5))
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lwd_core.rl import native
 from lwd_core.rl.fused import fusing
 from lwd_core.rl.networks import StackedMLP
 from lwd_core.rl.stack import Weights, in_one_call
@@ -96,8 +97,26 @@ def test_what_does_not_fit_goes_product_by_product():
     assert not taken(stack, x)
     with fusing("on"):
         assert taken(stack, x)
+        assert not taken(stack, torch.randn(5, 6))
         assert not taken(StackedMLP([7, 24, 12, 3], 2), x)
         assert not taken(new_stack(2, 2).double(), x.double())
         with torch.autocast("cpu", torch.bfloat16):
             assert not taken(stack, x)
             assert stack(x).dtype == torch.bfloat16
+
+
+def test_without_gradient_nothing_is_kept_for_a_way_back(monkeypatch):
+    stack, x = new_stack(heads=2, layers=2), torch.randn(5, 7)
+    kept: list[bool] = []
+    call = native.call_with
+
+    def spied(name, network, x, kept_by, *args):
+        kept.append(bool(kept_by.z))
+        call(name, network, x, kept_by, *args)
+
+    monkeypatch.setattr(native, "call_with", spied)
+    with fusing("on"):
+        stack(x)
+        with torch.no_grad():
+            stack(x)
+    assert kept == [True, False]
