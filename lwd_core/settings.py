@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     nightly: str = Field("0 2 * * *", pattern=_CRON, description="When to retrain, cron, UTC.")
     weekly: str = Field("0 4 * * 0", pattern=_CRON, description="When to compact and vacuum, cron, UTC.")
     keep_days: float = Field(30, ge=1, description="Days for which old table versions stay readable.")
+    release_days: float = Field(
+        30, gt=0, description="Days for which robots follow a channel file; the night signs it anew."
+    )
     train_on: Literal["here", "k8s", "ray"] = Field("here", description="What runs the training process.")
     train_image: str = Field("", description="Container image of training on k8s.")
     train_namespace: str = Field("default", description="Kubernetes namespace of training.")

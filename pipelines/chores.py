@@ -1,4 +1,4 @@
-"""Ops that make no asset: the canary's verdict carried out, and upkeep of the lake."""
+"""Ops that make no asset: the canary's verdict carried out, channels signed anew, upkeep of the lake."""
 
 import dagster as dg
 
@@ -14,6 +14,27 @@ def judge_canary(context: dg.OpExecutionContext, platform: Platform) -> None:
         context.log.info("no canary beside production")
     else:
         context.log.info(f"canary {found.canary.policy_id}: {found.verdict.decision}, {found.verdict.reason}")
+
+
+@dg.op(description="Signs what each channel holds with a new number and expiry: a quiet fleet goes on.")
+def renew_channels(context: dg.OpExecutionContext, platform: Platform) -> None:
+    from lwd_core.policies.keys import has_signing_key, signing_key, trusted_keys
+    from lwd_core.policies.release import refresh
+
+    settings = platform.settings
+    if not has_signing_key(settings.keys):
+        context.log.warning("no signing key here: run `lwd policy refresh` where policies are signed")
+        return
+    done = refresh(
+        platform.lake(),
+        settings.releases,
+        key=signing_key(settings.keys),
+        trusted=trusted_keys(settings.keys),
+        now_ns=platform.now_ns(),
+        valid_days=settings.release_days,
+    )
+    for release in done:
+        context.log.info(f"channel {release.channel}: number {release.number}, expires {release.expires}")
 
 
 @dg.op(

@@ -1,8 +1,8 @@
-"""Jobs: the ways the loop is walked, and the two chores beside it."""
+"""Jobs: the ways the loop is walked, and the chores beside it."""
 
 import dagster as dg
 
-from pipelines.chores import compact_and_vacuum, judge_canary
+from pipelines.chores import compact_and_vacuum, judge_canary, renew_channels
 
 DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality")
 LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
@@ -36,9 +36,14 @@ def canary_verdict() -> None:
     judge_canary()
 
 
+@dg.job(description="Release channels signed anew, so that robots go on following them.")
+def channel_renewal() -> None:
+    renew_channels()
+
+
 @dg.job(description="Compaction and vacuum of the lake.")
 def upkeep() -> None:
     compact_and_vacuum()
 
 
-JOBS = [fleet_day, ingest_day, learning_round, make_report, canary_verdict, upkeep]
+JOBS = [fleet_day, ingest_day, learning_round, make_report, canary_verdict, channel_renewal, upkeep]

@@ -1,11 +1,11 @@
-"""What the clock starts: retraining at night, upkeep once a week."""
+"""What the clock starts: retraining and signing anew at night, upkeep once a week."""
 
 from datetime import timedelta
 
 import dagster as dg
 
 from lwd_core.settings import Settings
-from pipelines.jobs import learning_round, upkeep
+from pipelines.jobs import channel_renewal, learning_round, upkeep
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import NIGHTLY
@@ -39,6 +39,17 @@ def nightly_retraining(
 
 
 @dg.schedule(
+    job=channel_renewal,
+    cron_schedule=SETTINGS.nightly,
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Robots stop following a channel file that nobody signed anew for LWD_RELEASE_DAYS.",
+)
+def nightly_renewal() -> dg.RunRequest:
+    return dg.RunRequest()
+
+
+@dg.schedule(
     job=upkeep,
     cron_schedule=SETTINGS.weekly,
     execution_timezone="UTC",
@@ -49,4 +60,4 @@ def weekly_upkeep() -> dg.RunRequest:
     return dg.RunRequest()
 
 
-SCHEDULES = [nightly_retraining, weekly_upkeep]
+SCHEDULES = [nightly_retraining, nightly_renewal, weekly_upkeep]

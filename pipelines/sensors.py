@@ -85,7 +85,7 @@ def canary_sensor(
     from lwd_core.policies.canary import Decision
     from lwd_core.policies.settle import standing
 
-    found = standing(platform.lake(), platform.settings)
+    found = standing(platform.lake())
     if found is None:
         yield dg.SkipReason("no canary beside production")
         return

@@ -232,7 +232,11 @@ POLICIES = Table(
     meaning="Deployable bundles and where they came from.",
     columns=(
         Column("policy_id", STRING, "Digest of the bundle."),
-        Column("uri", STRING, "Folder of the bundle."),
+        Column(
+            "uri",
+            STRING,
+            "Folder of the bundle below the policies root; older rows: a full address, not followed.",
+        ),
         Column("stage", STRING, "sft, offline or online."),
         Column("parent", STRING, "Policy its training started from.", nullable=True),
         Column("checkpoint", STRING, "Digest of the trainer state it was taken from."),
@@ -257,6 +261,14 @@ RELEASES = Table(
         Column("state", STRING, "candidate, canary, production, rolled_back or superseded."),
         Column("evidence", STRING, "Why: figures and rule, a JSON object."),
         CREATED,
+        Column("number", I64, "Number of the channel file; grows on each channel.", nullable=True),
+        Column(
+            "expires_ns",
+            I64,
+            "Until when robots follow the channel file.",
+            unit="ns since epoch",
+            nullable=True,
+        ),
     ),
     key=("release_id", "state"),
     sort=("created_ns",),

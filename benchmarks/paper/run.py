@@ -20,6 +20,7 @@ from lwd_core.lake.ingest import ingest
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
+from lwd_core.places import resolve
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.release import current
@@ -134,7 +135,7 @@ class Bench:
             self.settings,
             self._fleet(day.robots, plan.names),
             day=self._calendar[day.name],
-            policy=Policy.load(release.policy_uri, trusted),
+            policy=Policy.load(resolve(self.settings.policies, release.policy_id), trusted),
             seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
             source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
             supervisor=Supervisor(**plan.supervisor),
@@ -174,7 +175,7 @@ class Bench:
         trusted = trusted_keys(self.settings.keys)
         release = current(self.settings.releases, Channel.PRODUCTION, trusted)
         assert release is not None
-        policy = Policy.load(release.policy_uri, trusted)
+        policy = Policy.load(resolve(self.settings.policies, release.policy_id), trusted)
         judged = self.plan.evaluation
         seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
         rows = evaluate(policy, self.plan.names, seeds, now_ns=time.time_ns(), arms=self._arms)

@@ -6,10 +6,8 @@ import typer
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.registry import find
-from lwd_core.policies.release import current
-from lwd_core.settings import Settings
+from lwd_core.policies.release import recorded
 from storage_schemas.vocabulary import Channel
 
 PolicyId = Annotated[
@@ -17,11 +15,11 @@ PolicyId = Annotated[
 ]
 
 
-def policy_named(settings: Settings, lake: Lake, name: str) -> dict:
+def policy_named(lake: Lake, name: str) -> dict:
     """The row of the policy. Raises UserError where there is none."""
     if name not in tuple(Channel):
         return find(lake, name)
-    held = current(settings.releases, Channel(name), trusted_keys(settings.keys))
+    held = recorded(lake, Channel(name))
     if held is None:
         raise UserError(f"channel {name}: empty; `lwd policy publish` puts a policy there")
     return find(lake, held.policy_id)

@@ -167,11 +167,11 @@ def evaluate(
     from lwd_core.lake.store import Lake
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
-    from lwd_core.policies.registry import find
+    from lwd_core.policies.registry import address, find
 
     settings = Settings()
     lake = Lake.open(settings.lake)
-    found = Policy.load(find(lake, policy)["uri"], trusted_keys(settings.keys))
+    found = Policy.load(address(settings.policies, find(lake, policy)), trusted_keys(settings.keys))
     rows = judge(found, _names(task), scene_seeds(purpose, scenes), now_ns=time.time_ns())
     if record:
         others = lake.read(

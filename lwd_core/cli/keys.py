@@ -1,5 +1,6 @@
 """Keys that sign policies and releases: list, rotate, trust, distrust."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -40,18 +41,21 @@ def rotate(
     settings = Settings()
     folder = settings.keys
     keys.require_signing_file()
-    name, done = keys.rotate(folder), []
+    name, done, left = keys.rotate(folder), [], []
     if resign:
         from lwd_core.lake.store import Lake
         from lwd_core.policies.resign import resign as sign_anew
 
         lake, trusted = Lake.open(settings.lake), keys.trusted_keys(folder)
-        done = sign_anew(lake, settings.releases, keys.signing_key(folder), trusted)
+        signed = sign_anew(lake, settings, keys.signing_key(folder), trusted, now_ns=time.time_ns())
+        done, left = signed.done, signed.left
     if as_json:
-        say_json({"key_id": name, "signed": done})
+        say_json({"key_id": name, "signed": done, "left": left})
         return
     for what in done:
         typer.echo(f"signed anew: {what}")
+    for what in left:
+        typer.echo(f"not signed: {what}", err=True)
     typer.echo(f"{name} signs from now on; copy {folder}/trusted to the robots")
 
 

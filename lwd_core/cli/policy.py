@@ -1,4 +1,4 @@
-"""Policies and releases: list, show, compare, publish, promote, roll back."""
+"""Policies and releases: list, show, compare, publish, promote, roll back, refresh."""
 
 import json
 import time
@@ -9,12 +9,13 @@ import typer
 
 from lwd_core.cli._named import PolicyId, policy_named
 from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.errors import UserError
 from lwd_core.fleet.seeds import Purpose
 from lwd_core.lake.store import Lake
 from lwd_core.policies import canary, keys, release
 from lwd_core.policies.gate import success_rate
-from lwd_core.policies.registry import find
+from lwd_core.policies.registry import address, find
 from lwd_core.policies.settle import settle
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
@@ -44,7 +45,9 @@ def show(policy: PolicyId) -> None:
     Example: lwd policy show production
     """
     lake = _lake()
-    row = policy_named(Settings(), lake, policy)
+    settings = Settings()
+    row = policy_named(lake, policy)
+    row["uri"] = address(settings.policies, row)
     row["config"] = json.loads(row["config"])
     row["releases"] = lake.read("releases", where="policy_id = ?", params=(row["policy_id"],)).to_pylist()
     row["success"] = str(success_rate(lake, row["policy_id"]))
@@ -61,7 +64,7 @@ def diff(a: PolicyId, b: PolicyId, as_json: AsJson = False) -> None:
     from lwd_core.policies.diff import diff as compare
 
     settings, lake = Settings(), _lake()
-    first, second = (policy_named(settings, lake, name)["policy_id"] for name in (a, b))
+    first, second = (policy_named(lake, name)["policy_id"] for name in (a, b))
     found = compare(lake, settings.snapshots, first, second)
     if as_json:
         say_json(asdict(found))
@@ -71,20 +74,25 @@ def diff(a: PolicyId, b: PolicyId, as_json: AsJson = False) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show what each channel holds, and the canary's verdict so far.
+    """Show what each channel holds, the canary's verdict so far, and where a channel file differs.
+
+    Exit code 1 where robots would not get what the releases table says.
 
     Example: lwd policy status
     """
     settings, lake = Settings(), _lake()
-    trusted = keys.trusted_keys(settings.keys)
-    held = {channel: release.current(settings.releases, channel, trusted) for channel in Channel}
+    trusted, now_ns = keys.trusted_keys(settings.keys), time.time_ns()
+    held = {channel: release.recorded(lake, channel) for channel in Channel}
     rows = [
         {
             "channel": str(channel),
             "policy_id": now.policy_id if now else "",
             "release_id": now.release_id if now else "",
+            "number": now.number if now else "",
+            "expires": now.expires if now else "",
             "evaluated": str(success_rate(lake, now.policy_id)) if now else "",
             "verdict": "",
+            "file": release.disagreement(lake, settings.releases, channel, trusted, now_ns) or "",
         }
         for channel, now in held.items()
     ]
@@ -94,7 +102,38 @@ def status(as_json: AsJson = False) -> None:
             canary.tallies(lake, ours.policy_id), canary.tallies(lake, theirs.policy_id), canary.CanaryRule()
         )
         rows[0]["verdict"] = f"{verdict.decision}: {verdict.reason}"
-    say_rows(rows, tuple(rows[0]), as_json)
+    wrong = [row["file"] for row in rows if row["file"]]
+    say_rows(rows, tuple(rows[0])[:-1], as_json)
+    if wrong:
+        for problem in wrong:
+            typer.echo(problem, err=True)
+        raise typer.Exit(EXIT_FOUND)
+
+
+@app.command()
+def refresh(as_json: AsJson = False) -> None:
+    """Sign what each channel holds with a new number and expiry; mend a file that was lost or put back.
+
+    The night does it by itself where the platform's daemon runs. Example: lwd policy refresh
+    """
+    settings = Settings()
+    if not keys.has_signing_key(settings.keys):
+        raise UserError(f"{settings.keys}: no signing key; refresh on the machine that signs policies")
+    done = release.refresh(
+        _lake(),
+        settings.releases,
+        key=keys.signing_key(settings.keys),
+        trusted=keys.trusted_keys(settings.keys),
+        now_ns=time.time_ns(),
+        valid_days=settings.release_days,
+    )
+    if as_json:
+        say_json([asdict(now) for now in done])
+        return
+    for now in done:
+        typer.echo(f"{now.channel}: {now.policy_id}, number {now.number}, expires {now.expires}")
+    if not done:
+        typer.echo("no channel holds anything")
 
 
 @app.command()
@@ -120,7 +159,7 @@ def publish(
 
     Example: lwd policy publish 3f2a --channel canary --why "fewer drops in evaluation"
     """
-    _publish(policy_named(Settings(), _lake(), policy), channel, {"why": why}, as_json)
+    _publish(policy_named(_lake(), policy), channel, {"why": why}, as_json)
 
 
 @app.command()
@@ -129,8 +168,8 @@ def promote(why: Why = "by hand", as_json: AsJson = False) -> None:
 
     Example: lwd policy promote --why "two quiet days"
     """
-    settings, lake = Settings(), _lake()
-    now = release.current(settings.releases, Channel.CANARY, keys.trusted_keys(settings.keys))
+    lake = _lake()
+    now = release.recorded(lake, Channel.CANARY)
     if now is None:
         raise UserError("channel canary: empty; publish a policy there first")
     evidence: dict[str, object] = {"why": why, "canary": now.release_id}
@@ -149,9 +188,9 @@ def rollback(channel: Channel = Channel.PRODUCTION, why: Why = "by hand", as_jso
         settings.releases,
         channel,
         key=keys.signing_key(settings.keys),
-        trusted=keys.trusted_keys(settings.keys),
         evidence={"why": why},
         now_ns=time.time_ns(),
+        valid_days=settings.release_days,
     )
     _say(now, as_json)
 
@@ -167,10 +206,10 @@ def _publish(row: dict, channel: Channel, evidence: dict[str, object], as_json: 
         settings.releases,
         channel,
         policy_id=row["policy_id"],
-        policy_uri=row["uri"],
         key=keys.signing_key(settings.keys),
         evidence=evidence,
         now_ns=time.time_ns(),
+        valid_days=settings.release_days,
     )
     _say(now, as_json)
 

@@ -26,9 +26,8 @@ def trace(
 
     Example: lwd trace production --page trace.html
     """
-    settings = Settings()
-    lake = Lake.open(settings.lake)
-    found = walk(lake, policy_named(settings, lake, policy)["policy_id"])
+    lake = Lake.open(Settings().lake)
+    found = walk(lake, policy_named(lake, policy)["policy_id"])
     if page:
         from lwd_core.reports.lineage import trace_page
 

@@ -107,7 +107,9 @@ def run_live(
             while not stop():
                 outbox.send()
                 if online():
-                    held = policies.newest(robot.channel, now()) or held
+                    held = policies.newest(robot.channel, now())
+                elif held and held.expired(now()):
+                    held = None
                 if held or playing:
                     break
                 complain("no policy to run yet")

@@ -10,11 +10,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 
 #: A deployment hands the private key in through the environment (PEM text), not a file.
 SIGNING_KEY_VARIABLE = "LWD_SIGNING_KEY"
@@ -41,7 +41,7 @@ def signing_key(folder: str) -> Ed25519PrivateKey:
     path = Path(folder) / "signing.pem"
     if not path.exists():
         rotate(folder)
-    return _private(path.read_bytes(), str(path))
+    return _private(_read(path), str(path))
 
 
 def has_signing_key(folder: str) -> bool:
@@ -61,24 +61,18 @@ def rotate(folder: str) -> str:
     """Make a new signing key, trust it beside the older ones, and return its id."""
     key = Ed25519PrivateKey.generate()
     root = Path(folder)
-    trusted = root / "trusted"
-    trusted.mkdir(parents=True, exist_ok=True)
     name = key_id(key.public_key())
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     # The public key first: a key that signs must never be one that nobody trusts.
-    (trusted / f"{name}.pem").write_bytes(public)
+    _write(root / "trusted" / f"{name}.pem", public, 0o644)
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    temporary = root / f".signing.{name}.part"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(private)
-    temporary.replace(root / "signing.pem")
+    _write(root / "signing.pem", private, 0o600)
     return name
 
 
@@ -86,13 +80,11 @@ def trust(folder: str, public: bytes) -> str:
     """Trust a public key (PEM) beside the others and return its id. Raises UserError where it is none."""
     try:
         key = serialization.load_pem_public_key(public)
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise UserError("not a public key in PEM form; give a file of some `keys/trusted`") from error
     if not isinstance(key, Ed25519PublicKey):
         raise UserError("not an ed25519 public key; give a file of some `keys/trusted`")
-    trusted = Path(folder) / "trusted"
-    trusted.mkdir(parents=True, exist_ok=True)
-    (trusted / f"{key_id(key)}.pem").write_bytes(public)
+    _write(Path(folder) / "trusted" / f"{key_id(key)}.pem", public, 0o644)
     return key_id(key)
 
 
@@ -106,22 +98,16 @@ def distrust(folder: str, prefix: str) -> str:
         raise UserError(f"key {prefix}: {len(found)} trusted keys start like this; `lwd keys list` has them")
     if has_signing_key(folder) and key_id(signing_key(folder).public_key()) == found[0]:
         raise UserError(f"key {found[0]}: it signs here; `lwd keys rotate` first")
-    for path in (Path(folder) / "trusted").glob("*.pem"):
-        key = serialization.load_pem_public_key(path.read_bytes())
-        if isinstance(key, Ed25519PublicKey) and key_id(key) == found[0]:
+    for path in _trusted_files(folder):
+        if key_id(_public(path)) == found[0]:
             path.unlink()
     return found[0]
 
 
 def trusted_keys(folder: str) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys a robot trusts, by id."""
-    keys: dict[str, Ed25519PublicKey] = {}
-    for path in sorted((Path(folder) / "trusted").glob("*.pem")):
-        key = serialization.load_pem_public_key(path.read_bytes())
-        if not isinstance(key, Ed25519PublicKey):
-            raise UserError(f"{path}: not an ed25519 public key; take it out of the folder")
-        keys[key_id(key)] = key
-    return keys
+    """Return the public keys a robot trusts, by id. Raises UserError for a file that holds none."""
+    found = [_public(path) for path in _trusted_files(folder)]
+    return {key_id(key): key for key in found}
 
 
 def sign(data: bytes, key: Ed25519PrivateKey) -> Signature:
@@ -141,11 +127,54 @@ def verify(data: bytes, signature: Signature, trusted: dict[str, Ed25519PublicKe
     return None
 
 
+def _trusted_files(folder: str) -> list[Path]:
+    return sorted((Path(folder) / "trusted").glob("*.pem"))
+
+
+def _public(path: Path) -> Ed25519PublicKey:
+    data = _read(path)
+    try:
+        key = serialization.load_pem_public_key(data)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        what = "not an ed25519 public key in PEM form" if data.strip() else "an empty file, no public key"
+        raise UserError(f"{path}: {what}; bring it anew from the machine that signs, or remove the file")
+    return key
+
+
 def _private(data: bytes, where: str) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(data, password=None)
-    except ValueError:
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None  # the parser's message could repeat the secret
     if not isinstance(key, Ed25519PrivateKey):
-        raise UserError(f"{where}: not an ed25519 private key in PEM form; make one with `lwd keys rotate`")
+        what = "not an ed25519 private key in PEM form" if data.strip() else "an empty file, no private key"
+        raise UserError(
+            f"{where}: {what}; restore it from a backup, or make a new one with `lwd keys rotate`"
+        )
     return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); give this user the right to") from error
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """The file whole or not at all, on disk before it has its name: a full disk leaves what was there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path}: can't be written ({error.strerror}); nothing was changed") from error

@@ -1,11 +1,20 @@
-"""The policies table: which bundles exist and where they came from."""
+"""The policies table: which bundles exist, where they lie and where they came from.
+
+A bundle's folder is named by its id, so a policy lies at ``<policies>/<policy_id>`` in every home.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
 from lwd_core.errors import UserError
+from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
+from lwd_core.places import below, relative, resolve
 from lwd_core.policies.bundle import Bundle
 from storage_schemas.canonical import canonical_json
+from storage_schemas.policy import MANIFEST
 from storage_schemas.tables import POLICIES
 
 
@@ -18,7 +27,7 @@ def register(lake: Lake, bundle: Bundle, *, now_ns: int) -> None:
     lineage = bundle.manifest.lineage
     row = {
         "policy_id": bundle.policy_id,
-        "uri": bundle.uri,
+        "uri": bundle.policy_id,
         "stage": lineage.stage,
         "parent": lineage.parent,
         "checkpoint": lineage.checkpoint,
@@ -39,3 +48,19 @@ def find(lake: Lake, prefix: str) -> dict:
     if len(rows) > 1:
         raise UserError(f"policy {prefix}: {len(rows)} policies start like this; give more of the id")
     return rows[0]
+
+
+def address(policies: str, row: Mapping[str, Any]) -> str:
+    """Where the bundle of a row of ``policies`` lies: below the policies root of this home, nowhere else.
+
+    Rows of older versions hold a full address. Where that leads out of this home (it was copied or moved) and
+    the bundle is not here either, UserError names both places: another home's policies are not ours to use.
+    """
+    own = resolve(policies, row["policy_id"])
+    foreign = not relative(row["uri"]) and below(policies, row["uri"]) is None
+    if foreign and not open_place(own).exists(MANIFEST):
+        raise UserError(
+            f"policy {row['policy_id']}: lies at {row['uri']}, outside of {policies}; copy the folder there, "
+            "or set LWD_POLICIES"
+        )
+    return own

@@ -1,12 +1,17 @@
 """Release channels: which policy robots run, and how it came to be that one.
 
-A channel is one signed file, ``<releases>/<channel>.json``, that robots poll; it is
-written whole. The ``releases`` table is its history, one row an event, written first:
-a file without a row cannot happen, a row without its file is repaired by the next call.
+The ``releases`` table says what each channel holds and how it came to that, one row an event. A channel
+file, ``<releases>/<channel>.json``, tells it to robots, who have no table: signed, written whole after its
+row, with a number that grows and a day from which it is followed no more. So a robot can tell an older file
+that was put back from the newest one, and one that newer ones are kept behind from a quiet channel (the
+rollback and freeze attacks of The Update Framework). A row whose file is missing or older is repaired by
+`refresh`, or by the next event.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -19,7 +24,10 @@ from storage_schemas.canonical import canonical_json, digest
 from storage_schemas.tables import RELEASES
 from storage_schemas.vocabulary import Channel, ReleaseState
 
+#: Days for which robots follow a channel file where the settings say nothing else.
+VALID_DAYS = 30.0
 _STATE = {Channel.CANARY: ReleaseState.CANARY, Channel.PRODUCTION: ReleaseState.PRODUCTION}
+_DAY_NS = 86_400 * 10**9
 
 
 class BadRelease(UserError):
@@ -28,18 +36,37 @@ class BadRelease(UserError):
 
 @dataclass(frozen=True)
 class Release:
-    """A policy on a channel."""
+    """A policy on a channel.
+
+    ``number`` grows with every file of a channel; 0 where an older version signed it, and then nothing
+    expires. ``expires_ns``: from then on robots don't follow the file.
+    """
 
     release_id: str
     channel: str
     policy_id: str
-    policy_uri: str
     parent: str | None
     created_ns: int
+    number: int = 0
+    expires_ns: int | None = None
+
+    def expired(self, now_ns: int) -> bool:
+        """Whether the file is followed no more."""
+        return self.expires_ns is not None and now_ns >= self.expires_ns
+
+    @property
+    def expires(self) -> str:
+        """The day and hour it expires, for people."""
+        if self.expires_ns is None:
+            return "never"
+        return datetime.fromtimestamp(self.expires_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def current(releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey]) -> Release | None:
-    """Return what a channel holds, or None while it is empty. Raises BadRelease."""
+    """Return what a channel's file says, as robots read it; None while there is none. Raises BadRelease.
+
+    Whether it is the newest one and still to be followed, `refused` says.
+    """
     releases_place = open_place(releases)
     place = releases_place.path(_file(channel))
     try:
@@ -48,16 +75,72 @@ def current(releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey
         return None
     try:
         record = json.loads(data)
-        release = Release(**record["release"])
         signature = Signature(**record["signature"])
-    except (ValueError, TypeError, KeyError) as error:
+        problem = verify(canonical_json(record["release"]), signature, trusted)
+        # a newer version may say more, an older one said where the bundle lay: signed with the rest, not used
+        known = {field.name for field in fields(Release)}
+        release = Release(**{name: value for name, value in record["release"].items() if name in known})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadRelease(f"{place}: no release record; release the policy anew") from error
-    problem = verify(canonical_json(asdict(release)), signature, trusted)
     if problem:
         raise BadRelease(f"{place}: {problem}; trust the key or release the policy anew")
     if release.channel != channel:
         raise BadRelease(f"{place}: holds a release for {release.channel}; the file was moved")
     return release
+
+
+def refused(release: Release, seen: int | None, now_ns: int) -> str | None:
+    """Why a robot that has seen the number ``seen`` on a channel must not follow a file; None if it may."""
+    what = f"channel {release.channel}: the file holds number {release.number}"
+    if seen is not None and release.number < seen:
+        return (
+            f"{what}, and number {seen} was seen before: an older release was put back; "
+            "`lwd policy status` tells where, `lwd policy refresh` puts the newest there"
+        )
+    if release.expired(now_ns):
+        return (
+            f"{what}, which expired on {release.expires}: newer ones may be kept from here; "
+            "`lwd policy refresh` signs it anew"
+        )
+    return None
+
+
+def recorded(lake: Lake, channel: Channel) -> Release | None:
+    """What the releases table says a channel holds; None while nothing was released there."""
+    rows = lake.sql(
+        "SELECT release_id, channel, policy_id, parent, created_ns, coalesce(number, 0) AS number, "
+        "expires_ns FROM releases WHERE channel = ? AND state = ? "
+        "ORDER BY coalesce(number, 0) DESC, created_ns DESC LIMIT 1",
+        (str(channel), str(_STATE[channel])),
+    ).to_pylist()
+    return Release(**rows[0]) if rows else None
+
+
+def disagreement(
+    lake: Lake, releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey], now_ns: int
+) -> str | None:
+    """Where a channel's file and the table differ, or why robots refuse the file; None where all is well."""
+    said = recorded(lake, channel)
+    try:
+        held = current(releases, channel, trusted)
+    except BadRelease as problem:
+        return str(problem)
+    mend = "`lwd policy refresh` writes what the table says"
+    if held is None:
+        return said and f"channel {channel}: no file, the table says {said.release_id}; {mend}"
+    if said is None or held.number > said.number:
+        table = f"the table ends with number {said.number}" if said else "the table has none"
+        return (
+            f"channel {channel}: the file holds release {held.release_id} (number {held.number}), {table}: "
+            "was the lake restored from before? Publish the policy anew"
+        )
+    if (held.release_id, held.number) != (said.release_id, said.number):
+        return (
+            f"channel {channel}: the file holds release {held.release_id} (number {held.number}), the table "
+            f"says {said.release_id} (number {said.number}): an older file was put back, or a release was "
+            f"cut off; {mend}"
+        )
+    return refused(held, None, now_ns)
 
 
 def publish(
@@ -66,23 +149,25 @@ def publish(
     channel: Channel,
     *,
     policy_id: str,
-    policy_uri: str,
     key: Ed25519PrivateKey,
     evidence: dict[str, object],
     now_ns: int,
+    valid_days: float = VALID_DAYS,
 ) -> Release:
     """Put a policy on a channel; doing it again with the policy already there changes nothing."""
-    trusted = {sign(b"", key).key_id: key.public_key()}
-    try:
-        before = current(releases, channel, trusted)
-    except BadRelease:
-        before = None  # signed by a key since rotated out, or damaged: replaced below
+    before = recorded(lake, channel)
     if before and before.policy_id == policy_id:
-        return before
+        trusted = {sign(b"", key).key_id: key.public_key()}
+        try:
+            if current(releases, channel, trusted) == before and not before.expired(now_ns):
+                return before
+        except BadRelease:
+            pass  # damaged, or signed by a key since rotated out: written anew
+        return _renew(lake, releases, before, key, now_ns, valid_days)
     parent = before.release_id if before else None
     release_id = digest([channel, policy_id, parent])[:24]
-    release = Release(release_id, str(channel), policy_id, policy_uri, parent, now_ns)
-    _record(lake, release, _STATE[channel], evidence, now_ns)
+    release = Release(release_id, str(channel), policy_id, parent, now_ns)
+    release = _number(lake, release, _STATE[channel], evidence, now_ns, valid_days)
     if before:
         _record(lake, before, ReleaseState.SUPERSEDED, {"by": release_id}, now_ns)
     write_release(releases, release, key)
@@ -95,59 +180,132 @@ def rollback(
     channel: Channel,
     *,
     key: Ed25519PrivateKey,
-    trusted: dict[str, Ed25519PublicKey],
     evidence: dict[str, object],
     now_ns: int,
     first: Release | None = None,
+    valid_days: float = VALID_DAYS,
 ) -> Release:
     """Give a channel back to the policy before the current one, or where there was none to ``first``'s.
 
     Raises UserError where there is neither.
     """
-    bad = current(releases, channel, trusted)
+    bad = recorded(lake, channel)
     if bad is None or (bad.parent is None and first is None):
         raise UserError(f"channel {channel}: nothing to roll back to; publish another policy instead")
     if bad.parent is not None:
-        policy_id, uri, parent = _content(lake, channel, bad.parent)
+        policy_id, parent = _content(lake, channel, bad.parent)
     else:
         assert first is not None
-        policy_id, uri, parent = first.policy_id, first.policy_uri, None
+        policy_id, parent = first.policy_id, None
     # Its parent is the one before it, not the bad one: a second rollback goes further back.
     restored = Release(
         release_id=digest([channel, policy_id, "after", bad.release_id])[:24],
         channel=str(channel),
         policy_id=policy_id,
-        policy_uri=uri,
         parent=parent,
         created_ns=now_ns,
     )
     _record(lake, bad, ReleaseState.ROLLED_BACK, evidence, now_ns)
-    _record(lake, restored, _STATE[channel], {"rolled_back": bad.release_id}, now_ns)
+    why: dict[str, object] = {"rolled_back": bad.release_id}
+    restored = _number(lake, restored, _STATE[channel], why, now_ns, valid_days)
     write_release(releases, restored, key)
     return restored
 
 
-def _content(lake: Lake, channel: Channel, release_id: str) -> tuple[str, str, str | None]:
-    """Policy, its address and the parent of an earlier release."""
+def refresh(
+    lake: Lake,
+    releases: str,
+    channels: Iterable[Channel] = tuple(Channel),
+    *,
+    key: Ed25519PrivateKey,
+    trusted: dict[str, Ed25519PublicKey],
+    now_ns: int,
+    valid_days: float = VALID_DAYS,
+) -> list[Release]:
+    """Sign what the table says each channel holds with a new number and a new expiry; return what was signed.
+
+    A file that is missing, older or damaged is mended by it. Raises BadRelease, before anything is written,
+    for a file with a higher number than the table's: the lake was restored from before that release.
+    """
+    found = [release for channel in channels if (release := recorded(lake, channel))]
+    for release in found:
+        try:
+            held = current(releases, Channel(release.channel), trusted)
+        except BadRelease:
+            continue
+        if held and held.number > release.number:
+            raise BadRelease(str(disagreement(lake, releases, Channel(release.channel), trusted, now_ns)))
+    return [_renew(lake, releases, release, key, now_ns, valid_days) for release in found]
+
+
+def _renew(
+    lake: Lake, releases: str, release: Release, key: Ed25519PrivateKey, now_ns: int, valid_days: float
+) -> Release:
+    (row,) = lake.sql(
+        "SELECT evidence FROM releases WHERE release_id = ? AND state = ?",
+        (release.release_id, str(_STATE[Channel(release.channel)])),
+    ).to_pylist()
+    evidence = json.loads(row["evidence"])
+    again = _number(lake, release, _STATE[Channel(release.channel)], evidence, now_ns, valid_days)
+    write_release(releases, again, key)
+    return again
+
+
+def _content(lake: Lake, channel: Channel, release_id: str) -> tuple[str, str | None]:
+    """Policy and the parent of an earlier release."""
     rows = lake.sql(
-        "SELECT r.policy_id, p.uri, r.parent FROM releases r JOIN policies p USING (policy_id) "
-        "WHERE r.release_id = ? LIMIT 1",
-        (release_id,),
+        "SELECT policy_id, parent FROM releases WHERE release_id = ? LIMIT 1", (release_id,)
     ).to_pylist()
     if not rows:
         raise UserError(
             f"channel {channel}: release {release_id} is not in the releases table; publish a policy instead"
         )
-    return rows[0]["policy_id"], rows[0]["uri"], rows[0]["parent"]
+    return rows[0]["policy_id"], rows[0]["parent"]
 
 
 def _file(channel: str) -> str:
     return f"{channel}.json"
 
 
+def _number(
+    lake: Lake,
+    release: Release,
+    state: ReleaseState,
+    evidence: dict[str, object],
+    now_ns: int,
+    valid_days: float,
+) -> Release:
+    """Enter a release under the next number of its channel and return it.
+
+    A number is the second it was given at, or one more than the last: it grows also where a lake was restored
+    from a backup and doesn't know of the last ones.
+    """
+    made = release
+
+    def next_one(version: int) -> Release:
+        nonlocal made
+        (row,) = lake.sql(
+            "SELECT coalesce(max(number), 0) AS last FROM releases WHERE channel = ?",
+            (release.channel,),
+            versions={"releases": version},
+        ).to_pylist()
+        number = max(row["last"] + 1, now_ns // 10**9)
+        made = replace(release, number=number, expires_ns=now_ns + round(valid_days * _DAY_NS))
+        return made
+
+    _enter(lake, release, state, lambda version: _row(next_one(version), state, evidence, release.created_ns))
+    return made
+
+
 def _record(
     lake: Lake, release: Release, state: ReleaseState, evidence: dict[str, object], now_ns: int
 ) -> None:
+    """Enter an event on a release that no file tells of."""
+    rows = _row(replace(release, number=0), state, evidence, now_ns)
+    _enter(lake, release, state, lambda _version: rows)
+
+
+def _row(release: Release, state: ReleaseState, evidence: dict[str, object], now_ns: int) -> pa.Table:
     row = {
         "release_id": release.release_id,
         "channel": release.channel,
@@ -156,9 +314,14 @@ def _record(
         "state": str(state),
         "evidence": canonical_json(evidence).decode(),
         "created_ns": now_ns,
+        "number": release.number or None,
+        "expires_ns": release.expires_ns if release.number else None,
     }
-    rows = pa.Table.from_pylist([row], schema=RELEASES.schema)
-    lake.replace("releases", rows, {"release_id": [release.release_id], "state": [str(state)]})
+    return pa.Table.from_pylist([row], schema=RELEASES.schema)
+
+
+def _enter(lake: Lake, release: Release, state: ReleaseState, plan: Callable[[int], pa.Table]) -> None:
+    lake.settle("releases", plan, {"release_id": [release.release_id], "state": [str(state)]})
 
 
 def write_release(releases: str, release: Release, key: Ed25519PrivateKey) -> None:

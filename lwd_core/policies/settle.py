@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from lwd_core.lake.store import Lake
 from lwd_core.policies.canary import CanaryRule, CanaryVerdict, Decision, judge, tallies
-from lwd_core.policies.keys import signing_key, trusted_keys
-from lwd_core.policies.release import Release, current, publish, rollback
+from lwd_core.policies.keys import signing_key
+from lwd_core.policies.release import Release, publish, recorded, rollback
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 
@@ -22,11 +22,9 @@ class Standing:
     verdict: CanaryVerdict
 
 
-def standing(lake: Lake, settings: Settings, rule: CanaryRule = RULE) -> Standing | None:
+def standing(lake: Lake, rule: CanaryRule = RULE) -> Standing | None:
     """Judge the canary; None where there is none or production runs the same policy."""
-    trusted = trusted_keys(settings.keys)
-    ours = current(settings.releases, Channel.CANARY, trusted)
-    theirs = current(settings.releases, Channel.PRODUCTION, trusted)
+    ours, theirs = recorded(lake, Channel.CANARY), recorded(lake, Channel.PRODUCTION)
     if ours is None or theirs is None or ours.policy_id == theirs.policy_id:
         return None
     verdict = judge(tallies(lake, ours.policy_id), tallies(lake, theirs.policy_id), rule)
@@ -38,7 +36,7 @@ def settle(lake: Lake, settings: Settings, *, now_ns: int, rule: CanaryRule = RU
 
     A canary that is taken back makes room for the one before it, the first one for production's policy.
     """
-    found = standing(lake, settings, rule)
+    found = standing(lake, rule)
     if found is None or found.verdict.decision is Decision.WAIT:
         return found
     key = signing_key(settings.keys)
@@ -49,10 +47,10 @@ def settle(lake: Lake, settings: Settings, *, now_ns: int, rule: CanaryRule = RU
             settings.releases,
             Channel.PRODUCTION,
             policy_id=found.canary.policy_id,
-            policy_uri=found.canary.policy_uri,
             key=key,
             evidence=evidence,
             now_ns=now_ns,
+            valid_days=settings.release_days,
         )
     else:
         rollback(
@@ -60,9 +58,9 @@ def settle(lake: Lake, settings: Settings, *, now_ns: int, rule: CanaryRule = RU
             settings.releases,
             Channel.CANARY,
             key=key,
-            trusted=trusted_keys(settings.keys),
             evidence=evidence,
             now_ns=now_ns,
             first=found.production,
+            valid_days=settings.release_days,
         )
     return found

@@ -7,9 +7,9 @@ from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.policies.keys import signing_key
 from lwd_core.policies.registry import find, register
-from lwd_core.policies.release import Release, current, publish
+from lwd_core.policies.release import Release, publish, recorded
 from lwd_core.policies.settle import standing
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
@@ -34,10 +34,11 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
                 f"run {run}: was begun with other settings; leave them as they were, or name another --run"
             )
         return config
-    release = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    lake = Lake.open(settings.lake)
+    release = recorded(lake, Channel.PRODUCTION)
     if release is None:
         raise UserError("channel production: empty; release the policy to go on from")
-    before = json.loads(find(Lake.open(settings.lake), release.policy_id)["config"])
+    before = json.loads(find(lake, release.policy_id)["config"])
     kept = ("offline", "batch", "network", "critic", "bf16", "chunk", "stride", "gamma", "seed")
     tasks = Snapshot.open(settings.snapshots, before["offline"]).tasks
     learner = dict(before["learner"], reference_first=0, policy_start=0)
@@ -80,17 +81,17 @@ class Publisher:
         parent = parent_of(self._lake, checkpoint)
         bundle = export_policy(checkpoint, self._settings.policies, self._key, parent=parent)
         register(self._lake, bundle, now_ns=self._now())
-        if self._channel is Channel.CANARY and standing(self._lake, self._settings) is not None:
+        if self._channel is Channel.CANARY and standing(self._lake) is not None:
             return
         release = publish(
             self._lake,
             self._settings.releases,
             self._channel,
             policy_id=bundle.policy_id,
-            policy_uri=bundle.uri,
             key=self._key,
             evidence={"why": "online learner", "run": checkpoint.about["config"]["run"],
                       "update": checkpoint.about["update"]},
             now_ns=self._now(),
+            valid_days=self._settings.release_days,
         )  # fmt: skip
         self._told(checkpoint, release)

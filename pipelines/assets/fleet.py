@@ -113,17 +113,22 @@ def site_fleet(plan: Profile, site: str) -> "FleetConfig":
 
 def released_policy(platform: Platform, channel: Channel = Channel.PRODUCTION) -> "Policy":
     """The policy on a channel, verified. Raises UserError while the channel is empty."""
+    from lwd_core.places import resolve
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
-    from lwd_core.policies.release import current
+    from lwd_core.policies.release import BadRelease, current, disagreement
 
-    trusted = trusted_keys(platform.settings.keys)
-    release = current(platform.settings.releases, channel, trusted)
+    settings, lake = platform.settings, platform.lake()
+    trusted = trusted_keys(settings.keys)
+    release = current(settings.releases, channel, trusted)
     if release is None:
         raise UserError(
             f"channel {channel}: no policy released yet; record demonstrations and train one first"
         )
-    return Policy.load(release.policy_uri, trusted)
+    problem = disagreement(lake, settings.releases, channel, trusted, platform.now_ns())
+    if problem:
+        raise BadRelease(problem)
+    return Policy.load(resolve(settings.policies, release.policy_id), trusted)
 
 
 def install_embodiment(folder: str) -> None:

@@ -43,6 +43,7 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
     from lwd_core.policies.gate import success_rate
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
+    from lwd_core.policies.registry import address
     from lwd_core.reports.glimpses import success_bars
 
     plan, lake = platform.plan, platform.lake()
@@ -58,7 +59,7 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
             context.log.info(f"{done}/{total} evaluation episodes")
 
     if judged_on(lake, row["policy_id"], plan.tasks, seeds) < len(plan.tasks) * len(seeds):
-        policy = Policy.load(row["uri"], trusted_keys(platform.settings.keys))
+        policy = Policy.load(address(platform.settings.policies, row), trusted_keys(platform.settings.keys))
         rows = evaluate(policy, plan.tasks, seeds, now_ns=platform.now_ns(), progress=tell)
         # replace, so that an evaluation that is run again does not count twice
         lake.replace("evaluations", rows, {"policy_id": [row["policy_id"]]})
@@ -94,11 +95,9 @@ def judged_on(lake: "Lake", policy_id: str, tasks: Sequence[str], seeds: Sequenc
 
 def baseline(platform: Platform, policy_id: str = "") -> str | None:
     """The policy production runs, which this one would replace; None where there is no other."""
-    from lwd_core.policies.keys import trusted_keys
-    from lwd_core.policies.release import current
+    from lwd_core.policies.release import recorded
 
-    settings = platform.settings
-    held = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    held = recorded(platform.lake(), Channel.PRODUCTION)
     return held.policy_id if held and held.policy_id != policy_id else None
 
 
@@ -135,35 +134,34 @@ def release(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materia
     A round of the profile goes into production, one that ran by itself at night to the canary.
     """
     from lwd_core.policies.gate import gate
-    from lwd_core.policies.keys import signing_key, trusted_keys
-    from lwd_core.policies.release import current, publish
+    from lwd_core.policies.keys import signing_key
+    from lwd_core.policies.release import publish, recorded
 
     settings, lake = platform.settings, platform.lake()
     row = policy_of(platform, context.partition_key)
     key = signing_key(settings.keys)
-    trusted = trusted_keys(settings.keys)
-    before = current(settings.releases, Channel.PRODUCTION, trusted)
+    before = recorded(lake, Channel.PRODUCTION)
     channel = Channel.PRODUCTION if platform.plan.plans(context.partition_key) else Channel.CANARY
     verdict = gate(lake, row["policy_id"], baseline(platform, row["policy_id"]))
     context.log.info(f"gate: {verdict.reason}")
 
-    def put(policy_id: str, policy_uri: str, evidence: dict[str, object]) -> None:
+    def put(policy_id: str, evidence: dict[str, object]) -> None:
         publish(
             lake,
             settings.releases,
             channel,
             policy_id=policy_id,
-            policy_uri=policy_uri,
             key=key,
             evidence=evidence,
             now_ns=platform.now_ns(),
+            valid_days=settings.release_days,
         )
 
     if verdict.passed:
-        if channel is Channel.CANARY and before and current(settings.releases, channel, trusted) is None:
+        if channel is Channel.CANARY and before and recorded(lake, channel) is None:
             # the first canary needs something to fall back to
-            put(before.policy_id, before.policy_uri, {"why": "what production runs"})
-        put(row["policy_id"], row["uri"], verdict.evidence)
+            put(before.policy_id, {"why": "what production runs"})
+        put(row["policy_id"], verdict.evidence)
     history = lake.sql(
         "SELECT make_timestamp(created_ns // 1000) AS at, channel, policy_id, state FROM releases "
         "ORDER BY created_ns DESC, state LIMIT 20"

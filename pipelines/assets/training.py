@@ -72,16 +72,13 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
 
 def production_run(platform: Platform) -> str:
     """The run whose policy the fleet runs now: where a round nobody planned goes on. Raises UserError."""
-    from lwd_core.policies.keys import trusted_keys
-    from lwd_core.policies.release import current
+    from lwd_core.policies.release import recorded
 
-    settings = platform.settings
-    release = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
+    lake = platform.lake()
+    release = recorded(lake, Channel.PRODUCTION)
     if release is None:
         raise UserError("channel production: empty; there is no policy to go on from")
-    rows = platform.lake().sql(
-        "SELECT config->>'run' AS run FROM policies WHERE policy_id = ?", (release.policy_id,)
-    )
+    rows = lake.sql("SELECT config->>'run' AS run FROM policies WHERE policy_id = ?", (release.policy_id,))
     return rows.to_pylist()[0]["run"]
 
 

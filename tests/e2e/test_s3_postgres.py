@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from lwd_core.fleet.scripted import Scripted
+from lwd_core.lake.place import open_place
 from lwd_core.settings import PLACES
 from pipelines.home import enter
 from storage_schemas.vocabulary import Channel, Source
@@ -51,8 +52,9 @@ def test_a_round_of_the_loop_over_a_bucket_and_a_database(tmp_path: Path, databa
         released = week.on(Channel.PRODUCTION)
         runs = {run.job_name: run.status for run in instance.get_runs()}
     assert runs == dict.fromkeys(("ingest_day", "learning_round"), dg.DagsterRunStatus.SUCCESS)
-    assert released.policy_uri.startswith("s3://lwd/policies/")
     settings = week.platform.settings
+    assert open_place(settings.policies).exists(released.policy_id, "manifest.json")
+    assert settings.policies == "s3://lwd/policies"
     in_bucket = [name for name in PLACES if getattr(settings, name).startswith("s3://lwd/")]
     assert set(in_bucket) == set(PLACES) - {"embodiments"}
     assert not [path for path in home.rglob("*") if path.suffix in {".parquet", ".tar", ".mcap"}]

@@ -29,7 +29,7 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
 def put(platform: Platform, channel: Channel, policy_id: str) -> Release:
     settings = platform.settings
     return publish(
-        platform.lake(), settings.releases, channel, policy_id=policy_id, policy_uri=f"/policies/{policy_id}",
+        platform.lake(), settings.releases, channel, policy_id=policy_id,
         key=signing_key(settings.keys), evidence={}, now_ns=1,
     )  # fmt: skip
 

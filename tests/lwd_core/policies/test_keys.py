@@ -1,9 +1,10 @@
+import errno
 import os
 import stat
 
 import pytest
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.policies.keys import Signature, rotate, sign, signing_key, trusted_keys, verify
 
 
@@ -42,3 +43,34 @@ def test_a_bad_key_in_the_environment_is_refused_without_repeating_it(tmp_path, 
     with pytest.raises(UserError, match="LWD_SIGNING_KEY") as caught:
         signing_key(str(tmp_path))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"-----BEGIN", b"\xff\x00"])
+@pytest.mark.parametrize("which", ["signing.pem", "trusted"])
+def test_a_broken_key_file_is_named_with_its_remedy(tmp_path, which, content):
+    name = rotate(str(tmp_path))
+    path = tmp_path / which if which.endswith(".pem") else tmp_path / which / f"{name}.pem"
+    path.write_bytes(content)
+    read = signing_key if which.endswith(".pem") else trusted_keys
+    with pytest.raises(UserError, match=rf"{path}: (an empty file|not an ed25519 p).*; ") as caught:
+        read(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync"])
+def test_a_full_disk_leaves_the_keys_as_they_were(tmp_path, monkeypatch, failing):
+    rotate(str(tmp_path))
+    before = signing_key(str(tmp_path)).private_bytes_raw()
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.pem")}
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if failing == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    else:
+        monkeypatch.setattr(os, "fchmod", full)  # before the first byte
+    with pytest.raises(StorageError, match="No space left"):
+        rotate(str(tmp_path))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert signing_key(str(tmp_path)).private_bytes_raw() == before

@@ -1,3 +1,5 @@
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,11 +12,20 @@ from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import save_bundle
 from lwd_core.policies.gate import gate, success_rate
 from lwd_core.policies.intervals import difference, wilson
-from lwd_core.policies.keys import rotate, signing_key, trusted_keys
-from lwd_core.policies.registry import find, register
-from lwd_core.policies.release import BadRelease, current, publish, rollback
+from lwd_core.policies.keys import rotate, sign, signing_key, trusted_keys
+from lwd_core.policies.registry import address, find, register
+from lwd_core.policies.release import (
+    BadRelease,
+    current,
+    disagreement,
+    publish,
+    recorded,
+    refresh,
+    rollback,
+)
+from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import Lineage, PolicyManifest
-from storage_schemas.tables import EVALUATIONS
+from storage_schemas.tables import EVALUATIONS, RELEASES
 from storage_schemas.vocabulary import Channel
 
 
@@ -45,7 +56,6 @@ class Fleet:
             self.releases,
             Channel.PRODUCTION,
             policy_id=bundle.policy_id,
-            policy_uri=bundle.uri,
             key=signing_key(self.keys),
             evidence={"why": "test"},
             now_ns=now_ns,
@@ -54,13 +64,25 @@ class Fleet:
     def current(self):
         return current(self.releases, Channel.PRODUCTION, trusted_keys(self.keys))
 
+    def refresh(self, now_ns=1):
+        return refresh(
+            self.lake,
+            self.releases,
+            key=signing_key(self.keys),
+            trusted=trusted_keys(self.keys),
+            now_ns=now_ns,
+        )
+
+    def wrong(self, now_ns=1):
+        trusted = trusted_keys(self.keys)
+        return disagreement(self.lake, self.releases, Channel.PRODUCTION, trusted, now_ns)
+
     def rollback(self):
         return rollback(
             self.lake,
             self.releases,
             Channel.PRODUCTION,
             key=signing_key(self.keys),
-            trusted=trusted_keys(self.keys),
             evidence={"success": 0.1},
             now_ns=9,
         )
@@ -139,9 +161,98 @@ def test_registering_twice_is_one_row_and_prefixes_find_it(fleet):
     bundle = fleet.policy(1)
     register(fleet.lake, bundle, now_ns=8)
     assert fleet.lake.read("policies").num_rows == 1
-    assert find(fleet.lake, bundle.policy_id[:6])["uri"] == bundle.uri
+    assert find(fleet.lake, bundle.policy_id[:6])["uri"] == bundle.policy_id
     with pytest.raises(UserError, match="no such policy"):
         find(fleet.lake, "zz")
+
+
+DAY = 86_400 * 10**9
+
+
+def test_numbers_grow_whatever_happens_on_a_channel(fleet):
+    a, b = fleet.policy(1), fleet.policy(2)
+    made = [fleet.publish(a), fleet.publish(b), fleet.rollback(), *fleet.refresh(), fleet.publish(b)]
+    assert [release.number for release in made] == [1, 2, 9 // 10**9 + 3, 4, 5]
+    assert recorded(fleet.lake, Channel.PRODUCTION) == fleet.current() == made[-1]
+    assert fleet.wrong() is None
+
+
+def test_a_number_is_the_second_it_was_given_at_so_that_a_restored_lake_gives_higher_ones(fleet):
+    bundle = fleet.policy(1)
+    assert fleet.publish(bundle, now_ns=7 * DAY).number == 7 * 86_400
+    assert fleet.refresh(now_ns=7 * DAY)[0].number == 7 * 86_400 + 1
+
+
+def test_signing_anew_extends_and_is_no_event(fleet):
+    first = fleet.publish(fleet.policy(1), now_ns=DAY)
+    assert first.expires_ns == 31 * DAY
+    assert fleet.wrong(31 * DAY - 1) is None
+    assert "expired on 1970-02-01" in fleet.wrong(31 * DAY)
+    (again,) = fleet.refresh(now_ns=31 * DAY)
+    assert (again.release_id, again.created_ns) == (first.release_id, first.created_ns)
+    assert (again.expires_ns, fleet.wrong(31 * DAY)) == (61 * DAY, None)
+    rows = fleet.lake.read("releases").to_pylist()
+    assert [(r["number"], r["evidence"]) for r in rows] == [(again.number, '{"why":"test"}')]
+
+
+def test_a_file_that_says_something_else_than_the_table_is_named_and_mended(fleet):
+    path = Path(fleet.releases) / "production.json"
+    first = fleet.publish(fleet.policy(1))
+    old = path.read_bytes()
+    second = fleet.publish(fleet.policy(2))
+    path.write_bytes(old)
+    assert f"holds release {first.release_id} (number 1), the table says {second.release_id}" in fleet.wrong()
+    (mended,) = fleet.refresh()
+    assert (mended.release_id, mended.number, fleet.wrong()) == (second.release_id, 3, None)
+    for content, said in ((None, "no file"), (b"[]", "no release record"), (b"\xff", "no release record")):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        assert said in fleet.wrong()
+        fleet.refresh()
+        assert fleet.wrong() is None
+
+
+def test_a_file_newer_than_the_table_is_left_for_a_person(fleet, tmp_path):
+    fleet.publish(fleet.policy(1))
+    other = Fleet(Lake.open(str(tmp_path / "restored"), create=True), tmp_path)
+    assert "the table has none" in other.wrong()
+    other.publish(other.policy(2))
+    fleet.publish(fleet.policy(3))
+    before = (Path(fleet.releases) / "production.json").read_bytes()
+    with pytest.raises(BadRelease, match=r"number 2.*restored from before"):
+        other.refresh()
+    assert (Path(fleet.releases) / "production.json").read_bytes() == before
+
+
+def test_a_file_of_an_older_version_is_number_nought_and_never_expires(fleet):
+    bundle = fleet.policy(1)
+    record = {
+        "release_id": "r", "channel": "production", "policy_id": bundle.policy_id,
+        "policy_uri": bundle.uri, "parent": None, "created_ns": 1,
+    }  # fmt: skip
+    row = {k: v for k, v in record.items() if k != "policy_uri"} | {"state": "production", "evidence": "{}"}
+    fleet.lake.append("releases", pa.Table.from_pylist([row], schema=RELEASES.schema))
+    signature = asdict(sign(canonical_json(record), signing_key(fleet.keys)))
+    path = Path(fleet.releases) / "production.json"
+    path.parent.mkdir()
+    path.write_bytes(canonical_json({"release": record, "signature": signature}))
+    held = fleet.current()
+    assert (held.number, held.expires, fleet.wrong(10**30)) == (0, "never", None)
+    assert fleet.publish(bundle).number == 0
+    assert [release.number for release in fleet.refresh()] == [1]
+    assert fleet.publish(fleet.policy(2)).parent == "r"
+
+
+def test_a_policy_is_found_in_its_own_home_only(fleet, tmp_path):
+    bundle = fleet.policy(1)
+    row = find(fleet.lake, bundle.policy_id)
+    assert address(fleet.policies, row) == bundle.uri
+    assert address(fleet.policies, {**row, "uri": bundle.uri}) == bundle.uri  # as older versions wrote it
+    copy = shutil.copytree(fleet.policies, tmp_path / "copy" / "policies")
+    assert address(str(copy), {**row, "uri": bundle.uri}) == str(copy / bundle.policy_id)
+    with pytest.raises(UserError, match=rf"lies at {bundle.uri}, outside of .*empty; copy the folder"):
+        address(str(tmp_path / "empty"), {**row, "uri": bundle.uri})
 
 
 def evaluated(lake, policy_id, successes, trials, purpose=Purpose.SELECTION):

@@ -1,6 +1,7 @@
 """A sabotaged policy on the canary robots: noticed, and taken back, by its own episodes."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from lwd_core.fleet.channel import ReleasedPolicies
 from lwd_core.fleet.config import on_canary, sample_fleet
 from lwd_core.fleet.live import Deployment, run_live
 from lwd_core.lake.store import Lake
+from lwd_core.places import resolve
 from lwd_core.policies.bundle import Bundle, load_bundle, save_bundle
 from lwd_core.policies.canary import Decision
 from lwd_core.policies.keys import signing_key, trusted_keys
@@ -42,7 +44,7 @@ def sabotaged(settings: Settings) -> Bundle:
     """Production's policy with its last layer's sign turned: it does the opposite of what it learned."""
     now = current(settings.releases, Channel.PRODUCTION, trusted_keys(settings.keys))
     assert now is not None
-    good = load_bundle(now.policy_uri, trusted_keys(settings.keys))
+    good = load_bundle(resolve(settings.policies, now.policy_id), trusted_keys(settings.keys))
     weights = {name: -w if ".out." in f".{name}" else w for name, w in good.weights.items()}
     assert any(not torch.equal(w, good.weights[name]) for name, w in weights.items())
     lineage = replace(good.manifest.lineage, parent=good.policy_id)
@@ -78,22 +80,21 @@ def test_a_sabotaged_canary_is_rolled_back_by_itself(
     good = current(settings.releases, Channel.PRODUCTION, trusted)
     assert good is not None
     work(settings, arms, "before", 15)  # production's own record
-    assert settle(lake, settings, now_ns=1) is None
+    assert settle(lake, settings, now_ns=time.time_ns()) is None
     bad = sabotaged(settings)
     publish(
         lake,
         settings.releases,
         Channel.CANARY,
         policy_id=bad.policy_id,
-        policy_uri=bad.uri,
         key=signing_key(settings.keys),
         evidence={"why": "test"},
-        now_ns=2,
+        now_ns=time.time_ns(),
     )
     first = work(settings, arms, "two", 2)
     assert set(first["canary"]) == {bad.policy_id}
     assert set(first["production"]) == {good.policy_id}
-    waiting = settle(lake, settings, now_ns=3)
+    waiting = settle(lake, settings, now_ns=time.time_ns())
     assert waiting is not None
     assert waiting.verdict.decision is Decision.WAIT  # four episodes decide nothing
     work(settings, arms, "more", 8)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
+from lwd_core.places import resolve
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.policies.release import current, publish
@@ -132,7 +133,7 @@ def test_it_starts_from_production_and_is_taken_up_as_it_was(settings, snapshots
     trusted = trusted_keys(settings.keys)
     now = current(settings.releases, Channel.PRODUCTION, trusted)
     assert now == told[-1][1]
-    policy = Policy.load(now.policy_uri, trusted)
+    policy = Policy.load(resolve(settings.policies, now.policy_id), trusted)
     assert policy.manifest.config["drawn"][0][0] == 0
     assert policy.manifest.lineage.parent is not None
     # production has moved on meanwhile; the run has not
@@ -151,7 +152,7 @@ def test_a_canary_on_trial_is_left_there(settings, snapshots, trained):
     lake = Lake.open(settings.lake)
     assert lake.read("policies", where="stage = 'online'").num_rows == 3
     now = current(settings.releases, Channel.CANARY, trusted_keys(settings.keys))
-    publish(lake, settings.releases, Channel.PRODUCTION, policy_id=now.policy_id, policy_uri=now.policy_uri,
+    publish(lake, settings.releases, Channel.PRODUCTION, policy_id=now.policy_id,
             key=signing_key(settings.keys), evidence={}, now_ns=1)  # fmt: skip
     train(begun, Quiet(), settings, publish=canary)  # finished; its last policy may go now
     assert told == [2, 6]
