@@ -5,9 +5,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lwd_core.errors import UserError
+from lwd_core.lake.lock import Lock, locked
 from lwd_core.lake.place import Place, open_place
+from lwd_core.places import relative, resolve, stored
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.engine import Engine
@@ -29,7 +31,9 @@ from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.training import names
 from lwd_core.training.checkpoint import (
+    MANIFEST,
     Checkpoint,
     newest_checkpoint,
     prune,
@@ -41,7 +45,6 @@ from lwd_core.training.data import Data, Film
 from lwd_core.training.follow import follow
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
 from lwd_core.training.workers import Share, join_workers
-from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Stage
 
 _DIAGNOSIS = 0x5EED  # stream of the numbers drawn to look, not to learn
@@ -98,69 +101,116 @@ def _train(
     share: Share,
     publish: Callable[[Checkpoint], None],
 ) -> TrainResult:
-    run = open_place(f"{settings.checkpoints}/{config.run}")
-    start = find_checkpoint(settings.checkpoints, config.init) if config.init else None
-    identity = digest({"config": config.to_dict(), "init": start.digest if start else None})
-    newest = newest_checkpoint(settings.checkpoints, config.run)
-    ours = newest is not None and newest.about["identity"] == identity
-    due = newest is not None and newest.about["update"] % config.checkpoint_every == 0
-    if newest and ours and newest.about["update"] == config.updates:
-        if share.first:
-            publish(newest)
+    checkpoints = settings.checkpoints
+    start = find_checkpoint(checkpoints, config.init) if config.init else None
+    if start is not None and "/" in (config.init or ""):
+        config = replace(config, init=stored(checkpoints, start.uri))
+    wanted = names.identity(config.to_dict(), start.digest if start else None)
+    attempt = _Attempt(config, reporter, settings, engine, share, publish, start, wanted)
+    done = attempt.finished()
+    if done is None:
+        with _alone(checkpoints, config.run, share) as lock:
+            done = attempt.go(lock)
+    return done
+
+
+@contextmanager
+def _alone(checkpoints: str, run: str, share: Share) -> Iterator[Lock | None]:
+    """One trainer a name: the group's first worker holds it for all of them."""
+    if not share.first:
+        yield None
+        return
+    what = f"run {run}: no two trainers under one name, give one of them another"
+    with locked(open_place(checkpoints), run, what) as lock:
+        yield lock
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One call of `train`: ``wanted`` is the identity of its configuration, ``start`` what it begins from."""
+
+    config: TrainConfig
+    reporter: Reporter
+    settings: Settings
+    engine: Engine
+    share: Share
+    publish: Callable[[Checkpoint], None]
+    start: Checkpoint | None
+    wanted: str
+
+    def newest(self) -> Checkpoint | None:
+        """Where an earlier attempt at this configuration left it, if it has the name."""
+        checkpoints, run = self.settings.checkpoints, self.config.run
+        return newest_checkpoint(checkpoints, run) if names.holds(checkpoints, run, self.wanted) else None
+
+    def finished(self) -> TrainResult | None:
+        """The result of an attempt that came to the end, told once more."""
+        newest = self.newest()
+        if newest is None or newest.about["update"] != self.config.updates:
+            return None
+        if self.share.first:
+            self.publish(newest)
         return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
 
-    torch.manual_seed(config.seed)
-    digests = [config.offline, *([config.online] if config.online else [])]
-    snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
-    growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
-    data = Data(config, snapshots, share, growing, film=film_of(config, start, settings))
-    learner = _learner(config, data, start)
-    for module in learner.modules().values():
-        module.to(engine.device)
-    generator = torch.Generator().manual_seed(config.seed)
-    update = 0
-    share.meet()
-    if newest and not ours and share.first:
-        run = _aside(settings.checkpoints, config.run, newest)
-    if newest and ours:
-        update = newest.about["update"]
-        learner.load_state_dict(newest.state["learner"])
-        data.load_state_dict(newest.state["loader"])
-        generator.set_state(newest.state["noise"])
-        if due and share.first:
-            publish(newest)
-    sinks: list[Reporter] = [Metrics(run, update), reporter] if share.first else []
-    if share.first and not run.remote:
-        sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
-    about = {
-        "identity": identity,
-        "config": config.to_dict(),
-        "network": learner.policy.config.to_dict(),
-        "embodiments": data.embodiments(),
-        "init": start.digest if start else None,
-    }
-    loop = _Loop(config, run, data, learner, generator, Several(sinks), about, engine, share, publish)
-    with _stop_on_sigterm(loop.stop):
-        return loop.go(update)
-
-
-def _aside(checkpoints: str, name: str, newest: Checkpoint) -> Place:
-    """Move what another configuration left under a run's name aside, under its digest; the run's empty place.
-
-    Its checkpoints stay readable as the run ``<name>-<digest>``.
-    """
-    run = open_place(f"{checkpoints}/{name}")
-    other = open_place(f"{checkpoints}/{name}-{newest.about['identity'][:8]}")
-    if other.exists():  # the same configuration was moved before; this is its newer attempt
-        other.fs.rm(other.path(), recursive=True)
-    run.fs.mv(run.path(), other.path(), recursive=True)
-    return open_place(f"{checkpoints}/{name}")
+    def go(self, lock: Lock | None) -> TrainResult:
+        """Train on. What was kept under another name comes back first, since it was found sound before."""
+        config, settings, share, start = self.config, self.settings, self.share, self.start
+        checkpoints, engine = settings.checkpoints, self.engine
+        if share.first and names.holds(checkpoints, names.aside(config.run, self.wanted), self.wanted):
+            names.take(checkpoints, config.run, self.wanted)
+        share.meet()
+        done = self.finished()
+        if done is not None:
+            return done
+        newest = self.newest()
+        torch.manual_seed(config.seed)
+        digests = [config.offline, *([config.online] if config.online else [])]
+        snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
+        growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
+        data = Data(config, snapshots, share, growing, film=film_of(config, start, settings))
+        learner = _learner(config, data, start)
+        for module in learner.modules().values():
+            module.to(engine.device)
+        generator = torch.Generator().manual_seed(config.seed)
+        update = 0
+        share.meet()
+        if share.first:
+            names.take(checkpoints, config.run, self.wanted)
+        if newest is not None:
+            update = newest.about["update"]
+            learner.load_state_dict(newest.state["learner"])
+            data.load_state_dict(newest.state["loader"])
+            generator.set_state(newest.state["noise"])
+            if update % config.checkpoint_every == 0 and share.first:
+                self.publish(newest)
+        run = open_place(f"{checkpoints}/{config.run}")
+        sinks: list[Reporter] = [Metrics(run, update), self.reporter] if share.first else []
+        if share.first and not run.remote:
+            sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
+        about = {
+            "identity": self.wanted,
+            "config": config.to_dict(),
+            "network": learner.policy.config.to_dict(),
+            "embodiments": data.embodiments(),
+            "init": start.digest if start else None,
+        }
+        loop = _Loop(
+            config, run, data, learner, generator, Several(sinks), about, engine, share, self.publish, lock
+        )
+        with _stop_on_sigterm(loop.stop):
+            return loop.go(update)
 
 
 def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
-    """A checkpoint by run name (its newest) or by address. UserError if there is none."""
+    """A checkpoint by run name (its newest) or by address, in full or below ``checkpoints``.
+
+    UserError if there is none.
+    """
     if "/" in init:
-        return read_checkpoint(open_place(init))
+        inside = (
+            relative(init) and ".." not in init and open_place(resolve(checkpoints, init)).exists(MANIFEST)
+        )
+        return read_checkpoint(open_place(resolve(checkpoints, init) if inside else init))
     newest = newest_checkpoint(checkpoints, init)
     if newest is None:
         raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
@@ -180,8 +230,9 @@ class _Loop:
         engine: Engine,
         share: Share,
         publish: Callable[[Checkpoint], None],
+        lock: Lock | None,
     ):
-        self.engine, self.publish = engine, publish
+        self.engine, self.publish, self.lock = engine, publish, lock
         self.config, self.run, self.data, self.learner = config, run, data, learner
         self.generator, self.reporter, self.about, self.share = generator, reporter, about, share
         self.stop = threading.Event()
@@ -236,7 +287,8 @@ class _Loop:
             "update": update,
             "metrics": metrics,
         }
-        if self.share.first:
+        if self.lock is not None:
+            self.lock.check()
             write_checkpoint(self.run, update, about, state)
             prune(self.run, self.config.keep)
         self.share.meet()

@@ -1,6 +1,7 @@
 """Runs of every stage on a small snapshot."""
 
 import os
+import shutil
 import signal
 from itertools import islice
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
+from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, read_checkpoint, steps
 from lwd_core.training.config import TrainConfig
@@ -147,6 +149,78 @@ def test_another_configuration_takes_the_place_and_moves_the_old_one_aside(setti
     assert kept.digest == trained.digest
     assert old == f"sft-{kept.about['identity'][:8]}"
     assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/{old}"))] == [2, 4, 6]
+
+
+def test_configurations_that_take_turns_under_one_name_each_keep_what_they_learned(settings, snapshots):
+    first, second = config(snapshots, "sft"), config(snapshots, "sft", seed=1)
+    ends = [train(c, Quiet(), settings) for c in (first, second)]
+    for _ in range(2):
+        for c, end in ((first, ends[0]), (second, ends[1])):
+            reporter = Quiet()
+            assert train(c, reporter, settings) == end
+            assert not reporter.rows, "a finished run is not trained again"
+    assert find_checkpoint(settings.checkpoints, "sft").digest == ends[1].digest
+
+
+def test_of_two_attempts_at_one_configuration_the_further_stays(settings, snapshots, trained):
+    wanted = find_checkpoint(settings.checkpoints, "sft").about["identity"]
+    shutil.copytree(f"{settings.checkpoints}/sft", f"{settings.checkpoints}/kept")
+    train(config(snapshots, "sft", seed=1), Quiet(), settings)
+
+    def crash():
+        raise RuntimeError("power")
+
+    # the same configuration begun anew under its name, and dead before its end
+    os.rename(f"{settings.checkpoints}/sft-{wanted[:8]}", f"{settings.checkpoints}/away")
+    with pytest.raises(RuntimeError, match="power"):
+        train(config(snapshots, "sft", checkpoint_every=3), Quiet({4: crash}), settings)
+    os.rename(f"{settings.checkpoints}/away", f"{settings.checkpoints}/sft-{wanted[:8]}")
+    assert train(config(snapshots, "sft"), Quiet(), settings) == trained
+    for name in os.listdir(settings.checkpoints):
+        if not name.startswith("."):
+            assert find_checkpoint(settings.checkpoints, name)
+
+
+def test_a_wrong_configuration_leaves_the_name_where_it_was(settings, snapshots, trained):
+    with pytest.raises(UserError, match="no snapshot"):
+        train(config(snapshots, "sft", offline="0" * 64), Quiet(), settings)
+    assert find_checkpoint(settings.checkpoints, "sft").digest == trained.digest
+
+
+def test_somebody_else_s_run_is_not_taken_for_one_set_aside(settings, snapshots, trained):
+    wanted = find_checkpoint(settings.checkpoints, "sft").about["identity"]
+    train(config(snapshots, "sft", run=f"sft-{wanted[:8]}", seed=2), Quiet(), settings)
+    with pytest.raises(UserError, match=r"run sft: can't be set aside, .* holds another run; rename"):
+        train(config(snapshots, "sft", seed=1), Quiet(), settings)
+    assert find_checkpoint(settings.checkpoints, "sft").digest == trained.digest
+
+
+def test_two_trainers_of_one_name_do_not_meet(settings, snapshots):
+    said = []
+
+    def another(seed):
+        def begin():
+            with pytest.raises(UserError, match=r"run sft: no two trainers.*process \d+ on ") as error:
+                train(config(snapshots, "sft", seed=seed), Quiet(), settings)
+            said.append(str(error.value))
+
+        return begin
+
+    train(config(snapshots, "sft"), Quiet({2: another(0), 4: another(1)}), settings)
+    assert len(said) == 2
+    assert "\n" not in "".join(said)
+
+
+def test_a_checkpoint_s_address_is_kept_below_its_root(settings, snapshots, trained, tmp_path):
+    begun = config(snapshots, "offline", init=trained.checkpoint)
+    first = train(begun, Quiet(), settings)
+    kept = find_checkpoint(settings.checkpoints, "offline")
+    assert kept.about["config"]["init"] == "sft/step-6"
+    home = shutil.copytree(settings.home, tmp_path / "copy")
+    moved = Settings(home=str(home))
+    for init in ("sft/step-6", trained.checkpoint, f"{moved.checkpoints}/sft/step-6"):
+        again = train(config(snapshots, "offline", init=init), Quiet(), moved)
+        assert (again.digest, again.checkpoint.startswith(str(home))) == (first.digest, True)
 
 
 @pytest.mark.parametrize("stage", ["sft", "offline", "online"])
