@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError
 from lwd_core.lake import query
+from lwd_core.lake.admit import admit
 from lwd_core.lake.history import committed
 from lwd_core.lake.store import Lake
 
@@ -35,14 +36,15 @@ def versions_as_of(lake: Lake, as_of: str) -> dict[str, int]:
 
 
 def ask(lake: Lake, statement: str, as_of: str = "") -> pa.Table:
-    """The rows of a query that can read the lake's files and nothing else.
+    """The rows of a query that can read the lake's files and nothing else, and writes nothing.
 
-    Raises ``UserError`` with DuckDB's words where the query is wrong.
+    Raises ``UserError`` with DuckDB's words where the query is wrong, and for one that does more than read.
     """
     versions = versions_as_of(lake, as_of) if as_of else lake.versions()
     try:
         with lake.connect(versions) as con:
             query.fence(con, [f for name, version in versions.items() for f in lake.files(name, version)])
+            admit(con, statement)
             return query.run(con, statement)
     except query.Wrong as error:
         hint = "; files of old versions may be vacuumed, name a newer one" if as_of else ""

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from lwd_core.errors import UserError
 from storage_schemas.columns import Table
 
 GUARDED = ("steps", "segments", "labels")
@@ -102,8 +103,16 @@ class Views:
         statement: str,
         params: Sequence[Any],
     ) -> pa.Table:
-        """Rows of a query with these tables in view, by version; ``make`` gives the SQL of a missing view."""
+        """Rows of a query with these tables in view, by version; ``make`` gives the SQL of a missing view.
+
+        Raises ``UserError`` for anything but one SELECT: conditions that people write are part of queries.
+        """
         with self._lock:
+            kinds = [str(found.type) for found in self._con.extract_statements(statement)]
+            if kinds != ["StatementType.SELECT"]:
+                raise UserError(
+                    f"query: more than a condition, it holds {len(kinds)} statements: {statement}"
+                )
             for name, version in wanted.items():
                 if self._shown.get(name, -1) != version:
                     self._con.execute(make(name, version))
@@ -117,6 +126,7 @@ def connection(filesystem: Any = None) -> duckdb.DuckDBPyConnection:
     # nothing is fetched from outside, least of all an extension in the middle of a query
     con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
     con.execute("SET parquet_metadata_cache = true; SET TimeZone = 'UTC'")
+    con.execute("SET python_enable_replacements = false")  # a name in a query is a table, no variable of ours
     if filesystem is not None:
         con.register_filesystem(filesystem)
     return con
@@ -134,7 +144,7 @@ Wrong = duckdb.Error
 
 
 def fence(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
-    """From now on the connection reads these files, nothing else, and writes nothing."""
+    """From now on the connection reaches these files and nothing else. It may write them: see ``admit``."""
     allowed = ", ".join(map(text, files))
     con.execute(f"SET allowed_paths = [{allowed}]")
     con.execute("SET enable_external_access = false")
