@@ -5,24 +5,31 @@ import importlib.metadata
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from lwd_core.errors import UserError
 from lwd_core.lake.conditional import require_conditional_put
+from lwd_core.lake.damage import all_damage
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
+from lwd_core.policies.release import disagreement, recorded
 from lwd_core.settings import Settings
 from storage_schemas.tables import TABLES
+from storage_schemas.vocabulary import Channel
 
 #: Less than this is no room for a day of logs and a training run.
 ROOM = 2**30
+#: Faults of files that are listed one by one.
+SHOWN = 50
 
 
 class Health(StrEnum):
@@ -43,15 +50,22 @@ class Diagnosis:
     remedy: str = ""
 
 
-def examine(settings: Settings) -> Iterator[Diagnosis]:
-    """Run every check; a check that fails unexpectedly is a diagnosis too."""
-    for name, check in CHECKS.items():
+def examine(settings: Settings, *, deep: bool = False) -> Iterator[Diagnosis]:
+    """Run every check; a check that fails unexpectedly is a diagnosis too.
+
+    ``deep`` reads every byte of the lake, where otherwise names and sizes are compared.
+    """
+    for name, check in (CHECKS | {"files": partial(_files, deep=deep)}).items():
         try:
-            yield check(settings)
+            found = check(settings)
+            yield from found if isinstance(found, list) else [found]
         except UserError as error:
             yield Diagnosis(name, Health.WRONG, str(error), "see the message")
         except OSError as error:
             yield Diagnosis(name, Health.WRONG, str(error), "check the path, the rights and the network")
+        except Exception as error:  # whatever is broken must not hide what else is
+            found = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+            yield Diagnosis(name, Health.WRONG, found, "see what `files` says; else report it")
 
 
 def _versions(settings: Settings) -> Diagnosis:
@@ -162,9 +176,11 @@ def _places(settings: Settings) -> Diagnosis:
 
 
 def _lake(settings: Settings) -> Diagnosis:
-    place = open_place(settings.lake)
-    if not place.exists("tables", "episodes", "_delta_log"):
+    if not open_place(settings.lake).exists("tables"):
         return Diagnosis("lake", Health.ABSENT, settings.lake, "`lwd init` or `lwd ingest` makes one")
+    if not open_place(settings.lake).exists("tables", "episodes", "_delta_log"):
+        said = "the log of table episodes is gone"
+        return Diagnosis("lake", Health.WRONG, said, "restore it from a backup before anything is ingested")
     lake = Lake.open(settings.lake)
     for name, table in TABLES.items():
         unknown = [c for c in lake.log(name).columns() if c not in table.names]
@@ -178,6 +194,42 @@ def _lake(settings: Settings) -> Diagnosis:
     row = lake.sql("SELECT count(*) AS episodes, max(day) AS newest FROM episodes").to_pylist()[0]
     newest = f", newest day {row['newest']}" if row["episodes"] else ""
     return Diagnosis("lake", Health.OK, f"{row['episodes']} episodes{newest}")
+
+
+def _files(settings: Settings, deep: bool = False) -> list[Diagnosis]:
+    """Every file of the lake's newest versions is there, as large as the tables' logs say; a line a fault."""
+    place = open_place(settings.lake)
+    if not place.exists("tables"):
+        return [Diagnosis("files", Health.ABSENT, settings.lake, "`lwd init` or `lwd ingest` makes one")]
+    found = []
+    for fault in all_damage(Lake(place), deep=deep):
+        what, _, remedy = fault.rpartition("; ")
+        found.append(Diagnosis("files", Health.WRONG, what, remedy))
+    if len(found) > SHOWN:
+        more = Diagnosis("files", Health.WRONG, f"{len(found) - SHOWN} more faults like these", "as above")
+        found = [*found[:SHOWN], more]
+    said = "every byte can be read" if deep else "sizes as the tables' logs say; `--bytes` reads them"
+    return found or [Diagnosis("files", Health.OK, said)]
+
+
+def _channels(settings: Settings) -> Diagnosis:
+    """What robots read says what the releases table says, and will for some days."""
+    if not open_place(settings.lake).exists("tables", "releases", "_delta_log"):
+        return Diagnosis(
+            "channels", Health.ABSENT, settings.releases, "`lwd policy publish` releases a policy"
+        )
+    lake, trusted, now_ns = Lake.open(settings.lake), trusted_keys(settings.keys), time.time_ns()
+    held = {channel: recorded(lake, channel) for channel in Channel}
+    wrong = [disagreement(lake, settings.releases, channel, trusted, now_ns) for channel in Channel]
+    faults = [problem for problem in wrong if problem]
+    if faults:
+        return Diagnosis("channels", Health.WRONG, "; ".join(faults), "see `lwd policy status`")
+    said = [f"{channel} until {release.expires}" for channel, release in held.items() if release]
+    if not said:
+        return Diagnosis(
+            "channels", Health.ABSENT, settings.releases, "`lwd policy publish` releases a policy"
+        )
+    return Diagnosis("channels", Health.OK, ", ".join(said))
 
 
 def _embodiments(settings: Settings) -> Diagnosis:
@@ -200,7 +252,7 @@ def _keys(settings: Settings) -> Diagnosis:
     return Diagnosis("keys", Health.OK, f"{len(trusted)} trusted, signing key from {where}")
 
 
-CHECKS: dict[str, Callable[[Settings], Diagnosis]] = {
+CHECKS: dict[str, Callable[[Settings], Diagnosis | list[Diagnosis]]] = {
     "versions": _versions,
     "packages": _packages,
     "simulator": _simulator,
@@ -209,6 +261,8 @@ CHECKS: dict[str, Callable[[Settings], Diagnosis]] = {
     "disk": _disk,
     "places": _places,
     "lake": _lake,
+    "files": _files,
     "embodiments": _embodiments,
     "keys": _keys,
+    "channels": _channels,
 }

@@ -15,8 +15,14 @@ from pipelines.platform import Platform
 from pipelines.schemas import markdown_table
 from storage_schemas.tables import TABLES
 
-SCHEMA, KEY = "schema", "key"
+SCHEMA, KEY, FILES = "schema", "key", "files"
 SPECS = [
+    *(
+        dg.AssetCheckSpec(
+            FILES, asset=name, blocking=True, description="Data files are there, as large as the log says."
+        )
+        for name in INGESTED
+    ),
     *(
         dg.AssetCheckSpec(
             SCHEMA, asset=name, blocking=True, description="Stored columns are those described."
@@ -46,7 +52,43 @@ SPECS = [
 
 @dg.multi_asset_check(specs=SPECS, name="lake_checks")
 def lake_checks(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
-    """What the schemas promise, held against the partitions of this run."""
+    """What the schemas promise, held against the partitions of this run.
+
+    A check that can't be carried out, for a file is broken, has failed and says why.
+    """
+    told = set()
+    try:
+        for result in _results(context, platform):
+            told.add((str(result.asset_key), result.check_name))
+            yield result
+    except Exception as error:
+        context.log.exception("the lake can't be checked")
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        for spec in SPECS:
+            if (str(spec.asset_key), spec.name) not in told:
+                yield dg.AssetCheckResult(
+                    asset_key=spec.asset_key, check_name=spec.name, passed=False, metadata={"error": why}
+                )
+
+
+def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
+    from lwd_core.lake.damage import damage
+
+    days = {(cell.day, cell.site) for cell in cells(context.partition_keys)}
+    for name in INGESTED:
+        faults = list(
+            damage(
+                platform.lake(),
+                name,
+                chosen=lambda file: (file.partition.get("day"), file.partition.get("site")) in days,
+            )
+        )
+        yield dg.AssetCheckResult(
+            asset_key=name,
+            check_name=FILES,
+            passed=not faults,
+            metadata={"faults": dg.MetadataValue.json(faults[:20])},
+        )
     here, params = inside(context.partition_keys)
     with platform.lake().connect() as views:
 

@@ -1,9 +1,11 @@
 """Check environment, store, schemas and versions, and say what to do."""
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lwd_core.cli._output import AsJson, say_json
@@ -14,18 +16,24 @@ from lwd_core.settings import Settings
 _COLOUR = {Health.OK: "green", Health.ABSENT: "yellow", Health.WRONG: "red"}
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Check environment, store, schemas and versions. Exit code 1 if something is wrong.
+def doctor(
+    as_json: AsJson = False,
+    deep: Annotated[
+        bool, typer.Option("--bytes", help="Read every byte of the lake, not only names and sizes.")
+    ] = False,
+) -> None:
+    """Check environment, store, files, schemas and versions. Exit code 1 if something is wrong.
 
-    Example: lwd doctor
+    Example: lwd doctor --bytes
     """
-    found = list(examine(Settings()))
+    found = list(examine(Settings(), deep=deep))
     if as_json:
         say_json([asdict(d) for d in found])
     else:
         table = Table("check", "health", "found", "what to do")
         for d in found:
-            table.add_row(d.name, f"[{_COLOUR[d.health]}]{d.health}[/]", d.found, d.remedy)
+            health = f"[{_COLOUR[d.health]}]{d.health}[/]"
+            table.add_row(d.name, health, escape(d.found), escape(d.remedy))
         Console().print(table)
     if any(d.health is Health.WRONG for d in found):
         raise typer.Exit(EXIT_FOUND)
