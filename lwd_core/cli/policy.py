@@ -103,7 +103,7 @@ def status(as_json: AsJson = False) -> None:
         )
         rows[0]["verdict"] = f"{verdict.decision}: {verdict.reason}"
     wrong = [row["file"] for row in rows if row["file"]]
-    say_rows(rows, tuple(rows[0])[:-1], as_json)
+    say_rows(rows, ("channel", "policy_id", "evaluated", "verdict", "expires"), as_json)
     if wrong:
         for problem in wrong:
             typer.echo(problem, err=True)

@@ -1,6 +1,7 @@
 """The canary is judged without anybody asking: sensor, then job, from the lake's episodes alone."""
 
 import json
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -88,3 +89,20 @@ def test_a_good_canary_goes_into_production(platform: Platform) -> None:
     assert isinstance(asked(), dg.RunRequest)
     settle()
     assert holds(platform, Channel.PRODUCTION) == "better"
+
+
+def renew() -> None:
+    with dg.DagsterInstance.get() as instance:
+        assert defs.resolve_job_def("channel_renewal").execute_in_process(instance=instance).success
+
+
+def test_the_night_signs_channels_anew(platform: Platform) -> None:
+    renew()  # nothing released, no key
+    assert not Path(platform.settings.keys).exists()
+    first = put(platform, Channel.PRODUCTION, "good")
+    renew()
+    again = current(platform.settings.releases, Channel.PRODUCTION, trusted_keys(platform.settings.keys))
+    assert again is not None
+    assert (again.release_id, again.number > first.number) == (first.release_id, True)
+    assert again.expires_ns is not None
+    assert again.expires_ns > time.time_ns() + 29 * 86_400 * 10**9
