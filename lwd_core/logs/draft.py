@@ -91,6 +91,17 @@ def _feature(feature: DraftFeature) -> list[str]:
     return lines
 
 
+def clean(text: str) -> str:
+    """A name as the embodiment file takes it."""
+    return re.sub(r"\W+", "_", text).strip("_").lower() or "unnamed"
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Clean names, numbered where two are one."""
+    names = [clean(n) for n in names]
+    return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
+
+
 def _mapping(entries: dict[str, str]) -> str:
     return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in entries.items()) + "}"
 

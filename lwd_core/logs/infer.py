@@ -11,14 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lwd_core.logs import stream
+from lwd_core.logs import infer_arrays, stream
 from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
+from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, clean
 from lwd_core.logs.fields import FieldMissing, getter
 from lwd_core.logs.read import reader_of
-from lwd_core.logs.rows import SUCCESS_COLUMN
 from lwd_core.logs.source import LogSource
-from lwd_core.logs.survey import Survey
 
 _EACH, _LIMIT = 200, 50_000  # messages looked at per topic, and in all
 _WIDEST = 512
@@ -30,9 +28,6 @@ _ACTOR = re.compile(r"actor|interven|teleop|control_mode|operator")
 _NO_STATE = re.compile(
     r"(^|[./])(Log|CameraInfo|CameraCalibration|Parameter\w*|Diagnostic\w*|PointField|TimeReference)$"
 )
-_STATE_COLUMN = re.compile(r"^(observations?$|observation\.|obs/|states?$)")
-_ACTION_COLUMNS = ("action", "actions")
-_PROPOSED_COLUMNS = ("proposed_action", "complementary_info.policy_action", "policy_action")
 
 
 @runtime_checkable
@@ -61,7 +56,7 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
     survey = reader.survey(source)
     named = name or survey.facts.get("embodiment") or survey.facts.get("robot_type")
     # a name that a person or the log gives stays as it is: logs are matched by it
-    draft = Draft(name=named or _name(source.name.partition(".")[0]), control_hz=0.0)
+    draft = Draft(name=named or clean(source.name.partition(".")[0]), control_hz=0.0)
     for fact in ("embodiment", "robot_type", "env_name"):
         if fact in survey.facts:
             draft.match = {fact: survey.facts[fact]}
@@ -72,7 +67,7 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
         told = {t: s for t, s in seen.items() if not _NO_STATE.search(survey.topics[t].schema)}
         _from_messages(draft, {t: _Seen([at for at, _ in s], [m for _, m in s]) for t, s in told.items()})
     else:
-        _from_columns(draft, survey)
+        infer_arrays.fill(draft, survey)
     if not draft.state:
         if not draft.action:
             raise UnreadableLog("no topic holds numbers an embodiment could map")
@@ -93,7 +88,7 @@ def _from_messages(draft: Draft, seen: dict[str, _Seen]) -> None:
             draft.sections["events"] = {"topic": topic}
             draft.sections["episodes"] = {"boundary": "events"}
         elif _has(first, "data") and (_has(first, "format") or _has(first, "encoding")):
-            draft.cameras.append((_name(topic.rsplit("/", 1)[-1]), topic, "data"))
+            draft.cameras.append((clean(topic.rsplit("/", 1)[-1]), topic, "data"))
         elif _ACTOR.search(topic.lower()) and (words := _words(first)):
             draft.sections["actor"] = {"topic": topic, **words}
         elif feature := _feature(topic, one, read):
@@ -109,48 +104,6 @@ def _from_messages(draft: Draft, seen: dict[str, _Seen]) -> None:
         draft.open.append("control_hz: no topic has a rate")
 
 
-def _from_columns(draft: Draft, survey: Survey) -> None:
-    topics = {k: t for k, t in survey.topics.items() if t.width or t.encoding == "mp4" or t.schema == "image"}
-    for name, topic in topics.items():
-        width = topic.width or 0
-        short = _name(name.rsplit("/", 1)[-1].rsplit(".", 1)[-1])
-        if topic.schema == "image" or topic.encoding == "mp4":
-            if topic.schema == "image":
-                draft.cameras.append((short, name, "data"))
-            else:
-                draft.open.append(f"cameras: [{{name: {short}, topic: {name}}}] decodes its videos to JPEG")
-            continue
-        labels = topic.names if len(topic.names) == width else tuple(f"{short}_{i}" for i in range(width))
-        feature = DraftFeature(name, tuple(DraftDim(n) for n in _unique(labels)))
-        if name in _ACTION_COLUMNS:
-            draft.action.append(feature)
-        elif name in _PROPOSED_COLUMNS:
-            draft.proposed.append(feature)
-        elif _STATE_COLUMN.match(name) and 0 < width <= _WIDEST and not name.endswith("capture_time_ns"):
-            draft.state.append(feature)
-    for name, topic in survey.topics.items():
-        if topic.schema.startswith("struct<bytes"):
-            draft.cameras.append((_name(name.rsplit(".", 1)[-1]), name, "data"))
-    if SUCCESS_COLUMN not in survey.topics:
-        draft.open.append("outcome: the set says nothing of success; name a column (a reward) or a default")
-    fps = survey.facts.get("fps")
-    draft.control_hz = float(fps) if fps else 20.0
-    if not fps:
-        draft.open.append("control_hz: the set does not say its rate; 20 is a guess")
-    draft.source = "play" if survey.facts.get("layout") == "ogbench" else "demonstration"
-    if len(draft.state) > 1:
-        draft.state = [_prefixed(f) for f in draft.state]
-
-
-def _prefixed(feature: DraftFeature) -> DraftFeature:
-    short = _name(re.split(r"[./]", feature.topic)[-1])
-    dims = tuple(
-        d if d.name.startswith(short) else DraftDim(f"{short}_{d.name}", d.field, d.key, d.seen)
-        for d in feature.dims
-    )
-    return DraftFeature(feature.topic, dims, feature.field, feature.names_field, feature.hz)
-
-
 def _role(draft: Draft, topic: str) -> list[DraftFeature]:
     lower = topic.lower()
     if _PROPOSED.search(lower):
@@ -160,11 +113,11 @@ def _role(draft: Draft, topic: str) -> list[DraftFeature]:
 
 def _feature(topic: str, one: _Seen, read: list[Any]) -> DraftFeature | None:
     """The numbers of a topic: named joints, else its widest vector, else its scalars."""
-    first, short = read[0], _name(topic)
+    first, short = read[0], clean(topic)
     for values, names in (("position", "name"), ("joints[].position", "joints[].name")):
         labels, width = _get(first, names), _get(first, values)
         if labels is not None and width is not None and 0 < len(labels) == len(width):
-            dims = [DraftDim(_name(str(n)), key=str(n)) for n in labels]
+            dims = [DraftDim(clean(str(n)), key=str(n)) for n in labels]
             ranges = _ranges([_get(m, values) for m in read], len(labels))
             dims = [DraftDim(f"{short}_{d.name}", None, d.key, r) for d, r in zip(dims, ranges, strict=True)]
             return DraftFeature(topic, tuple(dims), values, names, one.hz)
@@ -181,7 +134,7 @@ def _feature(topic: str, one: _Seen, read: list[Any]) -> DraftFeature | None:
     ranges = _ranges([[_get(m, p) for p in scalars] for m in read], len(scalars))
     named = zip(scalars, ranges, strict=True)
     return DraftFeature(
-        topic, tuple(DraftDim(_name(f"{short}_{p}"), field=p, seen=r) for p, r in named), hz=one.hz
+        topic, tuple(DraftDim(clean(f"{short}_{p}"), field=p, seen=r) for p, r in named), hz=one.hz
     )
 
 
@@ -252,15 +205,6 @@ def _get(message: Any, path: str) -> Any:
 
 def _has(message: Any, name: str) -> bool:
     return any(name == member for member, _ in _members(message))
-
-
-def _name(text: str) -> str:
-    return re.sub(r"\W+", "_", text).strip("_").lower() or "unnamed"
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    clean = [_name(n) for n in names]
-    return [n if clean.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(clean)]
 
 
 def _round(hz: float) -> float:
