@@ -66,8 +66,8 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
             seen = stream.samples(messages, _EACH, _LIMIT)
         told = {t: s for t, s in seen.items() if not _NO_STATE.search(survey.topics[t].schema)}
         _from_messages(draft, {t: _Seen([at for at, _ in s], [m for _, m in s]) for t, s in told.items()})
-    else:
-        infer_arrays.fill(draft, survey)
+    elif isinstance(reader, infer_arrays.OfRows):
+        infer_arrays.fill(draft, survey, reader, source)
     if not draft.state:
         if not draft.action:
             raise UnreadableLog("no topic holds numbers an embodiment could map")

@@ -1,54 +1,233 @@
-"""Drafting an embodiment from a set of rows: columns by their names, which say what they are."""
+"""Drafting an embodiment from a set of rows: columns by their names, which say what they are, and by their values.
+
+Names tell state from action; values tell a past action from a state, a flag from a vector, an actor from a
+count. What was left out, and what only a person can know, stands above the draft.
+"""
 
 import re
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, clean, unique
-from lwd_core.logs.rows import SUCCESS_COLUMN
-from lwd_core.logs.survey import Survey
+import numpy as np
 
+from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, unique
+from lwd_core.logs.row_facts import FLAGS, INTERVENTION_ALIASES, SUCCESS_COLUMNS, flags
+from lwd_core.logs.source import LogSource
+from lwd_core.logs.survey import Survey, Topic
+
+_EPISODES = 8  # looked at
 _WIDEST = 512
-_STATE_COLUMN = re.compile(r"^(observations?$|observation\.|obs/|states?$)")
+_STATE = re.compile(r"^(observations?|obs|states?|qpos|qvel)($|[./])")
+_SIMULATOR = re.compile(r"^states?($|[./])")  # all a simulator knows; state only where nothing was observed
 _ACTION_COLUMNS = ("action", "actions")
+_ACTION_PART = re.compile(r"^actions?[./]")
 _PROPOSED_COLUMNS = ("proposed_action", "complementary_info.policy_action", "policy_action")
+_PAST_ACTION = re.compile(r"(^|[._/])((last|prev|previous|past)_)?act(ion)?s?($|[._/])")
+# bookkeeping, never a measurement
+_NO_STATE = re.compile(
+    r"capture_time_ns$|^(next[._]|next_obs|annotation\.|complementary_info[./]|infos?[./]|mask($|/)|initial_state/)"
+    r"|(^|[._/])(timestamp|frame_index|episode_index|index|task_index|rewards?|seed|valid|datagen_info)($|/)"
+)
+_REWARDS = ("next.reward", "rewards", "reward")
+# rates that a layout's recorders use where the file says none
+_USUAL_HZ = {"aloha": 50.0}
 
 
-def fill(draft: Draft, survey: Survey) -> None:
-    topics = {k: t for k, t in survey.topics.items() if t.width or t.encoding == "mp4" or t.schema == "image"}
-    for name, topic in topics.items():
-        width = topic.width or 0
-        short = clean(name.rsplit("/", 1)[-1].rsplit(".", 1)[-1])
-        if topic.schema == "image" or topic.encoding == "mp4":
-            if topic.schema == "image":
-                draft.cameras.append((short, name, "data"))
-            else:
-                draft.open.append(f"cameras: [{{name: {short}, topic: {name}}}] decodes its videos to JPEG")
-            continue
-        labels = topic.names if len(topic.names) == width else tuple(f"{short}_{i}" for i in range(width))
-        feature = DraftFeature(name, tuple(DraftDim(n) for n in unique(labels)))
-        if name in _ACTION_COLUMNS:
-            draft.action.append(feature)
-        elif name in _PROPOSED_COLUMNS:
-            draft.proposed.append(feature)
-        elif _STATE_COLUMN.match(name) and 0 < width <= _WIDEST and not name.endswith("capture_time_ns"):
-            draft.state.append(feature)
-    for name, topic in survey.topics.items():
-        if topic.schema.startswith("struct<bytes"):
-            draft.cameras.append((clean(name.rsplit(".", 1)[-1]), name, "data"))
-    if SUCCESS_COLUMN not in survey.topics:
-        draft.open.append("outcome: the set says nothing of success; name a column (a reward) or a default")
-    fps = survey.facts.get("fps")
-    draft.control_hz = float(fps) if fps else 20.0
-    if not fps:
-        draft.open.append("control_hz: the set does not say its rate; 20 is a guess")
+@runtime_checkable
+class OfRows(Protocol):
+    """A reader whose log is rows."""
+
+    def peek(self, source: LogSource, episodes: int) -> list[dict[str, np.ndarray]]:
+        """Number columns of the first episodes, (N,) or (N, W, …); flat sets give all rows as one."""
+        ...
+
+
+def fill(draft: Draft, survey: Survey, reader: OfRows, source: LogSource) -> None:
+    """Draft the columns of a set of rows."""
+    seen = reader.peek(source, _EPISODES)
+    topics = {name: t for name, t in survey.topics.items() if 0 < _width(name, t, seen) <= _WIDEST}
+    action = [n for n in topics if n in _ACTION_COLUMNS] or [n for n in topics if _ACTION_PART.match(n)]
+    proposed = [n for n in topics if n in _PROPOSED_COLUMNS]
+    state = _states(draft, topics, action, proposed, seen)
+    draft.state = _features(state, topics, seen)
+    draft.action = _features(action, topics, seen)
+    draft.proposed = _features(proposed[:1], topics, seen)
+    if not action:
+        draft.open.append("action: no column is called like one; nothing can be learned without it")
+    if draft.proposed and _dims(draft.proposed) != _dims(draft.action):
+        draft.proposed = []
+        draft.open.append(f"proposed: {proposed[0]} is not as wide as the action, left out")
+    _cameras(draft, survey)
+    _actor(draft, seen)
+    _outcome(draft, survey, seen)
+    _rate(draft, survey)
     draft.source = "play" if survey.facts.get("layout") == "ogbench" else "demonstration"
-    if len(draft.state) > 1:
-        draft.state = [_prefixed(f) for f in draft.state]
+    if survey.facts.get("layout") == "aloha":
+        draft.name = (
+            re.sub(r"_?\d+$", "", draft.name) or draft.name
+        )  # one file an episode, one embodiment of all
 
 
-def _prefixed(feature: DraftFeature) -> DraftFeature:
-    short = clean(re.split(r"[./]", feature.topic)[-1])
-    dims = tuple(
-        d if d.name.startswith(short) else DraftDim(f"{short}_{d.name}", d.field, d.key, d.seen)
-        for d in feature.dims
-    )
-    return DraftFeature(feature.topic, dims, feature.field, feature.names_field, feature.hz)
+def apart(names: Sequence[str]) -> list[str]:
+    """A short clean name of each path: as many of its last parts as tell it from the others."""
+    parts = [[p for p in re.split(r"[./]", name) if p] or [name] for name in names]
+    deepest = max((len(p) for p in parts), default=1)
+    short = ["_".join(p[-1:]) for p in parts]
+    for depth in range(2, deepest + 1):
+        short = [
+            s if short.count(s) == 1 else "_".join(p[-depth:]) for s, p in zip(short, parts, strict=True)
+        ]
+    return unique(short)
+
+
+def _states(
+    draft: Draft,
+    topics: dict[str, Topic],
+    action: Sequence[str],
+    proposed: Sequence[str],
+    seen: list[dict[str, np.ndarray]],
+) -> list[str]:
+    taken = {*action, *proposed, *FLAGS, *INTERVENTION_ALIASES, *_PROPOSED_COLUMNS}
+    vectors = [n for n in topics if n not in taken and not _NO_STATE.search(n)]
+    state = [n for n in vectors if _STATE.match(n)]
+    observed = [n for n in state if not _SIMULATOR.match(n)]
+    if observed and len(observed) < len(state):
+        left = ", ".join(n for n in state if n not in observed)
+        draft.open.append(f"{left}: taken for what only a simulator knows, left out of the state")
+        state = observed
+    past = [n for n in state if _PAST_ACTION.search(n)]
+    if past:
+        draft.open.append(f"{', '.join(past)}: called like the action (a past one?), left out of the state")
+        state = [n for n in state if n not in past]
+    if not state and (
+        state := [n for n in vectors if not _PAST_ACTION.search(n) and _width(n, topics[n], seen) > 1]
+    ):
+        draft.open.append("state: no column is called like one; every vector that is no action was taken")
+    for name in state:
+        if any(_is_past(name, a, seen) for a in action):
+            draft.open.append(
+                f"{name}: each row is the action of the row before; leave it out if it is no measurement"
+            )
+    return state
+
+
+def _features(
+    names: Sequence[str], topics: dict[str, Topic], seen: list[dict[str, np.ndarray]]
+) -> list[DraftFeature]:
+    """Features with dims that no other has; ranges as the first episodes show them."""
+    short = apart(names)
+    labels: list[list[str]] = []
+    for name, prefix in zip(names, short, strict=True):
+        width = _width(name, topics[name], seen)
+        given = unique(topics[name].names) if len(topics[name].names) == width else []
+        if not given:
+            given = [prefix if width == 1 and len(names) > 1 else f"{prefix}_{i}" for i in range(width)]
+        elif len(names) > 1:
+            given = [n if n.startswith(prefix) else f"{prefix}_{n}" for n in given]
+        labels.append(given)
+    every = unique([label for given in labels for label in given])
+    features = []
+    for name, given in zip(names, labels, strict=True):
+        mine, every = every[: len(given)], every[len(given) :]
+        ranges = _ranges(name, len(given), seen)
+        features.append(
+            DraftFeature(name, tuple(DraftDim(n, seen=r) for n, r in zip(mine, ranges, strict=True)))
+        )
+    return features
+
+
+def _width(name: str, topic: Topic, seen: list[dict[str, np.ndarray]]) -> int:
+    """Numbers a row: as the rows have them, else as the log says; 0 for what holds none."""
+    for columns in seen:
+        if name in columns:
+            column = columns[name]
+            return int(np.prod(column.shape[1:], dtype=np.int64)) if column.dtype.kind in "bifu" else 0
+    return 0 if topic.schema in ("image", "video") or not _is_number(topic.schema) else topic.width or 0
+
+
+def _is_number(schema: str) -> bool:
+    return bool(re.search(r"float|double|int|bool", schema)) and not schema.startswith("struct")
+
+
+def _ranges(name: str, width: int, seen: list[dict[str, np.ndarray]]) -> list[tuple[float, float] | None]:
+    parts = [c[name].reshape(len(c[name]), -1) for c in seen if name in c and len(c[name])]
+    parts = [p for p in parts if p.shape[1] == width]
+    if not parts:
+        return [None] * width
+    rows = np.concatenate(parts).astype(np.float64)
+    rows[~np.isfinite(rows)] = np.nan
+    return [(float(np.nanmin(c)), float(np.nanmax(c))) if not np.isnan(c).all() else None for c in rows.T]
+
+
+def _is_past(name: str, action: str, seen: list[dict[str, np.ndarray]]) -> bool:
+    """Whether a column holds, to the bit, the action of the row before."""
+    rows = same = 0
+    for columns in seen:
+        state, act = columns.get(name), columns.get(action)
+        n = 0 if state is None or act is None else min(len(state) - 1, len(act))
+        if state is None or act is None or n < 2 or state.shape[1:] != act.shape[1:]:
+            continue
+        rows += n
+        same += int((state[1 : n + 1] == act[:n]).reshape(n, -1).all(axis=1).sum())
+    return rows > 0 and same > 0.9 * rows
+
+
+def _dims(features: Sequence[DraftFeature]) -> int:
+    return sum(len(f.dims) for f in features)
+
+
+def _cameras(draft: Draft, survey: Survey) -> None:
+    pictures = []
+    for name, topic in survey.topics.items():
+        if topic.schema == "video" and not topic.messages:
+            draft.open.append(f"{name}: declared as video, but no file is there")
+        elif topic.schema in ("image", "video") or topic.schema.startswith("struct<bytes"):
+            if not name.startswith("next_"):
+                pictures.append(name)
+    draft.cameras = [(short, name, "data") for short, name in zip(apart(pictures), pictures, strict=True)]
+    if any(survey.topics[name].schema == "video" for name in pictures):
+        draft.open.append("cameras: videos are decoded to JPEG at ingest; delete those you don't need")
+
+
+def _actor(draft: Draft, seen: list[dict[str, np.ndarray]]) -> None:
+    """A column of 0 and 1 called source: who acted where it changes within an episode, else a count of sets."""
+    parts = [c["source"] for c in seen if "source" in c and c["source"].dtype.kind in "iuf"]
+    if not parts or any(alias in c for c in seen for alias in INTERVENTION_ALIASES if alias != "source"):
+        return
+    if np.isin(np.concatenate([p.reshape(-1) for p in parts]), (0, 1)).all() and any(
+        np.ptp(p) for p in parts
+    ):
+        draft.sections["actor"] = {"topic": "source"}
+        draft.open.append(
+            "actor: column source is 0 or 1 and changes within episodes; 1 is taken for a person"
+        )
+    else:
+        draft.open.append(
+            "source: does not change within episodes, taken for a count of sets and not for who acted"
+        )
+
+
+def _outcome(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) -> None:
+    if any(flags(c, SUCCESS_COLUMNS, _rows(c)) is not None for c in seen) or survey.facts.get("outcome"):
+        return
+    for name in _REWARDS:
+        rewards = [np.nan_to_num(c[name].astype(np.float64)).reshape(-1) for c in seen if name in c]
+        if not rewards or not any(r.any() for r in rewards):
+            continue
+        # a reward of 0, then 1 where the task is done; anything else is a measure of its own
+        if all(np.isin(r, (0.0, 1.0)).all() and (np.diff(r) >= 0).all() for r in rewards):
+            draft.sections["outcome"] = {"topic": name, "success_at": "1"}
+            draft.open.append(f"outcome: {name} is 0 until it is 1, taken for success")
+            return
+    draft.open.append("outcome: the set says nothing of success; name a column (a reward) or a default")
+
+
+def _rows(columns: dict[str, np.ndarray]) -> int:
+    return next((len(columns[n]) for n in _ACTION_COLUMNS if n in columns), 0)
+
+
+def _rate(draft: Draft, survey: Survey) -> None:
+    fps = survey.facts.get("fps")
+    draft.control_hz = float(fps) if fps else _USUAL_HZ.get(survey.facts.get("layout", ""), 20.0)
+    if not fps:
+        draft.open.append(f"control_hz: the set does not say its rate; {draft.control_hz:g} is a guess")
