@@ -173,7 +173,9 @@ def _encoded(dataset: h5py.Dataset, name: str, notes: Notes) -> Iterator[bytes |
         try:
             yield _picture(dataset[at])
         except _DAMAGE as e:
-            notes.add(f"a picture of {dataset.name.rsplit('/', 1)[-1]} cannot be read ({str(e)[:80]})", name)
+            notes.add(
+                f"a picture of {str(dataset.name).rsplit('/', 1)[-1]} cannot be read ({str(e)[:80]})", name
+            )
             yield None
 
 

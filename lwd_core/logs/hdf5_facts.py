@@ -67,10 +67,9 @@ def _environment(said: dict[str, Any]) -> dict[str, str]:
         facts["env_name"] = str(name)
     if told := said.get("language_instruction"):
         facts["instruction"] = _text(told)
-    options = said.get("env_kwargs") if isinstance(said.get("env_kwargs"), dict) else {}
+    options, times = (v if isinstance(v := said.get(k), dict) else {} for k in ("env_kwargs", "sim_args"))
     if robots := options.get("robots"):
         facts["robot_type"] = str(robots if isinstance(robots, str) else robots[0])
-    times = said.get("sim_args") if isinstance(said.get("sim_args"), dict) else {}
     with suppress(TypeError, ValueError, ZeroDivisionError):
         if "control_freq" in options:
             facts["fps"] = f"{float(options['control_freq']):g}"

@@ -83,7 +83,7 @@ def action_rows(found: dict[str, h5py.Dataset]) -> int | None:
 def is_image(dataset: h5py.Dataset) -> bool:
     """Whether rows are pictures: pixels, or encoded bytes in rows padded to one length."""
     if h5py.check_vlen_dtype(dataset.dtype) == np.uint8 or dataset.dtype.kind in "OV":
-        return "image" in dataset.name or "rgb" in dataset.name
+        return bool(re.search("image|rgb|cam", str(dataset.name)))
     if dataset.dtype != np.uint8:
         return False
     if dataset.ndim == 4:

@@ -1,4 +1,4 @@
-"""Drafting an embodiment from a set of rows: columns by their names, which say what they are, and by their values.
+"""Drafting an embodiment from a set of rows: columns by what they are called, and by their values.
 
 Names tell state from action; values tell a past action from a state, a flag from a vector, an actor from a
 count. What was left out, and what only a person can know, stands above the draft.
@@ -23,10 +23,11 @@ _ACTION_COLUMNS = ("action", "actions")
 _ACTION_PART = re.compile(r"^actions?[./]")
 _PROPOSED_COLUMNS = ("proposed_action", "complementary_info.policy_action", "policy_action")
 _PAST_ACTION = re.compile(r"(^|[._/])((last|prev|previous|past)_)?act(ion)?s?($|[._/])")
+_GENERATOR = re.compile(r"(^|[./])datagen_info[./]")
 # bookkeeping, never a measurement
 _NO_STATE = re.compile(
     r"capture_time_ns$|^(next[._]|next_obs|annotation\.|complementary_info[./]|infos?[./]|mask($|/)|initial_state/)"
-    r"|(^|[._/])(timestamp|frame_index|episode_index|index|task_index|rewards?|seed|valid|datagen_info)($|/)"
+    r"|(^|[._/])(timestamp|frame_index|episode_index|index|task_index|rewards?|seed|valid)($|/)"
 )
 _REWARDS = ("next.reward", "rewards", "reward")
 # rates that a layout's recorders use where the file says none
@@ -95,6 +96,10 @@ def _states(
         left = ", ".join(n for n in state if n not in observed)
         draft.open.append(f"{left}: taken for what only a simulator knows, left out of the state")
         state = observed
+    if helpers := [n for n in state if _GENERATOR.search(n)]:
+        draft.open.append(
+            f"{', '.join(helpers)}: what a data generator knows; leave out what no robot measures"
+        )
     past = [n for n in state if _PAST_ACTION.search(n)]
     if past:
         draft.open.append(f"{', '.join(past)}: called like the action (a past one?), left out of the state")
@@ -102,7 +107,7 @@ def _states(
     if not state and (
         state := [n for n in vectors if not _PAST_ACTION.search(n) and _width(n, topics[n], seen) > 1]
     ):
-        draft.open.append("state: no column is called like one; every vector that is no action was taken")
+        draft.open.append("state: no column is called like one; every vector else was taken")
     for name in state:
         if any(_is_past(name, a, seen) for a in action):
             draft.open.append(
@@ -179,11 +184,12 @@ def _dims(features: Sequence[DraftFeature]) -> int:
 def _cameras(draft: Draft, survey: Survey) -> None:
     pictures = []
     for name, topic in survey.topics.items():
+        if name.startswith("next_"):
+            continue
         if topic.schema == "video" and not topic.messages:
             draft.open.append(f"{name}: declared as video, but no file is there")
         elif topic.schema in ("image", "video") or topic.schema.startswith("struct<bytes"):
-            if not name.startswith("next_"):
-                pictures.append(name)
+            pictures.append(name)
     draft.cameras = [(short, name, "data") for short, name in zip(apart(pictures), pictures, strict=True)]
     if any(survey.topics[name].schema == "video" for name in pictures):
         draft.open.append("cameras: videos are decoded to JPEG at ingest; delete those you don't need")

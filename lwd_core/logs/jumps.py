@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# A jump is this many times a dim's usual step and the steps beside it, in half of the dims that move. On published
-# sets laid end to end these find 27 of 32 seams, and 2 rows elsewhere in 21,000.
+# A jump is this many times a dim's usual step and the steps beside it, in half of the dims that move.
+# On published sets laid end to end these find 27 of 32 seams, and 2 rows elsewhere in 21,000.
 _USUAL, _BESIDE, _SHARE = 12.0, 3.0, 0.5
 
 

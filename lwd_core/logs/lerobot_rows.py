@@ -151,9 +151,9 @@ def _chosen(meta: Mapping[str, Any], parts: list[Part]) -> list[Part]:
 def _claimed(found: DataSet, part: Part, chosen: Mapping[int, list[Part]]) -> int | None:
     """The episode without rows that metadata places in just this file, with just this length."""
     for number, meta in found.episodes.items():
-        if number not in chosen and meta.get("length") == part.rows:
-            if meta.get("data/file_index") is not None and not lies_elsewhere(meta, part.file):
-                return number
+        placed = meta.get("data/file_index") is not None and not lies_elsewhere(meta, part.file)
+        if placed and number not in chosen and meta.get("length") == part.rows:
+            return number
     return None
 
 

@@ -56,7 +56,7 @@ def facts(
     note: Notes,
     name: str,
 ) -> Facts:
-    """Those of episode ``name``: ``n`` rows from the set's row ``first`` on, ``ticks`` with its final state."""
+    """Those of episode ``name``: ``n`` rows from the set's ``first`` on, ``ticks`` with its final state."""
     left = dict(said)
     rule = embodiment.task
     instruction = left.pop("instruction", "") or rule.instruction

@@ -15,7 +15,7 @@ _UNIX = 3e17, 4e18  # ns: 1979 to 2096
 def times(stamps: np.ndarray | None, frame: np.ndarray, hz: float, note: Callable[[str], None]) -> np.ndarray:
     """(N,) int64 ns of rows with these frame numbers, ascending.
 
-    ``stamps`` (N,) in any unit, or None; where they cannot be believed, frame / hz counts, and ``note`` says so.
+    ``stamps`` (N,) in any unit, or None. Where they cannot be believed, frame / hz counts: ``note`` is told.
     """
     period = 1e9 / hz
     nominal = np.rint(frame * period).astype(np.int64)
