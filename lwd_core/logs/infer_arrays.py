@@ -196,7 +196,7 @@ def _cameras(draft: Draft, survey: Survey) -> None:
 
 
 def _actor(draft: Draft, seen: list[dict[str, np.ndarray]]) -> None:
-    """A column of 0 and 1 called source: who acted where it changes within an episode, else a count of sets."""
+    """A column of numbers called source: who acted where it changes within an episode, else a count."""
     parts = [c["source"] for c in seen if "source" in c and c["source"].dtype.kind in "iuf"]
     if not parts or any(alias in c for c in seen for alias in INTERVENTION_ALIASES if alias != "source"):
         return
@@ -204,9 +204,7 @@ def _actor(draft: Draft, seen: list[dict[str, np.ndarray]]) -> None:
         np.ptp(p) for p in parts
     ):
         draft.sections["actor"] = {"topic": "source"}
-        draft.open.append(
-            "actor: column source is 0 or 1 and changes within episodes; 1 is taken for a person"
-        )
+        draft.open.append("actor: source is 0 or 1 and changes within episodes; 1 is taken for a person")
     else:
         draft.open.append(
             "source: does not change within episodes, taken for a count of sets and not for who acted"
