@@ -17,6 +17,7 @@ from lwd_core.logs.survey import Survey, Topic
 
 _EPISODES = 8  # looked at
 _WIDEST = 512
+_NAMED = 12  # columns that a line names
 _STATE = re.compile(r"^(observations?|obs|states?|qpos|qvel)($|[./])")
 _SIMULATOR = re.compile(r"^states?($|[./])")  # all a simulator knows; state only where nothing was observed
 _ACTION_COLUMNS = ("action", "actions")
@@ -62,6 +63,7 @@ def fill(draft: Draft, survey: Survey, reader: OfRows, source: LogSource) -> Non
     _actor(draft, seen)
     _outcome(draft, survey, seen)
     _rate(draft, survey)
+    _left_out(draft, survey, seen)
     draft.source = "play" if survey.facts.get("layout") == "ogbench" else "demonstration"
     if survey.facts.get("layout") == "aloha":
         draft.name = (
@@ -224,6 +226,19 @@ def _outcome(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) ->
             draft.open.append(f"outcome: {name} is 0 until it is 1, taken for success")
             return
     draft.open.append("outcome: the set says nothing of success; name a column (a reward) or a default")
+
+
+def _left_out(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) -> None:
+    """Say which vectors nothing maps; bookkeeping goes without saying."""
+    mapped = {f.topic for f in (*draft.state, *draft.action, *draft.proposed)}
+    left = [
+        name
+        for name, topic in survey.topics.items()
+        if name not in mapped and not _NO_STATE.search(name) and _width(name, topic, seen) > 1
+    ]
+    if left:
+        more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+        draft.open.append(f"not mapped: {', '.join(left[:_NAMED])}{more}")
 
 
 def _rows(columns: dict[str, np.ndarray]) -> int:

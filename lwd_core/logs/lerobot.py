@@ -94,8 +94,8 @@ def _topic(name: str, schema: pa.Schema, feature: dict[str, Any], first: dict[st
 def _first_row(path: Path) -> dict[str, Any]:
     try:
         with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(batch_size=1), None)
             names = [f.name for f in file.schema_arrow if pa.types.is_list(f.type)]
+            batch = next(file.iter_batches(batch_size=1, columns=names), None)
         return {n: batch[n][0].as_py() for n in names} if batch is not None and batch.num_rows else {}
     except (*DAMAGED, IndexError):
         return {}
