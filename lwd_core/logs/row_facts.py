@@ -179,12 +179,10 @@ def _end(columns: Columns, said: str, outcome: str, n: int, note: Notes, name: s
     for flag in (terminated, truncated, done):
         if flag is not None and (flag[:-1] & ~flag[1:]).any():
             note.add("an end is flagged and rows go on; only the last row's counts", name)
-    if terminated is not None and terminated[-1]:
+    if outcome == Outcome.SUCCESS or (terminated is not None and terminated[-1]):
         return EpisodeEnd.TERMINATED
     if truncated is not None and truncated[-1]:
         return EpisodeEnd.TRUNCATED
-    if outcome == Outcome.SUCCESS:
-        return EpisodeEnd.TERMINATED
     ends = terminated is None and done is not None and bool(done[-1])
     told = truncated is not None or outcome == Outcome.FAILURE
     return EpisodeEnd.TERMINATED if ends and told else EpisodeEnd.TRUNCATED

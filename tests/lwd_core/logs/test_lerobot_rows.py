@@ -215,6 +215,7 @@ def test_a_clock_that_steps_back_breaks_the_recording_there(tmp_path: Path):
         ({"next.done": False}, False, "truncated"),
         ({"next.terminated": True}, None, "terminated"),
         ({}, True, "terminated"),
+        ({"next.done": True, "next.truncated": True}, True, "terminated"),
         ({}, False, "truncated"),
     ],
 )
