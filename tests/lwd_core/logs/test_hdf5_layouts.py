@@ -95,8 +95,8 @@ def test_minari_ends_by_its_flags_and_keeps_the_last_observation(tmp_path: Path)
             group["terminations"], group["truncations"] = last & (e == 0), last & (e > 0)
     content = read(path)
     assert [e.attributes["seed"] for e in content.episodes] == ["0", "2", "10"]
-    assert [e.end for e in content.episodes] == ["terminated", "truncated", "truncated"]
     assert [e.outcome for e in content.episodes] == ["failure", "failure", "success"]
+    assert [e.end for e in content.episodes] == ["terminated", "truncated", "terminated"]
     assert [e.steps.num_rows for e in content.episodes] == [N + 1, N, N + 1]
     np.testing.assert_array_equal(states(content, 0)[:, :3], wave(0, 3, N + 1))
     names = [d.name for d in drafted(path)[1].state_dims]
