@@ -47,7 +47,7 @@ class Hdf5Reader:
                     facts.pop("instruction", None)
                     if "outcome" in hdf5_facts.of_episode(_first(file, kind)):
                         facts["outcome"] = "told"  # by each episode's attributes
-                    layout = {"numbered": "episodes", "single": "aloha", "flat": "d4rl"}[kind]
+                    layout = "aloha" if kind == "single" and "observations/qpos" in found else kind
                     return Survey(topics, {**facts, "layout": layout})
             except _DAMAGE as e:
                 raise UnreadableLog(f"the HDF5 file is damaged ({e})") from e

@@ -1,15 +1,15 @@
 """What HDF5 sets say in attributes: robot, environment, rate, task, how each episode went."""
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
 import h5py
 import numpy as np
 
-from lwd_core.logs.row_facts import verdict
+from lwd_core.logs.row_facts import SUCCESS_FACTS, verdict
 
-_SUCCESS = ("success", "is_success", "successful")
 _TOLD = ("language_instruction", "instruction", "lang", "language", "task_description")
 _KEPT = 200  # characters of an attribute that are kept
 
@@ -26,6 +26,8 @@ def of_file(file: h5py.File) -> dict[str, str]:
                 facts["instruction"] = _text(attributes[name])
         if attributes.get("bddl_file_name"):
             facts["bddl"] = _text(attributes["bddl_file_name"]).rsplit("/", 1)[-1]
+            words = re.sub(r"^[A-Z0-9_]+_(?=[a-z])", "", facts["bddl"].removesuffix(".bddl"))
+            facts.setdefault("instruction", words.replace("_", " "))
         for name in ("fps", "control_freq", "frequency"):
             if name in attributes:
                 facts["fps"] = _text(attributes[name])
@@ -42,9 +44,13 @@ def of_file(file: h5py.File) -> dict[str, str]:
 def of_episode(group: h5py.Group) -> dict[str, str]:
     """What is said of one episode: ``outcome``, ``instruction``, and every plain attribute else."""
     attributes = _attributes(group)
+    for name in SUCCESS_FACTS:  # as an array of one value, too
+        member = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if isinstance(member, h5py.Dataset) and member.size == 1:
+            attributes.setdefault(name, member[()])
     said: dict[str, str] = {}
     for name, value in attributes.items():
-        if name in _SUCCESS and (found := verdict(value)):
+        if name in SUCCESS_FACTS and (found := verdict(value)):
             said["outcome"] = found
         elif name in _TOLD:
             said["instruction"] = _text(value)

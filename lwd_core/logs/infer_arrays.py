@@ -19,7 +19,9 @@ _EPISODES = 8  # looked at
 _WIDEST = 512
 _NAMED = 12  # columns that a line names
 _STATE = re.compile(r"^(observations?|obs|states?|qpos|qvel)($|[./])")
-_SIMULATOR = re.compile(r"^(states?|qpos|qvel)($|[./])")  # all a simulator knows; state only where nothing was observed
+_SIMULATOR = re.compile(
+    r"^(states?|qpos|qvel)($|[./])"
+)  # all a simulator knows; state only where nothing was observed
 _ACTION_COLUMNS = ("action", "actions")
 _ACTION_PART = re.compile(r"^actions?[./]")
 _PROPOSED_COLUMNS = ("proposed_action", "complementary_info.policy_action", "policy_action")
@@ -110,11 +112,14 @@ def _states(
         state := [n for n in vectors if not _PAST_ACTION.search(n) and _width(n, topics[n], seen) > 1]
     ):
         draft.open.append("state: no column is called like one; every vector else was taken")
-    for name in state:
-        if any(_is_past(name, a, seen) for a in action):
-            draft.open.append(
-                f"{name}: each row is the action of the row before; leave it out if it is no measurement"
-            )
+    for name in list(state):
+        past_of, same_as = (any(_is_past(name, a, seen, ago) for a in action) for ago in (1, 0))
+        if past_of and len(state) > 1 and _begins_empty(name, seen):
+            state.remove(name)
+            draft.open.append(f"{name}: 0, then the action of the row before; left out of the state")
+        elif past_of or same_as:
+            whose = "the row before" if past_of else "that row"
+            draft.open.append(f"{name}: each row is the action of {whose}; is it measured?")
     return state
 
 
@@ -166,16 +171,22 @@ def _ranges(name: str, width: int, seen: list[dict[str, np.ndarray]]) -> list[tu
     return [(float(np.nanmin(c)), float(np.nanmax(c))) if not np.isnan(c).all() else None for c in rows.T]
 
 
-def _is_past(name: str, action: str, seen: list[dict[str, np.ndarray]]) -> bool:
-    """Whether a column holds, to the bit, the action of the row before."""
+def _begins_empty(name: str, seen: list[dict[str, np.ndarray]]) -> bool:
+    """Whether a column is 0 in the first row of every episode and not ever after."""
+    parts = [c[name] for c in seen if name in c and len(c[name])]
+    return all(not p[0].any() for p in parts) and any(p.any() for p in parts)
+
+
+def _is_past(name: str, action: str, seen: list[dict[str, np.ndarray]], ago: int = 1) -> bool:
+    """Whether a column holds, to the bit, the action of ``ago`` rows before."""
     rows = same = 0
     for columns in seen:
         state, act = columns.get(name), columns.get(action)
-        n = 0 if state is None or act is None else min(len(state) - 1, len(act))
+        n = 0 if state is None or act is None else min(len(state) - ago, len(act))
         if state is None or act is None or n < 2 or state.shape[1:] != act.shape[1:]:
             continue
         rows += n
-        same += int((state[1 : n + 1] == act[:n]).reshape(n, -1).all(axis=1).sum())
+        same += int((state[ago : n + ago] == act[:n]).reshape(n, -1).all(axis=1).sum())
     return rows > 0 and same > 0.9 * rows
 
 

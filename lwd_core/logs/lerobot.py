@@ -30,8 +30,9 @@ from lwd_core.logs.lerobot_files import (
     video_of,
     videos,
 )
-from lwd_core.logs.lerobot_rows import arrange, tables
-from lwd_core.logs.row_facts import instructions
+from lwd_core.logs.lerobot_order import arrange
+from lwd_core.logs.lerobot_rows import tables
+from lwd_core.logs.row_facts import SUCCESS_FACTS, instructions, verdict
 from lwd_core.logs.rows import Rows, check_rate, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.stamps import times
@@ -186,6 +187,8 @@ def _said(
         own = _OWN.match(key)
         if own and value is not None:
             said[own[2]] = str(value)
+        elif key in SUCCESS_FACTS and (outcome := verdict(value)):
+            said.setdefault("outcome", outcome)
         elif "/" not in key and key not in ("episode_index", "length", "tasks") and np.isscalar(value):
             said[key] = str(value)
     said.pop("dataset_from_index", None)

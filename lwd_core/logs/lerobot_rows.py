@@ -1,10 +1,10 @@
-"""Which rows of a LeRobot set's files are which episode, and in what order.
+"""Which rows of a LeRobot set's files are which episode.
 
 The rows are believed over the metadata: an episode is read from where its rows are. What is left over
 where metadata and rows both know better is named.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,15 @@ EPISODE = "episode_index"
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a file that carry this ``label`` as episode_index; None: all of the file's."""
+    """``rows`` rows of a file that carry this ``label`` as episode_index; None: of all the file's.
+
+    The first ``skip`` of them are of other episodes.
+    """
 
     file: str
     label: int | None
     rows: int
+    skip: int = 0
 
 
 def tables(found: DataSet, root: Path, needed: frozenset[str]) -> Iterator[tuple[int, pa.Table]]:
@@ -45,71 +49,6 @@ def tables(found: DataSet, root: Path, needed: frozenset[str]) -> Iterator[tuple
         found.damage.add(f"{missing} of {len(found.episodes)} episodes have no rows")
 
 
-def arrange(
-    columns: Mapping[str, np.ndarray], n: int, note: Callable[[str], None]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(K,) rows of an episode in order, their frame numbers from 0, and whether the set is at one on them."""
-    as_they_lie = np.arange(n)
-    name, key = next(
-        ((k, v) for k in ("frame_index", "index") if (v := _whole(columns, k, n)) is not None), ("", None)
-    )
-    if key is None or n == 0:
-        return as_they_lie, as_they_lie, np.full(n, True)
-    order = as_they_lie
-    if not _ascends(key):
-        others = [columns.get(k) for k in ("index", "timestamp") if k != name]
-        if 2 * len(np.unique(key)) < n or all(o is not None and o.size == n and _ascends(o) for o in others):
-            note(f"{name} does not number the rows, the order of the file counts")
-            return as_they_lie, as_they_lie, np.full(n, True)
-        order = np.argsort(key, kind="stable")
-        if (order != as_they_lie).any():
-            note(f"rows ordered by {name}")
-        key = key[order]
-    first = np.append(True, np.diff(key) > 0)
-    sound = np.full(n, True)
-    if not first.all():
-        twins = np.flatnonzero(~first)
-        unlike = ~_alike(columns, order[twins], order[twins - 1])
-        sound[np.searchsorted(key, key[twins[unlike]])] = False
-        note(f"{len(twins)} rows come twice, {int(unlike.sum())} of them with other values (masked)")
-        order, key, sound = order[first], key[first], sound[first]
-    frame = key - key[0]
-    if len(frame) > 1 and (stride := int(np.median(np.diff(frame)))) > 1:
-        frame = np.append(0, np.cumsum(np.maximum(1, np.diff(frame) // stride)))
-    if missing := int(frame[-1]) + 1 - len(frame):
-        note(f"{missing} frames missing by {name}")
-    return order, frame, sound
-
-
-def _whole(columns: Mapping[str, np.ndarray], name: str, n: int) -> np.ndarray | None:
-    """(N,) int64 of a column that counts, None where it does not."""
-    column = columns.get(name)
-    if column is None or column.size != n or column.dtype.kind not in "iuf":
-        return None
-    values = column.reshape(n)
-    if (
-        not np.isfinite(values).all()
-        or (np.rint(values) != values).any()
-        or np.abs(values).max(initial=0) > 1e15
-    ):
-        return None
-    return values.astype(np.int64)
-
-
-def _ascends(column: np.ndarray) -> bool:
-    return bool((column.reshape(-1)[1:] > column.reshape(-1)[:-1]).all())
-
-
-def _alike(columns: Mapping[str, np.ndarray], one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(K,) whether rows hold the same numbers, their running index apart."""
-    same = np.full(len(one), True)
-    for name, column in columns.items():
-        if name != "index" and column.dtype.kind in "bifu":
-            flat = column.reshape(len(column), -1)
-            same &= ((flat[one] == flat[other]) | (flat[one] != flat[one])).all(axis=1)
-    return same
-
-
 def _plan(found: DataSet, root: Path, needed: frozenset[str]) -> list[tuple[int, list[Part]]]:
     met: dict[int, list[Part]] = {}
     for file in found.files:
@@ -126,15 +65,21 @@ def _plan(found: DataSet, root: Path, needed: frozenset[str]) -> list[tuple[int,
             found.notes.add(f"rows lie in {len(chosen[number])} files", _name(number))
         if all(lies_elsewhere(meta, part.file) for part in chosen[number]):
             found.notes.add("rows lie in another file than metadata says", _name(number))
-        length, rows = meta.get("length"), sum(part.rows for part in chosen[number])
-        if length not in (None, rows):
-            found.notes.add(f"{rows} rows, metadata says {length}", _name(number))
+    for number in list(chosen):
+        if shared := _shared(found, number, chosen):
+            chosen |= shared
+            for other in shared.keys() - {number}:
+                found.notes.add(f"its rows are marked as {_name(number)}, told apart by length", _name(other))
     for number, part in left:
         if (known := _claimed(found, part, chosen)) is not None:
             chosen[known] = [part]
             found.notes.add(f"its rows are marked as episode {number} in {part.file}", _name(known))
         else:
             found.notes.add(f"rows in {part.file} are left over from an edit, not read", _name(number))
+    for number, parts in chosen.items():
+        length, rows = found.episodes.get(number, {}).get("length"), sum(part.rows for part in parts)
+        if length not in (None, rows):
+            found.notes.add(f"{rows} rows, metadata says {length}", _name(number))
     if found.episodes and (more := [_name(n) for n in chosen if n not in found.episodes]):
         found.notes.add(f"{len(more)} episodes are not in the metadata ({', '.join(more[:3])})")
     return sorted(chosen.items(), key=lambda c: place[c[1][0].file])
@@ -146,6 +91,22 @@ def _chosen(meta: Mapping[str, Any], parts: list[Part]) -> list[Part]:
         return parts
     named = [part for part in parts if not lies_elsewhere(dict(meta), part.file)] or parts
     return [next((part for part in named if part.rows == meta.get("length")), named[0])]
+
+
+def _shared(found: DataSet, number: int, chosen: Mapping[int, list[Part]]) -> dict[int, list[Part]]:
+    """Episodes that lie one after the other under one number: those without rows, if their lengths fit."""
+    (part, *more), meta = chosen[number], found.episodes.get(number, {})
+    orphans = sorted(n for n in found.episodes if n not in chosen or n == number)
+    lengths = [int(found.episodes[n].get("length") or 0) for n in orphans]
+    if more or meta.get("length") == part.rows or len(orphans) < 2:
+        return {}
+    if not all(lengths) or sum(lengths) != part.rows:
+        return {}
+    skips = np.cumsum([0, *lengths]).tolist()
+    return {
+        n: [Part(part.file, part.label, length, skip)]
+        for n, length, skip in zip(orphans, lengths, skips[:-1], strict=True)
+    }
 
 
 def _claimed(found: DataSet, part: Part, chosen: Mapping[int, list[Part]]) -> int | None:
@@ -208,6 +169,7 @@ class _Opened:
         if self._table is None or part.label is None:
             return self._table
         at = np.flatnonzero(numbers(self._table[EPISODE]).reshape(-1) == part.label)
+        at = at[part.skip : part.skip + part.rows]
         if len(at) and at[-1] - at[0] + 1 == len(at):
             return self._table.slice(int(at[0]), len(at))
         return self._table.take(pa.array(at))

@@ -42,6 +42,8 @@ TERMINATED_COLUMNS = ("next.terminated", "terminated", "terminations", "terminal
 TRUNCATED_COLUMNS = ("next.truncated", "truncated", "truncations", "timeouts")
 DONE_COLUMNS = ("next.done", "done", "dones")
 FLAGS = frozenset((*SUCCESS_COLUMNS, *TERMINATED_COLUMNS, *TRUNCATED_COLUMNS, *DONE_COLUMNS))
+#: Facts of an episode that tell its outcome by yes and no.
+SUCCESS_FACTS = ("success", "is_success", "successful")
 _TRUE = frozenset({"true", "1", "1.0", "success", "successful", "yes"})
 _FALSE = frozenset({"false", "0", "0.0", "failure", "failed", "fail", "no"})
 
@@ -105,7 +107,9 @@ def instructions(texts: np.ndarray, note: Notes, name: str) -> dict[str, str]:
 
 def verdict(value: Any) -> str:
     """The outcome that one value of a success attribute tells, empty if none."""
-    word = str(value.item() if isinstance(value, np.generic) else value).strip().lower()
+    value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    word = str(value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value)
+    word = word.strip().lower()
     return str(Outcome.SUCCESS) if word in _TRUE else str(Outcome.FAILURE) if word in _FALSE else ""
 
 
@@ -153,6 +157,7 @@ def _outcome(columns: Columns, said: dict[str, str], embodiment: Embodiment, n: 
     outcome, by = said.pop("outcome", ""), said.pop("outcome_from", "")
     known = by in set(OutcomeFrom)
     # An "unknown" that says whose it is was a verdict; a bare one only means that nobody looked.
+    outcome = verdict(outcome) or outcome.lower()
     if outcome in set(Outcome) and (outcome != Outcome.UNKNOWN or known):
         return outcome, by if known else OutcomeFrom.ROBOT
     topic = embodiment.outcome.topic

@@ -26,6 +26,9 @@ def times(stamps: np.ndarray | None, frame: np.ndarray, hz: float, note: Callabl
     elif not np.isfinite(stamps).all():
         note("timestamps are not finite, frame / fps counts")
         return nominal
+    elif (stamps - stamps[0] == frame).all() and len(frame) > 2 and abs(hz - 1) > 0.5:
+        note("timestamps count frames, frame / fps counts")
+        return nominal
     else:
         unit = _unit(stamps, frame, period)
     scale = _UNITS[unit]

@@ -226,8 +226,9 @@ def flat(path: Path, timeouts: list[int] | None, following: bool = False) -> Pat
         if timeouts is not None:
             file["timeouts"] = np.isin(np.arange(60), timeouts)
         if following:
-            file["next_observations"] = np.concatenate([state[1:], state[-1:]])
-            file["next_observations"][[19, 39]] = state[[19, 39]] + 0.1
+            after = np.concatenate([state[1:], state[-1:]])
+            after[[19, 39]] = state[[19, 39]] + 0.1
+            file["next_observations"] = after
     return path
 
 
@@ -251,3 +252,17 @@ def test_trajectories_that_run_into_each_other_break_where_the_state_jumps(
     assert np.flatnonzero(found).tolist() == gaps
     assert bool(content.notes) == (told is not None)
     assert told is None or re.search(told, content.notes[0])
+
+
+def test_success_may_be_an_array_of_one_value(tmp_path: Path):
+    path = robomimic(tmp_path / "a.hdf5", {"env_name": "Stack"}, [{}, {"success": np.array([True])}])
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/success"] = False
+    assert [e.outcome for e in read(path).episodes] == ["failure", "success"]
+
+
+def test_a_task_file_names_the_task_where_no_words_do(tmp_path: Path):
+    bddl = "libero/KITCHEN_SCENE1_open_the_drawer.bddl"
+    path = robomimic(tmp_path / "a.hdf5", {"env_name": "Libero"}, [{}], bddl_file_name=bddl)
+    (episode,) = read(path).episodes
+    assert episode.instruction == "open the drawer"

@@ -20,7 +20,7 @@ from lwd_core.logs.infer import infer
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
 from tests.lwd_core.logs.robot_logs import Sink
-from tests.lwd_core.logs.test_lerobot import FPS, LENGTHS, embodiment, read, values, write
+from tests.lwd_core.logs.test_lerobot import FPS, LENGTHS, embodiment, read, table, values, write
 
 DATA = "data/chunk-000"
 
@@ -198,7 +198,7 @@ def test_a_clock_that_steps_back_breaks_the_recording_there(tmp_path: Path):
     seconds = np.arange(12) / FPS - np.where(np.arange(12) >= 6, 3.0, 0.0) + 10
     content = read(change(write(tmp_path / "set", "v2.1"), with_column("timestamp", lambda n: seconds[:n])))
     steps = content.episodes[0].steps
-    assert (np.diff(np.array(steps["t_ns"])) > 0).all()
+    assert (np.diff(np.array(steps["t_ns"].to_pylist(), np.int64)) > 0).all()
     assert np.flatnonzero(np.array(steps["gap"])).tolist() == [6]
     assert any("steps back at row 6" in n for n in content.notes)
 
@@ -315,3 +315,56 @@ def test_frames_come_from_where_an_episode_begins_in_a_shared_video(tmp_path: Pa
     shades = [int(simplejpeg.decode_jpeg(data).mean()) for _, _, data in sink.frames]
     np.testing.assert_allclose(shades, 8 * np.arange(LENGTHS[0] + LENGTHS[1]), atol=6)
     assert f"episode 2: no video of {key}" in content.notes
+
+
+def test_episodes_under_one_number_are_told_apart_by_length(tmp_path: Path):
+    root = write(tmp_path / "set", "v3.0")
+    file = root / DATA / "file-000.parquet"
+    pq.write_table(pa.concat_tables([table(k, 0) for k in range(3)]), file)
+    (root / DATA / "file-001.parquet").unlink()
+    change(root, with_column("episode_index", lambda n: np.zeros(n, int)))
+    content = read(root)
+    whole(content)
+    assert any("marked as episode 0, told apart by length" in n for n in content.notes)
+
+
+def test_takes_under_one_number_are_cut_where_frames_start_again(tmp_path: Path):
+    root = write(tmp_path / "set", "v2.1")
+    file = root / DATA / "episode_000000.parquet"
+    pq.write_table(pa.concat_tables([table(0, 0), table(2, 0), table(1, 0)]), file)
+    change(root, with_column("episode_index", lambda n: np.zeros(n, int)))
+    steps = read(root).episodes[0].steps
+    assert steps.num_rows == sum(LENGTHS)
+    assert np.flatnonzero(np.array(steps["gap"])).tolist() == [12, 21]
+
+
+def test_stamps_may_count_frames(tmp_path: Path):
+    root = change(write(tmp_path / "set", "v2.1"), with_column("timestamp", lambda n: np.arange(n) + 7.0))
+    content = read(root)
+    assert content.episodes[0].steps["t_ns"].to_pylist() == [i * 10**8 for i in range(LENGTHS[0])]
+    assert any("count frames" in n for n in content.notes)
+
+
+def test_success_in_the_episodes_table_is_an_outcome(tmp_path: Path):
+    root = write(tmp_path / "set", "v2.1")
+    lines = [
+        json.dumps({"episode_index": k, "length": n, "success": said})
+        for k, (n, said) in enumerate(zip(LENGTHS, (True, False, None), strict=True))
+    ]
+    (root / "meta/episodes.jsonl").write_text("\n".join(lines))
+    assert [e.outcome for e in read(root).episodes] == ["success", "failure", "unknown"]
+
+
+@pytest.mark.parametrize("past", [True, False])
+def test_a_column_of_past_actions_is_told_by_its_values(tmp_path: Path, past: bool):
+    root = write(tmp_path / "set", "v2.1")
+
+    def column(rows: pa.Table) -> pa.Table:
+        action = rows["action"].to_pylist()
+        held = [[0.0, 0.0], *action[:-1]] if past else action
+        return rows.append_column("observation.hold", pa.array(held, pa.list_(pa.float32())))
+
+    text = render(infer(LogSource(str(change(root, column)))))
+    topics = [f.topic for f in parse_embodiment(text).state]
+    assert topics == ["observation.state"] + ([] if past else ["observation.hold"])
+    assert "the action of the row before" in text if past else "the action of that row" in text
