@@ -5,6 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lwd_core.logs.naming import clean as clean
+from lwd_core.logs.naming import unique as unique
+
 _PLAIN = re.compile(r"^[A-Za-z_/][\w./-]*$")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
@@ -89,17 +92,6 @@ def _feature(feature: DraftFeature) -> list[str]:
         seen = f"  # seen {dim.seen[0]:.4g} … {dim.seen[1]:.4g}" if dim.seen else ""
         lines.append(f"      - {_mapping(entry)}{seen}")
     return lines
-
-
-def clean(text: str) -> str:
-    """A name as the embodiment file takes it."""
-    return re.sub(r"\W+", "_", text).strip("_").lower() or "unnamed"
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """Clean names, numbered where two are one."""
-    names = [clean(n) for n in names]
-    return [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
 
 
 def _mapping(entries: dict[str, str]) -> str:
