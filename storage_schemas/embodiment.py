@@ -149,7 +149,8 @@ class EpisodeRule:
     """Where an episode begins and ends.
 
     ``log``: the log is one episode. ``events``: by start and end events. ``gap``: a silence of
-    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true.
+    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true. ``restart``:
+    the log's time starts again with every episode (recordings written one behind the other).
     Data sets that number their episodes (LeRobot, npz, HDF5) need no rule.
     """
 
@@ -161,8 +162,8 @@ class EpisodeRule:
 
     def __post_init__(self) -> None:
         _check_paths(self.field)
-        if self.boundary not in ("log", "events", "gap", "flag"):
-            raise ValueError("boundary must be log, events, gap or flag")
+        if self.boundary not in ("log", "events", "gap", "flag", "restart"):
+            raise ValueError("boundary must be log, events, gap, flag or restart")
         if self.boundary == "flag" and self.topic is None:
             raise ValueError("boundary flag needs a topic")
         if self.gap_s <= 0:

@@ -54,6 +54,16 @@ def image(path: str) -> Callable[[Any], bytes]:
     return take
 
 
+def video_format(message: Any) -> str | None:
+    """The codec, where a message is a frame of a video: ``h264`` or ``hevc``."""
+    for name in ("format", "encoding"):
+        said = _said(fields.getter(name), message)
+        for word, codec in (("h264", "h264"), ("h265", "hevc"), ("hevc", "hevc")):
+            if word in said:
+                return codec
+    return None
+
+
 def _said(get: fields.Getter, message: Any) -> str:
     try:
         return str(get(message)).lower()

@@ -59,7 +59,7 @@ def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log
         known = wanted.get(number, ...)
         if known is ...:
             topic, encoding = stream.channels[number]
-            known = (topic, _decoder(encoding)) if topic in recorder.topics else None
+            known = (topic, decoder_of(encoding)) if topic in recorder.topics else None
             wanted[number] = known
         if known is not None:
             topic, decode = known
@@ -90,30 +90,7 @@ def topics(channels: Mapping[int, tuple[str, Encoding]], counts: Mapping[int, in
     return found
 
 
-def samples(stream: MessageStream, each: int, limit: int) -> dict[str, list[tuple[int, Any]]]:
-    """Log time and decoded content of the first ``each`` messages of every topic, None if undecodable.
-
-    Looks at ``limit`` messages at most.
-    """
-    found: dict[str, list[tuple[int, Any]]] = {}
-    decoders: dict[int, Decoder] = {}
-    for number, log, _, payload in stream.messages():
-        if stream.count > limit:
-            break
-        topic, encoding = stream.channels[number]
-        seen = found.setdefault(topic, [])
-        if len(seen) >= each:
-            continue
-        if number not in decoders:
-            decoders[number] = _decoder(encoding)
-        try:
-            seen.append((log, decoders[number](bytes(payload))))  # kept longer than the payload
-        except Exception:  # a topic nobody can decode is still a topic
-            seen.append((log, None))
-    return found
-
-
-def _decoder(encoding: Encoding) -> Decoder:
+def decoder_of(encoding: Encoding) -> Decoder:
     """A decoder, or one that says at every message why there is none."""
     try:
         return decoder(encoding)
