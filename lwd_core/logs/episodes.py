@@ -11,6 +11,7 @@ from lwd_core.logs.align import Aligned, Aligner
 from lwd_core.logs.assemble import Facts, Takeover, episode
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
+from lwd_core.logs.parts import by_driver, by_restart, joined
 from lwd_core.logs.recording import Recording, Series
 from lwd_core.logs.spans import Happened, Span, happenings, spans
 from storage_schemas.embodiment import Embodiment
@@ -24,6 +25,20 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
 
     Raises `UnreadableLog` where state or action cannot be read at all, or no clock is sound.
     """
+    recording, embodiment = by_driver(recording, embodiment)
+    parts = by_restart(recording, embodiment)
+    if len(parts) == 1:
+        return _content_of(recording, embodiment)
+    read: list[LogContent | UnreadableLog] = []
+    for part in parts:
+        try:
+            read.append(_content_of(part, embodiment))
+        except UnreadableLog as e:
+            read.append(e)
+    return joined(read)
+
+
+def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     for kind in ("state", "action"):
         for feature, series in zip(getattr(embodiment, kind), getattr(recording, kind), strict=True):
             if not len(series) and recording.messages:

@@ -117,14 +117,15 @@ class Recorder:
     """Collects what an embodiment wants from messages handed over in file order.
 
     A message whose payload does not decode, or lacks a wanted field, is left out and counted; what
-    the topic otherwise holds is kept.
+    the topic, or the message for another use, otherwise holds is kept.
     """
 
     def __init__(self, embodiment: Embodiment, frames: FrameSink) -> None:
         self._columns: dict[tuple[str, Any], _Column] = {}
         self._by_topic: dict[str, list[_Column]] = defaultdict(list)
-        self._faults: dict[str, tuple[int, str]] = {}
-        self._good: dict[str, int] = defaultdict(int)
+        self._faults: dict[tuple[str, str], tuple[int, str]] = {}
+        self._elsewhere: dict[str, tuple[int, str]] = {}
+        self._seen: dict[str, int] = defaultdict(int)
         self._stamp = fields.Stamps()
         self._embodiment = embodiment
         for kind in ("state", "action", "proposed"):
@@ -161,31 +162,53 @@ class Recorder:
     ) -> None:
         """Take one message; ``decode`` makes of its payload what paths lead into, and may raise anything."""
         if not 0 <= log <= I64_MAX or not 0 <= publish <= I64_MAX:
+            self._seen[topic] += 1
             self._fault(topic, "stamp beyond the range of int64 ns")
             return
-        columns = self._by_topic[topic]
+        self._seen[topic] += 1
         try:
             message = decode(payload)
             header = self._stamp(message)
-            values = [column.read(message) for column in columns]
         except Exception as e:  # a foreign payload fails in as many ways as there are decoders
-            self._fault(topic, f"{type(e).__name__}: {e}"[:200])
+            self._fault(topic, _words(e))
             return
-        self._good[topic] += 1
-        for column, value in zip(columns, values, strict=True):  # a sink that fails is not the log's fault
-            column.add(log, publish, header, index, value)
+        taken, why, elsewhere = 0, "", ""
+        for column in self._by_topic[topic]:  # what a message lacks for one use it may have for another
+            try:
+                value = column.read(message)
+            except fields.Elsewhere as e:
+                elsewhere = str(e)[:200]
+                continue
+            except Exception as e:
+                why = _words(e)
+                continue
+            column.add(log, publish, header, index, value)  # a sink that fails is not the log's fault
+            taken += 1
+        if why:
+            self._fault(topic, why, "left out in part" if taken else "left out")
+        elif elsewhere and not taken:
+            self._elsewhere[topic] = (self._elsewhere.get(topic, (0, elsewhere))[0] + 1, elsewhere)
 
-    def _fault(self, topic: str, reason: str) -> None:
-        count, first = self._faults.get(topic, (0, reason))
-        self._faults[topic] = (count + 1, first)
+    def _fault(self, topic: str, reason: str, what: str = "left out") -> None:
+        count, first = self._faults.get((topic, what), (0, reason))
+        self._faults[topic, what] = (count + 1, first)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was left out, by topic, with the first reason."""
+        return tuple(
+            f"{topic}: {count} of {self._seen[topic]} messages {what} ({why})"
+            for (topic, what), (count, why) in sorted(self._faults.items())
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out, by topic, with the first reason."""
-        return tuple(
-            f"{topic}: {count} of {count + self._good[topic]} messages left out ({why})"
-            for topic, (count, why) in sorted(self._faults.items())
+        """The damage, and what is of another driver."""
+        apart = (
+            f"{topic}: {count} of {self._seen[topic]} messages hold nothing that is wanted ({why})"
+            for topic, (count, why) in sorted(self._elsewhere.items())
         )
+        return (*self.damage, *apart)
 
     def recording(self, damage: Iterable[str] = (), **facts: Any) -> Recording:
         """Everything taken so far. ``damage`` is the container's, ``facts`` the Recording's other fields."""
@@ -210,10 +233,14 @@ class Recorder:
             outcome=one_of("outcome"),
             flag=one_of("flag"),
             ticks=ticks,
-            salvaged="; ".join((*damage, *self.notes)) or None,
+            salvaged="; ".join((*damage, *self.damage)) or None,
             notes=self.notes,
             **facts,
         )
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _framed(series: Series) -> Series:
