@@ -10,6 +10,7 @@ of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose
 import re
 from dataclasses import dataclass, field
 
+_FACTS = frozenset({"task", "instruction", "outcome", "operator", "robot_id", "site"})
 _CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
 _PATH = re.compile(r"([^.\[\]\s]+|\[\d*\])((\.[^.\[\]\s]+)|\[\d*\])*")
 
@@ -206,7 +207,11 @@ class TaskRule:
 
 @dataclass(frozen=True)
 class Embodiment:
-    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it."""
+    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it.
+
+    ``facts`` says in which ``record.key`` of a log's metadata its task, instruction, outcome, operator,
+    robot_id or site stand, where they are not under these names.
+    """
 
     name: str
     control_hz: float
@@ -223,9 +228,12 @@ class Embodiment:
     task: TaskRule = field(default_factory=TaskRule)
     source: str = "rollout"
     match: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        if unknown := self.facts.keys() - _FACTS:
+            raise ValueError(f"facts: {', '.join(sorted(unknown))} is none; use {', '.join(sorted(_FACTS))}")
         if not 0 < self.control_hz <= 100_000:
             raise ValueError("control_hz must be above 0 and at most 100000")
         if not self.state:

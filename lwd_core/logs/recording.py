@@ -14,8 +14,9 @@ import numpy as np
 
 from lwd_core.logs import fields
 from lwd_core.logs.content import FrameSink
-from lwd_core.logs.images import image
-from storage_schemas.embodiment import Embodiment
+from lwd_core.logs.footage import Footage
+from lwd_core.logs.images import VideoFrame, image
+from storage_schemas.embodiment import Camera, Embodiment
 
 I64_MAX = (1 << 63) - 1
 
@@ -113,6 +114,34 @@ class _Column:
         return Series(log, publish, header, index, values)
 
 
+class _Camera(_Column):
+    """A camera's frames: pictures as they come, or a video that is decoded on the way."""
+
+    def __init__(self, camera: Camera, put: Callable[[int, Any], Any]) -> None:
+        super().__init__(image(camera.field), put=put)
+        self.footage: Footage[tuple[int, int, int, int]] | None = None
+
+    def read(self, message: Any) -> bytes | VideoFrame:
+        try:
+            return super().read(message)
+        except VideoFrame as frame:
+            return frame
+
+    def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
+        stamps = (log, publish, header, index)
+        if not isinstance(value, VideoFrame):
+            super().add(*stamps, value)
+            return
+        if self.footage is None:
+            self.footage = Footage(value.codec)
+        for its, picture in self.footage.feed(value.data, stamps):
+            super().add(*its, picture)
+
+    def finish(self) -> None:
+        for its, picture in self.footage.flush() if self.footage else ():
+            super().add(*its, picture)
+
+
 class Recorder:
     """Collects what an embodiment wants from messages handed over in file order.
 
@@ -133,7 +162,7 @@ class Recorder:
                 self._want(kind, i, feature.topic, fields.vector(feature), width=len(feature.dims))
         for camera in embodiment.cameras:
             put = partial(frames.put, camera.name)  # at once: only a frame's place stays in memory
-            self._want("cameras", camera.name, camera.topic, image(camera.field), put=put)
+            self._add("cameras", camera.name, camera.topic, _Camera(camera, put))
         actor, events = embodiment.actor, embodiment.events
         if actor.topic:
             paths = [actor.field, actor.operator, actor.policy]
@@ -148,7 +177,9 @@ class Recorder:
             self._want("ticks", None, embodiment.time.ticks, lambda message: None)
 
     def _want(self, use: str, key: Any, topic: str, take: Callable[[Any], Any], **options: Any) -> None:
-        column = _Column(take, **options)
+        self._add(use, key, topic, _Column(take, **options))
+
+    def _add(self, use: str, key: Any, topic: str, column: _Column) -> None:
         self._columns[use, key] = column
         self._by_topic[topic].append(column)
 
@@ -196,10 +227,21 @@ class Recorder:
     @property
     def damage(self) -> tuple[str, ...]:
         """What was left out, by topic, with the first reason."""
-        return tuple(
-            f"{topic}: {count} of {self._seen[topic]} messages {what} ({why})"
-            for (topic, what), (count, why) in sorted(self._faults.items())
+        broken = (f"{camera}: {f.damage}" for camera, f in self._footage() if f.damage)
+        return (
+            *(
+                f"{topic}: {count} of {self._seen[topic]} messages {what} ({why})"
+                for (topic, what), (count, why) in sorted(self._faults.items())
+            ),
+            *broken,
         )
+
+    def _footage(self) -> list[tuple[str, Footage]]:
+        return [
+            (f"camera {key}", column.footage)
+            for (_, key), column in self._columns.items()
+            if isinstance(column, _Camera) and column.footage
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -208,10 +250,17 @@ class Recorder:
             f"{topic}: {count} of {self._seen[topic]} messages hold nothing that is wanted ({why})"
             for topic, (count, why) in sorted(self._elsewhere.items())
         )
-        return (*self.damage, *apart)
+        return (*self.damage, *apart, *(f"{camera}: {f.note}" for camera, f in self._footage()))
 
-    def recording(self, damage: Iterable[str] = (), **facts: Any) -> Recording:
-        """Everything taken so far. ``damage`` is the container's, ``facts`` the Recording's other fields."""
+    def recording(self, damage: Iterable[str] = (), remarks: Iterable[str] = (), **facts: Any) -> Recording:
+        """Everything taken so far.
+
+        ``damage`` is the container's, ``remarks`` are further notes, ``facts`` the Recording's other fields.
+        """
+
+        for column in self._columns.values():
+            if isinstance(column, _Camera):
+                column.finish()
 
         def all_of(use: str) -> tuple[Series, ...]:
             return tuple(c.series() for (u, _), c in self._columns.items() if u == use)
@@ -234,7 +283,7 @@ class Recorder:
             flag=one_of("flag"),
             ticks=ticks,
             salvaged="; ".join((*damage, *self.damage)) or None,
-            notes=self.notes,
+            notes=(*self.notes, *remarks),
             **facts,
         )
 

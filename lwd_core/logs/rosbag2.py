@@ -127,6 +127,11 @@ class _Parts:
         )
 
     @property
+    def records(self) -> dict[str, str]:
+        own = {f"custom_data.{k}": v for k, v in self._metadata.custom.items()}
+        return {k: v for part in self._parts.values() for k, v in part.records.items()} | own
+
+    @property
     def count(self) -> int:
         return sum(part.count for part in self._parts.values())
 

@@ -10,6 +10,7 @@ from lwd_core.logs.content import FrameSink
 from lwd_core.logs.decode import Decoder, Encoding, NoDecoder, decoder
 from lwd_core.logs.recording import Recorder, Recording
 from lwd_core.logs.survey import Survey, Topic
+from lwd_core.logs.told import told
 from storage_schemas.embodiment import Embodiment
 
 Message = tuple[int, int, int, Any]  # channel, log ns, publish ns, payload: made too often for a class
@@ -26,6 +27,11 @@ class MessageStream(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What the log says of itself."""
+        ...
+
+    @property
+    def records(self) -> Mapping[str, str]:
+        """The same by the metadata record it stands in: ``record.key``."""
         ...
 
     @property
@@ -64,10 +70,12 @@ def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log
         if known is not None:
             topic, decode = known
             recorder.add(topic, log, publish, stream.count - 1, decode, payload)
+    facts, notes = told(stream.facts, stream.records, embodiment)
     return recorder.recording(
         format=log_format,
         messages=stream.count,
-        facts=dict(stream.facts),
+        facts=facts,
+        remarks=notes,
         messages_lost=stream.lost,
         damage=stream.damage,
     )
