@@ -30,6 +30,9 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
         draft.open.append(f"not mapped: {', '.join(left)}")
     if not (draft.state or draft.action or draft.proposed):
         return
+    # the grid of ticks is laid along the first state, so it is one that is always known
+    fastest = max((f.hz for f in draft.state), default=0.0)
+    draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)
     _names(draft)
     _rates(draft, seen)
     infer_episodes.fill(draft, seen)
