@@ -20,7 +20,8 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     elif "episodes" not in draft.sections and (rule := _by_time(draft, seen)):
         draft.sections["episodes"] = rule
     told = events and ("success" in events or events.get("kind", "kind") == "kind")
-    if not told and "outcome" not in draft.sections:
+    asked = any(question.startswith("outcome:") for question in draft.open)
+    if not told and not asked and "outcome" not in draft.sections:
         draft.open.append(
             "outcome: no event, flag or reward tells success; name a topic, or outcome: {default: …}"
         )

@@ -112,7 +112,8 @@ def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shap
                     _of(draft, kind).append(DraftFeature(topic, mine, hz=one.hz))
                     found = True
             scalars = {}
-        also = [p for p in (*shape.vectors, *scalars) if p and p not in taken]
+        also = [p for p, v in shape.vectors.items() if p not in taken and usable(v.ravel())]
+        also = [p for p in (*also, *scalars) if p]
         draft.open += shape.remarks
         if also and found:
             more = f" and {len(also) - 8} more" if len(also) > 8 else ""
