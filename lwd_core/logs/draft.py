@@ -45,6 +45,7 @@ class Draft:
     name: str
     control_hz: float
     ticks: str | None = None
+    clock: str = "log"
     match: dict[str, str] = field(default_factory=dict)
     state: list[DraftFeature] = field(default_factory=list)
     action: list[DraftFeature] = field(default_factory=list)
@@ -82,8 +83,9 @@ def render(draft: Draft) -> str:
     lines += [f"name: {_text(draft.name)}", f"control_hz: {draft.control_hz:g}", f"source: {draft.source}"]
     if draft.match:
         lines.append(f"match: {_mapping(draft.match)}")
-    if draft.ticks:
-        lines.append(f"time: {{clock: log, ticks: {_text(draft.ticks)}}}")
+    if draft.ticks or draft.clock != "log":
+        ticks = f", ticks: {_text(draft.ticks)}" if draft.ticks else ""
+        lines.append(f"time: {{clock: {draft.clock}{ticks}}}")
     for kind in ("state", "action", "proposed"):
         features: Sequence[DraftFeature] = getattr(draft, kind)
         if features:

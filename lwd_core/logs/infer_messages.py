@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from lwd_core.logs import infer_episodes, roles
+from lwd_core.logs.clock import COLLAPSED_NS
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.look import Seen
 from lwd_core.logs.naming import clean, short_names
@@ -30,6 +31,7 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
         draft.open.append(f"not mapped: {', '.join(left)}")
     if not (draft.state or draft.action or draft.proposed):
         return
+    _together(draft, seen)
     # the grid of ticks is laid along the first state, so it is one that is always known
     fastest = max((f.hz for f in draft.state), default=0.0)
     draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)
@@ -157,6 +159,23 @@ def _names(draft: Draft) -> None:
             features[i] = replace(f, dims=dims)
 
 
+def _together(draft: Draft, seen: Mapping[str, Seen]) -> None:
+    """Leave out states that speak for less than half of the time: where one is unknown, no row is valid."""
+    lead = [*draft.action, *(f for f in draft.state if f.names_field)] or draft.state
+    if not lead:
+        return
+    times = max((seen[f.topic].times for f in lead), key=np.ptp)
+    first, last = times.min(), times.max()
+    for f in list(draft.state):
+        own = seen[f.topic].times
+        both = min(last, own.max()) - max(first, own.min())
+        if 2 * both < last - first:
+            draft.state.remove(f)
+            draft.open.append(
+                f"{f.topic}: speaks for {max(0, both) / 1e9:.3g} of {(last - first) / 1e9:.3g} s, left out"
+            )
+
+
 def _rates(draft: Draft, seen: Mapping[str, Seen]) -> None:
     """The control rate, where the ticks lie, and how old a slow topic's last word may be."""
     acting = [f.hz for f in draft.action if f.hz]
@@ -164,6 +183,14 @@ def _rates(draft: Draft, seen: Mapping[str, Seen]) -> None:
     draft.control_hz = _round(max(rates)) if rates else 10.0
     if not rates:
         draft.open.append("control_hz: no topic has a rate; 10 is a guess")
+    if draft.control_hz > 1e9 / COLLAPSED_NS:
+        draft.open.append(
+            "the log's stamps are collapsed: `time: {clock: nominal, ticks: TOPIC}` and a control_hz"
+        )
+    clocks = {seen[f.topic].clock for f in (*draft.state, *draft.action)}
+    if "header" in clocks:
+        draft.clock = "header"
+        draft.open.append("the log's times are collapsed, its messages' own stamps count: `clock: header`")
     draft.ticks = _lead(draft, seen)
     if draft.ticks:
         return

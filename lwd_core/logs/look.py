@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lwd_core.logs.clock import COLLAPSED_NS
+from lwd_core.logs.fields import NO_STAMP, Stamps
 from lwd_core.logs.stream import MessageStream, decoder_of
 
 _FIRST, _DRAWN = 120, 120  # messages kept of a topic: from its beginning, from the rest
@@ -24,7 +26,8 @@ class Seen:
 
     ``times`` (N,) int64 ns and ``index`` (N,), the place in the log, of every message looked at. ``messages``
     are the decoded ones of those kept, ``at`` (M,) their places in ``times``; ``fault`` says why others
-    cannot be decoded.
+    cannot be decoded. ``clock`` is what ``times`` are: ``header`` where the log's own are collapsed (all
+    written in one go) and the sensors' stamps of the messages kept tell better.
     """
 
     schema: str
@@ -33,6 +36,7 @@ class Seen:
     messages: list[Any]
     at: np.ndarray
     fault: str | None = None
+    clock: str = "log"
 
     @property
     def gaps(self) -> np.ndarray:
@@ -100,7 +104,7 @@ def look(stream: MessageStream) -> tuple[dict[str, Seen], bool]:
 
 
 def _decoded(stream: MessageStream, kept: _Kept) -> Seen:
-    messages, at, fault = [], [], None
+    messages, at, fault, stamp_of = [], [], None, Stamps()
     decoders = {number: decoder_of(stream.channels[number][1]) for number in {n for _, n, _ in kept.kept}}
     for place, number, payload in sorted(kept.kept, key=lambda one: one[0]):
         try:
@@ -109,4 +113,10 @@ def _decoded(stream: MessageStream, kept: _Kept) -> Seen:
         except Exception as e:  # a topic nobody can decode is still a topic
             fault = fault or str(e)[:300] or type(e).__name__
     times, index = (np.array(a, dtype=np.int64) for a in (kept.times, kept.index))
-    return Seen(kept.schema, times, index, messages, np.array(at, dtype=np.int64), fault)
+    clock, places = "log", np.array(at, dtype=np.int64)
+    if len(times) >= 10 and np.median(np.abs(np.diff(times))) < COLLAPSED_NS:
+        stamps = np.array([stamp_of(message) for message in messages], dtype=np.int64)
+        if len(stamps) > 2 and (stamps != NO_STAMP).all() and (np.diff(stamps) > COLLAPSED_NS).all():
+            times = np.interp(np.arange(len(times)), places, stamps - stamps[0]).astype(np.int64) + stamps[0]
+            clock = "header"
+    return Seen(kept.schema, times, index, messages, places, fault, clock)
