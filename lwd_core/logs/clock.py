@@ -21,7 +21,7 @@ from lwd_core.logs.recording import Recording, Series
 from storage_schemas.embodiment import Embodiment
 
 DISORDER_NS = 1_000_000_000
-_COLLAPSED_NS = 100_000  # faster than 10 kHz: no robot's topic
+COLLAPSED_NS = 100_000  # faster than 10 kHz: no robot's topic
 _CLOCKS = ("header", "publish", "log")
 
 
@@ -131,7 +131,7 @@ def _fault(series: Series, kind: str, period: int) -> str | None:
         return None
     middle = int(np.median(np.abs(np.diff(t))))
     span = (t.max() - t.min()) / 1e9
-    if middle < max(_COLLAPSED_NS, period // 4):
+    if middle < max(COLLAPSED_NS, period // 4):
         return f"stamps collapsed, {len(t)} messages in {span:.3f} s"
     header = series.header
     if kind != "header" and (header != NO_STAMP).all():

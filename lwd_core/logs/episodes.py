@@ -11,8 +11,10 @@ from lwd_core.logs.align import Aligned, Aligner
 from lwd_core.logs.assemble import Facts, Takeover, episode
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
+from lwd_core.logs.parts import by_driver, by_restart, joined
 from lwd_core.logs.recording import Recording, Series
 from lwd_core.logs.spans import Happened, Span, happenings, spans
+from lwd_core.logs.told import outcome_told
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
@@ -24,6 +26,30 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
 
     Raises `UnreadableLog` where state or action cannot be read at all, or no clock is sound.
     """
+    recording, embodiment = by_driver(recording, embodiment)
+    parts = by_restart(recording, embodiment)
+    if len(parts) == 1:
+        return _content_of(recording, embodiment)
+    read: list[LogContent | UnreadableLog] = []
+    for part in parts:
+        try:
+            read.append(_content_of(_of_one(part, alone=False), embodiment))
+        except UnreadableLog as e:
+            read.append(e)
+    return joined(read)
+
+
+def _of_one(recording: Recording, alone: bool) -> Recording:
+    """The recording without an outcome that is said of the whole log, where that is several episodes."""
+    said = recording.facts.get("outcome")
+    if alone or not said:
+        return recording
+    note = f"the log's outcome {said!r} is not said of any one of its episodes"
+    facts = {k: v for k, v in recording.facts.items() if k != "outcome"}
+    return replace(recording, facts=facts, notes=(*recording.notes, note))
+
+
+def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     for kind in ("state", "action"):
         for feature, series in zip(getattr(embodiment, kind), getattr(recording, kind), strict=True):
             if not len(series) and recording.messages:
@@ -34,9 +60,11 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     clock = Clock(recording, embodiment)
     aligner = Aligner(recording, embodiment, clock)
     events = happenings(recording, clock)
+    cut = list(spans(recording, embodiment, clock, aligner.lead, events))
+    recording = _of_one(recording, alone=len(cut) < 2)
     story = _Story(recording, embodiment, clock, events)
     found: list[EpisodeData] = []
-    for span in spans(recording, embodiment, clock, aligner.lead, events):
+    for span in cut:
         aligned = aligner.span(span.start, span.reach(embodiment), span.stop)
         if aligned is None:
             clock.notes.append("an episode without any action left out")
@@ -77,8 +105,8 @@ class _Story:
         """Everything but the numbers of one span."""
         rule, recorded = self._embodiment.task, self._recording.facts
         said = dict(span.said)
-        instruction = said.pop("instruction", "") or rule.instruction
-        task = said.pop("task", "") or rule.names.get(instruction) or ""
+        instruction = said.pop("instruction", "") or recorded.get("instruction") or rule.instruction
+        task = said.pop("task", "") or recorded.get("task") or rule.names.get(instruction) or ""
         if not task:
             task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
         source = said.pop("source", "") or self._embodiment.source
@@ -95,7 +123,7 @@ class _Story:
         for takeover in takeovers:
             if takeover.reason:
                 said[f"takeover@{takeover.t_ns}"] = takeover.reason
-        own = {"robot_id", "site", "embodiment", "policy_id"}
+        own = {"robot_id", "site", "embodiment", "policy_id", "task", "instruction"}
         return Facts(
             task=task,
             instruction=instruction or task,
@@ -107,7 +135,7 @@ class _Story:
             first_message=first,
             last_message=last,
             policy_id=policy or recorded.get("policy_id") or None,
-            operator=operator,
+            operator=operator or recorded.get("operator") or None,
             robot_id=recorded.get("robot_id") or None,
             site=recorded.get("site") or None,
             takeovers=takeovers,
@@ -142,6 +170,9 @@ class _Story:
             said = [self._recording.outcome.values[i][0] for i in at]
             if verdict := read_outcome(said, self._embodiment):
                 best = verdict, OutcomeFrom.ROBOT
+        word = self._recording.facts.get("outcome")
+        if best is None and word and (verdict := outcome_told(word, self._embodiment)):
+            best = verdict, OutcomeFrom.ROBOT
         if best is not None:
             return best
         return rule.default, OutcomeFrom.NOBODY

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, unique
+from lwd_core.logs.naming import short_names, unique
 from lwd_core.logs.row_facts import FLAGS, INTERVENTION_ALIASES, SUCCESS_COLUMNS, flags
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
@@ -56,11 +57,6 @@ def fill(draft: Draft, survey: Survey, reader: OfRows, source: LogSource) -> Non
     draft.state = _features(state, topics, seen)
     draft.action = _features(action, topics, seen)
     draft.proposed = _features(proposed[:1], topics, seen)
-    if not action:
-        draft.open.append("action: no column is called like one; nothing can be learned without it")
-    if draft.proposed and _dims(draft.proposed) != _dims(draft.action):
-        draft.proposed = []
-        draft.open.append(f"proposed: {proposed[0]} is not as wide as the action, left out")
     _cameras(draft, survey)
     _actor(draft, seen)
     _outcome(draft, survey, seen)
@@ -71,18 +67,6 @@ def fill(draft: Draft, survey: Survey, reader: OfRows, source: LogSource) -> Non
         draft.name = (
             re.sub(r"_?\d+$", "", draft.name) or draft.name
         )  # one file an episode, one embodiment of all
-
-
-def apart(names: Sequence[str]) -> list[str]:
-    """A short clean name of each path: as many of its last parts as tell it from the others."""
-    parts = [[p for p in re.split(r"[./]", name) if p] or [name] for name in names]
-    deepest = max((len(p) for p in parts), default=1)
-    short = ["_".join(p[-1:]) for p in parts]
-    for depth in range(2, deepest + 1):
-        short = [
-            s if short.count(s) == 1 else "_".join(p[-depth:]) for s, p in zip(short, parts, strict=True)
-        ]
-    return unique(short)
 
 
 def _states(
@@ -127,9 +111,10 @@ def _features(
     names: Sequence[str], topics: dict[str, Topic], seen: list[dict[str, np.ndarray]]
 ) -> list[DraftFeature]:
     """Features with dims that no other has; ranges as the first episodes show them."""
-    short = apart(names)
+    short = short_names(names)
     labels: list[list[str]] = []
-    for name, prefix in zip(names, short, strict=True):
+    for name in names:
+        prefix = short[name]
         width = _width(name, topics[name], seen)
         given = unique(topics[name].names) if len(topics[name].names) == width else []
         if not given:
@@ -190,10 +175,6 @@ def _is_past(name: str, action: str, seen: list[dict[str, np.ndarray]], ago: int
     return rows > 0 and same > 0.9 * rows
 
 
-def _dims(features: Sequence[DraftFeature]) -> int:
-    return sum(len(f.dims) for f in features)
-
-
 def _cameras(draft: Draft, survey: Survey) -> None:
     pictures = []
     for name, topic in survey.topics.items():
@@ -203,7 +184,7 @@ def _cameras(draft: Draft, survey: Survey) -> None:
             draft.open.append(f"{name}: declared as video, but no file is there")
         elif topic.schema in ("image", "video") or topic.schema.startswith("struct<bytes"):
             pictures.append(name)
-    draft.cameras = [(short, name, "data") for short, name in zip(apart(pictures), pictures, strict=True)]
+    draft.cameras = [(short, name, "data") for name, short in short_names(pictures).items()]
     if any(survey.topics[name].schema == "video" for name in pictures):
         draft.open.append("cameras: videos are decoded to JPEG at ingest; delete those you don't need")
 
@@ -233,7 +214,7 @@ def _outcome(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) ->
             continue
         # a reward of 0, then 1 where the task is done; anything else is a measure of its own
         if all(np.isin(r, (0.0, 1.0)).all() and (np.diff(r) >= 0).all() for r in rewards):
-            draft.sections["outcome"] = {"topic": name, "success_at": "1"}
+            draft.sections["outcome"] = {"topic": name, "success_at": 1}
             draft.open.append(f"outcome: {name} is 0 until it is 1, taken for success")
             return
     draft.open.append("outcome: the set says nothing of success; name a column (a reward) or a default")
