@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, unique
+from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.naming import short_names, unique
 from lwd_core.logs.row_facts import FLAGS, INTERVENTION_ALIASES, SUCCESS_COLUMNS, flags
 from lwd_core.logs.source import LogSource
