@@ -143,7 +143,7 @@ def _episode(
     cameras = {c.topic for c in embodiment.cameras}
     n = next((int(found[f.topic].shape[0]) for f in embodiment.action if f.topic in found), None)
     if n is None:
-        n = min(int(found[f.topic].shape[0]) for f in embodiment.state if f.topic in found)
+        n = min(int(found[t].shape[0]) for t in wanted if t in found and found[t].shape)
     columns, frames, final = {}, {}, {}
     for topic, dataset in found.items():
         rows = int(dataset.shape[0]) if dataset.shape else -1
