@@ -43,6 +43,11 @@ class Timed:
         age = np.where(place >= 0, ticks - self.t[place], -1)
         return np.where(place >= 0, self.at[place], -1), age
 
+    def between(self, start: int, stop: int) -> "Timed":
+        """Its messages of [start, stop] ns."""
+        first, last = np.searchsorted(self.t, start, side="left"), np.searchsorted(self.t, stop, side="right")
+        return Timed(self.t[first:last], self.at[first:last])
+
 
 class Clock:
     """Gives every series of one recording its times, by one clock and the rules above."""

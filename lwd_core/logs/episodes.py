@@ -43,7 +43,9 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
             continue
         facts = story.facts(span, aligned, aligner)
         found.append(episode(len(found), aligned, facts, embodiment))
-    notes = tuple(dict.fromkeys((*recording.notes, *clock.notes)))
+    if not found and recording.messages:
+        clock.notes.append(f"no episode found (boundary: {embodiment.episodes.boundary})")
+    notes = tuple(dict.fromkeys((*recording.notes, *clock.notes, *_masked(aligner))))
     if notes:
         said = {"notes": json.dumps(notes)}
         found = [replace(e, attributes={**e.attributes, **said}) for e in found]
@@ -56,6 +58,14 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
         embodiment=embodiment.name,
         notes=notes,
     )
+
+
+def _masked(aligner: Aligner) -> list[str]:
+    """How many rows count, and why others don't."""
+    if aligner.valid == aligner.rows:
+        return []
+    causes = [f"{why}, at {count}" for why, count in aligner.masked.most_common(5)]
+    return [f"{aligner.valid} of {aligner.rows} rows valid ({'; '.join(causes)})"]
 
 
 def task_name(text: str) -> str:
@@ -151,7 +161,9 @@ class _Story:
         rule, n = self._embodiment.actor, len(aligned.t_ns)
         human = np.full(n, rule.default == Actor.HUMAN)
         if self._actor is not None and self._recording.actor is not None and len(self._actor.t):
-            place, _ = self._actor.latest(aligned.t_ns)
+            place, _ = self._actor.latest(
+                aligned.acting_ns if aligned.acting_ns is not None else aligned.t_ns
+            )
             values = self._recording.actor.values
             words = {w.lower() for w in rule.human}
             used = Counter(place[place >= 0][: aligned.actions].tolist())

@@ -18,15 +18,16 @@ from storage_schemas.embodiment import Embodiment
 from tests.lwd_core.logs.robot_logs import PERIOD, START, Log, Sink, saved, stamp
 
 N = 60
+HELD = ", pairing: held"
 
 
-def arm(time: str = "{ticks: /state}", more: str = "") -> Embodiment:
+def arm(time: str = "{ticks: /state}", more: str = "", action: str = "") -> Embodiment:
     return parse_embodiment(f"""\
 name: arm
 control_hz: 50
 time: {time}
 state: [{{topic: /state, field: values, dims: [{{name: i}}]}}]
-action: [{{topic: /action, field: values, dims: [{{name: u}}]}}]
+action: [{{topic: /action, field: values, dims: [{{name: u}}]{action}}}]
 {more}""")
 
 
@@ -130,7 +131,7 @@ def async_log(folder: Path, drop: range = range(0)) -> str:
 
 
 def test_rates_that_differ_are_aligned_to_the_control_rate_with_ages(tmp_path: Path):
-    content = read_log(LogSource(async_log(tmp_path)), {"arm": arm("{}")}, Sink())
+    content = read_log(LogSource(async_log(tmp_path)), {"arm": arm("{}", action=HELD)}, Sink())
     rows = content.episodes[0].steps.to_pylist()
     start = rows[0]["t_ns"]
     assert start == START + 2 * 10**6  # before the first action nothing is known of it
@@ -146,7 +147,7 @@ def test_rates_that_differ_are_aligned_to_the_control_rate_with_ages(tmp_path: P
 
 def test_a_stale_feature_masks_its_ticks_and_keeps_what_was_known(tmp_path: Path):
     uri = async_log(tmp_path, drop=range(1000, 1500))
-    rows = read_log(LogSource(uri), {"arm": arm("{}")}, Sink()).episodes[0].steps.to_pylist()
+    rows = read_log(LogSource(uri), {"arm": arm("{}", action=HELD)}, Sink()).episodes[0].steps.to_pylist()
     for row in rows:
         since = (row["t_ns"] - START) // 10**6
         if 1000 <= since < 1500:
