@@ -11,11 +11,13 @@ from lwd_core.logs.align import Aligned, Aligner
 from lwd_core.logs.assemble import Facts, Takeover, episode
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
+from lwd_core.logs.parts import parts
 from lwd_core.logs.recording import Recording, Series
 from lwd_core.logs.spans import Happened, Span, happenings, spans
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
+_SILENCE_NS = 1_000_000_000
 _PERSON = frozenset({"person", "human", "operator"})
 
 
@@ -32,20 +34,29 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
                     + "".join(f"; {note}" for note in recording.notes if note.startswith(f"{feature.topic}:"))
                 )
     clock = Clock(recording, embodiment)
-    aligner = Aligner(recording, embodiment, clock)
-    events = happenings(recording, clock)
-    story = _Story(recording, embodiment, clock, events)
     found: list[EpisodeData] = []
-    for span in spans(recording, embodiment, clock, aligner.lead, events):
-        aligned = aligner.span(span.start, span.reach(embodiment), span.stop)
-        if aligned is None:
-            clock.notes.append("an episode without any action left out")
-            continue
-        facts = story.facts(span, aligned, aligner)
-        found.append(episode(len(found), aligned, facts, embodiment))
+    masked: Counter[str] = Counter()
+    rows = valid = 0
+    for part in parts(recording, embodiment, clock):
+        aligner = Aligner(part, embodiment, clock)
+        _silences(aligner.lead, embodiment, clock)
+        events = happenings(part, clock)
+        story = _Story(part, embodiment, clock, events)
+        for span in spans(part, embodiment, clock, aligner.lead, events):
+            aligned = aligner.span(span.start, span.reach(embodiment), span.stop)
+            if aligned is None:
+                clock.notes.append("an episode without any action left out")
+                continue
+            facts = story.facts(span, aligned, aligner)
+            found.append(episode(len(found), aligned, facts, embodiment))
+        masked += aligner.masked
+        rows, valid = rows + aligner.rows, valid + aligner.valid
     if not found and recording.messages:
         clock.notes.append(f"no episode found (boundary: {embodiment.episodes.boundary})")
-    notes = tuple(dict.fromkeys((*recording.notes, *clock.notes, *_masked(aligner))))
+    if valid < rows:
+        causes = "; ".join(f"{why}, at {count}" for why, count in masked.most_common(5))
+        clock.notes.append(f"{valid} of {rows} rows valid ({causes})")
+    notes = tuple(dict.fromkeys((*recording.notes, *clock.notes)))
     if notes:
         said = {"notes": json.dumps(notes)}
         found = [replace(e, attributes={**e.attributes, **said}) for e in found]
@@ -60,12 +71,14 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     )
 
 
-def _masked(aligner: Aligner) -> list[str]:
-    """How many rows count, and why others don't."""
-    if aligner.valid == aligner.rows:
-        return []
-    causes = [f"{why}, at {count}" for why, count in aligner.masked.most_common(5)]
-    return [f"{aligner.valid} of {aligner.rows} rows valid ({'; '.join(causes)})"]
+def _silences(lead: np.ndarray, embodiment: Embodiment, clock: Clock) -> None:
+    """Name the silences within a recording; where they part episodes they are meant."""
+    gaps = np.diff(lead)
+    if not len(gaps) or embodiment.episodes.boundary == "gap":
+        return
+    silent = gaps[gaps > max(_SILENCE_NS, 5 * int(np.median(gaps)))]
+    if len(silent):
+        clock.notes.append(f"{len(silent)} silences, the longest of {silent.max() / 1e9:.3f} s, are gaps")
 
 
 def task_name(text: str) -> str:
@@ -154,6 +167,11 @@ class _Story:
                 best = verdict, OutcomeFrom.ROBOT
         if best is not None:
             return best
+        if not span.closed and not self._recording.whole and self._recording.salvaged is None:
+            return (
+                Outcome.UNKNOWN,
+                OutcomeFrom.NOBODY,
+            )  # cut by its clock: what usually ends it lies elsewhere
         return rule.default, OutcomeFrom.NOBODY
 
     def _control(self, span: Span, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:

@@ -49,7 +49,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Recording:
-    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software)."""
+    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software).
+
+    ``whole``: its last message is where it ended.
+    """
 
     format: str
     messages: int
@@ -66,6 +69,7 @@ class Recording:
     messages_lost: int | None = 0
     salvaged: str | None = None
     notes: tuple[str, ...] = ()
+    whole: bool = True
 
 
 class _Column:
@@ -210,8 +214,9 @@ class Recorder:
             outcome=one_of("outcome"),
             flag=one_of("flag"),
             ticks=ticks,
-            salvaged="; ".join((*damage, *self.notes)) or None,
+            salvaged=(salvaged := "; ".join((*damage, *self.notes)) or None),
             notes=self.notes,
+            whole=salvaged is None,
             **facts,
         )
 

@@ -64,15 +64,12 @@ def test_messages_a_little_out_of_order_are_sorted(tmp_path: Path):
 
 
 def test_blocks_in_another_order_are_sorted(tmp_path: Path):
-    content = read(tmp_path, arm(), lambda i: (i + (200 if i < 30 else -30)) * PERIOD)
+    def at(i: int) -> int:
+        return (i + (30 if i < 30 else -30)) * PERIOD
+
+    content = read(tmp_path, arm(), at, at)
     assert [s for s, _ in pairs(content)] == [*range(30, 60), *range(30)]
-    assert sum(content.episodes[0].steps["gap"].to_pylist()) == 1
-
-
-def test_a_clock_that_jumps_back_cuts_the_episode(tmp_path: Path):
-    content = read(tmp_path, arm(), lambda i: (i - (25 if i >= 40 else 0) + 60) * PERIOD * 10)
-    assert [s for s, _ in pairs(content)] == list(range(40))
-    assert "/state: clock jumped back by 4.800 s, 20 messages after it left out" in content.notes
+    assert sum(content.episodes[0].steps["gap"].to_pylist()) == 0
 
 
 def test_duplicate_stamps_keep_the_last_written(tmp_path: Path):
@@ -96,12 +93,16 @@ def test_collapsed_stamps_and_no_other_clock_are_refused_unless_told(tmp_path: P
     assert set(np.diff(content.episodes[0].steps["t_ns"].to_numpy()).tolist()) == {PERIOD}
 
 
-def test_a_jump_forward_is_a_gap_and_no_grid_is_laid_across_it(tmp_path: Path):
+def test_a_silence_is_a_gap_and_no_grid_is_laid_across_it(tmp_path: Path):
+    def at(i: int) -> int:
+        return (i + (10**4 if i >= 30 else 0)) * PERIOD
+
     for time in ("{ticks: /state}", "{}"):
-        content = read(tmp_path, arm(time), lambda i: (i + (10**6 if i >= 30 else 0)) * PERIOD)
+        content = read(tmp_path, arm(time), at, at)
         gaps = content.episodes[0].steps["gap"].to_pylist()
         assert gaps == [i == 30 for i in range(N)]
         assert pairs(content) == [(i, i) for i in range(N)]
+        assert "1 silences, the longest of 200.020 s, are gaps" in content.notes
 
 
 def test_stamps_beyond_int64_are_left_out_and_named(tmp_path: Path):
