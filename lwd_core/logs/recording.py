@@ -51,7 +51,7 @@ class Frames:
 class Recording:
     """A message log, read. ``facts`` are what it says of itself (robot_id, site, software).
 
-    ``whole``: its last message is where it ended.
+    ``cut``: its clock was set after its last message; there it did not end.
     """
 
     format: str
@@ -69,7 +69,7 @@ class Recording:
     messages_lost: int | None = 0
     salvaged: str | None = None
     notes: tuple[str, ...] = ()
-    whole: bool = True
+    cut: bool = False
 
 
 class _Column:
@@ -214,9 +214,8 @@ class Recorder:
             outcome=one_of("outcome"),
             flag=one_of("flag"),
             ticks=ticks,
-            salvaged=(salvaged := "; ".join((*damage, *self.notes)) or None),
+            salvaged="; ".join((*damage, *self.notes)) or None,
             notes=self.notes,
-            whole=salvaged is None,
             **facts,
         )
 

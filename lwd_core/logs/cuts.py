@@ -42,7 +42,7 @@ def parts(recording: Recording, embodiment: Embodiment, clock: Clock) -> Iterato
     for first, stop in pairwise(cuts):
         part = _mapped(recording, embodiment, lambda _, s, a=first, b=stop: _within(s, a, b))
         part = _carried(recording, part, embodiment, clock, first) if first else part
-        yield replace(part, whole=part.whole and stop == recording.messages)
+        yield replace(part, cut=stop != recording.messages)
 
 
 def _tracks(recording: Recording, embodiment: Embodiment, clock: Clock) -> list[Track]:
