@@ -10,6 +10,7 @@ of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose
 import re
 from dataclasses import dataclass, field
 
+_FACTS = frozenset({"task", "instruction", "outcome", "operator", "robot_id", "site"})
 _CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
 _PATH = re.compile(r"([^.\[\]\s]+|\[\d*\])((\.[^.\[\]\s]+)|\[\d*\])*")
 
@@ -160,7 +161,8 @@ class EpisodeRule:
     """Where an episode begins and ends.
 
     ``log``: the log is one episode. ``events``: by start and end events. ``gap``: a silence of
-    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true.
+    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true. ``restart``:
+    the log's time starts again with every episode (recordings written one behind the other).
     Data sets that number their episodes (LeRobot, npz, HDF5) need no rule.
     """
 
@@ -172,8 +174,8 @@ class EpisodeRule:
 
     def __post_init__(self) -> None:
         _check_paths(self.field)
-        if self.boundary not in ("log", "events", "gap", "flag"):
-            raise ValueError("boundary must be log, events, gap or flag")
+        if self.boundary not in ("log", "events", "gap", "flag", "restart"):
+            raise ValueError("boundary must be log, events, gap, flag or restart")
         if self.boundary == "flag" and self.topic is None:
             raise ValueError("boundary flag needs a topic")
         if self.gap_s <= 0:
@@ -216,7 +218,11 @@ class TaskRule:
 
 @dataclass(frozen=True)
 class Embodiment:
-    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it."""
+    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it.
+
+    ``facts`` says in which ``record.key`` of a log's metadata its task, instruction, outcome, operator,
+    robot_id or site stand, where they are not under these names.
+    """
 
     name: str
     control_hz: float
@@ -233,9 +239,12 @@ class Embodiment:
     task: TaskRule = field(default_factory=TaskRule)
     source: str = "rollout"
     match: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        if unknown := self.facts.keys() - _FACTS:
+            raise ValueError(f"facts: {', '.join(sorted(unknown))} is none; use {', '.join(sorted(_FACTS))}")
         if not 0 < self.control_hz <= 100_000:
             raise ValueError("control_hz must be above 0 and at most 100000")
         if not self.state:

@@ -100,24 +100,29 @@ class Aligner:
         lead = topics.index(ticks) if ticks in topics else 0
         self._anchor = self._state[lead]  # the states that commands are computed from
         states = _stamps(recording.state[lead], self._anchor)
-        self._delays: dict[str, Delay] = {}
-        for feature, series, timed in (
-            *zip(embodiment.action, recording.action, self._action, strict=True),
-            *zip(embodiment.proposed, recording.proposed, self._proposed, strict=True),
-        ):
-            if feature.pairing == "follows" and feature.topic not in self._delays:
-                stated = None if feature.delay_ms is None else feature.delay_ms * 1e6
-                self._delays[feature.topic] = measure(
-                    states, _stamps(series, timed), embodiment.period_ns, stated
-                )
+        self._delays = [
+            self._delay(states, f, _stamps(s, t))
+            for f, s, t in zip(embodiment.action, recording.action, self._action, strict=True)
+        ]
+        self._proposed_delays = [
+            self._delay(states, f, _stamps(s, t))
+            for f, s, t in zip(embodiment.proposed, recording.proposed, self._proposed, strict=True)
+        ]
         self.lead = self._lead(recording.ticks)
+
+    def _delay(self, states: Stamps, feature: Feature, commands: Stamps) -> Delay | None:
+        """How its commands follow the states; None where they are held."""
+        if feature.pairing == "held":
+            return None
+        stated = None if feature.delay_ms is None else feature.delay_ms * 1e6
+        return measure(states, commands, self._embodiment.period_ns, stated)
 
     def _lead(self, series: Series | None) -> np.ndarray:
         """Times that ticks are taken from, or a grid is laid along."""
         topic = self._embodiment.time.ticks
-        for feature, timed in zip(self._embodiment.action, self._action, strict=True):
-            if feature.topic == topic and topic in self._delays:
-                states = self._anchor.t[states_of(self._anchor.t, timed.t, self._delays[topic])]
+        for feature, timed, delay in zip(self._embodiment.action, self._action, self._delays, strict=True):
+            if feature.topic == topic and delay is not None:
+                states = self._anchor.t[states_of(self._anchor.t, timed.t, delay)]
                 if not len(states):
                     return states
                 # where the last command led: the state a period later, command or not
@@ -146,7 +151,8 @@ class Aligner:
             if any(len(t.t) == 0 for t in given):
                 return None
             commands = [
-                self._command(f, t, ticks) for f, t in zip(self._embodiment.action, given, strict=True)
+                self._command(f, t, d, ticks)
+                for f, t, d in zip(self._embodiment.action, given, self._delays, strict=True)
             ]
             actions = max(self._acting(c, t, ticks) for c, t in zip(commands, given, strict=True))
             # the first tick after the last action shows where it led; no later one has an action
@@ -174,8 +180,8 @@ class Aligner:
             self._embodiment.action, self._recording.action, commands, valid[:actions], actions
         )
         proposals = [
-            self._command(f, t.between(start, last_action), ticks[:actions])
-            for f, t in zip(self._embodiment.proposed, self._proposed, strict=True)
+            self._command(f, t.between(start, last_action), d, ticks[:actions])
+            for f, t, d in zip(self._embodiment.proposed, self._proposed, self._proposed_delays, strict=True)
         ]
         has_proposed = np.full(actions, bool(proposals))
         proposed, _ = self._vectors(
@@ -203,11 +209,10 @@ class Aligner:
             acting_ns=acting,
         )
 
-    def _command(self, feature: Feature, timed: Timed, ticks: np.ndarray) -> _Chosen:
+    def _command(self, feature: Feature, timed: Timed, delay: Delay | None, ticks: np.ndarray) -> _Chosen:
         """The command of each tick: the one held, or the one computed from its state."""
-        if feature.pairing == "held":
+        if delay is None:
             return self._known(feature, timed, ticks, "command")
-        delay = self._delays[feature.topic]
         place, age = self._anchor.latest(ticks)
         at, count = commands_of(np.where(place >= 0, ticks - age, _NEVER), timed.t, delay)
         paired = at >= 0

@@ -65,7 +65,7 @@ def spans(
     elif rule.boundary == "gap":
         for run in np.split(lead, np.flatnonzero(np.diff(lead) > rule.gap_s * 1e9) + 1):
             yield Span(int(run[0]), int(run[-1]), closed=whole)
-    elif rule.boundary == "log":
+    elif rule.boundary in ("log", "restart"):
         yield Span(first, last, closed=whole)
 
 

@@ -1,0 +1,198 @@
+"""Drafting an embodiment from a message log: topics by what they hold, roles by what they are called."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lwd_core.logs import infer_episodes, roles
+from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
+from lwd_core.logs.look import Seen
+from lwd_core.logs.naming import clean, short_names
+from lwd_core.logs.shapes import Shape, limits, odd, shape_of, usable
+
+_SCALARS = 64  # more single numbers than that are a status report
+
+
+def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
+    """Fill the draft with what the topics hold; what is not mapped is asked in ``draft.open``."""
+    vectors: dict[str, Shape] = {}
+    left: list[str] = []
+    for topic, one in sorted(seen.items()):
+        if roles.no_state(one.schema) or not len(one.times):
+            left.append(f"{topic} ({one.schema or 'no schema'}{'' if len(one.times) else ', no message'})")
+        elif not one.messages:
+            draft.open.append(f"{topic}: cannot be decoded, left out: {one.fault}")
+        elif not (_says(draft, topic, one) or _pictures(draft, topic, one)):
+            vectors[topic] = shape_of(topic, one)
+    _features(draft, seen, vectors, left)
+    if left:
+        draft.open.append(f"not mapped: {', '.join(left)}")
+    if not (draft.state or draft.action or draft.proposed):
+        return
+    _names(draft)
+    _rates(draft, seen)
+    infer_episodes.fill(draft, seen)
+
+
+def _says(draft: Draft, topic: str, one: Seen) -> bool:
+    """Whether the topic tells of episodes or of who acts."""
+    if rule := roles.events(topic, one):
+        if "events" in draft.sections:
+            draft.open.append(
+                f"{topic}: tells of events too; only {draft.sections['events']['topic']} is read"
+            )
+        else:
+            draft.sections["events"] = rule
+        return True
+    for section, found in (("actor", roles.actor(topic, one)), ("episodes", roles.episode_flag(topic, one))):
+        if found and section not in draft.sections:
+            draft.sections[section] = found
+            return True
+    return False
+
+
+def _pictures(draft: Draft, topic: str, one: Seen) -> bool:
+    try:
+        fault = roles.camera(one)
+    except LookupError:
+        return False
+    if fault:
+        draft.open.append(f"{topic}: its pictures cannot be read ({fault}), left out")
+    else:
+        draft.cameras.append((topic, topic, "data"))
+    return True
+
+
+def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shape], left: list[str]) -> None:
+    led = any(roles.follows(t) for t in vectors)
+    longest = max((seen[t].span for t in vectors), default=0)
+    for topic, shape in vectors.items():
+        one = seen[topic]
+        rule, question = roles.outcome(topic, one, shape.scalars)
+        if rule and "outcome" not in draft.sections:
+            draft.sections["outcome"] = rule
+        if question:
+            draft.open.append(question)
+        scalars = {p: v for p, v in shape.scalars.items() if not roles.is_verdict(p)}
+        if roles.is_verdict(topic):
+            scalars = {}
+        if len(one.times) < 2 and longest:
+            left.append(f"{topic} ({one.schema}, one message)")
+            continue
+        found = False
+        by_role: dict[str, list[tuple[str, np.ndarray]]] = {}
+        for path, table in shape.vectors.items():
+            by_role.setdefault(roles.role(topic, path, one.schema, led), []).append((path, table))
+        for feature in shape.named:
+            _of(draft, roles.role(topic, feature.field, one.schema, led)).append(feature)
+            found = True
+        taken: list[str] = []
+        for kind, several in by_role.items():
+            if any(f.topic == topic for f in _of(draft, kind)):
+                continue
+            path, table = max(several, key=lambda v: v[1].shape[1])
+            if feature := _vector(topic, path, table, one, shape.remarks):
+                _of(draft, kind).append(feature)
+                taken.append(path)
+                found = True
+        if not found and 0 < len(scalars) <= _SCALARS:
+            for path, table in scalars.items():
+                if remark := odd(table[:, 0]):
+                    shape.remarks.append(f"{topic}: {path} {remark}")
+            dims = {
+                p: DraftDim(p, field=p, seen=limits(t[:, 0])) for p, t in scalars.items() if usable(t[:, 0])
+            }
+            for kind in ("state", "action", "proposed"):
+                mine = tuple(d for p, d in dims.items() if roles.role(topic, p, one.schema, led) == kind)
+                if mine:
+                    _of(draft, kind).append(DraftFeature(topic, mine, hz=one.hz))
+                    found = True
+            scalars = {}
+        also = [p for p in (*shape.vectors, *scalars) if p and p not in taken]
+        draft.open += shape.remarks
+        if also and found:
+            more = f" and {len(also) - 8} more" if len(also) > 8 else ""
+            draft.open.append(f"{topic}: also holds {', '.join(also[:8])}{more}; not mapped")
+        elif not found and not rule and not question:
+            left.append(f"{topic} ({one.schema or 'no schema'}, no number)")
+
+
+def _of(draft: Draft, kind: str) -> list[DraftFeature]:
+    return {"state": draft.state, "action": draft.action, "proposed": draft.proposed}[kind]
+
+
+def _vector(topic: str, path: str, table: np.ndarray, one: Seen, remarks: list[str]) -> DraftFeature | None:
+    """A vector's dims by place; where some are never a number, the others each by a path of their own."""
+    good = [usable(column) for column in table.T]
+    for i, column in enumerate(table.T):
+        if remark := odd(column):
+            remarks.append(f"{topic}: {path}[{i}] {remark}")
+    seen = [limits(column) for column in table.T]
+    if all(good):
+        return DraftFeature(
+            topic, tuple(DraftDim(str(i), seen=s) for i, s in enumerate(seen)), path, hz=one.hz
+        )
+    dims = [DraftDim(str(i), field=f"{path}[{i}]", seen=seen[i]) for i, usable_ in enumerate(good) if usable_]
+    return DraftFeature(topic, tuple(dims), hz=one.hz) if dims else None
+
+
+def _names(draft: Draft) -> None:
+    """Cameras and dims by short names of their topics; an action's joints in the order of the state's."""
+    cameras = short_names([topic for _, topic, _ in draft.cameras])
+    draft.cameras = [(cameras[topic], topic, path) for _, topic, path in draft.cameras]
+    joints = [d.key for f in draft.state for d in f.dims if d.key]
+    for kind in ("state", "action", "proposed"):
+        features = _of(draft, kind)
+        short = short_names([f.topic for f in features])
+        for i, f in enumerate(features):
+            dims = f.dims
+            if kind != "state" and f.names_field and all(d.key in joints for d in dims):
+                dims = tuple(sorted(dims, key=lambda d: joints.index(d.key)))
+            dims = tuple(replace(d, name=clean(f"{short[f.topic]}_{clean(d.name)}")) for d in dims)
+            features[i] = replace(f, dims=dims)
+
+
+def _rates(draft: Draft, seen: Mapping[str, Seen]) -> None:
+    """The control rate, where the ticks lie, and how old a slow topic's last word may be."""
+    acting = [f.hz for f in draft.action if f.hz]
+    rates = acting or [f.hz for f in draft.state if f.hz]
+    draft.control_hz = _round(max(rates)) if rates else 10.0
+    if not rates:
+        draft.open.append("control_hz: no topic has a rate; 10 is a guess")
+    draft.ticks = _lead(draft, seen)
+    if draft.ticks:
+        return
+    period_ms = 1000 / draft.control_hz
+    for features in (draft.state, draft.action, draft.proposed):
+        for i, f in enumerate(features):
+            gaps = seen[f.topic].gaps
+            usual = float(np.quantile(gaps, 0.95)) / 1e6 if len(gaps) else 0.0
+            usual = max(usual, 1000 / f.hz if f.hz else 0.0)
+            if usual > 1.5 * period_ms:
+                features[i] = replace(f, staleness_ms=float(np.ceil(1.5 * usual)))
+
+
+def _lead(draft: Draft, seen: Mapping[str, Seen]) -> str | None:
+    """The topic whose messages are the control ticks: where all topics write one message a tick."""
+    features = [*draft.state, *draft.action]
+    topics = {f.topic for f in features}
+    if not draft.state or len({f.topic: None for f in features if f.names_field}) < sum(
+        1 for f in features if f.names_field
+    ):
+        return None  # several drivers on one topic: its messages are no ticks
+    lead = draft.state[0].topic
+    ticks = np.sort(seen[lead].times)
+    if len(ticks) < 2:
+        return None
+    for topic in topics - {lead}:
+        times = np.sort(seen[topic].times)
+        age = ticks - times[np.maximum(np.searchsorted(times, ticks, side="right") - 1, 0)]
+        near = (age >= 0) & (age <= 0.45e9 / draft.control_hz)
+        if near.mean() < 0.9:
+            return None
+    return lead
+
+
+def _round(hz: float) -> float:
+    return float(round(hz)) if hz >= 5 else round(hz, 3)
