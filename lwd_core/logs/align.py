@@ -13,11 +13,10 @@ import numpy as np
 
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.pairing import Delay, Stamps, commands_of, measure, states_of
+from lwd_core.logs.pairing import Following, Stamps, anchor
 from lwd_core.logs.recording import Frames, Recording, Series
 from storage_schemas.embodiment import Embodiment, Feature
 
-_NEVER = np.iinfo(np.int64).min // 2
 _GAP_NS = 1_000_000_000  # a grid is not laid across a longer silence
 _LONG_NS = 1_000_000_000  # what is left out and lasts longer is named
 
@@ -95,34 +94,36 @@ class Aligner:
         self._cameras = {c.name: clock.time(c.topic, recording.cameras[c.name]) for c in embodiment.cameras}
         self.rows = self.valid = 0
         self.masked: Counter[str] = Counter()
-        ticks = embodiment.time.ticks
         topics = [f.topic for f in embodiment.state]
-        lead = topics.index(ticks) if ticks in topics else 0
+        if embodiment.time.ticks in topics:
+            lead = topics.index(embodiment.time.ticks)
+        else:
+            lead = anchor([len(t.t) for t in self._state], max((len(t.t) for t in self._action), default=0))
         self._anchor = self._state[lead]  # the states that commands are computed from
         states = _stamps(recording.state[lead], self._anchor)
-        self._delays = [
-            self._delay(states, f, _stamps(s, t))
+        self._follows = [
+            self._following(states, f, _stamps(s, t))
             for f, s, t in zip(embodiment.action, recording.action, self._action, strict=True)
         ]
-        self._proposed_delays = [
-            self._delay(states, f, _stamps(s, t))
+        self._proposed_follows = [
+            self._following(states, f, _stamps(s, t))
             for f, s, t in zip(embodiment.proposed, recording.proposed, self._proposed, strict=True)
         ]
         self.lead = self._lead(recording.ticks)
 
-    def _delay(self, states: Stamps, feature: Feature, commands: Stamps) -> Delay | None:
+    def _following(self, states: Stamps, feature: Feature, commands: Stamps) -> Following | None:
         """How its commands follow the states; None where they are held."""
         if feature.pairing == "held":
             return None
         stated = None if feature.delay_ms is None else feature.delay_ms * 1e6
-        return measure(states, commands, self._embodiment.period_ns, stated)
+        return Following.of(states, commands, self._embodiment.period_ns, stated)
 
     def _lead(self, series: Series | None) -> np.ndarray:
         """Times that ticks are taken from, or a grid is laid along."""
         topic = self._embodiment.time.ticks
-        for feature, timed, delay in zip(self._embodiment.action, self._action, self._delays, strict=True):
-            if feature.topic == topic and delay is not None:
-                states = self._anchor.t[states_of(self._anchor.t, timed.t, delay)]
+        for feature, follows in zip(self._embodiment.action, self._follows, strict=True):
+            if feature.topic == topic and follows is not None:
+                states = self._anchor.t[follows.states_with_commands()]
                 if not len(states):
                     return states
                 # where the last command led: the state a period later, command or not
@@ -148,13 +149,14 @@ class Aligner:
         ticks = self._ticks(start, stop)
         given = [t.between(start, last_action) for t in self._action]
         if given:
-            if any(len(t.t) == 0 for t in given):
+            if any(a == b for a, b in given):
                 return None
+            ends = [int(t.t[b - 1]) for t, (_, b) in zip(self._action, given, strict=True)]
             commands = [
-                self._command(f, t, d, ticks)
-                for f, t, d in zip(self._embodiment.action, given, self._delays, strict=True)
+                self._command(*one, ticks)
+                for one in zip(self._embodiment.action, self._action, self._follows, given, strict=True)
             ]
-            actions = max(self._acting(c, t, ticks) for c, t in zip(commands, given, strict=True))
+            actions = max(self._acting(c, end, ticks) for c, end in zip(commands, ends, strict=True))
             # the first tick after the last action shows where it led; no later one has an action
             ticks, rest = ticks[: actions + 1], ticks[actions + 1 :]
             if len(rest) and (silent := int(rest[-1] - ticks[-1])) > _LONG_NS:
@@ -180,8 +182,10 @@ class Aligner:
             self._embodiment.action, self._recording.action, commands, valid[:actions], actions
         )
         proposals = [
-            self._command(f, t.between(start, last_action), d, ticks[:actions])
-            for f, t, d in zip(self._embodiment.proposed, self._proposed, self._proposed_delays, strict=True)
+            self._command(f, t, follows, t.between(start, last_action), ticks[:actions])
+            for f, t, follows in zip(
+                self._embodiment.proposed, self._proposed, self._proposed_follows, strict=True
+            )
         ]
         has_proposed = np.full(actions, bool(proposals))
         proposed, _ = self._vectors(
@@ -209,17 +213,23 @@ class Aligner:
             acting_ns=acting,
         )
 
-    def _command(self, feature: Feature, timed: Timed, delay: Delay | None, ticks: np.ndarray) -> _Chosen:
-        """The command of each tick: the one held, or the one computed from its state."""
-        if delay is None:
-            return self._known(feature, timed, ticks, "command")
-        place, age = self._anchor.latest(ticks)
-        at, count = commands_of(np.where(place >= 0, ticks - age, _NEVER), timed.t, delay)
+    def _command(
+        self,
+        feature: Feature,
+        timed: Timed,
+        follows: Following | None,
+        given: tuple[int, int],
+        ticks: np.ndarray,
+    ) -> _Chosen:
+        """The command of each tick, of those at ``given`` places: the one held, or its state's own."""
+        if follows is None:
+            return self._known(feature, timed.places(*given), ticks, "command")
+        at, count = follows.commands_of(np.searchsorted(self._anchor.t, ticks, side="right") - 1, given)
         paired = at >= 0
         place, age = timed.latest(ticks)  # what was last known, where no command is the state's
         place[paired], age[paired] = timed.at[at[paired]], ticks[paired] - timed.t[at[paired]]
-        if delay.why:
-            why = {f"{feature.topic}: {delay.why}": ~paired}
+        if follows.delay.why:
+            why = {f"{feature.topic}: {follows.delay.why}": ~paired}
         else:
             why = {
                 f"{feature.topic}: several commands where a state has one": ~paired & (count > 1),
@@ -241,12 +251,11 @@ class Aligner:
         }
         return _Chosen(place, age, why)
 
-    def _acting(self, chosen: _Chosen, given: Timed, ticks: np.ndarray) -> int:
+    def _acting(self, chosen: _Chosen, end: int, ticks: np.ndarray) -> int:
         """How many ticks there are up to the last that has a command."""
         if chosen.last is not None:
             return chosen.last
-        end = given.t[-1] + self._embodiment.period_ns // 2
-        return int(np.searchsorted(ticks, end, side="right"))
+        return int(np.searchsorted(ticks, end + self._embodiment.period_ns // 2, side="right"))
 
     def _vectors(
         self,
@@ -347,7 +356,7 @@ class Aligner:
 
 
 def _stamps(series: Series, timed: Timed) -> Stamps:
-    return Stamps(timed.t, series.index[timed.at])
+    return Stamps(timed.t, series.index[timed.at], series.header[timed.at])
 
 
 def _taken(values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -43,9 +43,13 @@ class Timed:
         age = np.where(place >= 0, ticks - self.t[place], -1)
         return np.where(place >= 0, self.at[place], -1), age
 
-    def between(self, start: int, stop: int) -> "Timed":
-        """Its messages of [start, stop] ns."""
+    def between(self, start: int, stop: int) -> tuple[int, int]:
+        """Places in ``t`` of [start, stop] ns, as of a slice."""
         first, last = np.searchsorted(self.t, start, side="left"), np.searchsorted(self.t, stop, side="right")
+        return int(first), int(max(first, last))
+
+    def places(self, first: int, last: int) -> "Timed":
+        """The messages at these places alone."""
         return Timed(self.t[first:last], self.at[first:last])
 
 

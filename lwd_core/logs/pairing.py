@@ -7,9 +7,12 @@ one leaves a state without. Where they don't, or lie about a tick (of this one o
 stamps cannot tell, and nothing is paired.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from lwd_core.logs.fields import NO_STAMP
 
 _BULK = 0.9  # of the delays: the rest are outliers
 _WIDEST = 0.45  # of a period: delays further apart than this do not tell one cycle from the next
@@ -48,10 +51,17 @@ class Delay:
 
 @dataclass(frozen=True)
 class Stamps:
-    """Times of a stream, (N,) int64 ns ascending, and the places (N,) of its messages in the log."""
+    """Times of a stream, (N,) int64 ns ascending, the places (N,) of its messages in the log, and the
+    sensors' own times (N,), `NO_STAMP` where there is none."""
 
     t: np.ndarray
     index: np.ndarray
+    header: np.ndarray
+
+    @property
+    def stamped(self) -> bool:
+        """Whether every message has a time of its own, and they ascend."""
+        return len(self.t) > 0 and self.header[0] != NO_STAMP and bool((np.diff(self.header) > 0).all())
 
 
 def measure(states: Stamps, commands: Stamps, period: int, stated: float | None = None) -> Delay:
@@ -90,29 +100,55 @@ def measure(states: Stamps, commands: Stamps, period: int, stated: float | None 
     return Delay(cycle, low, high, why)
 
 
-def commands_of(states: np.ndarray, commands: np.ndarray, delay: Delay) -> tuple[np.ndarray, np.ndarray]:
-    """For each state (N,) the place (N,) of its command, -1 where none, and (N,) how many could be meant.
+@dataclass(frozen=True)
+class Following:
+    """A stream of commands beside the states: ``states`` (S,) and ``commands`` (M,) by times in which a
+    command lies ``delay`` after its state."""
 
-    A command is of one state, a state has one command; where two could be meant, neither is. Of
-    equal states the first counts.
-    """
-    first, count = _within(commands, states + delay.first, states + delay.last)
-    if delay.why is not None:
-        return np.full(len(states), -1), np.zeros(len(states), dtype=np.int64)
-    place = np.where(count == 1, first, -1)
-    if len(states):
-        place[1:][states[1:] == states[:-1]] = -1
-    return _single(place, len(commands)), count
+    states: np.ndarray
+    commands: np.ndarray
+    delay: Delay
+
+    @classmethod
+    def of(cls, states: Stamps, commands: Stamps, period: int, stated: float | None = None) -> "Following":
+        """By the stamps of the sensors where commands bear that of their state, else by their delay."""
+        if states.stamped and commands.stamped and np.isin(commands.header, states.header).mean() > _BULK:
+            cycle = min(_period(states.header, period), _period(commands.header, period))
+            return cls(states.header, commands.header, Delay(cycle, 0, 0))
+        return cls(states.t, commands.t, measure(states, commands, period, stated))
+
+    def commands_of(self, places: np.ndarray, given: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """For states at ``places`` (N,) the place (N,) of their command, -1 where none, and (N,) how many it
+        could be. -1 is no state.
+
+        Only the ``given`` slice of the commands counts. A command is of one state, a state has one
+        command: where two could be meant, neither is; of equal ``places`` the first counts.
+        """
+        none = np.full(len(places), -1), np.zeros(len(places), dtype=np.int64)
+        if self.delay.why is not None or not len(self.states):
+            return none
+        at = self.states[places]
+        commands = self.commands[slice(*given)]
+        first, count = _within(commands, at + self.delay.first, at + self.delay.last)
+        place = np.where((count == 1) & (places >= 0), first, -1)
+        place[1:][places[1:] == places[:-1]] = -1
+        place = _single(place, len(commands))
+        return np.where(place >= 0, place + given[0], -1), count
+
+    def states_with_commands(self) -> np.ndarray:
+        """Places (K,) of the states that a command was computed from, ascending."""
+        if self.delay.why is not None:  # something must be shown, and be masked
+            place = np.searchsorted(self.states, self.commands, side="right") - 1
+            return np.unique(place[place >= 0])
+        begin, end = self.commands - self.delay.last, self.commands - self.delay.first
+        first, count = _within(self.states, begin, end)
+        return np.unique(first[count == 1])
 
 
-def states_of(states: np.ndarray, commands: np.ndarray, delay: Delay) -> np.ndarray:
-    """Places of the states (K,) that a command was computed from, ascending."""
-    if delay.why is not None:  # something must be shown, and be masked
-        place = np.searchsorted(states, commands, side="right") - 1
-        return np.unique(place[place >= 0])
-    first, count = _within(states, commands - delay.last, commands - delay.first)
-    place = np.where(count == 1, first, -1)
-    return np.unique(place[place >= 0])
+def anchor(states: Sequence[int], commands: int) -> int:
+    """Which of several streams of states, by their counts, the commands follow: the slowest that keeps up."""
+    able = [i for i, n in enumerate(states) if n >= 0.8 * commands]
+    return min(able, key=lambda i: states[i]) if able else max(range(len(states)), key=lambda i: states[i])
 
 
 def _within(times: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
