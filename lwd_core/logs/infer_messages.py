@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lwd_core.logs import infer_episodes, roles
+from lwd_core.logs import infer_episodes, infer_pairing, roles
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.look import Seen
 from lwd_core.logs.naming import clean, short_names
@@ -31,7 +31,7 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     if not (draft.state or draft.action or draft.proposed):
         return
     _names(draft)
-    _rates(draft, seen)
+    infer_pairing.fill(draft, seen)
     infer_episodes.fill(draft, seen)
 
 
@@ -151,48 +151,3 @@ def _names(draft: Draft) -> None:
                 dims = tuple(sorted(dims, key=lambda d: joints.index(d.key)))
             dims = tuple(replace(d, name=clean(f"{short[f.topic]}_{clean(d.name)}")) for d in dims)
             features[i] = replace(f, dims=dims)
-
-
-def _rates(draft: Draft, seen: Mapping[str, Seen]) -> None:
-    """The control rate, where the ticks lie, and how old a slow topic's last word may be."""
-    acting = [f.hz for f in draft.action if f.hz]
-    rates = acting or [f.hz for f in draft.state if f.hz]
-    draft.control_hz = _round(max(rates)) if rates else 10.0
-    if not rates:
-        draft.open.append("control_hz: no topic has a rate; 10 is a guess")
-    draft.ticks = _lead(draft, seen)
-    if draft.ticks:
-        return
-    period_ms = 1000 / draft.control_hz
-    for features in (draft.state, draft.action, draft.proposed):
-        for i, f in enumerate(features):
-            gaps = seen[f.topic].gaps
-            usual = float(np.quantile(gaps, 0.95)) / 1e6 if len(gaps) else 0.0
-            usual = max(usual, 1000 / f.hz if f.hz else 0.0)
-            if usual > 1.5 * period_ms:
-                features[i] = replace(f, staleness_ms=float(np.ceil(1.5 * usual)))
-
-
-def _lead(draft: Draft, seen: Mapping[str, Seen]) -> str | None:
-    """The topic whose messages are the control ticks: where all topics write one message a tick."""
-    features = [*draft.state, *draft.action]
-    topics = {f.topic for f in features}
-    if not draft.state or len({f.topic: None for f in features if f.names_field}) < sum(
-        1 for f in features if f.names_field
-    ):
-        return None  # several drivers on one topic: its messages are no ticks
-    lead = draft.state[0].topic
-    ticks = np.sort(seen[lead].times)
-    if len(ticks) < 2:
-        return None
-    for topic in topics - {lead}:
-        times = np.sort(seen[topic].times)
-        age = ticks - times[np.maximum(np.searchsorted(times, ticks, side="right") - 1, 0)]
-        near = (age >= 0) & (age <= 0.45e9 / draft.control_hz)
-        if near.mean() < 0.9:
-            return None
-    return lead
-
-
-def _round(hz: float) -> float:
-    return float(round(hz)) if hz >= 5 else round(hz, 3)
