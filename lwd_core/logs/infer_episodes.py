@@ -49,7 +49,7 @@ def _by_time(draft: Draft, seen: Mapping[str, Seen]) -> dict[str, object] | None
     long = gaps[gaps > max(_SILENCE_NS, _PERIODS * period)]
     if len(long) > 1 or (len(long) and long[0] > _ALONE_NS):
         draft.open.append(
-            f"episodes: {len(long)} silences of {long.min() / 1e9:.3g} s or more, drafted as the ends of episodes"
+            f"episodes: {len(long)} silences of {long.min() / 1e9:.3g} s or more, drafted as ends of episodes"
         )
         return {"boundary": "gap", "gap_s": round(float(long.min()) / 2e9, 3)}
     return None

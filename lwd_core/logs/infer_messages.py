@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lwd_core.logs import infer_episodes, roles
+from lwd_core.logs import infer_episodes, infer_pairing, roles
 from lwd_core.logs.clock import COLLAPSED_NS
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.look import Seen
@@ -36,7 +36,8 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     fastest = max((f.hz for f in draft.state), default=0.0)
     draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)
     _names(draft)
-    _rates(draft, seen)
+    _clock(draft, seen)
+    infer_pairing.fill(draft, seen)
     infer_episodes.fill(draft, seen)
 
 
@@ -147,14 +148,14 @@ def _names(draft: Draft) -> None:
     """Cameras and dims by short names of their topics; an action's joints in the order of the state's."""
     cameras = short_names([topic for _, topic, _ in draft.cameras])
     draft.cameras = [(cameras[topic], topic, path) for _, topic, path in draft.cameras]
-    joints = [d.key for f in draft.state for d in f.dims if d.key]
+    joints = {d.key: i for i, d in enumerate(d for f in draft.state for d in f.dims if d.key)}
     for kind in ("state", "action", "proposed"):
         features = _of(draft, kind)
         short = short_names([f.topic for f in features])
         for i, f in enumerate(features):
             dims = f.dims
             if kind != "state" and f.names_field and all(d.key in joints for d in dims):
-                dims = tuple(sorted(dims, key=lambda d: joints.index(d.key)))
+                dims = tuple(sorted(dims, key=lambda d: joints[d.key]))
             dims = tuple(replace(d, name=clean(f"{short[f.topic]}_{clean(d.name)}")) for d in dims)
             features[i] = replace(f, dims=dims)
 
@@ -176,54 +177,13 @@ def _together(draft: Draft, seen: Mapping[str, Seen]) -> None:
             )
 
 
-def _rates(draft: Draft, seen: Mapping[str, Seen]) -> None:
-    """The control rate, where the ticks lie, and how old a slow topic's last word may be."""
-    acting = [f.hz for f in draft.action if f.hz]
-    rates = acting or [f.hz for f in draft.state if f.hz]
-    draft.control_hz = _round(max(rates)) if rates else 10.0
-    if not rates:
-        draft.open.append("control_hz: no topic has a rate; 10 is a guess")
-    if draft.control_hz > 1e9 / COLLAPSED_NS:
+def _clock(draft: Draft, seen: Mapping[str, Seen]) -> None:
+    """Take the sensors' stamps where the log's own are collapsed, and say where there are none."""
+    features = [*draft.state, *draft.action]
+    if any(seen[f.topic].clock == "header" for f in features):
+        draft.clock = "header"
+        draft.open.append("the log's times are collapsed, its messages' own stamps count: `clock: header`")
+    elif any(f.hz > 1e9 / COLLAPSED_NS for f in features):
         draft.open.append(
             "the log's stamps are collapsed: `time: {clock: nominal, ticks: TOPIC}` and a control_hz"
         )
-    clocks = {seen[f.topic].clock for f in (*draft.state, *draft.action)}
-    if "header" in clocks:
-        draft.clock = "header"
-        draft.open.append("the log's times are collapsed, its messages' own stamps count: `clock: header`")
-    draft.ticks = _lead(draft, seen)
-    if draft.ticks:
-        return
-    period_ms = 1000 / draft.control_hz
-    for features in (draft.state, draft.action, draft.proposed):
-        for i, f in enumerate(features):
-            gaps = seen[f.topic].gaps
-            usual = float(np.quantile(gaps, 0.95)) / 1e6 if len(gaps) else 0.0
-            usual = max(usual, 1000 / f.hz if f.hz else 0.0)
-            if usual > 1.5 * period_ms:
-                features[i] = replace(f, staleness_ms=float(np.ceil(1.5 * usual)))
-
-
-def _lead(draft: Draft, seen: Mapping[str, Seen]) -> str | None:
-    """The topic whose messages are the control ticks: where all topics write one message a tick."""
-    features = [*draft.state, *draft.action]
-    topics = {f.topic for f in features}
-    if not draft.state or len({f.topic: None for f in features if f.names_field}) < sum(
-        1 for f in features if f.names_field
-    ):
-        return None  # several drivers on one topic: its messages are no ticks
-    lead = draft.state[0].topic
-    ticks = np.sort(seen[lead].times)
-    if len(ticks) < 2:
-        return None
-    for topic in topics - {lead}:
-        times = np.sort(seen[topic].times)
-        age = ticks - times[np.maximum(np.searchsorted(times, ticks, side="right") - 1, 0)]
-        near = (age >= 0) & (age <= 0.45e9 / draft.control_hz)
-        if near.mean() < 0.9:
-            return None
-    return lead
-
-
-def _round(hz: float) -> float:
-    return float(round(hz)) if hz >= 5 else round(hz, 3)

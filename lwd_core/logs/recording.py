@@ -50,7 +50,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Recording:
-    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software)."""
+    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software).
+
+    ``cut``: its clock was set after its last message; there it did not end.
+    """
 
     format: str
     messages: int
@@ -67,6 +70,7 @@ class Recording:
     messages_lost: int | None = 0
     salvaged: str | None = None
     notes: tuple[str, ...] = ()
+    cut: bool = False
 
 
 class _Column:

@@ -173,7 +173,7 @@ def test_what_was_not_found_is_said(tmp_path: Path):
     assert "NO ACTION was found" in text
     assert "/joint_states: j2 is never a finite number, left out" in text
     assert "/joint_states: also holds velocity; not mapped" not in text  # it is what the dims are
-    assert "from which value on is it a success" in text
+    assert "from which value on a success" in text
     assert [d.key for f in draft.state for d in f.dims] == ["j1"]
 
 
