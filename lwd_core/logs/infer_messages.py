@@ -10,7 +10,7 @@ from lwd_core.logs.clock import COLLAPSED_NS
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.look import Seen
 from lwd_core.logs.naming import clean, short_names
-from lwd_core.logs.shapes import Shape, limits, odd, shape_of, usable
+from lwd_core.logs.shapes import Shape, limits, odd, shape_of, together, usable
 
 _SCALARS = 64  # more single numbers than that are a status report
 
@@ -37,8 +37,10 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)
     _names(draft)
     _clock(draft, seen)
-    infer_pairing.fill(draft, seen)
-    infer_episodes.fill(draft, seen)
+    cuts = infer_episodes.restarts_of(draft, seen)
+    first = {t: one.before(int(cuts[0])) for t, one in seen.items()} if len(cuts) else seen
+    infer_pairing.fill(draft, first)
+    infer_episodes.fill(draft, seen, len(cuts))
 
 
 def _says(draft: Draft, topic: str, one: Seen) -> bool:
@@ -72,7 +74,6 @@ def _pictures(draft: Draft, topic: str, one: Seen) -> bool:
 
 def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shape], left: list[str]) -> None:
     led = any(roles.follows(t) for t in vectors)
-    longest = max((seen[t].span for t in vectors), default=0)
     for topic, shape in vectors.items():
         one = seen[topic]
         rule, question = roles.outcome(topic, one, shape.scalars)
@@ -80,49 +81,58 @@ def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shap
             draft.sections["outcome"] = rule
         if question:
             draft.open.append(question)
-        scalars = {p: v for p, v in shape.scalars.items() if not roles.is_verdict(p)}
-        if roles.is_verdict(topic):
-            scalars = {}
-        if len(one.times) < 2 and longest:
+        if len(one.times) < 2:
             left.append(f"{topic} ({one.schema}, one message)")
             continue
-        found = False
-        by_role: dict[str, list[tuple[str, np.ndarray]]] = {}
-        for path, table in shape.vectors.items():
-            by_role.setdefault(roles.role(topic, path, one.schema, led), []).append((path, table))
-        for feature in shape.named:
-            _of(draft, roles.role(topic, feature.field, one.schema, led)).append(feature)
-            found = True
-        taken: list[str] = []
-        for kind, several in by_role.items():
-            if any(f.topic == topic for f in _of(draft, kind)):
-                continue
-            path, table = max(several, key=lambda v: v[1].shape[1])
-            if feature := _vector(topic, path, table, one, shape.remarks):
-                _of(draft, kind).append(feature)
-                taken.append(path)
-                found = True
-        if not found and 0 < len(scalars) <= _SCALARS:
-            for path, table in scalars.items():
-                if remark := odd(table[:, 0]):
-                    shape.remarks.append(f"{topic}: {path} {remark}")
-            dims = {
-                p: DraftDim(p, field=p, seen=limits(t[:, 0])) for p, t in scalars.items() if usable(t[:, 0])
-            }
-            for kind in ("state", "action", "proposed"):
-                mine = tuple(d for p, d in dims.items() if roles.role(topic, p, one.schema, led) == kind)
-                if mine:
-                    _of(draft, kind).append(DraftFeature(topic, mine, hz=one.hz))
-                    found = True
+        features = [(roles.role(topic, f.field, one.schema, led), f) for f in shape.named]
+        features += _vectors(topic, shape, one, led, {kind for kind, _ in features})
+        verdict = roles.is_verdict(topic)
+        scalars = {p: v for p, v in shape.scalars.items() if not verdict and not roles.is_verdict(p)}
+        if not features and len(scalars) <= _SCALARS:
+            features = _scalars(topic, shape, scalars, one, led)
             scalars = {}
-        also = [p for p, v in shape.vectors.items() if p not in taken and usable(v.ravel())]
-        also = [p for p in (*also, *scalars) if p]
+        for kind, feature in features:
+            _of(draft, kind).append(feature)
         draft.open += shape.remarks
-        if also and found:
+        mapped = {f.field for _, f in features} | {d.field for _, f in features for d in f.dims}
+        also = [p for p, v in shape.vectors.items() if p not in mapped and usable(v.ravel())]
+        also = [p for p in (*also, *scalars) if p]
+        if also and features:
             more = f" and {len(also) - 8} more" if len(also) > 8 else ""
             draft.open.append(f"{topic}: also holds {', '.join(also[:8])}{more}; not mapped")
-        elif not found and not rule and not question:
+        elif not features and not rule and not question:
             left.append(f"{topic} ({one.schema or 'no schema'}, no number)")
+
+
+def _vectors(
+    topic: str, shape: Shape, one: Seen, led: bool, taken: set[str]
+) -> list[tuple[str, DraftFeature]]:
+    """The widest vector for each role that is not ``taken``."""
+    by_role: dict[str, list[str]] = {}
+    for path in shape.vectors:
+        kind = roles.role(topic, path, one.schema, led)
+        if kind not in taken:
+            by_role.setdefault(kind, []).append(path)
+    widest = {kind: max(paths, key=lambda p: shape.vectors[p].shape[1]) for kind, paths in by_role.items()}
+    found = {k: _vector(topic, path, shape.vectors[path], one, shape.remarks) for k, path in widest.items()}
+    return [(kind, feature) for kind, feature in found.items() if feature]
+
+
+def _scalars(
+    topic: str, shape: Shape, scalars: dict[str, np.ndarray], one: Seen, led: bool
+) -> list[tuple[str, DraftFeature]]:
+    """Single numbers by role, those of other drivers apart."""
+    features = []
+    for path, table in scalars.items():
+        if remark := odd(table[:, 0]):
+            shape.remarks.append(f"{topic}: {path} {remark}")
+    for paths, hz in together({p: t for p, t in scalars.items() if usable(t[:, 0])}, shape, one):
+        for kind in ("state", "action", "proposed"):
+            mine = [p for p in paths if roles.role(topic, p, one.schema, led) == kind]
+            dims = tuple(DraftDim(p, field=p, seen=limits(scalars[p][:, 0])) for p in mine)
+            if dims:
+                features.append((kind, DraftFeature(topic, dims, hz=hz)))
+    return features
 
 
 def _of(draft: Draft, kind: str) -> list[DraftFeature]:

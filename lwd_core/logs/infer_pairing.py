@@ -39,7 +39,7 @@ def _follow(
 ) -> None:
     """Ticks and pairing by the action that speaks most."""
     lead = draft.state[anchor([len(timed[f.topic]) for f in draft.state], len(timed[main.topic]))]
-    if len([f for f in draft.state if f.names_field and f.topic == lead.topic]) > 1:
+    if len([f for f in draft.state if f.topic == lead.topic]) > 1:
         # several drivers on one topic: its messages are no ticks, and tell delays only when they are apart
         draft.control_hz, draft.ticks = _round(main.hz or lead.hz), main.topic
         return

@@ -95,7 +95,10 @@ class _Column:
             return value
         if len(value) != self._width or isinstance(value, str | bytes | bytearray):
             raise fields.FieldMissing(f"{len(value)} values where {self._width} are needed")
-        return array("d", value)
+        try:
+            return array("d", value)
+        except TypeError:  # JSON has no NaN: what is null is no number
+            return array("d", (float("nan") if v is None else v for v in value))
 
     def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
         if self._put is not None:

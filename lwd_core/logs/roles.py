@@ -17,7 +17,7 @@ def _word(words: str) -> re.Pattern[str]:
 
 
 _ACTION = _word(
-    "actions?|cmds?|cmd_vel|commands?|targets?|setpoints?|executed|desired|reference|goals?|control_input|ctrl"
+    "actions?|acts?|cmds?|cmd_vel|commands?|targets?|setpoints?|executed|desired|reference|goals?|control_input|ctrl"
 )
 _ACTION_SCHEMA = re.compile(
     r"(^|[/.])(JointTrajectory|MultiDOFJointTrajectory|\w*Command|\w*Cmd|AckermannDrive\w*|PositionTarget|"
@@ -152,7 +152,7 @@ def episode_flag(topic: str, seen: Seen) -> dict[str, Any] | None:
 
 
 def outcome(topic: str, seen: Seen, scalars: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
-    """An outcome rule, where a flag, a word or a reward of 0 and 1 tells success; else what to ask a person."""
+    """An outcome rule, where a flag, a word or a reward of 0 and 1 tells success; else what to ask."""
     for path, said in words(seen):
         if _SUCCESS.search(topic) or _SUCCESS.search(path):
             if set(said) <= {"true", "false"}:
