@@ -51,6 +51,10 @@ class Feature:
     picked by name from each message (joint order may change); dims with a ``field`` of their own
     need neither. Older than ``staleness_ms`` at a tick, the tick is masked; None: half a control period
     where a topic gives the ticks (its messages belong together), two on a grid.
+
+    ``pairing``, of an action: ``follows`` (a tick has the one command that was computed from its state,
+    published ``delay_ms`` after it) or ``held`` (a command stands until the next one). ``delay_ms`` None:
+    measured in each log, where its stamps tell.
     """
 
     topic: str
@@ -59,10 +63,16 @@ class Feature:
     names_field: str | None = None
     start: int = 0
     staleness_ms: float | None = None
+    pairing: str = "follows"
+    delay_ms: float | None = None
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
         _check_paths(self.field, self.names_field)
+        if self.pairing not in ("follows", "held"):
+            raise ValueError(f"topic {self.topic}: pairing must be follows or held")
+        if self.pairing == "held" and self.delay_ms is not None:
+            raise ValueError(f"topic {self.topic}: delay_ms is for pairing follows; a held command has none")
         if not self.dims:
             raise ValueError(f"topic {self.topic}: at least one dim")
         if self.start < 0:
@@ -90,7 +100,8 @@ class TimeRule:
 
     ``clock``: ``log`` (recorder), ``publish`` (publisher), ``header`` (sensor) or ``nominal`` (ignore
     the stamps, lay the ticks' messages out at the control rate). ``ticks``: the topic whose messages
-    are the control ticks; None lays a grid at the control rate.
+    are the control ticks; of an action's topic, the states its commands were computed from. None lays a
+    grid at the control rate.
     """
 
     clock: str = "log"
@@ -244,6 +255,9 @@ class Embodiment:
             names = [d.name for f in features for d in f.dims]
             if repeated := {n for n in names if names.count(n) > 1}:
                 raise ValueError(f"{kind}: dim named twice: {', '.join(sorted(repeated))}")
+        for feature in self.state:
+            if feature.pairing != "follows" or feature.delay_ms is not None:
+                raise ValueError(f"state {feature.topic}: pairing and delay_ms are an action's")
         if self.proposed and sum(len(f.dims) for f in self.proposed) != len(self.action_dims):
             raise ValueError("proposed must have as many dims as action")
         if self.source not in ("demonstration", "rollout", "play", "online"):

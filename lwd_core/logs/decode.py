@@ -79,8 +79,9 @@ def _ros_types(encoding: Encoding) -> tuple[Typestore, str]:
     if not text.strip():
         if name not in (store := get_typestore(Stores.LATEST)).types:
             raise NoDecoder(
-                f"type {name}: the log holds no definition of it (sqlite bags from before ROS 2 Iron never do); record "
-                f"to MCAP, or `ros2 bag convert` it to MCAP where the package {name.split('/')[0]} is installed"
+                f"type {name}: the log holds no definition of it (sqlite bags from before ROS 2 Iron never "
+                f"do); record to MCAP, or `ros2 bag convert` it where the package {name.split('/')[0]} is "
+                "installed"
             )
         return store, name
     store = get_typestore(Stores.EMPTY)

@@ -27,7 +27,8 @@ class DraftDim:
 class DraftFeature:
     """A vector; ``hz`` is the rate of its topic in the log, 0 where it has none.
 
-    ``staleness_ms`` where the file's default would mask a topic of its rate.
+    ``staleness_ms`` where the file's default would mask a topic of its rate; ``pairing`` and ``delay_ms`` of
+    an action where stamps tell.
     """
 
     topic: str
@@ -36,6 +37,8 @@ class DraftFeature:
     names_field: str | None = None
     hz: float = 0.0
     staleness_ms: float | None = None
+    pairing: str | None = None
+    delay_ms: float | None = None
 
 
 @dataclass
@@ -111,6 +114,10 @@ def _feature(feature: DraftFeature) -> list[str]:
         lines.append(f"    names_field: {_text(feature.names_field)}")
     if feature.staleness_ms is not None:
         lines.append(f"    staleness_ms: {feature.staleness_ms:g}")
+    if feature.pairing is not None:
+        lines.append(f"    pairing: {feature.pairing}")
+    if feature.delay_ms is not None:
+        lines.append(f"    delay_ms: {feature.delay_ms:g}")
     lines.append("    dims:")
     for dim in feature.dims:
         entry = {"name": dim.name, "unit": ""}

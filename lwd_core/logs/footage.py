@@ -1,7 +1,7 @@
 """Cameras that send a video: one message a frame, H.264 or H.265 as Annex B.
 
-A frame of a video is no picture by itself, so each is decoded once, in the order of the messages, and becomes a
-JPEG; the bytes as they were sent stay in the raw log.
+A frame of a video is no picture by itself, so each is decoded once, in the order of the messages, and
+becomes a JPEG; the bytes as they were sent stay in the raw log.
 """
 
 import re

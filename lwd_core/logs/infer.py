@@ -13,6 +13,7 @@ from lwd_core.logs.draft import Draft, clean, settle
 from lwd_core.logs.look import look
 from lwd_core.logs.read import reader_of
 from lwd_core.logs.source import LogSource
+from lwd_core.logs.told import states_outcome
 
 _NOTHING = frozenset({"", "none", "null", "unknown", "nan"})
 
@@ -44,6 +45,8 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
     elif isinstance(reader, infer_arrays.OfRows):
         infer_arrays.fill(draft, survey, reader, source)
     _roles(draft)
+    if states_outcome(survey.facts):
+        draft.open = [question for question in draft.open if not question.startswith("outcome: no ")]
     settle(draft)
     draft.open.append("units and limits of every dim")
     return draft

@@ -12,12 +12,37 @@ _SILENCE_NS, _PERIODS = 2_000_000_000, 20  # a pause between episodes is longer 
 _ALONE_NS = 5_000_000_000  # one pause by itself might be a fault unless it is longer
 
 
-def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
-    """Propose a boundary rule, and say what is not known of the episodes' ends."""
+def restarts_of(draft: Draft, seen: Mapping[str, Seen]) -> np.ndarray:
+    """Numbers of the messages at which time starts again, each time at the same moment."""
+    features = [*draft.state, *draft.action]
+    topics = list(dict.fromkeys(f.topic for f in features))
+    rates = [f.hz for f in features if f.hz]
+    if not rates:
+        return np.empty(0, np.int64)
+    period = 1e9 / max(rates)
+    index = np.concatenate([seen[t].index for t in topics])
+    order = np.argsort(index)
+    times = np.concatenate([seen[t].times for t in topics])[order]
+    cuts = restarts(times, period)
+    # topics that were written one behind the other start again too, but not each of them
+    each = all(len(restarts(seen[t].times, period)) == len(cuts) for t in topics)
+    if each and np.ptp(times[np.append(0, cuts)]) <= 2.5 * period:
+        return index[order][cuts]
+    return np.empty(0, np.int64)
+
+
+def fill(draft: Draft, seen: Mapping[str, Seen], starts: int) -> None:
+    """Propose a boundary rule, and say what is not known of the episodes' ends.
+
+    ``starts``: how often time starts again.
+    """
     events = draft.sections.get("events")
     if events:
         draft.sections["episodes"] = {"boundary": "events"}
-    elif "episodes" not in draft.sections and (rule := _by_time(draft, seen)):
+    elif "episodes" not in draft.sections and starts:
+        draft.open.append(f"episodes: time starts again {starts} times; each time begins an episode")
+        draft.sections["episodes"] = {"boundary": "restart"}
+    elif "episodes" not in draft.sections and (rule := _silences(draft, seen)):
         draft.sections["episodes"] = rule
     told = events and ("success" in events or events.get("kind", "kind") == "kind")
     asked = any(question.startswith("outcome:") for question in draft.open)
@@ -27,29 +52,14 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
         )
 
 
-def _by_time(draft: Draft, seen: Mapping[str, Seen]) -> dict[str, object] | None:
-    topics = dict.fromkeys(f.topic for f in (*draft.state, *draft.action))
-    if not topics:
-        return None
-    index = np.concatenate([seen[t].index for t in topics])
-    times = np.concatenate([seen[t].times for t in topics])[np.argsort(index)]
+def _silences(draft: Draft, seen: Mapping[str, Seen]) -> dict[str, object] | None:
+    topics = [f.topic for f in (*draft.state, *draft.action)]
     period = 1e9 / draft.control_hz
-    cuts = restarts(times, period)
-    if len(cuts):
-        starts = times[np.append(0, cuts)]
-        alike = all(len(restarts(seen[t].times, period)) == len(cuts) for t in topics)
-        if not alike and np.ptp(starts) <= 2.5 * period:
-            return None  # topics written one behind the other
-        if np.ptp(starts) <= 2.5 * period:
-            draft.open.append(f"episodes: time starts again {len(cuts)} times; each time begins an episode")
-            return {"boundary": "restart"}
-        draft.open.append(f"the log's clock goes back {len(cuts)} times")
-        return None
-    gaps = np.diff(np.sort(seen[next(iter(topics))].times))
+    gaps = np.diff(np.sort(seen[topics[0]].times))
     long = gaps[gaps > max(_SILENCE_NS, _PERIODS * period)]
     if len(long) > 1 or (len(long) and long[0] > _ALONE_NS):
         draft.open.append(
-            f"episodes: {len(long)} silences of {long.min() / 1e9:.3g} s or more, drafted as the ends of episodes"
+            f"episodes: {len(long)} silences of {long.min() / 1e9:.3g} s or more, drafted as ends of episodes"
         )
         return {"boundary": "gap", "gap_s": round(float(long.min()) / 2e9, 3)}
     return None

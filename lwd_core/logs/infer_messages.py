@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from lwd_core.logs import infer_episodes, roles
+from lwd_core.logs import infer_episodes, infer_pairing, roles
 from lwd_core.logs.clock import COLLAPSED_NS
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.look import Seen
 from lwd_core.logs.naming import clean, short_names
-from lwd_core.logs.shapes import Shape, limits, odd, shape_of, usable
+from lwd_core.logs.shapes import Shape, limits, odd, shape_of, together, usable
 
 _SCALARS = 64  # more single numbers than that are a status report
 
@@ -36,8 +36,11 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     fastest = max((f.hz for f in draft.state), default=0.0)
     draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)
     _names(draft)
-    _rates(draft, seen)
-    infer_episodes.fill(draft, seen)
+    _clock(draft, seen)
+    cuts = infer_episodes.restarts_of(draft, seen)
+    first = {t: one.before(int(cuts[0])) for t, one in seen.items()} if len(cuts) else seen
+    infer_pairing.fill(draft, first)
+    infer_episodes.fill(draft, seen, len(cuts))
 
 
 def _says(draft: Draft, topic: str, one: Seen) -> bool:
@@ -71,7 +74,6 @@ def _pictures(draft: Draft, topic: str, one: Seen) -> bool:
 
 def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shape], left: list[str]) -> None:
     led = any(roles.follows(t) for t in vectors)
-    longest = max((seen[t].span for t in vectors), default=0)
     for topic, shape in vectors.items():
         one = seen[topic]
         rule, question = roles.outcome(topic, one, shape.scalars)
@@ -79,49 +81,58 @@ def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shap
             draft.sections["outcome"] = rule
         if question:
             draft.open.append(question)
-        scalars = {p: v for p, v in shape.scalars.items() if not roles.is_verdict(p)}
-        if roles.is_verdict(topic):
-            scalars = {}
-        if len(one.times) < 2 and longest:
+        if len(one.times) < 2:
             left.append(f"{topic} ({one.schema}, one message)")
             continue
-        found = False
-        by_role: dict[str, list[tuple[str, np.ndarray]]] = {}
-        for path, table in shape.vectors.items():
-            by_role.setdefault(roles.role(topic, path, one.schema, led), []).append((path, table))
-        for feature in shape.named:
-            _of(draft, roles.role(topic, feature.field, one.schema, led)).append(feature)
-            found = True
-        taken: list[str] = []
-        for kind, several in by_role.items():
-            if any(f.topic == topic for f in _of(draft, kind)):
-                continue
-            path, table = max(several, key=lambda v: v[1].shape[1])
-            if feature := _vector(topic, path, table, one, shape.remarks):
-                _of(draft, kind).append(feature)
-                taken.append(path)
-                found = True
-        if not found and 0 < len(scalars) <= _SCALARS:
-            for path, table in scalars.items():
-                if remark := odd(table[:, 0]):
-                    shape.remarks.append(f"{topic}: {path} {remark}")
-            dims = {
-                p: DraftDim(p, field=p, seen=limits(t[:, 0])) for p, t in scalars.items() if usable(t[:, 0])
-            }
-            for kind in ("state", "action", "proposed"):
-                mine = tuple(d for p, d in dims.items() if roles.role(topic, p, one.schema, led) == kind)
-                if mine:
-                    _of(draft, kind).append(DraftFeature(topic, mine, hz=one.hz))
-                    found = True
+        features = [(roles.role(topic, f.field, one.schema, led), f) for f in shape.named]
+        features += _vectors(topic, shape, one, led, {kind for kind, _ in features})
+        verdict = roles.is_verdict(topic)
+        scalars = {p: v for p, v in shape.scalars.items() if not verdict and not roles.is_verdict(p)}
+        if not features and len(scalars) <= _SCALARS:
+            features = _scalars(topic, shape, scalars, one, led)
             scalars = {}
-        also = [p for p, v in shape.vectors.items() if p not in taken and usable(v.ravel())]
-        also = [p for p in (*also, *scalars) if p]
+        for kind, feature in features:
+            _of(draft, kind).append(feature)
         draft.open += shape.remarks
-        if also and found:
+        mapped = {f.field for _, f in features} | {d.field for _, f in features for d in f.dims}
+        also = [p for p, v in shape.vectors.items() if p not in mapped and usable(v.ravel())]
+        also = [p for p in (*also, *scalars) if p]
+        if also and features:
             more = f" and {len(also) - 8} more" if len(also) > 8 else ""
             draft.open.append(f"{topic}: also holds {', '.join(also[:8])}{more}; not mapped")
-        elif not found and not rule and not question:
+        elif not features and not rule and not question:
             left.append(f"{topic} ({one.schema or 'no schema'}, no number)")
+
+
+def _vectors(
+    topic: str, shape: Shape, one: Seen, led: bool, taken: set[str]
+) -> list[tuple[str, DraftFeature]]:
+    """The widest vector for each role that is not ``taken``."""
+    by_role: dict[str, list[str]] = {}
+    for path in shape.vectors:
+        kind = roles.role(topic, path, one.schema, led)
+        if kind not in taken:
+            by_role.setdefault(kind, []).append(path)
+    widest = {kind: max(paths, key=lambda p: shape.vectors[p].shape[1]) for kind, paths in by_role.items()}
+    found = {k: _vector(topic, path, shape.vectors[path], one, shape.remarks) for k, path in widest.items()}
+    return [(kind, feature) for kind, feature in found.items() if feature]
+
+
+def _scalars(
+    topic: str, shape: Shape, scalars: dict[str, np.ndarray], one: Seen, led: bool
+) -> list[tuple[str, DraftFeature]]:
+    """Single numbers by role, those of other drivers apart."""
+    features = []
+    for path, table in scalars.items():
+        if remark := odd(table[:, 0]):
+            shape.remarks.append(f"{topic}: {path} {remark}")
+    for paths, hz in together({p: t for p, t in scalars.items() if usable(t[:, 0])}, shape, one):
+        for kind in ("state", "action", "proposed"):
+            mine = [p for p in paths if roles.role(topic, p, one.schema, led) == kind]
+            dims = tuple(DraftDim(p, field=p, seen=limits(scalars[p][:, 0])) for p in mine)
+            if dims:
+                features.append((kind, DraftFeature(topic, dims, hz=hz)))
+    return features
 
 
 def _of(draft: Draft, kind: str) -> list[DraftFeature]:
@@ -147,14 +158,14 @@ def _names(draft: Draft) -> None:
     """Cameras and dims by short names of their topics; an action's joints in the order of the state's."""
     cameras = short_names([topic for _, topic, _ in draft.cameras])
     draft.cameras = [(cameras[topic], topic, path) for _, topic, path in draft.cameras]
-    joints = [d.key for f in draft.state for d in f.dims if d.key]
+    joints = {d.key: i for i, d in enumerate(d for f in draft.state for d in f.dims if d.key)}
     for kind in ("state", "action", "proposed"):
         features = _of(draft, kind)
         short = short_names([f.topic for f in features])
         for i, f in enumerate(features):
             dims = f.dims
             if kind != "state" and f.names_field and all(d.key in joints for d in dims):
-                dims = tuple(sorted(dims, key=lambda d: joints.index(d.key)))
+                dims = tuple(sorted(dims, key=lambda d: joints[d.key]))
             dims = tuple(replace(d, name=clean(f"{short[f.topic]}_{clean(d.name)}")) for d in dims)
             features[i] = replace(f, dims=dims)
 
@@ -176,54 +187,13 @@ def _together(draft: Draft, seen: Mapping[str, Seen]) -> None:
             )
 
 
-def _rates(draft: Draft, seen: Mapping[str, Seen]) -> None:
-    """The control rate, where the ticks lie, and how old a slow topic's last word may be."""
-    acting = [f.hz for f in draft.action if f.hz]
-    rates = acting or [f.hz for f in draft.state if f.hz]
-    draft.control_hz = _round(max(rates)) if rates else 10.0
-    if not rates:
-        draft.open.append("control_hz: no topic has a rate; 10 is a guess")
-    if draft.control_hz > 1e9 / COLLAPSED_NS:
+def _clock(draft: Draft, seen: Mapping[str, Seen]) -> None:
+    """Take the sensors' stamps where the log's own are collapsed, and say where there are none."""
+    features = [*draft.state, *draft.action]
+    if any(seen[f.topic].clock == "header" for f in features):
+        draft.clock = "header"
+        draft.open.append("the log's times are collapsed, its messages' own stamps count: `clock: header`")
+    elif any(f.hz > 1e9 / COLLAPSED_NS for f in features):
         draft.open.append(
             "the log's stamps are collapsed: `time: {clock: nominal, ticks: TOPIC}` and a control_hz"
         )
-    clocks = {seen[f.topic].clock for f in (*draft.state, *draft.action)}
-    if "header" in clocks:
-        draft.clock = "header"
-        draft.open.append("the log's times are collapsed, its messages' own stamps count: `clock: header`")
-    draft.ticks = _lead(draft, seen)
-    if draft.ticks:
-        return
-    period_ms = 1000 / draft.control_hz
-    for features in (draft.state, draft.action, draft.proposed):
-        for i, f in enumerate(features):
-            gaps = seen[f.topic].gaps
-            usual = float(np.quantile(gaps, 0.95)) / 1e6 if len(gaps) else 0.0
-            usual = max(usual, 1000 / f.hz if f.hz else 0.0)
-            if usual > 1.5 * period_ms:
-                features[i] = replace(f, staleness_ms=float(np.ceil(1.5 * usual)))
-
-
-def _lead(draft: Draft, seen: Mapping[str, Seen]) -> str | None:
-    """The topic whose messages are the control ticks: where all topics write one message a tick."""
-    features = [*draft.state, *draft.action]
-    topics = {f.topic for f in features}
-    if not draft.state or len({f.topic: None for f in features if f.names_field}) < sum(
-        1 for f in features if f.names_field
-    ):
-        return None  # several drivers on one topic: its messages are no ticks
-    lead = draft.state[0].topic
-    ticks = np.sort(seen[lead].times)
-    if len(ticks) < 2:
-        return None
-    for topic in topics - {lead}:
-        times = np.sort(seen[topic].times)
-        age = ticks - times[np.maximum(np.searchsorted(times, ticks, side="right") - 1, 0)]
-        near = (age >= 0) & (age <= 0.45e9 / draft.control_hz)
-        if near.mean() < 0.9:
-            return None
-    return lead
-
-
-def _round(hz: float) -> float:
-    return float(round(hz)) if hz >= 5 else round(hz, 3)

@@ -5,7 +5,7 @@ later), so what is kept of a topic is its beginning and a fair draw from the res
 """
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -39,12 +39,6 @@ class Seen:
     clock: str = "log"
 
     @property
-    def gaps(self) -> np.ndarray:
-        """Positive time between messages, ns."""
-        gaps = np.diff(self.times)
-        return gaps[gaps > 0]
-
-    @property
     def hz(self) -> float:
         """Its usual rate, 0 where it has none."""
         return rate(self.times)
@@ -53,6 +47,11 @@ class Seen:
     def span(self) -> int:
         """ns from the earliest to the latest message."""
         return int(self.times.max() - self.times.min()) if len(self.times) else 0
+
+    def before(self, index: int) -> "Seen":
+        """The same of the messages before number ``index`` of the log; those kept stay all."""
+        first = self.index < index
+        return replace(self, times=self.times[first], index=self.index[first])
 
 
 def rate(times: np.ndarray) -> float:

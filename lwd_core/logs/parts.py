@@ -5,6 +5,7 @@ What is left are recordings and features as alignment knows them: every message 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,12 +43,13 @@ def _drivers(feature: Feature, series: Series, notes: list[str]) -> Iterator[tup
         return
     if lost := [d.name for d, column in zip(feature.dims, absent.T, strict=True) if column.all()]:
         raise UnreadableLog(
-            f"no message of {feature.topic} holds {', '.join(lost)}; name the dims by keys that its messages have"
+            f"no message of {feature.topic} holds {', '.join(lost)}; name the dims by keys that its messages "
+            "have"
         )
     count = int(absent.any(axis=1).sum())
     notes.append(
-        f"{feature.topic}: {count} of {len(series)} messages hold only some of its dims; every dim has its own "
-        "last value and age"
+        f"{feature.topic}: {count} of {len(series)} messages hold only some of its dims; every dim has its "
+        "own last value and age"
     )
     edges = np.flatnonzero((absent[:, 1:] != absent[:, :-1]).any(axis=0)) + 1
     for dims in np.split(np.arange(len(feature.dims)), edges):
@@ -71,7 +73,7 @@ def by_restart(recording: Recording, embodiment: Embodiment) -> list[Recording]:
     times = np.concatenate([getattr(s, clock) for s in leading])[order]
     cuts = index[order][restarts(times, embodiment.period_ns)]
     edges = [0, *cuts.tolist(), np.iinfo(np.int64).max]
-    return [_between(recording, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [_between(recording, a, b) for a, b in pairwise(edges)]
 
 
 def _between(recording: Recording, first: int, stop: int) -> Recording:

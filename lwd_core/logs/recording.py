@@ -50,7 +50,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Recording:
-    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software)."""
+    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software).
+
+    ``cut``: its clock was set after its last message; there it did not end.
+    """
 
     format: str
     messages: int
@@ -67,6 +70,7 @@ class Recording:
     messages_lost: int | None = 0
     salvaged: str | None = None
     notes: tuple[str, ...] = ()
+    cut: bool = False
 
 
 class _Column:
@@ -91,7 +95,10 @@ class _Column:
             return value
         if len(value) != self._width or isinstance(value, str | bytes | bytearray):
             raise fields.FieldMissing(f"{len(value)} values where {self._width} are needed")
-        return array("d", value)
+        try:
+            return array("d", value)
+        except TypeError:  # JSON has no NaN: what is null is no number
+            return array("d", (float("nan") if v is None else v for v in value))
 
     def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
         if self._put is not None:

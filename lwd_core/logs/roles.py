@@ -17,7 +17,7 @@ def _word(words: str) -> re.Pattern[str]:
 
 
 _ACTION = _word(
-    "actions?|cmds?|cmd_vel|commands?|targets?|setpoints?|executed|desired|reference|goals?|control_input|ctrl"
+    "actions?|acts?|cmds?|cmd_vel|commands?|targets?|setpoints?|executed|desired|reference|goals?|control_input|ctrl"
 )
 _ACTION_SCHEMA = re.compile(
     r"(^|[/.])(JointTrajectory|MultiDOFJointTrajectory|\w*Command|\w*Cmd|AckermannDrive\w*|PositionTarget|"
@@ -74,7 +74,10 @@ def follows(topic: str) -> bool:
 
 
 def camera(seen: Seen) -> str | None:
-    """Nothing where messages are pictures or frames of a video, else why not; `LookupError` if not meant so."""
+    """Nothing where messages are pictures or a video's frames, else why not.
+
+    Raises `LookupError` where they are not meant to be any.
+    """
     said = [m for m in seen.messages if _has(m, "data") and (_has(m, "format") or _has(m, "encoding"))]
     if not said:
         raise LookupError("no pictures")
@@ -149,7 +152,7 @@ def episode_flag(topic: str, seen: Seen) -> dict[str, Any] | None:
 
 
 def outcome(topic: str, seen: Seen, scalars: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
-    """An outcome rule, where a flag, a word or a reward of 0 and 1 tells success; else what a person has to say."""
+    """An outcome rule, where a flag, a word or a reward of 0 and 1 tells success; else what to ask."""
     for path, said in words(seen):
         if _SUCCESS.search(topic) or _SUCCESS.search(path):
             if set(said) <= {"true", "false"}:
@@ -167,9 +170,11 @@ def outcome(topic: str, seen: Seen, scalars: dict[str, Any]) -> tuple[dict[str, 
         if _REWARD.search(topic) or _REWARD.search(path):
             if whole and 0.0 in column:
                 return {"topic": topic, "field": path, "success_at": 1.0}, None
-            return None, (
-                f"outcome: {topic} is a reward of {column.min():.4g} … {column.max():.4g}; from which value on is it a "
-                f"success? outcome: {{topic: {topic}, field: {path}, success_at: …}}"
+            seen_range = f"{column.min():.4g} … {column.max():.4g}"
+            rule = f"outcome: {{topic: {topic}, field: {path}, success_at: …}}"
+            return (
+                None,
+                f"outcome: {topic} is a reward of {seen_range}; from which value on a success? {rule}",
             )
     if _DONE.search(topic):
         return None, f"{topic}: says where an episode ends, but not how it went; not mapped"

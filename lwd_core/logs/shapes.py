@@ -16,6 +16,7 @@ from lwd_core.logs.fields import FieldMissing, getter
 from lwd_core.logs.look import Seen, rate
 
 WIDEST = 512
+_RARE = 0.05  # of a topic's messages
 _DRIVERS = 4  # more sets of names than drivers that would share a topic: they change, and stay one vector
 _NOT_DATA = re.compile(
     r"header|timestamp\w*|time|time_ns|t_ns|stamp|stamp_ns|time_from_start|seq|sequence|.*covariance|layout|"
@@ -33,12 +34,14 @@ class Shape:
     """The numbers of one topic.
 
     ``named`` are vectors with names beside them, one a driver where several share the topic; ``vectors``
-    and ``scalars`` are (path, values (M, D)) of messages of the usual width. ``remarks`` say what is odd.
+    and ``scalars`` are (path, values (M, D)) of messages of the usual width. ``holds`` says by path which of
+    the messages kept have it; ``remarks`` say what is odd.
     """
 
     named: list[DraftFeature] = field(default_factory=list)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     scalars: dict[str, np.ndarray] = field(default_factory=dict)
+    holds: dict[str, tuple[int, ...]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -49,9 +52,15 @@ def shape_of(topic: str, seen: Seen) -> Shape:
     if paths:
         found.named = _drivers(topic, seen, *paths, found.remarks)
     rows: dict[str, list[list[float]]] = {}
-    for message in seen.messages:
-        for path, value in leaves(message):
+    held: dict[str, list[int]] = {}
+    odd_names: dict[str, None] = {}
+    for i, message in enumerate(seen.messages):
+        for path, value in leaves(message, odd_names):
             rows.setdefault(path, []).append(value)
+            held.setdefault(path, []).append(i)
+    found.holds = {path: tuple(at) for path, at in held.items()}
+    if odd_names:
+        found.remarks.append(f"{topic}: no path leads to {', '.join(list(odd_names)[:6])}; left out")
     for path, values in rows.items():
         if paths and path == paths[0]:
             continue
@@ -69,8 +78,7 @@ def shape_of(topic: str, seen: Seen) -> Shape:
             )
         table = np.array([v for v in values if len(v) == width], dtype=np.float64)
         (found.vectors if _is_vector(seen.messages, path) else found.scalars)[path] = table
-    least = max((len(v) for v in found.scalars.values()), default=0) / 2
-    rare = [p for p, v in found.scalars.items() if len(v) < least]
+    rare = [p for p, v in found.scalars.items() if len(v) < _RARE * len(seen.messages)]
     found.scalars = {p: v for p, v in found.scalars.items() if p not in rare}
     if rare:
         found.remarks.append(f"{topic}: few of its messages hold {', '.join(rare[:6])}; left out")
@@ -143,6 +151,17 @@ def _drivers(topic: str, seen: Seen, values: str, names: str, remarks: list[str]
     return features
 
 
+def together(scalars: dict[str, np.ndarray], shape: Shape, seen: Seen) -> list[tuple[list[str], float]]:
+    """Paths of numbers that come in the same messages, and their rate."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for path in scalars:
+        groups.setdefault(shape.holds[path], []).append(path)
+    if len(groups) > _DRIVERS or len(groups) < 2:
+        return [(list(scalars), seen.hz)] if scalars else []
+    count = max(1, len(seen.messages))
+    return [(paths, _rate_of(seen, seen.at[list(at)], len(at) / count)) for at, paths in groups.items()]
+
+
 def _rate_of(seen: Seen, places: np.ndarray, share: float) -> float:
     """The rate of some of a topic's messages: from those at its beginning, which are kept one by one."""
     first = places[places < 120]
@@ -179,31 +198,40 @@ def limits(column: np.ndarray) -> tuple[float, float] | None:
     return (float(kept.min()), float(kept.max())) if len(kept) else None
 
 
-def leaves(message: Any, prefix: str = "", depth: int = 4) -> Iterator[tuple[str, list[float]]]:
-    """Numbers and vectors of numbers in a message, by path; a number is a vector of one."""
+def leaves(
+    message: Any, odd_names: dict[str, None], prefix: str = "", depth: int = 4
+) -> Iterator[tuple[str, list[float]]]:
+    """Numbers and vectors of numbers in a message, by path; a number is a vector of one.
+
+    Names of numbers that no path can be written to are put into ``odd_names``.
+    """
     if not prefix and (number(message) or numbers(message)):
         yield "", _floats(message)
         return
     for name, value in members(message):
-        if (
-            _NOT_DATA.fullmatch(name)
-            or isinstance(value, bool | str | bytes)
-            or not _PATH_PART.fullmatch(name)
-        ):
+        if _NOT_DATA.fullmatch(name) or isinstance(value, bool | str | bytes):
+            continue
+        if not _PATH_PART.fullmatch(name):
+            if number(value) or numbers(value):
+                odd_names[repr(name)] = None
             continue
         path = f"{prefix}{name}"
         if number(value) or numbers(value):
             yield path, _floats(value)
         elif depth and (isinstance(value, dict) or not hasattr(value, "__len__")):
-            yield from leaves(value, f"{path}.", depth - 1)
+            yield from leaves(value, odd_names, f"{path}.", depth - 1)
 
 
 def _floats(value: Any) -> list[float]:
     values = value if hasattr(value, "__len__") else [value]
+    return [_float(v) for v in values[: WIDEST + 1]]
+
+
+def _float(value: Any) -> float:
     try:
-        return [float(v) for v in values[: WIDEST + 1]]
+        return float("nan") if value is None else float(value)
     except OverflowError:
-        return [float(v) if abs(v) < 1e308 else float("inf") for v in values[: WIDEST + 1]]
+        return float("inf")
 
 
 def members(message: Any) -> list[tuple[str, Any]]:
@@ -224,12 +252,10 @@ def numbers(value: Any) -> bool:
     """Whether it is a vector of numbers, empty or not; bytes and pictures are none."""
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "iuf" and value.ndim == 1 and value.dtype != np.uint8
-    return (
-        hasattr(value, "__len__")
-        and not hasattr(value, "keys")
-        and not isinstance(value, str | bytes)
-        and all(number(v) for v in value)
-    )
+    if not hasattr(value, "__len__") or hasattr(value, "keys") or isinstance(value, str | bytes):
+        return False
+    # JSON has no NaN: what is null among numbers is no number
+    return all(number(v) or v is None for v in value) and (not len(value) or any(map(number, value)))
 
 
 def get(message: Any, path: str) -> Any:

@@ -55,7 +55,7 @@ def spans(
     if not len(lead):
         return
     rule, first, last = embodiment.episodes, int(lead[0]), int(lead[-1])
-    whole = recording.salvaged is None  # the end of a damaged log is not where it ended
+    whole = recording.salvaged is None and not recording.cut  # the end of a damaged log is not where it ended
     if rule.boundary == "events" and embodiment.events:
         yield from _by_events(embodiment.events, events, last)
     elif rule.boundary == "flag" and rule.topic and recording.flag is not None:

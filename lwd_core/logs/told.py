@@ -38,6 +38,11 @@ def told(
     return found, notes
 
 
+def states_outcome(facts: Mapping[str, str]) -> bool:
+    """Whether a log's facts say how it went."""
+    return not set(_KNOWN["outcome"]).isdisjoint(k.lower() for k, v in facts.items() if v)
+
+
 def outcome_told(word: str, embodiment: Embodiment) -> str | None:
     """The outcome that a log's own word means, None if it is none we know."""
     rule, word = embodiment.outcome, word.strip().lower()

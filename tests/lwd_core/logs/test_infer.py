@@ -1,6 +1,8 @@
 """A draft is a file its own checker takes, and maps the log it was drafted from."""
 
+import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
 from storage_schemas.embodiment import Embodiment
 from tests.lwd_core.logs import test_arrays, test_lerobot, test_rosbags
-from tests.lwd_core.logs.robot_logs import PERIOD, START, Sink, episode_log, saved
+from tests.lwd_core.logs.robot_logs import PERIOD, START, Log, Sink, episode_log, saved
 from tests.lwd_core.logs.ros_logs import array, bag, flag, joints, number, picture, trajectory, word
 from tests.lwd_core.logs.samples import sample
 
@@ -173,8 +175,54 @@ def test_what_was_not_found_is_said(tmp_path: Path):
     assert "NO ACTION was found" in text
     assert "/joint_states: j2 is never a finite number, left out" in text
     assert "/joint_states: also holds velocity; not mapped" not in text  # it is what the dims are
-    assert "from which value on is it a success" in text
+    assert "from which value on a success" in text
     assert [d.key for f in draft.state for d in f.dims] == ["j1"]
+
+
+def as_json(folder: Path, said: Callable[[int], list[tuple[str, Any]]]) -> str:
+    log = Log({})
+    for k in range(60):
+        for topic, message in said(k):
+            channel = log.channel(topic, "S", "jsonschema", "json", b"{}")
+            log.raw(channel, json.dumps(message).encode(), START + k * PERIOD)
+    return saved(folder, log.finish())
+
+
+def test_numbers_that_come_in_turn_are_vectors_of_their_own(tmp_path: Path):
+    uri = as_json(tmp_path, lambda k: [("/state", {"a": k} if k % 2 else {"b": k}), ("/cmd", {"u": k})])
+    draft = drafted(uri)
+    assert [[d.field for d in f.dims] for f in draft.state] == [["b"], ["a"]]
+    (episode,) = read_log(LogSource(uri), {"x": draft}, Sink()).episodes
+    state = np.array(episode.steps["state"].to_pylist())[1:]
+    k = np.arange(1, 60)
+    np.testing.assert_array_equal(state, np.stack([k // 2 * 2, (k - 1) // 2 * 2 + 1], axis=1))
+    assert all(episode.steps["valid"].to_pylist()[2:59])
+
+
+def test_null_among_numbers_is_no_number(tmp_path: Path):
+    uri = as_json(tmp_path, lambda k: [("/state", {"q": [k, None if k < 5 else 1]}), ("/cmd", {"u": k})])
+    content = read_log(LogSource(uri), {"x": drafted(uri)}, Sink())
+    (episode,) = content.episodes
+    assert episode.steps["valid"].to_pylist()[:6] == [False] * 5 + [True]
+    assert content.salvaged is None
+
+
+def test_one_topic_may_hold_state_action_and_verdict(tmp_path: Path):
+    def said(k: int) -> list[tuple[str, Any]]:
+        return [
+            ("/step", {"obs": {"q": [k, 0, 1]}, "action": [k, 2], "reward": float(k == 59), "done": k == 59})
+        ]
+
+    uri = as_json(tmp_path, said)
+    draft = drafted(uri)
+    assert ([f.field for f in draft.state], [f.field for f in draft.action]) == (["obs.q"], ["action"])
+    (episode,) = read_log(LogSource(uri), {"x": draft}, Sink()).episodes
+    assert (episode.actions, episode.outcome) == (60, "success")
+
+
+def test_names_that_no_path_leads_to_are_said(tmp_path: Path):
+    uri = as_json(tmp_path, lambda k: [("/state", {"joint.a": k, "joint b": k, "c": k})])
+    assert "/state: no path leads to 'joint.a', 'joint b'; left out" in infer(LogSource(uri)).open
 
 
 def test_a_log_that_names_another_embodiment_is_read_by_the_draft_made_of_it(tmp_path: Path):
