@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from lwd_core.logs import infer_arrays, infer_messages
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.draft import Draft, clean, settle
+from lwd_core.logs.infer_folder import first_log
 from lwd_core.logs.look import look
 from lwd_core.logs.read import reader_of
 from lwd_core.logs.source import LogSource
@@ -26,7 +27,11 @@ class _OfMessages(Protocol):
 
 
 def infer(source: LogSource, name: str | None = None) -> Draft:
-    """Draft an embodiment. Raises `UnreadableLog` for a log of no format, or without any vector."""
+    """Draft an embodiment, of a folder of logs from the first.
+
+    Raises `UnreadableLog` for a log of no format, or without any vector.
+    """
+    whole_folder, source = source, first_log(source)
     reader = reader_of(source)
     survey = reader.survey(source)
     named = name or _said(survey.facts, "embodiment") or _said(survey.facts, "robot_type")
@@ -48,6 +53,8 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
     if states_outcome(survey.facts):
         draft.open = [question for question in draft.open if not question.startswith("outcome: no ")]
     settle(draft)
+    if source is not whole_folder:
+        draft.open.insert(0, f"drafted from {source.name}, the first log of the folder")
     draft.open.append("units and limits of every dim")
     return draft
 

@@ -266,3 +266,16 @@ def test_a_task_file_names_the_task_where_no_words_do(tmp_path: Path):
     path = robomimic(tmp_path / "a.hdf5", {"env_name": "Libero"}, [{}], bddl_file_name=bddl)
     (episode,) = read(path).episodes
     assert episode.instruction == "open the drawer"
+
+
+def test_a_folder_of_logs_is_drafted_from_its_first(tmp_path: Path):
+    for number in range(2):
+        aloha(tmp_path / f"episode_{number}.hdf5", number, False)
+    text, draft = drafted(tmp_path, "bot")
+    assert "drafted from episode_0.hdf5" in text
+    for number in range(2):
+        source = LogSource(str(tmp_path / f"episode_{number}.hdf5"))
+        assert len(read_log(source, {"bot": draft}, Sink()).episodes) == 1
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UnreadableLog, match="no known log format"):
+        infer(LogSource(str(tmp_path / "empty")))
