@@ -10,6 +10,7 @@ of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose
 import re
 from dataclasses import dataclass, field
 
+_FACTS = frozenset({"task", "instruction", "outcome", "operator", "robot_id", "site"})
 _CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
 _PATH = re.compile(r"([^.\[\]\s]+|\[\d*\])((\.[^.\[\]\s]+)|\[\d*\])*")
 
@@ -50,6 +51,10 @@ class Feature:
     picked by name from each message (joint order may change); dims with a ``field`` of their own
     need neither. Older than ``staleness_ms`` at a tick, the tick is masked; None: half a control period
     where a topic gives the ticks (its messages belong together), two on a grid.
+
+    ``pairing``, of an action: ``follows`` (a tick has the one command that was computed from its state,
+    published ``delay_ms`` after it) or ``held`` (a command stands until the next one). ``delay_ms`` None:
+    measured in each log, where its stamps tell.
     """
 
     topic: str
@@ -58,10 +63,16 @@ class Feature:
     names_field: str | None = None
     start: int = 0
     staleness_ms: float | None = None
+    pairing: str = "follows"
+    delay_ms: float | None = None
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
         _check_paths(self.field, self.names_field)
+        if self.pairing not in ("follows", "held"):
+            raise ValueError(f"topic {self.topic}: pairing must be follows or held")
+        if self.pairing == "held" and self.delay_ms is not None:
+            raise ValueError(f"topic {self.topic}: delay_ms is for pairing follows; a held command has none")
         if not self.dims:
             raise ValueError(f"topic {self.topic}: at least one dim")
         if self.start < 0:
@@ -89,7 +100,8 @@ class TimeRule:
 
     ``clock``: ``log`` (recorder), ``publish`` (publisher), ``header`` (sensor) or ``nominal`` (ignore
     the stamps, lay the ticks' messages out at the control rate). ``ticks``: the topic whose messages
-    are the control ticks; None lays a grid at the control rate.
+    are the control ticks; of an action's topic, the states its commands were computed from. None lays a
+    grid at the control rate.
     """
 
     clock: str = "log"
@@ -149,7 +161,8 @@ class EpisodeRule:
     """Where an episode begins and ends.
 
     ``log``: the log is one episode. ``events``: by start and end events. ``gap``: a silence of
-    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true.
+    ``gap_s`` on the tick topic parts episodes. ``flag``: while ``field`` on ``topic`` is true. ``restart``:
+    the log's time starts again with every episode (recordings written one behind the other).
     Data sets that number their episodes (LeRobot, npz, HDF5) need no rule.
     """
 
@@ -161,8 +174,8 @@ class EpisodeRule:
 
     def __post_init__(self) -> None:
         _check_paths(self.field)
-        if self.boundary not in ("log", "events", "gap", "flag"):
-            raise ValueError("boundary must be log, events, gap or flag")
+        if self.boundary not in ("log", "events", "gap", "flag", "restart"):
+            raise ValueError("boundary must be log, events, gap, flag or restart")
         if self.boundary == "flag" and self.topic is None:
             raise ValueError("boundary flag needs a topic")
         if self.gap_s <= 0:
@@ -205,7 +218,11 @@ class TaskRule:
 
 @dataclass(frozen=True)
 class Embodiment:
-    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it."""
+    """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it.
+
+    ``facts`` says in which ``record.key`` of a log's metadata its task, instruction, outcome, operator,
+    robot_id or site stand, where they are not under these names.
+    """
 
     name: str
     control_hz: float
@@ -222,9 +239,12 @@ class Embodiment:
     task: TaskRule = field(default_factory=TaskRule)
     source: str = "rollout"
     match: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
+        if unknown := self.facts.keys() - _FACTS:
+            raise ValueError(f"facts: {', '.join(sorted(unknown))} is none; use {', '.join(sorted(_FACTS))}")
         if not 0 < self.control_hz <= 100_000:
             raise ValueError("control_hz must be above 0 and at most 100000")
         if not self.state:
@@ -235,6 +255,9 @@ class Embodiment:
             names = [d.name for f in features for d in f.dims]
             if repeated := {n for n in names if names.count(n) > 1}:
                 raise ValueError(f"{kind}: dim named twice: {', '.join(sorted(repeated))}")
+        for feature in self.state:
+            if feature.pairing != "follows" or feature.delay_ms is not None:
+                raise ValueError(f"state {feature.topic}: pairing and delay_ms are an action's")
         if self.proposed and sum(len(f.dims) for f in self.proposed) != len(self.action_dims):
             raise ValueError("proposed must have as many dims as action")
         if self.source not in ("demonstration", "rollout", "play", "online"):

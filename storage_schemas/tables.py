@@ -119,7 +119,13 @@ STEPS = Table(
             "gap", BOOL, "True where time between this tick and the one before is not one control period."
         ),
         Column("state_age_ns", I64, "Age of the oldest part of the state.", unit="ns", nullable=True),
-        Column("action_age_ns", I64, "Age of the oldest part of the action.", unit="ns", nullable=True),
+        Column(
+            "action_age_ns",
+            I64,
+            "Distance of the furthest part of the action from the tick, before or after.",
+            unit="ns",
+            nullable=True,
+        ),
         Column(
             "publish_ns", I64, "Publisher's time of the state message.", unit="ns since epoch", nullable=True
         ),

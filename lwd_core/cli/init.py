@@ -35,7 +35,7 @@ def init(
         raise UserError(f"{folder}: is there already and not empty; name a new folder")
     if not NAME.fullmatch(name):
         raise UserError(f"--name {name}: use small letters, digits, - and _")
-    text = _drafted(log, name) if log else _template(name)
+    text, asked = _drafted(log, name) if log else (_template(name), [])
     embodiment = home / "embodiments" / f"{name}.yaml"
     try:
         for place in (home / "landing", embodiment.parent):
@@ -49,9 +49,15 @@ def init(
     Lake.open(str(home / "lake"), create=True)
     steps = _next_steps(home, embodiment, log)
     if as_json:
-        say_json({"home": str(home.resolve()), "embodiment": str(embodiment), "next": [s for s, _ in steps]})
+        said = {"home": str(home.resolve()), "embodiment": str(embodiment)}
+        say_json(said | {"asked": asked, "next": [s for s, _ in steps]})
         return
-    typer.echo(f"made {home}: landing zone, lake, {embodiment.relative_to(home)}\n\nnext:")
+    typer.echo(f"made {home}: landing zone, lake, {embodiment.relative_to(home)}")
+    if asked:
+        typer.echo("\nto go over in the draft:")
+    for question in asked:
+        typer.echo(f"  - {question}")
+    typer.echo("\nnext:")
     width = max(len(step) for step, _ in steps)
     for step, why in steps:
         typer.echo(f"  {step:{width}}  # {why}")
@@ -62,19 +68,21 @@ def _template(name: str) -> str:
     return text.format(name=name)
 
 
-def _drafted(log: str, name: str) -> str:
+def _drafted(log: str, name: str) -> tuple[str, list[str]]:
+    """An embodiment file from a log, and what it leaves to a person."""
     from lwd_core.logs.draft import render
     from lwd_core.logs.infer import infer
     from lwd_core.logs.source import LogSource
 
     try:
-        text = render(infer(LogSource(log), name))
+        draft = infer(LogSource(log), name)
     except FileNotFoundError as error:
         raise UserError(f"{log}: no such log; give a file, a folder or a URL") from error
     except (UnreadableLog, OSError) as error:
         raise UserError(f"{log}: {error}; leave --log out to begin with a template") from error
+    text = render(draft)
     parse_embodiment(text, "draft")
-    return text
+    return text, draft.open
 
 
 def _next_steps(home: Path, embodiment: Path, log: str | None) -> list[tuple[str, str]]:

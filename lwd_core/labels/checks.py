@@ -18,7 +18,8 @@ class EpisodeColumns:
     """An episode as arrays: T action rows; ``state`` may have one row more (the final state).
 
     ``state_low`` … ``action_high`` are the embodiment's limits, NaN where it states none.
-    ``frames`` counts camera frames by camera, or is None where no camera is expected.
+    ``frames`` counts camera frames by camera, or is None where no camera is expected. ``measured`` is False
+    for dims of the state that repeat an action, None where all are measured.
     """
 
     t_ns: np.ndarray  # (T or T+1,) int64
@@ -31,6 +32,7 @@ class EpisodeColumns:
     action_high: np.ndarray  # (D,)
     state_unit: tuple[str, ...]
     frames: dict[str, int] | None = None
+    measured: np.ndarray | None = None  # (S,) bool
 
 
 @dataclass(frozen=True)
@@ -177,10 +179,11 @@ def units(episode: EpisodeColumns, limits: Limits) -> Finding:
 
 def action_is_next_state(episode: EpisodeColumns, limits: Limits) -> Finding:
     """The action is a command, not the state copied one step back."""
-    n = min(len(episode.action), len(episode.state) - 1)
-    if n < 2 or episode.action.shape[1] > episode.state.shape[1]:
+    state = episode.state if episode.measured is None else episode.state[:, episode.measured]
+    n = min(len(episode.action), len(state) - 1)
+    if n < 2 or episode.action.shape[1] > state.shape[1]:
         return Finding(Verdict.UNKNOWN, None, "action and state cannot be compared")
-    head = episode.state[1 : n + 1, : episode.action.shape[1]]
+    head = state[1 : n + 1, : episode.action.shape[1]]
     share = float((episode.action[:n] == head).all(axis=1).mean())
     return _verdict(share < 0.5, share, f"{share:.0%} of actions equal the next state to the bit")
 

@@ -1,5 +1,6 @@
 """Quality as a layer: every check's verdict on every episode."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from storage_schemas.vocabulary import LabelKind, Verdict
 
 #: Episodes read at a time: memory is bounded by this, not by the lake.
 EPISODES_AT_ONCE = 256
+_ACTION = re.compile(r"(^|[._/])act(ion)?s?(_\d+)?($|[._/])")
 _STEPS = ("episode_id", "step", "t_ns", "state", "action", "valid", "gap")
 
 
@@ -100,7 +102,14 @@ def _episode(
         action_high=np.array([_limit(dim.high if dim else None) for dim in limits]),
         state_unit=tuple(dim.unit for dim in embodiment.state_dims) if embodiment else ("",) * state.shape[1],
         frames=frames,
+        measured=measured if len(measured := _measured(embodiment)) == state.shape[1] else None,
     )
+
+
+def _measured(embodiment: Embodiment | None) -> np.ndarray:
+    """(S,) whether a dim of the state is measured: an observed last action is a command, as its name says."""
+    dims = [f"{f.topic}/{d.name}" for f in embodiment.state for d in f.dims] if embodiment else []
+    return np.array([not _ACTION.search(name) for name in dims], dtype=bool)
 
 
 def near_duplicates(

@@ -1,19 +1,24 @@
-"""Alignment: from series with their own rates to control ticks, latest-at, with ages.
+"""Alignment: from series with their own rates to control ticks.
 
-Nothing is interpolated and nothing filled in silently: a tick whose feature is missing or older than
-its stated staleness keeps what was last known (NaN if nothing was) and is marked not valid.
+States, frames and held commands are latest-at, with ages; a command that follows is the one computed
+from the tick's state (`pairing`). Nothing is interpolated and nothing filled in silently: a tick whose
+feature is missing or older than its stated staleness keeps what was last known (NaN if nothing was) and
+is marked not valid, and why is counted.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.fields import NO_STAMP
+from lwd_core.logs.pairing import Following, Stamps, anchor
 from lwd_core.logs.recording import Frames, Recording, Series
 from storage_schemas.embodiment import Embodiment, Feature
 
 _GAP_NS = 1_000_000_000  # a grid is not laid across a longer silence
+_LONG_NS = 1_000_000_000  # what is left out and lasts longer is named
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Aligned:
     """N ticks of one episode, of which the first T have an action (N is T or T + 1).
 
     ``state`` (N, S) and ``action``, ``proposed`` (T, D) float32; ``has_proposed`` (T,) bool;
-    ages, ``publish``, ``header`` (N,) int64 ns, -1 where there is none.
+    ages, ``publish``, ``header`` (N,) int64 ns, -1 where there is none; an action's age is its distance
+    from the tick, before or after. ``acting_ns`` (N,): when the action was given, None: at the tick.
     """
 
     t_ns: np.ndarray
@@ -47,6 +53,7 @@ class Aligned:
     publish: np.ndarray
     header: np.ndarray
     frames: FrameTable | None = None
+    acting_ns: np.ndarray | None = None
 
     @property
     def actions(self) -> int:
@@ -54,8 +61,30 @@ class Aligned:
         return len(self.action)
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """Which message of a feature each tick has.
+
+    ``place`` (N,) in its series, -1 where there is none; ``age`` (N,) ns, negative where it follows the
+    tick; ``why``: ticks (N,) it masks, by reason. ``last``: ticks up to the last that has a
+    message of its own, None where messages are held.
+    """
+
+    place: np.ndarray
+    age: np.ndarray
+    why: dict[str, np.ndarray]
+    last: int | None = None
+
+    def first(self, n: int) -> "_Chosen":
+        """The same of the first ``n`` ticks."""
+        return _Chosen(self.place[:n], self.age[:n], {k: v[:n] for k, v in self.why.items()}, self.last)
+
+
 class Aligner:
-    """One recording's series in time, ready to be cut and aligned span by span."""
+    """One recording's series in time, ready to be cut and aligned span by span.
+
+    ``rows`` and ``valid`` count the ticks with an action so far, ``masked`` says why others are not valid.
+    """
 
     def __init__(self, recording: Recording, embodiment: Embodiment, clock: Clock) -> None:
         self._recording, self._embodiment, self._clock = recording, embodiment, clock
@@ -63,9 +92,47 @@ class Aligner:
         self._action = self._timed(embodiment.action, recording.action)
         self._proposed = self._timed(embodiment.proposed, recording.proposed)
         self._cameras = {c.name: clock.time(c.topic, recording.cameras[c.name]) for c in embodiment.cameras}
-        lead = recording.ticks
-        ticks = embodiment.time.ticks
-        self.lead = clock.time(ticks, lead).t if ticks and lead is not None else self._state[0].t
+        self.rows = self.valid = 0
+        self.masked: Counter[str] = Counter()
+        topics = [f.topic for f in embodiment.state]
+        if embodiment.time.ticks in topics:
+            lead = topics.index(embodiment.time.ticks)
+        else:
+            lead = anchor([len(t.t) for t in self._state], max((len(t.t) for t in self._action), default=0))
+        self._anchor = self._state[lead]  # the states that commands are computed from
+        states = _stamps(recording.state[lead], self._anchor)
+        self._follows = [
+            self._following(states, f, _stamps(s, t))
+            for f, s, t in zip(embodiment.action, recording.action, self._action, strict=True)
+        ]
+        self._proposed_follows = [
+            self._following(states, f, _stamps(s, t))
+            for f, s, t in zip(embodiment.proposed, recording.proposed, self._proposed, strict=True)
+        ]
+        self.lead = self._lead(recording.ticks)
+
+    def _following(self, states: Stamps, feature: Feature, commands: Stamps) -> Following | None:
+        """How its commands follow the states; None where they are held."""
+        if feature.pairing == "held":
+            return None
+        stated = None if feature.delay_ms is None else feature.delay_ms * 1e6
+        return Following.of(states, commands, self._embodiment.period_ns, stated)
+
+    def _lead(self, series: Series | None) -> np.ndarray:
+        """Times that ticks are taken from, or a grid is laid along."""
+        topic = self._embodiment.time.ticks
+        for feature, follows in zip(self._embodiment.action, self._follows, strict=True):
+            if feature.topic == topic and follows is not None:
+                states = self._anchor.t[follows.states_with_commands()]
+                if not len(states):
+                    return states
+                # where the last command led: the state a period later, command or not
+                period = self._embodiment.period_ns
+                after = self._anchor.t[self._anchor.t > states[-1] + period // 2][:1]
+                return np.append(states, after[after <= states[-1] + 3 * period // 2])
+        if topic and series is not None:
+            return self._clock.time(topic, series).t
+        return self._anchor.t
 
     def _timed(self, features: tuple[Feature, ...], series: tuple[Series, ...]) -> list[Timed]:
         known: dict[str, tuple[Series, Timed]] = {}  # features of one topic share its faults and notes
@@ -79,47 +146,151 @@ class Aligner:
 
     def span(self, start: int, stop: int, last_action: int) -> Aligned | None:
         """Align ticks of [start, stop] ns; actions count up to ``last_action`` ns. None: no tick."""
-        period = self._embodiment.period_ns
         ticks = self._ticks(start, stop)
-        acted = [t.t[(t.t >= start) & (t.t <= last_action)] for t in self._action]
-        if acted:
-            if any(len(a) == 0 for a in acted):
+        given = [t.between(start, last_action) for t in self._action]
+        if given:
+            if any(a == b for a, b in given):
                 return None
-            end = max(a[-1] for a in acted) + period // 2
+            ends = [int(t.t[b - 1]) for t, (_, b) in zip(self._action, given, strict=True)]
+            commands = [
+                self._command(*one, ticks)
+                for one in zip(self._embodiment.action, self._action, self._follows, given, strict=True)
+            ]
+            actions = max(self._acting(c, end, ticks) for c, end in zip(commands, ends, strict=True))
             # the first tick after the last action shows where it led; no later one has an action
-            ticks = ticks[: int(np.searchsorted(ticks, end, side="right")) + 1]
-            actions = int(np.searchsorted(ticks, end, side="right"))
+            ticks, rest = ticks[: actions + 1], ticks[actions + 1 :]
+            if len(rest) and (silent := int(rest[-1] - ticks[-1])) > _LONG_NS:
+                self._clock.notes.append(
+                    f"{len(rest)} ticks of {silent / 1e9:.1f} s after the last command left out"
+                )
         else:
+            commands = []
             ticks = ticks[ticks <= last_action]
             actions = len(ticks)
         if not actions:
             return None
-        state, state_age, valid = self._vectors(
-            self._embodiment.state, self._recording.state, self._state, ticks
+        valid = np.ones(len(ticks), dtype=bool)
+        states = [
+            self._known(f, t, ticks, "state")
+            for f, t in zip(self._embodiment.state, self._state, strict=True)
+        ]
+        state, state_age = self._vectors(
+            self._embodiment.state, self._recording.state, states, valid, actions
         )
-        acting = ticks[:actions]
-        action, action_age, fresh = self._vectors(
-            self._embodiment.action, self._recording.action, self._action, acting
+        commands = [c.first(actions) for c in commands]
+        action, action_age = self._vectors(
+            self._embodiment.action, self._recording.action, commands, valid[:actions], actions
         )
-        valid[:actions] &= fresh
-        proposed, _, has_proposed = self._vectors(
-            self._embodiment.proposed, self._recording.proposed, self._proposed, acting
+        proposals = [
+            self._command(f, t, follows, t.between(start, last_action), ticks[:actions])
+            for f, t, follows in zip(
+                self._embodiment.proposed, self._proposed, self._proposed_follows, strict=True
+            )
+        ]
+        has_proposed = np.full(actions, bool(proposals))
+        proposed, _ = self._vectors(
+            self._embodiment.proposed, self._recording.proposed, proposals, has_proposed, 0
         )
+        frames = self._frames(ticks, valid, actions) if self._cameras else None
+        self.rows += actions
+        self.valid += int(valid[:actions].sum())
         place, _ = self._state[0].latest(ticks)
-        frames = self._frames(ticks, valid) if self._cameras else None
+        acting = ticks.copy()
+        for command in commands[:1]:
+            acting[:actions] += np.maximum(-command.age, 0)  # not before the tick's own command was given
         return Aligned(
             t_ns=ticks,
             state=state,
             action=action,
             proposed=proposed,
-            has_proposed=has_proposed if self._embodiment.proposed else np.zeros(actions, dtype=bool),
+            has_proposed=has_proposed,
             valid=valid,
             state_age=state_age,
             action_age=np.append(action_age, np.full(len(ticks) - actions, -1)),
             publish=_taken(self._recording.state[0].publish, place),
             header=_taken(self._recording.state[0].header, place),
             frames=frames,
+            acting_ns=acting,
         )
+
+    def _command(
+        self,
+        feature: Feature,
+        timed: Timed,
+        follows: Following | None,
+        given: tuple[int, int],
+        ticks: np.ndarray,
+    ) -> _Chosen:
+        """The command of each tick, of those at ``given`` places: the one held, or its state's own."""
+        if follows is None:
+            return self._known(feature, timed.places(*given), ticks, "command")
+        at, count = follows.commands_of(np.searchsorted(self._anchor.t, ticks, side="right") - 1, given)
+        paired = at >= 0
+        place, age = timed.latest(ticks)  # what was last known, where no command is the state's
+        place[paired], age[paired] = timed.at[at[paired]], ticks[paired] - timed.t[at[paired]]
+        if follows.delay.why:
+            why = {f"{feature.topic}: {follows.delay.why}": ~paired}
+        else:
+            why = {
+                f"{feature.topic}: several commands where a state has one": ~paired & (count > 1),
+                f"{feature.topic}: no command of that state": ~paired & (count <= 1),
+            }
+        if feature.staleness_ms is not None:
+            late = paired & (np.abs(age) > feature.staleness_ms * 1e6)
+            why[f"{feature.topic}: command further than {feature.staleness_ms:g} ms from its state"] = late
+        last = int(np.flatnonzero(paired)[-1]) + 1 if paired.any() else None
+        return _Chosen(place, age, why, last)
+
+    def _known(self, feature: Feature, timed: Timed, ticks: np.ndarray, what: str) -> _Chosen:
+        """What was last known at each tick."""
+        place, age = timed.latest(ticks)
+        limit = self._embodiment.staleness_ns(feature)
+        why = {
+            f"{feature.topic}: no {what} yet": place < 0,
+            f"{feature.topic}: {what} older than its staleness of {limit / 1e6:g} ms": age > limit,
+        }
+        return _Chosen(place, age, why)
+
+    def _acting(self, chosen: _Chosen, end: int, ticks: np.ndarray) -> int:
+        """How many ticks there are up to the last that has a command."""
+        if chosen.last is not None:
+            return chosen.last
+        return int(np.searchsorted(ticks, end + self._embodiment.period_ns // 2, side="right"))
+
+    def _vectors(
+        self,
+        features: tuple[Feature, ...],
+        series: tuple[Series, ...],
+        chosen: list[_Chosen],
+        valid: np.ndarray,
+        actions: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(N, D) float32 values and (N,) distance of the furthest part (-1: a part is missing).
+
+        ``valid`` (N,) is cleared where a part is missing, stale or no number; why is counted of the
+        first ``actions``.
+        """
+        n = len(valid)
+        parts, furthest = [np.empty((n, 0), np.float32)], np.zeros(n, dtype=np.int64)
+        missing = np.zeros(n, dtype=bool)
+        for feature, one, take in zip(features, series, chosen, strict=True):
+            lost = take.place < 0
+            values = np.full((n, len(feature.dims)), np.nan, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                values[~lost] = one.values[take.place[~lost]]
+            why = {**take.why, f"{feature.topic}: no finite number": ~lost & ~np.isfinite(values).all(axis=1)}
+            self._mask(why, valid, actions)
+            missing |= lost
+            furthest = np.maximum(furthest, np.abs(take.age))
+            parts.append(values)
+        furthest[missing] = -1
+        return np.concatenate(parts, axis=1), furthest
+
+    def _mask(self, why: dict[str, np.ndarray], valid: np.ndarray, actions: int) -> None:
+        for reason, faulty in why.items():
+            valid &= ~faulty
+            if count := int(faulty[:actions].sum()):
+                self.masked[reason] += count
 
     def _ticks(self, start: int, stop: int) -> np.ndarray:
         lead = self.lead[(self.lead >= start) & (self.lead <= stop)]
@@ -129,6 +300,9 @@ class Aligner:
         for timed in (*self._state, *self._action):  # before a feature's first message nothing is known
             first = timed.t[timed.t >= start]
             begin = max(begin, first[0]) if len(first) else begin
+        if begin - lead[0] > _LONG_NS:
+            late = (begin - lead[0]) / 1e9
+            self._clock.notes.append(f"the first {late:.1f} s left out: a topic begins later")
         breaks = np.flatnonzero(np.diff(lead) > _GAP_NS) + 1
         period = 1e9 / self._embodiment.control_hz  # not the rounded one: a grid must not drift
         runs = []
@@ -139,34 +313,14 @@ class Aligner:
                 runs.append(first + np.rint(np.arange(count) * period).astype(np.int64))
         return np.concatenate(runs) if runs else lead[:0]
 
-    def _vectors(
-        self, features: tuple[Feature, ...], series: tuple[Series, ...], timed: list[Timed], ticks: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(N, D) float32 values, (N,) age of the oldest part (-1: a part is missing), (N,) all fresh."""
-        n = len(ticks)
-        parts, oldest, fresh = [], np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool)
-        missing = np.zeros(n, dtype=bool)
-        for feature, one, time in zip(features, series, timed, strict=True):
-            place, age = time.latest(ticks)
-            lost = place < 0
-            values = np.full((n, len(feature.dims)), np.nan, dtype=np.float32)
-            with np.errstate(over="ignore"):
-                values[~lost] = one.values[place[~lost]]
-            fresh &= ~lost & (age <= self._embodiment.staleness_ns(feature)) & np.isfinite(values).all(axis=1)
-            missing |= lost
-            oldest = np.maximum(oldest, age)
-            parts.append(values)
-        oldest[missing] = -1
-        return np.concatenate(parts, axis=1) if parts else np.empty((n, 0), np.float32), oldest, fresh
-
-    def _frames(self, ticks: np.ndarray, valid: np.ndarray) -> FrameTable:
+    def _frames(self, ticks: np.ndarray, valid: np.ndarray, actions: int) -> FrameTable:
         shown, columns = [], []
         for camera in self._embodiment.cameras:
             series = self._recording.cameras[camera.name]
             place, age = self._cameras[camera.name].latest(ticks)
             fresh = (place >= 0) & (age <= camera.staleness_ms * 1e6)
             if camera.required:
-                valid &= fresh
+                self._mask({f"camera {camera.name}: no fresh frame": ~fresh}, valid, actions)
             shown.append(fresh)
             columns.append((camera.name, series, place))
         mask = np.stack(shown, axis=1)  # (N, C): row by row this is the order of the table
@@ -199,6 +353,10 @@ class Aligner:
                 first.append(numbers.min())
                 last.append(numbers.max())
         return (int(min(first)), int(max(last))) if first else (0, 0)
+
+
+def _stamps(series: Series, timed: Timed) -> Stamps:
+    return Stamps(timed.t, series.index[timed.at], series.header[timed.at])
 
 
 def _taken(values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -7,6 +7,9 @@ means nothing.
 
 OGBench's single tasks add ``masks``, 0 on rows whose state is at the goal; trajectories go on past it.
 There an episode is an attempt: the rows up to a state at the goal (a success), or to the trajectory's end.
+
+Sets made without ``timeouts``, or with late ones, run one trajectory into the next: where the state jumps
+within an episode the recording breaks (a gap), and a note says so.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +17,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.jumps import jumps, misfits
+from lwd_core.logs.notes import Notes
 from lwd_core.logs.rows import Rows
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import EpisodeEnd, Outcome
@@ -33,11 +38,12 @@ def layout(names: frozenset[str]) -> str:
     return "ogbench"
 
 
-def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: list[str]) -> Iterator[Rows]:
+def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: Notes) -> Iterator[Rows]:
     """Episodes of a flat set. Arrays of another length than ``terminals`` are left out and noted."""
     n = len(arrays["terminals"])
     columns = {k: v for k, v in arrays.items() if v.ndim >= 1 and len(v) == n and v.dtype.kind in "bifu"}
-    notes += [f"array {k}: not one value a row, left out" for k in arrays if k not in columns]
+    if left_out := [k for k in arrays if k not in columns]:
+        notes.add(f"arrays {', '.join(left_out)} are not one value a row, left out")
     if "terminals" not in columns:
         raise UnreadableLog("terminals holds no numbers")
 
@@ -51,11 +57,12 @@ def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: list[
     if n:
         ends[-1] = True
     starts = np.append(0, np.flatnonzero(ends)[:-1] + 1)
+    breaks = _breaks(columns, starts, ogbench, notes)
     for start, last in zip(starts.tolist(), np.flatnonzero(ends).tolist(), strict=True):
         extra = ogbench and bool(terminal[last])
         stop = last if extra else last + 1
         if stop <= start:
-            notes.append(f"row {start}: an episode without any action left out")
+            notes.add("an episode without any action left out", f"row {start}")
             continue
         final: dict[str, np.ndarray] = {}
         if extra:
@@ -66,7 +73,27 @@ def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: list[
             yield from _attempts(columns, goal, start, stop, final, extra, embodiment)
             continue
         ended = EpisodeEnd.TERMINATED if terminal[last] and not ogbench else EpisodeEnd.TRUNCATED
-        yield _rows(columns, start, stop, final, {"end": ended}, embodiment)
+        yield _rows(columns, start, stop, final, {"end": ended}, embodiment, breaks)
+
+
+def _breaks(columns: Mapping[str, np.ndarray], starts: np.ndarray, ogbench: bool, notes: Notes) -> np.ndarray:
+    """(N,) True at rows within an episode whose state does not follow from the row before."""
+    state = columns["observations"]
+    follows = columns.get("next_observations")
+    known = follows is not None and follows.shape == state.shape
+    at = misfits(state, follows) if known and follows is not None else jumps(state)
+    at = at[~np.isin(at, starts)]
+    rows = ", ".join(map(str, at[:8].tolist())) + (f" and {len(at) - 8} more" if len(at) > 8 else "")
+    if "timeouts" not in columns and not ogbench:
+        more = f"; the state jumps at rows {rows}, cut there" if len(at) else ""
+        notes.add(f"no timeouts: episodes cannot be told apart where no terminal ends them{more}")
+    elif len(at):
+        late = np.isin(at[:, None] + np.arange(1, 6), starts).any(axis=1)
+        why = " (ends come late)" if late.all() else ""
+        notes.add(f"the state jumps within episodes at rows {rows}{why}, cut there")
+    breaks = np.zeros(len(state), dtype=bool)
+    breaks[at] = True
+    return breaks
 
 
 def _attempts(
@@ -97,9 +124,14 @@ def _rows(
     final: Mapping[str, np.ndarray],
     said: Mapping[str, str],
     embodiment: Embodiment,
+    breaks: np.ndarray | None = None,
 ) -> Rows:
-    t = np.rint(np.arange(stop - start) * (1e9 / embodiment.control_hz)).astype(np.int64)
-    return Rows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said=said)
+    place = np.arange(stop - start)
+    if breaks is not None:
+        place += np.cumsum(breaks[start:stop])  # a period is missing there, so that the row is a gap
+    t = np.rint(place * (1e9 / embodiment.control_hz)).astype(np.int64)
+    name = f"rows {start}–{stop - 1}"
+    return Rows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said=said, name=name)
 
 
 def _row(columns: Mapping[str, np.ndarray], at: int) -> dict[str, np.ndarray]:

@@ -4,24 +4,24 @@ The rules, each named in the log's notes when it acts:
 
 - *collapsed* stamps (messages written in one go): the next clock of header, publish, log that is sound
   counts for the whole log; if none is, the log is unreadable and the remedy is named;
-- *disorder* up to 1 s: sorted; blocks out of order that do not overlap (unsorted chunks): sorted;
-- the *clock jumped back* by more: what follows the jump on that topic is left out, the episode is cut;
+- a clock that *runs backwards*: likewise;
+- a clock that was *set*: the log is cut there, see `steps`;
+- *disorder* otherwise (late messages, unsorted chunks): sorted;
 - *duplicates* on one topic: the last written counts;
-- jumps forward are gaps between ticks, flagged in the steps.
+- silences are gaps between ticks, flagged in the steps.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.fields import NO_STAMP
 from lwd_core.logs.recording import Recording, Series
+from lwd_core.logs.steps import runs_backwards
 from storage_schemas.embodiment import Embodiment
 
-DISORDER_NS = 1_000_000_000
-_COLLAPSED_NS = 100_000  # faster than 10 kHz: no robot's topic
+COLLAPSED_NS = 100_000  # faster than 10 kHz: no robot's topic
 _CLOCKS = ("header", "publish", "log")
 
 
@@ -42,6 +42,15 @@ class Timed:
             return place, np.full(len(ticks), -1, dtype=np.int64)
         age = np.where(place >= 0, ticks - self.t[place], -1)
         return np.where(place >= 0, self.at[place], -1), age
+
+    def between(self, start: int, stop: int) -> tuple[int, int]:
+        """Places in ``t`` of [start, stop] ns, as of a slice."""
+        first, last = np.searchsorted(self.t, start, side="left"), np.searchsorted(self.t, stop, side="right")
+        return int(first), int(max(first, last))
+
+    def places(self, first: int, last: int) -> "Timed":
+        """The messages at these places alone."""
+        return Timed(self.t[first:last], self.at[first:last])
 
 
 class Clock:
@@ -81,12 +90,20 @@ class Clock:
         tick = np.searchsorted(self._ticks.index, series.index, side="right") - 1
         return (self._ticks.log[0] if len(self._ticks) else 0) + tick * self._period
 
+    def others(self, series: Series) -> tuple[np.ndarray, ...]:
+        """(N,) times of the messages by the other clocks that all of them have."""
+        own = self.stamps(series)
+        found = (_stamps(series, kind) for kind in _CLOCKS if kind != self.kind)
+        return tuple(t for t in found if not (t == NO_STAMP).any() and not np.array_equal(t, own))
+
     def time(self, topic: str, series: Series) -> Timed:
         """The series in time, faults mended by rule and noted."""
         t = self.stamps(series)
         at = np.arange(len(t))
         if len(t) > 1 and (t[1:] < t[:-1]).any():
-            at = self._forward(topic, t)
+            late = int((t < np.maximum.accumulate(t)).sum())
+            self.notes.append(f"{topic}: {late} messages out of order, sorted")
+            at = np.argsort(t, kind="stable")
             t = t[at]
         if len(t) > 1:
             last = np.append(t[1:] != t[:-1], True)
@@ -95,24 +112,6 @@ class Clock:
                     self.notes.append(f"{topic}: {repeated} duplicate stamps, the last of each counts")
                 t, at = t[last], at[last]
         return Timed(t, at)
-
-    def _forward(self, topic: str, t: np.ndarray) -> np.ndarray:
-        """Order in which ``t`` ascends; places after a jump back are left out."""
-        highest = np.maximum.accumulate(t)
-        jumps = np.flatnonzero(t[1:] < highest[:-1] - DISORDER_NS) + 1
-        if len(jumps):
-            blocks = [(b.min(), b.max()) for b in np.split(t, jumps)]
-            blocks.sort()
-            if any(before[1] > after[0] for before, after in pairwise(blocks)):
-                back = (highest[jumps[0] - 1] - t[jumps[0]]) / 1e9
-                left = len(t) - int(jumps[0])
-                self.notes.append(
-                    f"{topic}: clock jumped back by {back:.3f} s, {left} messages after it left out"
-                )
-                return np.argsort(t[: jumps[0]], kind="stable")
-        out_of_order = int((t < highest).sum())
-        self.notes.append(f"{topic}: {out_of_order} messages out of order, sorted")
-        return np.argsort(t, kind="stable")
 
 
 def _stamps(series: Series, kind: str) -> np.ndarray:
@@ -127,11 +126,13 @@ def _fault(series: Series, kind: str, period: int) -> str | None:
         return None
     if kind == "header" and (t == NO_STAMP).any():
         return "no stamps"
+    if runs_backwards(t):
+        return "stamps run backwards"
     if len(t) < 10:
         return None
     middle = int(np.median(np.abs(np.diff(t))))
     span = (t.max() - t.min()) / 1e9
-    if middle < max(_COLLAPSED_NS, period // 4):
+    if middle < max(COLLAPSED_NS, period // 4):
         return f"stamps collapsed, {len(t)} messages in {span:.3f} s"
     header = series.header
     if kind != "header" and (header != NO_STAMP).all():

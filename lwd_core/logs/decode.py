@@ -78,7 +78,11 @@ def _ros_types(encoding: Encoding) -> tuple[Typestore, str]:
     text = encoding.text.decode()
     if not text.strip():
         if name not in (store := get_typestore(Stores.LATEST)).types:
-            raise NoDecoder(f"schema {name}: the log holds no definition")
+            raise NoDecoder(
+                f"type {name}: the log holds no definition of it (sqlite bags from before ROS 2 Iron never "
+                f"do); record to MCAP, or `ros2 bag convert` it where the package {name.split('/')[0]} is "
+                "installed"
+            )
         return store, name
     store = get_typestore(Stores.EMPTY)
     types = get_types_from_idl(text) if encoding.schema == "ros2idl" else get_types_from_msg(text, name)

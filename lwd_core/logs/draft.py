@@ -1,11 +1,15 @@
 """A drafted embodiment file: what was guessed, as YAML a person can go over."""
 
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-_PLAIN = re.compile(r"^[A-Za-z_/][\w./-]*$")
+from lwd_core.logs.naming import clean as clean
+from lwd_core.logs.naming import unique as unique
+
+_FASTEST = 100_000.0  # what an embodiment file takes as a rate
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*")
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 
 
@@ -21,13 +25,20 @@ class DraftDim:
 
 @dataclass(frozen=True)
 class DraftFeature:
-    """A vector; ``hz`` is the rate of its topic in the log, 0 where it has none."""
+    """A vector; ``hz`` is the rate of its topic in the log, 0 where it has none.
+
+    ``staleness_ms`` where the file's default would mask a topic of its rate; ``pairing`` and ``delay_ms`` of
+    an action where stamps tell.
+    """
 
     topic: str
     dims: tuple[DraftDim, ...]
     field: str = ""
     names_field: str | None = None
     hz: float = 0.0
+    staleness_ms: float | None = None
+    pairing: str | None = None
+    delay_ms: float | None = None
 
 
 @dataclass
@@ -37,25 +48,47 @@ class Draft:
     name: str
     control_hz: float
     ticks: str | None = None
+    clock: str = "log"
     match: dict[str, str] = field(default_factory=dict)
     state: list[DraftFeature] = field(default_factory=list)
     action: list[DraftFeature] = field(default_factory=list)
     proposed: list[DraftFeature] = field(default_factory=list)
     cameras: list[tuple[str, str, str]] = field(default_factory=list)
-    sections: dict[str, dict[str, str]] = field(default_factory=dict)
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: str = "rollout"
     open: list[str] = field(default_factory=list)
+
+
+def settle(draft: Draft) -> None:
+    """Make the draft keep an embodiment file's own rules: names of their own, as many proposed as acted.
+
+    What has to go for it is asked in ``open``.
+    """
+    for kind in ("state", "action", "proposed"):
+        features: list[DraftFeature] = getattr(draft, kind)
+        names = iter(unique([d.name for f in features for d in f.dims]))
+        named = [replace(f, dims=tuple(replace(d, name=next(names)) for d in f.dims)) for f in features]
+        setattr(draft, kind, named)
+    cameras = unique([name for name, _, _ in draft.cameras])
+    draft.cameras = [(name, *c[1:]) for name, c in zip(cameras, draft.cameras, strict=True)]
+    wide, acts = (sum(len(f.dims) for f in kind) for kind in (draft.proposed, draft.action))
+    if draft.proposed and wide != acts:
+        topics = ", ".join(f.topic for f in draft.proposed)
+        draft.open.append(f"proposed: {topics} has {wide} numbers where the action has {acts}; left out")
+        draft.proposed = []
+    draft.control_hz = min(max(draft.control_hz, 0.001), _FASTEST)
 
 
 def render(draft: Draft) -> str:
     """The draft as an embodiment file."""
     lines = ["# Drafted from a log by its topics and schemas. Go over it: names, units, limits, roles."]
-    lines += [f"# - {question}" for question in draft.open]
+    lines += [f"# - {_line(question)}" for question in draft.open]
     lines += [f"name: {_text(draft.name)}", f"control_hz: {draft.control_hz:g}", f"source: {draft.source}"]
     if draft.match:
         lines.append(f"match: {_mapping(draft.match)}")
-    if draft.ticks:
-        lines.append(f"time: {{clock: log, ticks: {_text(draft.ticks)}}}")
+    if draft.ticks or draft.clock != "log":
+        ticks = f", ticks: {_text(draft.ticks)}" if draft.ticks else ""
+        lines.append(f"time: {{clock: {draft.clock}{ticks}}}")
     for kind in ("state", "action", "proposed"):
         features: Sequence[DraftFeature] = getattr(draft, kind)
         if features:
@@ -79,6 +112,12 @@ def _feature(feature: DraftFeature) -> list[str]:
         lines.append(f"    field: {_text(feature.field)}")
     if feature.names_field:
         lines.append(f"    names_field: {_text(feature.names_field)}")
+    if feature.staleness_ms is not None:
+        lines.append(f"    staleness_ms: {feature.staleness_ms:g}")
+    if feature.pairing is not None:
+        lines.append(f"    pairing: {feature.pairing}")
+    if feature.delay_ms is not None:
+        lines.append(f"    delay_ms: {feature.delay_ms:g}")
     lines.append("    dims:")
     for dim in feature.dims:
         entry = {"name": dim.name, "unit": ""}
@@ -91,12 +130,31 @@ def _feature(feature: DraftFeature) -> list[str]:
     return lines
 
 
-def _mapping(entries: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{k}: {_text(v)}" for k, v in entries.items()) + "}"
+def _mapping(entries: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{k}: {_value(v)}" for k, v in entries.items()) + "}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if value is None:
+        return "null"
+    return _text(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _text(value: str) -> str:
     """A YAML scalar: plain where that is safe, quoted otherwise."""
-    if _PLAIN.match(value) and value.lower() not in _WORDS:
+    if _PLAIN.fullmatch(value) and value.isprintable() and value.lower() not in _WORDS:
         return value
-    return json.dumps(value, ensure_ascii=False)  # a JSON string is a YAML one
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(letter: str) -> str:
+    if letter in '"\\':
+        return f"\\{letter}"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08X}"
+
+
+def _line(text: str) -> str:
+    """One line, whatever a log's own words hold."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,15 @@ from lwd_core.logs.align import Aligned, Aligner
 from lwd_core.logs.assemble import Facts, Takeover, episode
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
+from lwd_core.logs.cuts import parts
+from lwd_core.logs.parts import by_driver, by_restart, joined
 from lwd_core.logs.recording import Recording, Series
 from lwd_core.logs.spans import Happened, Span, happenings, spans
+from lwd_core.logs.told import outcome_told
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
+_SILENCE_NS = 1_000_000_000
 _PERSON = frozenset({"person", "human", "operator"})
 
 
@@ -24,6 +29,30 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
 
     Raises `UnreadableLog` where state or action cannot be read at all, or no clock is sound.
     """
+    recording, embodiment = by_driver(recording, embodiment)
+    parts = by_restart(recording, embodiment)
+    if len(parts) == 1:
+        return _content_of(recording, embodiment)
+    read: list[LogContent | UnreadableLog] = []
+    for part in parts:
+        try:
+            read.append(_content_of(_of_one(part, alone=False), embodiment))
+        except UnreadableLog as e:
+            read.append(e)
+    return joined(read)
+
+
+def _of_one(recording: Recording, alone: bool) -> Recording:
+    """The recording without an outcome that is said of the whole log, where that is several episodes."""
+    said = recording.facts.get("outcome")
+    if alone or not said:
+        return recording
+    note = f"the log's outcome {said!r} is not said of any one of its episodes"
+    facts = {k: v for k, v in recording.facts.items() if k != "outcome"}
+    return replace(recording, facts=facts, notes=(*recording.notes, note))
+
+
+def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     for kind in ("state", "action"):
         for feature, series in zip(getattr(embodiment, kind), getattr(recording, kind), strict=True):
             if not len(series) and recording.messages:
@@ -32,17 +61,28 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
                     + "".join(f"; {note}" for note in recording.notes if note.startswith(f"{feature.topic}:"))
                 )
     clock = Clock(recording, embodiment)
-    aligner = Aligner(recording, embodiment, clock)
-    events = happenings(recording, clock)
-    story = _Story(recording, embodiment, clock, events)
+    spanned: list[tuple[Recording, Aligner, list[Happened], list[Span]]] = []
+    for part in parts(recording, embodiment, clock):
+        aligner = Aligner(part, embodiment, clock)
+        _silences(aligner.lead, embodiment, clock)
+        events = happenings(part, clock)
+        cut = list(spans(part, embodiment, clock, aligner.lead, events))
+        spanned.append((part, aligner, events, cut))
+    alone = sum(len(cut) for *_, cut in spanned) < 2
+    recording = _of_one(recording, alone)
     found: list[EpisodeData] = []
-    for span in spans(recording, embodiment, clock, aligner.lead, events):
-        aligned = aligner.span(span.start, span.reach(embodiment), span.stop)
-        if aligned is None:
-            clock.notes.append("an episode without any action left out")
-            continue
-        facts = story.facts(span, aligned, aligner)
-        found.append(episode(len(found), aligned, facts, embodiment))
+    for part, aligner, events, cut in spanned:
+        story = _Story(_of_one(part, alone), embodiment, clock, events)
+        for span in cut:
+            aligned = aligner.span(span.start, span.reach(embodiment), span.stop)
+            if aligned is None:
+                clock.notes.append("an episode without any action left out")
+                continue
+            facts = story.facts(span, aligned, aligner)
+            found.append(episode(len(found), aligned, facts, embodiment))
+    if not found and recording.messages:
+        clock.notes.append(f"no episode found (boundary: {embodiment.episodes.boundary})")
+    clock.notes += _masked([aligner for _, aligner, *_ in spanned])
     notes = tuple(dict.fromkeys((*recording.notes, *clock.notes)))
     if notes:
         said = {"notes": json.dumps(notes)}
@@ -56,6 +96,26 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
         embodiment=embodiment.name,
         notes=notes,
     )
+
+
+def _masked(aligners: Sequence[Aligner]) -> list[str]:
+    """How many rows count, and why others don't."""
+    rows, valid = sum(a.rows for a in aligners), sum(a.valid for a in aligners)
+    if valid == rows:
+        return []
+    masked = sum((a.masked for a in aligners), Counter())
+    causes = "; ".join(f"{why}, at {count}" for why, count in masked.most_common(5))
+    return [f"{valid} of {rows} rows valid ({causes})"]
+
+
+def _silences(lead: np.ndarray, embodiment: Embodiment, clock: Clock) -> None:
+    """Name the silences within a recording; where they part episodes they are meant."""
+    gaps = np.diff(lead)
+    if not len(gaps) or embodiment.episodes.boundary == "gap":
+        return
+    silent = gaps[gaps > max(_SILENCE_NS, 5 * int(np.median(gaps)))]
+    if len(silent):
+        clock.notes.append(f"{len(silent)} silences, the longest of {silent.max() / 1e9:.3f} s, are gaps")
 
 
 def task_name(text: str) -> str:
@@ -77,8 +137,8 @@ class _Story:
         """Everything but the numbers of one span."""
         rule, recorded = self._embodiment.task, self._recording.facts
         said = dict(span.said)
-        instruction = said.pop("instruction", "") or rule.instruction
-        task = said.pop("task", "") or rule.names.get(instruction) or ""
+        instruction = said.pop("instruction", "") or recorded.get("instruction") or rule.instruction
+        task = said.pop("task", "") or recorded.get("task") or rule.names.get(instruction) or ""
         if not task:
             task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
         source = said.pop("source", "") or self._embodiment.source
@@ -95,7 +155,7 @@ class _Story:
         for takeover in takeovers:
             if takeover.reason:
                 said[f"takeover@{takeover.t_ns}"] = takeover.reason
-        own = {"robot_id", "site", "embodiment", "policy_id"}
+        own = {"robot_id", "site", "embodiment", "policy_id", "task", "instruction"}
         return Facts(
             task=task,
             instruction=instruction or task,
@@ -107,7 +167,7 @@ class _Story:
             first_message=first,
             last_message=last,
             policy_id=policy or recorded.get("policy_id") or None,
-            operator=operator,
+            operator=operator or recorded.get("operator") or None,
             robot_id=recorded.get("robot_id") or None,
             site=recorded.get("site") or None,
             takeovers=takeovers,
@@ -142,8 +202,13 @@ class _Story:
             said = [self._recording.outcome.values[i][0] for i in at]
             if verdict := read_outcome(said, self._embodiment):
                 best = verdict, OutcomeFrom.ROBOT
+        word = self._recording.facts.get("outcome")
+        if best is None and word and (verdict := outcome_told(word, self._embodiment)):
+            best = verdict, OutcomeFrom.ROBOT
         if best is not None:
             return best
+        if self._recording.cut and not span.closed:  # how it went lies behind the cut
+            return Outcome.UNKNOWN, OutcomeFrom.NOBODY
         return rule.default, OutcomeFrom.NOBODY
 
     def _control(self, span: Span, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:
@@ -151,7 +216,9 @@ class _Story:
         rule, n = self._embodiment.actor, len(aligned.t_ns)
         human = np.full(n, rule.default == Actor.HUMAN)
         if self._actor is not None and self._recording.actor is not None and len(self._actor.t):
-            place, _ = self._actor.latest(aligned.t_ns)
+            place, _ = self._actor.latest(
+                aligned.acting_ns if aligned.acting_ns is not None else aligned.t_ns
+            )
             values = self._recording.actor.values
             words = {w.lower() for w in rule.human}
             used = Counter(place[place >= 0][: aligned.actions].tolist())

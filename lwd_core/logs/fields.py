@@ -5,14 +5,20 @@ Paths look the same into all of them; see `storage_schemas.embodiment` for the n
 """
 
 import re
+import struct
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
+
+import numpy as np
 
 from storage_schemas.embodiment import Feature
 
 Getter = Callable[[Any], Any]
 NO_STAMP = -1
+_ABSENT_BITS = 0x7FF8_0000_4C57_4400
+#: A dim that a message does not hold; a NaN of its own, so that a column stays packed numbers.
+ABSENT: float = struct.unpack("<d", struct.pack("<Q", _ABSENT_BITS))[0]
 
 _NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PART = re.compile(r"([^.\[\]]+)|\[(\d*)\]")
@@ -20,6 +26,15 @@ _PART = re.compile(r"([^.\[\]]+)|\[(\d*)\]")
 
 class FieldMissing(Exception):
     """The message has no such field, or it holds something else than it should."""
+
+
+class Elsewhere(FieldMissing):
+    """The message holds none of the wanted dims: it is of another driver on the same topic."""
+
+
+def is_absent(values: np.ndarray) -> np.ndarray:
+    """Where (N, D) float64 ``values`` are `ABSENT`, which no NaN of a log is."""
+    return np.ascontiguousarray(values).view(np.int64) == _ABSENT_BITS
 
 
 def getter(path: str) -> Getter:
@@ -88,10 +103,12 @@ def _element(index: int) -> Getter:
 
 
 def vector(feature: Feature) -> Callable[[Any], Sequence[float]]:
-    """A function that reads a feature's dims, in order, from one message."""
+    """A function that reads a feature's dims, in order, from one message.
+
+    Dims that a message does not hold are `ABSENT`; it raises `Elsewhere` where it holds none.
+    """
     if any(d.field is not None for d in feature.dims):
-        getters = [getter(d.field if d.field is not None else feature.field) for d in feature.dims]
-        return lambda message: [float(get(message)) for get in getters]
+        return _by_path([getter(d.field if d.field is not None else feature.field) for d in feature.dims])
     values = getter(feature.field)
     if feature.names_field is not None:
         return _by_name(values, getter(feature.names_field), [d.key or d.name for d in feature.dims])
@@ -112,6 +129,26 @@ def vector(feature: Feature) -> Callable[[Any], Sequence[float]]:
     return take
 
 
+def _by_path(getters: list[Getter]) -> Callable[[Any], Sequence[float]]:
+    def take(message: Any) -> Sequence[float]:
+        try:
+            return [float(get(message)) for get in getters]
+        except FieldMissing as e:
+            missing = e
+        read, held = [ABSENT] * len(getters), 0
+        for i, get in enumerate(getters):
+            try:
+                read[i] = float(get(message))
+                held += 1
+            except FieldMissing:
+                continue
+        if not held:
+            raise missing
+        return read
+
+    return take
+
+
 def _by_name(values: Getter, names: Getter, keys: list[str]) -> Callable[[Any], Sequence[float]]:
     known: dict[tuple[str, ...], list[int]] = {}  # joint order seldom changes: look it up once
 
@@ -119,13 +156,17 @@ def _by_name(values: Getter, names: Getter, keys: list[str]) -> Callable[[Any], 
         order = tuple(names(message))
         places = known.get(order)
         if places is None:
-            try:
-                places = known[order] = [order.index(k) for k in keys]
-            except ValueError as e:
-                raise FieldMissing(f"dim not among the names {', '.join(order)[:120]}: {e}") from e
+            at = {name: i for i, name in reversed(list(enumerate(order)))}
+            places = known[order] = [at.get(key, -1) for key in keys]
+        if max(places) < 0:
+            raise Elsewhere(
+                f"none of the dims among the names {', '.join(map(str, order))[:120] or '(none)'}"
+            )
         read = values(message)
         if len(read) < len(order):
             raise FieldMissing(f"{len(read)} values for {len(order)} names")
+        if min(places) < 0:
+            return [read[i] if i >= 0 else ABSENT for i in places]
         return [read[i] for i in places]
 
     return take

@@ -1,20 +1,18 @@
-"""HDF5 data sets: robomimic's ``data/demo_N`` groups, and D4RL's flat arrays.
+"""HDF5 data sets of robomimic, Isaac Lab, LIBERO, Minari, ManiSkill, ALOHA and D4RL."""
 
-Links and storage that lead out of the file are not followed.
-"""
-
-import json
-import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from itertools import islice
 
 import h5py
 import numpy as np
 import simplejpeg
 
-from lwd_core.logs import arrays, hdf5_probe
+from lwd_core.logs import arrays, hdf5_facts, hdf5_layout, hdf5_probe
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.hdf5_layout import is_image
+from lwd_core.logs.notes import Notes
+from lwd_core.logs.row_facts import FLAGS
 from lwd_core.logs.rows import Rows, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
@@ -23,6 +21,9 @@ from storage_schemas.embodiment import Embodiment
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, AttributeError)
+_NEXT = "next_obs/"
+_PEEKED = 100_000  # rows of an array that a draft looks at
+_WIDEST = 1024  # a row wider than this is looked at only where an embodiment maps it
 
 
 class Hdf5Reader:
@@ -34,135 +35,156 @@ class Hdf5Reader:
         return head.startswith(_MAGIC)
 
     def survey(self, source: LogSource) -> Survey:
-        """Arrays of the first demonstration, or the flat ones."""
+        """Arrays of the first episode, or the flat ones."""
         with source.on_disk() as path:
             hdf5_probe.check(path)
             try:
                 with h5py.File(path, "r") as file:
-                    first = next(iter(_demos(file)), None)
-                    found = _datasets(first[1] if first else file)
-                    topics = {k: _topic(d) for k, d in found.items() if not k.startswith("next_obs/")}
-                    return Survey(topics, _facts(file) if first else {"layout": "d4rl"})
+                    kind = hdf5_layout.layout(file)
+                    found = hdf5_layout.datasets(_first(file, kind))
+                    topics = {k: _topic(d) for k, d in found.items() if not k.startswith(_NEXT)}
+                    facts = hdf5_facts.of_file(file)
+                    facts.pop("instruction", None)
+                    if "outcome" in hdf5_facts.of_episode(_first(file, kind)):
+                        facts["outcome"] = "told"  # by each episode's attributes
+                    layout = "aloha" if kind == "single" and "observations/qpos" in found else kind
+                    return Survey(topics, {**facts, "layout": layout})
+            except _DAMAGE as e:
+                raise UnreadableLog(f"the HDF5 file is damaged ({e})") from e
+
+    def peek(self, source: LogSource, episodes: int) -> list[dict[str, np.ndarray]]:
+        """Number columns of the first episodes."""
+        with source.on_disk() as path:
+            try:
+                with h5py.File(path, "r") as file:
+                    return [_numbers(found) for found in islice(_groups(file), episodes)]
             except _DAMAGE as e:
                 raise UnreadableLog(f"the HDF5 file is damaged ({e})") from e
 
     def read(self, source: LogSource, embodiment: Embodiment, frames: FrameSink) -> LogContent:
         """The set's episodes. Raises `UnreadableLog`."""
-        damage: list[str] = []
-        notes: list[str] = []
+        damage, notes = Notes(), Notes()
         with source.on_disk() as path:
             hdf5_probe.check(path)
             try:
                 with h5py.File(path, "r") as file:
-                    sets = _episodes(file, embodiment, damage, notes)
+                    sets = _episodes(file, source.name, embodiment, damage, notes)
                     return content_of_rows(sets, embodiment, frames, self.format, damage, notes)
             except _DAMAGE as e:
                 raise UnreadableLog(f"the HDF5 file is damaged ({e})") from e
 
 
-def _demos(file: h5py.File) -> Iterator[tuple[int, h5py.Group]]:
-    """Demonstrations in order of their number."""
-    data = _within(file, "data")
-    if not isinstance(data, h5py.Group):
-        return
-    numbered = ((re.fullmatch(r"demo_(\d+)", str(name)), str(name)) for name in data)
-    for number, name in sorted((int(m[1]), name) for m, name in numbered if m):
-        group = _within(data, name)
-        if isinstance(group, h5py.Group):
-            yield number, group
+def _first(file: h5py.File, kind: str) -> h5py.Group:
+    return next(hdf5_layout.episodes(file))[1] if kind == "numbered" else file
 
 
-def _within(group: h5py.Group, name: str) -> Any:
-    """A member that lies in this very file, else None."""
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        return None
-    return group[name]
+def _groups(file: h5py.File) -> Iterator[dict[str, h5py.Dataset]]:
+    if hdf5_layout.layout(file) == "numbered":
+        for _, group in hdf5_layout.episodes(file):
+            yield hdf5_layout.datasets(group)
+    else:
+        yield hdf5_layout.datasets(file)
 
 
-def _datasets(group: h5py.Group, prefix: str = "", depth: int = 4) -> dict[str, h5py.Dataset]:
-    """Arrays of a group by path."""
-    found: dict[str, h5py.Dataset] = {}
-    for name in map(str, group):
-        member = _within(group, name)
-        if isinstance(member, h5py.Group) and depth:
-            found |= _datasets(member, f"{prefix}{name}/", depth - 1)
-        elif isinstance(member, h5py.Dataset) and not member.is_virtual and not member.external:
-            found[f"{prefix}{name}"] = member
-    return found
+def _numbers(found: dict[str, h5py.Dataset]) -> dict[str, np.ndarray]:
+    return {
+        name: np.asarray(dataset[:_PEEKED])
+        for name, dataset in found.items()
+        if dataset.shape
+        and dataset.dtype.kind in "bifu"
+        and not is_image(dataset)
+        and _width(dataset) <= _WIDEST
+    }
 
 
 def _topic(dataset: h5py.Dataset) -> Topic:
-    image = _is_image(dataset)
-    width = int(np.prod(dataset.shape[1:], dtype=np.int64)) if dataset.shape else 1
+    image = is_image(dataset)
     rows = int(dataset.shape[0]) if dataset.shape else 1
-    return Topic("image" if image else str(dataset.dtype), "hdf5", rows, None if image else width)
+    return Topic("image" if image else str(dataset.dtype), "hdf5", rows, None if image else _width(dataset))
 
 
-def _is_image(dataset: h5py.Dataset) -> bool:
-    return dataset.ndim == 4 and dataset.dtype == np.uint8 and dataset.shape[-1] == 3
+def _width(dataset: h5py.Dataset) -> int:
+    return int(np.prod(dataset.shape[1:], dtype=np.int64)) if dataset.shape else 1
 
 
-def _facts(file: h5py.File) -> dict[str, str]:
-    """Robot and environment as robomimic states them."""
-    facts = {"layout": "robomimic"}
-    try:
-        args = json.loads(file["data"].attrs.get("env_args", "{}"))
-        if name := args.get("env_name"):
-            facts["env_name"] = str(name)
-        robots = args.get("env_kwargs", {}).get("robots")
-        if robots:
-            facts["robot_type"] = str(robots if isinstance(robots, str) else robots[0])
-    except _DAMAGE:
-        pass  # facts are a help for matching, nothing rests on them
-    return facts
-
-
-def _episodes(file: h5py.File, embodiment: Embodiment, damage: list[str], notes: list[str]) -> Iterator[Rows]:
-    facts = _facts(file) if "data" in file else {}
-    demos = list(_demos(file))
-    if not demos:
-        found = _datasets(file)
-        if not arrays.is_flat(frozenset(found)):
-            raise UnreadableLog("an HDF5 file neither in robomimic's nor in D4RL's layout")
+def _episodes(
+    file: h5py.File, log: str, embodiment: Embodiment, damage: Notes, notes: Notes
+) -> Iterator[Rows]:
+    kind = hdf5_layout.layout(file)
+    if kind == "flat":
+        found = hdf5_layout.datasets(file)
         yield from arrays.split({k: d[()] for k, d in found.items() if d.shape}, embodiment, notes)
         return
+    facts = hdf5_facts.of_file(file)
+    facts.pop("fps", None)
+    facts.pop("robot_type", None)
+    if "env_name" in facts:
+        facts.setdefault("instruction", embodiment.task.instruction or facts["env_name"])
+    named = hdf5_layout.episodes(file) if kind == "numbered" else iter([(log.rsplit(".", 1)[0], file)])
     first = 0
-    for number, group in demos:
+    for name, group in named:
         try:
-            rows = _demo(number, group, facts, embodiment, first)
+            said = {"demo": name.rpartition("_")[2], **facts, **hdf5_facts.of_episode(group)}
+            rows = _episode(name, group, said, embodiment, first, notes)
         except _DAMAGE as e:
-            damage.append(f"demo_{number} cannot be read ({str(e)[:120]})")
+            damage.add(f"cannot be read ({str(e)[:120]})", name)
             continue
         first += len(rows)
         yield rows
 
 
-def _demo(number: int, group: h5py.Group, facts: dict[str, str], embodiment: Embodiment, first: int) -> Rows:
-    found = _datasets(group)
+def _episode(
+    name: str, group: h5py.Group, said: dict[str, str], embodiment: Embodiment, first: int, notes: Notes
+) -> Rows:
+    """An episode of T actions. Arrays of T + 1 rows hold one state more, the last."""
+    found = hdf5_layout.datasets(group)
     wanted = {f.topic for f in (*embodiment.state, *embodiment.action, *embodiment.proposed)}
+    wanted |= {t for t in (embodiment.actor.topic, embodiment.outcome.topic) if t}
     cameras = {c.topic for c in embodiment.cameras}
     n = next((int(found[f.topic].shape[0]) for f in embodiment.action if f.topic in found), None)
     if n is None:
-        n = next(int(found[f.topic].shape[0]) for f in embodiment.state if f.topic in found)
+        n = min(int(found[t].shape[0]) for t in wanted if t in found and found[t].shape)
     columns, frames, final = {}, {}, {}
-    for name, dataset in found.items():
-        if not dataset.shape or int(dataset.shape[0]) != n:
-            if name in wanted:
-                raise ValueError(f"{name}: {dataset.shape} where {n} rows are")
-            continue
-        if name in cameras and _is_image(dataset):
-            frames[name] = partial(_encoded, dataset)
-        elif name.startswith("next_obs/") and n and name.removeprefix("next_") in wanted:
-            final[name.removeprefix("next_")] = np.asarray(dataset[n - 1])
-        elif dataset.dtype.kind in "bifuS" and (dataset.ndim == 1 or name in wanted):
-            columns[name] = np.asarray(dataset[()])
+    for topic, dataset in found.items():
+        rows = int(dataset.shape[0]) if dataset.shape else -1
+        if topic in cameras and is_image(dataset):
+            frames[topic] = partial(_encoded, dataset, name, notes)
+        elif rows not in (n, n + 1):
+            if topic in wanted:
+                raise ValueError(f"{topic} is {dataset.shape} where {n} actions are")
+        elif topic.startswith(_NEXT) and n and topic.removeprefix("next_") in wanted:
+            final[topic.removeprefix("next_")] = np.asarray(dataset[n - 1])
+        elif dataset.dtype.kind in "bifuS" and (dataset.ndim == 1 or topic in wanted):
+            values = np.asarray(dataset[()])
+            # what is said of the state after each action is a row later where states are one more
+            columns[topic] = values[rows - n :] if topic in FLAGS else values[:n]
+            if rows == n + 1:
+                final[topic] = values[n]
+    told = said.get("num_samples")
+    if told and told.isdecimal() and int(told) != n:
+        notes.add(f"{n} actions, num_samples says {told}", name)
     t = np.rint(np.arange(n) * (1e9 / embodiment.control_hz)).astype(np.int64)
-    said = {"demo": str(number), **{k: v for k, v in facts.items() if k == "env_name"}}
-    if "env_name" in facts:
-        said["instruction"] = embodiment.task.instruction or facts["env_name"]
-    return Rows(columns, t, first, final, frames, said)
+    return Rows(columns, t, first, final, frames, said, name)
 
 
-def _encoded(dataset: h5py.Dataset) -> Iterator[bytes | None]:
-    for image in dataset:
-        yield simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=QUALITY)
+def _encoded(dataset: h5py.Dataset, name: str, notes: Notes) -> Iterator[bytes | None]:
+    """Each row's picture: encoded bytes without their padding, pixels as JPEG; None where it has none."""
+    for at in range(len(dataset)):
+        try:
+            yield _picture(dataset[at])
+        except _DAMAGE as e:
+            notes.add(
+                f"a picture of {str(dataset.name).rsplit('/', 1)[-1]} cannot be read ({str(e)[:80]})", name
+            )
+            yield None
+
+
+def _picture(row: np.ndarray) -> bytes | None:
+    if row.ndim == 3:
+        pixels = row if row.shape[-1] in (1, 3) else row.transpose(1, 2, 0)
+        space = "GRAY" if pixels.shape[-1] == 1 else "RGB"
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=QUALITY, colorspace=space)
+    data = np.asarray(row).tobytes()
+    if data.startswith(b"\xff\xd8"):
+        return data[: data.rfind(b"\xff\xd9") + 2] if b"\xff\xd9" in data else data
+    return data.rstrip(b"\0") or None

@@ -1,4 +1,7 @@
-"""Camera messages: the bytes of a compressed image as they are; raw pixels become a JPEG."""
+"""Camera messages: the bytes of a compressed image as they are; raw pixels become a JPEG.
+
+A frame of a video is told apart here and decoded in `footage`.
+"""
 
 import base64
 from collections.abc import Callable
@@ -22,17 +25,24 @@ _RAW = {
     "8UC3": (3, "BGR"),
 }
 _STILL = frozenset({"jpeg", "jpg", "png", "webp"})
-_VIDEO = frozenset({"h264", "h265", "hevc", "vp9", "av1"})
+_CODECS = {"h264": "h264", "x264": "h264", "h265": "hevc", "x265": "hevc", "hevc": "hevc"}
+
+
+class VideoFrame(fields.FieldMissing):
+    """The message is no picture by itself but a frame of a video; ``codec`` is h264 or hevc."""
+
+    def __init__(self, codec: str, data: bytes) -> None:
+        super().__init__("frames of a video are no images by themselves")
+        self.codec, self.data = codec, data
 
 
 def image(path: str) -> Callable[[Any], bytes]:
     """A function that takes the image at ``path`` from a message, encoded.
 
-    It raises `FieldMissing` for what is no image by itself: a frame of a video, depth.
+    It raises `VideoFrame` for a frame of a video, `FieldMissing` for what is no picture: depth.
     """
     get = fields.getter(path)
     size = [fields.getter(name) for name in ("height", "width", "step", "encoding")]
-    video_format = fields.getter("format")
     sizeless: WeakSet[type] = WeakSet()  # message classes that have no height: compressed images
 
     def take(message: Any) -> bytes:
@@ -46,19 +56,26 @@ def image(path: str) -> Callable[[Any], bytes]:
         except fields.FieldMissing:
             if not isinstance(message, dict) and hasattr(message, "format"):
                 sizeless.add(type(message))
-            if _said(video_format, message) in _VIDEO:
-                raise fields.FieldMissing("frames of a video are no images by themselves") from None
+            if codec := video_format(message):
+                raise VideoFrame(codec, bytes(data)) from None
+            said = _said("format", message)
+            if said in ("vp9", "av1") or "compresseddepth" in said:
+                raise fields.FieldMissing(f"pictures of format {said!r} are not read") from None
             return bytes(data)
         return _encoded(data, int(height), int(width), int(step), str(encoding))
 
     return take
 
 
-def _said(get: fields.Getter, message: Any) -> str:
-    try:
-        return str(get(message)).lower()
-    except fields.FieldMissing:
-        return ""
+def video_format(message: Any) -> str | None:
+    """The codec, where a message is a frame of a video: ``h264`` or ``hevc``."""
+    said = f"{_said('format', message)} {_said('encoding', message)}"
+    return next((codec for word, codec in _CODECS.items() if word in said), None)
+
+
+def _said(name: str, message: Any) -> str:
+    found = message.get(name) if isinstance(message, dict) else getattr(message, name, None)
+    return str(found or "").lower()
 
 
 def _encoded(data: Any, height: int, width: int, step: int, encoding: str) -> bytes:

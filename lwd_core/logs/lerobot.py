@@ -7,6 +7,7 @@ Videos are read only for cameras the embodiment names, see `lwd_core.logs.video`
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lwd_core.logs import video
-from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.columns import numbers
+from lwd_core.logs.content import FrameSink, LogContent
 from lwd_core.logs.lerobot_files import (
+    DAMAGED,
     INFO,
-    V2_FILE,
     DataSet,
+    has_video,
     is_data,
-    lies_elsewhere,
     note_videos,
     open_set,
+    usual_schema,
     video_of,
+    videos,
 )
+from lwd_core.logs.lerobot_order import arrange
+from lwd_core.logs.lerobot_rows import tables
+from lwd_core.logs.row_facts import SUCCESS_FACTS, instructions, verdict
 from lwd_core.logs.rows import Rows, check_rate, content_of_rows
 from lwd_core.logs.source import LogSource
+from lwd_core.logs.stamps import times
 from lwd_core.logs.survey import Survey, Topic
 from storage_schemas.embodiment import Embodiment
 
 _CAPTURED = "capture_time_ns"  # wall-clock time of a row, where a set holds it
 _OWN = re.compile(r"^(lwd[./])?(outcome|outcome_from|robot_id|site|source|policy_id|operator|end|task)$")
+_TEXTS = ("task", "instruction", "language_instruction")  # columns that say per row what to do
 
 
 class LeRobotReader:
@@ -44,25 +53,25 @@ class LeRobotReader:
         return INFO in source.files and any(is_data(f) for f in source.files)
 
     def survey(self, source: LogSource) -> Survey:
-        """Columns as the first readable data file has them, with names from the metadata."""
+        """Columns as most data files have them, with names from the metadata."""
         with source.on_disk() as root:
             found = open_set(source, root)
-            for file in found.files:
-                try:
-                    schema = pq.read_schema(root / file)
-                    _ = schema.names  # damaged ones fail only when asked for
-                    break
-                except (pa.ArrowException, OSError, ValueError):
-                    continue
-            else:
-                raise UnreadableLog("no data file of the set can be read")
-        features = found.info.get("features") or {}
-        topics = {name: _topic(name, schema, features.get(name)) for name in schema.names}
-        for name, feature in features.items():
-            if name not in topics and isinstance(feature, dict) and feature.get("dtype") == "video":
-                topics[name] = Topic("video", "mp4")
-        facts = {k: str(found.info[k]) for k in ("robot_type", "codebase_version", "fps") if k in found.info}
-        return Survey(topics, facts)
+            file, schema = usual_schema(found, root)
+            first = _first_row(root / file)
+        topics = {n: _topic(n, schema, found.features.get(n) or {}, first) for n in schema.names}
+        for name in videos(found):
+            if name not in topics:
+                topics[name] = Topic("video", "mp4", messages=int(has_video(name, source)))
+        known = ((k, found.info.get(k)) for k in ("robot_type", "codebase_version", "fps"))
+        return Survey(topics, {k: str(v) for k, v in known if v not in (None, "")})
+
+    def peek(self, source: LogSource, episodes: int) -> list[dict[str, np.ndarray]]:
+        """Number columns of the first episodes."""
+        with source.on_disk() as root:
+            found = open_set(source, root)
+            usual = frozenset(usual_schema(found, root)[1].names)
+            some = tables(found, root, usual & {"action", "observation.state"})
+            return [_columns(table) for _, table in islice(some, episodes)]
 
     def read(self, source: LogSource, embodiment: Embodiment, frames: FrameSink) -> LogContent:
         """The set's episodes. Raises `UnreadableLog`."""
@@ -74,19 +83,23 @@ class LeRobotReader:
             return content_of_rows(sets, embodiment, frames, self.format, found.damage, found.notes)
 
 
-def _topic(name: str, schema: pa.Schema, feature: Any) -> Topic:
+def _topic(name: str, schema: pa.Schema, feature: dict[str, Any], first: dict[str, Any]) -> Topic:
     kind = schema.field(name).type
-    names: tuple[str, ...] = ()
-    width = None
-    if isinstance(feature, dict):
-        shape = feature.get("shape")
-        if isinstance(shape, list) and len(shape) == 1:
-            width = int(shape[0])
-        names = tuple(_flat(feature.get("names")))
-    if width is None and pa.types.is_fixed_size_list(kind):
-        width = kind.list_size
     scalar = not pa.types.is_nested(kind)
-    return Topic(str(kind), "parquet", width=1 if scalar else width, names=names)
+    width = 1 if scalar else kind.list_size if pa.types.is_fixed_size_list(kind) else None
+    if width is None and isinstance(first.get(name), list):
+        width = int(np.size(first[name]))
+    return Topic(str(kind), "parquet", width=width, names=tuple(_flat(feature.get("names"))))
+
+
+def _first_row(path: Path) -> dict[str, Any]:
+    try:
+        with pq.ParquetFile(path) as file:
+            names = [f.name for f in file.schema_arrow if pa.types.is_list(f.type)]
+            batch = next(file.iter_batches(batch_size=1, columns=names), None)
+        return {n: batch[n][0].as_py() for n in names} if batch is not None and batch.num_rows else {}
+    except (*DAMAGED, IndexError):
+        return {}
 
 
 def _flat(names: Any) -> Iterable[str]:
@@ -101,120 +114,69 @@ def _flat(names: Any) -> Iterable[str]:
             yield from _flat(inner)
 
 
-def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[Rows]:
-    first, seen = 0, set()
-    for file in found.files:
-        try:
-            table = pq.ParquetFile(root / file).read()
-            _ = table.column_names
-        except (pa.ArrowException, OSError, ValueError) as e:
-            found.damage.append(f"{file} cannot be read ({str(e).splitlines()[0][:160]})")
-            continue
-        for number, part in _by_episode(table, file):
-            meta = found.episodes.get(number, {})
-            if number in seen or lies_elsewhere(meta, file):
-                found.notes.append(f"{file}: rows of episode {number} are left over from an edit, not read")
+def _columns(table: pa.Table) -> dict[str, np.ndarray]:
+    """Columns of numbers or texts. One that is no array matters only if the embodiment maps it."""
+    columns = {}
+    for name in table.column_names:
+        if not pa.types.is_struct(table.schema.field(name).type):
+            try:
+                columns[name] = numbers(table[name])
+            except (ValueError, TypeError, pa.ArrowException):
                 continue
-            seen.add(number)
-            if meta.get("length") not in (None, part.num_rows):
-                found.notes.append(f"episode {number}: {part.num_rows} rows, metadata says {meta['length']}")
-            yield _episode(part, number, meta, found, source, root, embodiment, first)
-            first += part.num_rows
-    if missing := len(found.episodes.keys() - seen):
-        found.damage.append(f"{missing} of {len(found.episodes)} episodes have no rows")
+    return columns
 
 
-def _by_episode(table: pa.Table, file: str) -> Iterator[tuple[int, pa.Table]]:
-    """Rows by episode, in the order of the file."""
-    name = V2_FILE.search(file)
-    if "episode_index" not in table.column_names:
-        if name is None:
-            raise UnreadableLog(f"{file}: no column episode_index")
-        yield int(name[1]), table
-        return
-    column = _plain(table["episode_index"]).reshape(-1)
-    for number in dict.fromkeys(column.tolist()):
-        yield int(number), table.filter(pa.array(column == number))
+def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[Rows]:
+    first = 0
+    for number, table in tables(found, root, embodiment.topics):
+        yield _episode(table, number, found, source, root, embodiment, first)
+        first += table.num_rows
 
 
 def _episode(
     table: pa.Table,
     number: int,
-    meta: dict[str, Any],
     found: DataSet,
     source: LogSource,
     root: Path,
     embodiment: Embodiment,
     first: int,
 ) -> Rows:
-    columns, frames = {}, {}
-    cameras = {c.topic for c in embodiment.cameras}
-    for name in table.column_names:
-        kind = table.schema.field(name).type
-        if name in cameras and pa.types.is_struct(kind):
-            frames[name] = partial(_images, table[name], source, root)
-        elif not pa.types.is_struct(kind):
-            try:
-                columns[name] = _plain(table[name])
-            except (ValueError, TypeError, pa.ArrowException):
-                continue  # a column of ragged rows; it matters only if the embodiment maps it
-    for topic in cameras - frames.keys():
-        if place := video_of(topic, number, meta, source):
+    name = f"episode {number}"
+    meta = found.episodes.get(number, {})
+    columns, n = _columns(table), table.num_rows
+    note = partial(found.notes.add, episode=name)
+    order, frame, sound = arrange(columns, n, note)
+    if len(order) < n or (order != np.arange(n)).any():
+        columns = {k: v[order] for k, v in columns.items()}
+        table = table.take(pa.array(order))
+    frames = {}
+    for topic in {c.topic for c in embodiment.cameras}:
+        if topic in table.column_names:
+            if pa.types.is_struct(table.schema.field(topic).type):
+                frames[topic] = partial(_images, table[topic], source, root)
+        elif place := video_of(topic, number, meta, source):
             file, start = place
-            frames[topic] = partial(video.frames, root / file, start, table.num_rows, found.fps, found.notes)
+            frames[topic] = partial(video.frames, root / file, start, frame, found.fps, note)
+        elif has_video(topic, source):
+            note(f"no video of {topic}")
+    t = _captured(columns, len(frame), note)
+    if t is None:
+        stamps = columns.get("timestamp")
+        t = times(None if stamps is None else stamps.reshape(-1), frame, found.fps, note)
     said = _said(meta, columns, found, number)
-    return Rows(columns, _times(columns, table.num_rows, found, number), first, frames=frames, said=said)
+    return Rows(columns, t, first, frames=frames, said=said, name=name, sound=sound)
 
 
-def _plain(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as (N,) or (N, W)."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    shape: list[int] = [len(array)]
-    while pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
-        if array.null_count:
-            raise ValueError("null rows")
-        rows = int(np.prod(shape))
-        flat = array.flatten()
-        if rows and len(flat) % rows:
-            raise ValueError("rows of different lengths")
-        if pa.types.is_list(array.type) and len(set(np.diff(array.offsets.to_numpy()).tolist())) > 1:
-            raise ValueError("rows of different lengths")
-        shape.append(len(flat) // rows if rows else 0)
-        array = flat
-    values = array.to_numpy(zero_copy_only=False)
-    return values.reshape(shape)
-
-
-def _times(columns: dict[str, np.ndarray], n: int, found: DataSet, number: int) -> np.ndarray:
-    """(N,) ns: captured time where the set has it, else frame / fps from 0.
-
-    Stamps that are not frame / fps are kept as they are, if they ascend.
-    """
-    nominal = np.rint(np.arange(n) * (1e9 / found.fps)).astype(np.int64)
+def _captured(columns: dict[str, np.ndarray], n: int, note: Any) -> np.ndarray | None:
+    """(N,) ns at which the rows were captured, where the set has it."""
     for name, column in columns.items():
         if name.endswith(_CAPTURED) and column.size == n and column.dtype.kind == "i":
             captured = column.reshape(n).astype(np.int64)
             if (np.diff(captured) > 0).all() and (captured >= 0).all():
                 return captured
-            found.notes.append(f"episode {number}: {name} does not ascend, frame / fps counts")
-    stamps = columns.get("timestamp")
-    if stamps is None or stamps.size != n or stamps.dtype.kind not in "fiu":
-        return nominal
-    seconds = stamps.reshape(n).astype(np.float64)
-    if not np.isfinite(seconds).all() or np.abs(seconds).max() > 1e9:
-        found.notes.append(f"episode {number}: timestamps are not finite, frame / fps counts")
-        return nominal
-    # float32 seconds resolve a few microseconds; what is that near to nominal was meant to be
-    if np.abs(seconds - seconds[0] - nominal / 1e9).max() < 1e-3 / found.fps + 1e-5 * (1 + seconds[-1]):
-        return nominal + max(0, round(seconds[0] * found.fps)) * round(1e9 / found.fps)
-    if (np.diff(seconds) > 0).all() and seconds[0] >= 0:
-        return np.rint(seconds * 1e9).astype(np.int64)
-    found.notes.append(f"episode {number}: timestamps do not ascend, frame / fps counts")
-    return nominal
+            note(f"{name} does not ascend, frame / fps counts")
+    return None
 
 
 def _said(
@@ -225,19 +187,29 @@ def _said(
         own = _OWN.match(key)
         if own and value is not None:
             said[own[2]] = str(value)
+        elif key in SUCCESS_FACTS and (outcome := verdict(value)):
+            said.setdefault("outcome", outcome)
         elif "/" not in key and key not in ("episode_index", "length", "tasks") and np.isscalar(value):
             said[key] = str(value)
     said.pop("dataset_from_index", None)
     said.pop("dataset_to_index", None)
     texts = meta.get("tasks") or []
-    column = columns.get("task_index")
-    if column is not None and column.dtype.kind in "iu" and column.size:
-        values, counts = np.unique(column, return_counts=True)
-        if (text := found.tasks.get(int(values[counts.argmax()]))) is not None:
-            texts = [text]
     if texts:
         said["instruction"] = str(texts[0])
-    return said
+    return said | instructions(_texts(columns, found), found.notes, f"episode {number}")
+
+
+def _texts(columns: dict[str, np.ndarray], found: DataSet) -> np.ndarray:
+    """(N,) what the robot was told at each row; (0,) where rows do not say."""
+    column = columns.get("task_index")
+    if column is not None and column.dtype.kind in "iu" and column.ndim <= 2:
+        values, places = np.unique(column.reshape(-1), return_inverse=True)
+        if all(int(v) in found.tasks for v in values):
+            return np.array([found.tasks[int(v)] for v in values], dtype=object)[places]
+    for name in _TEXTS:
+        if name in columns and columns[name].dtype.kind in "OU" and columns[name].ndim == 1:
+            return columns[name]
+    return np.empty(0, dtype=object)
 
 
 def _images(column: pa.ChunkedArray, source: LogSource, root: Path) -> Iterator[bytes | None]:

@@ -6,6 +6,7 @@ only it can know.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.notes import Notes
 from lwd_core.logs.source import LogSource
 
 INFO = "meta/info.json"
 V2_FILE = re.compile(r"episode_(\d+)\.parquet$")
+DAMAGED = (pa.ArrowException, OSError, ValueError)
+_LOOKED_AT = 64  # data files whose columns are compared for what the set's columns are
 
 
 @dataclass
@@ -30,8 +34,8 @@ class DataSet:
     episodes: dict[int, dict[str, Any]]
     files: list[str]
     v3: bool
-    damage: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    damage: Notes = field(default_factory=Notes)
+    notes: Notes = field(default_factory=Notes)
 
     @property
     def fps(self) -> float:
@@ -40,12 +44,21 @@ class DataSet:
             raise UnreadableLog(f"{INFO}: fps must be a number above 0, not {fps!r}")
         return float(fps)
 
+    @property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """Features by name, as info.json describes them."""
+        features = self.info.get("features")
+        return (
+            {k: f for k, f in features.items() if isinstance(f, dict)} if isinstance(features, dict) else {}
+        )
+
 
 def is_data(file: str) -> bool:
     return file.startswith("data/") and file.endswith(".parquet")
 
 
 def open_set(source: LogSource, root: Path) -> DataSet:
+    """A set's metadata. Raises `UnreadableLog` where even info.json cannot be read."""
     try:
         info = json.loads((root / INFO).read_bytes())
     except (OSError, ValueError, RecursionError) as e:
@@ -55,33 +68,37 @@ def open_set(source: LogSource, root: Path) -> DataSet:
     if info.get("storage_format") not in (None, "parquet"):
         raise UnreadableLog(f"{INFO}: storage_format {info['storage_format']!r} is not known; use parquet")
     files = [f for f in source.files if is_data(f)]
-    v3 = not all(V2_FILE.search(f) for f in files)
+    v3 = 2 * sum(bool(V2_FILE.search(f)) for f in files) < len(files)
     found = DataSet(info, {}, {}, files, v3)
-    try:
-        found.tasks = _tasks(source, root)
-        found.episodes = {int(e["episode_index"]): e for e in _episodes(source, root)}
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
-        found.damage.append(f"metadata of tasks or episodes is damaged ({type(e).__name__}: {e})"[:300])
+    for kind, load in (("tasks", _load_tasks), ("episodes", _load_episodes)):
+        try:
+            load(found, source, root)
+        except (*DAMAGED, KeyError, TypeError) as e:
+            found.damage.add(f"metadata of {kind} is damaged ({type(e).__name__}: {e})"[:300])
     said = str(info.get("codebase_version", ""))
     if said.startswith("v3") != v3:
-        found.notes.append(f"says {said or 'no version'} but has the files of {'v3' if v3 else 'v2'}")
+        found.notes.add(f"says {said or 'no version'} but has the files of {'v3' if v3 else 'v2'}")
     return found
 
 
-def _tasks(source: LogSource, root: Path) -> dict[int, str]:
+def _load_tasks(found: DataSet, source: LogSource, root: Path) -> None:
     if "meta/tasks.parquet" in source.files:
         table = pq.read_table(root / "meta/tasks.parquet").to_pydict()
         texts = table.get("task") or table.get("__index_level_0__") or []
-        return {int(i): str(t) for i, t in zip(table["task_index"], texts, strict=True)}
-    return {int(t["task_index"]): str(t["task"]) for t in _lines(source, root, "meta/tasks.jsonl")}
+        found.tasks = {int(i): str(t) for i, t in zip(table["task_index"], texts, strict=True)}
+    else:
+        lines = _lines(source, root, "meta/tasks.jsonl")
+        found.tasks = {int(t["task_index"]): str(t["task"]) for t in lines}
 
 
-def _episodes(source: LogSource, root: Path) -> Iterator[dict[str, Any]]:
+def _load_episodes(found: DataSet, source: LogSource, root: Path) -> None:
     for file in source.files:
         if file.startswith("meta/episodes/") and file.endswith(".parquet"):
             names = [n for n in pq.read_schema(root / file).names if not n.startswith("stats/")]
-            yield from pq.read_table(root / file, columns=names).to_pylist()
-    yield from _lines(source, root, "meta/episodes.jsonl")
+            rows = pq.read_table(root / file, columns=names).to_pylist()
+            found.episodes |= {int(e["episode_index"]): e for e in rows}
+    lines = _lines(source, root, "meta/episodes.jsonl")
+    found.episodes |= {int(e["episode_index"]): e for e in lines}
 
 
 def _lines(source: LogSource, root: Path, file: str) -> Iterator[dict[str, Any]]:
@@ -91,6 +108,27 @@ def _lines(source: LogSource, root: Path, file: str) -> Iterator[dict[str, Any]]
                 yield json.loads(line)
 
 
+def usual_schema(found: DataSet, root: Path) -> tuple[str, pa.Schema]:
+    """The file and schema that stand for the set's: columns as most of its files have them.
+
+    Raises `UnreadableLog` where no file can be read.
+    """
+    met: list[tuple[str, pa.Schema]] = []
+    for file in found.files:
+        try:
+            schema = pq.read_schema(root / file)
+            _ = schema.names  # damaged ones fail only when asked for
+            met.append((file, schema))
+        except DAMAGED:
+            continue
+        if len(met) == _LOOKED_AT:
+            break
+    if not met:
+        raise UnreadableLog("no data file of the set can be read")
+    usual, _ = Counter(frozenset(schema.names) for _, schema in met).most_common(1)[0]
+    return next(m for m in met if frozenset(m[1].names) == usual)
+
+
 def lies_elsewhere(meta: dict[str, Any], file: str) -> bool:
     """Whether the metadata places the episode in another data file than this one."""
     place = (meta.get("data/chunk_index"), meta.get("data/file_index"))
@@ -98,15 +136,24 @@ def lies_elsewhere(meta: dict[str, Any], file: str) -> bool:
     return None not in place and len(numbers) == 2 and list(place) != numbers
 
 
+def videos(found: DataSet) -> list[str]:
+    """Features that are videos."""
+    return [name for name, f in found.features.items() if f.get("dtype") == "video"]
+
+
+def has_video(key: str, source: LogSource) -> bool:
+    """Whether the set holds any video of this feature."""
+    return any(f.startswith("videos/") and f"/{key}/" in f for f in source.files)
+
+
 def note_videos(found: DataSet, source: LogSource) -> None:
-    features = found.info.get("features") or {}
-    videos = [k for k, f in features.items() if isinstance(f, dict) and f.get("dtype") == "video"]
-    for key in videos:
+    for key in videos(found):
         files = [f for f in source.files if f.startswith("videos/") and f"/{key}/" in f]
+        expected = sum(bool(V2_FILE.search(f)) for f in found.files)
         if not files:
-            found.notes.append(f"{key}: declared, but no video file is there")
-        elif not found.v3 and len(files) < len(found.files):
-            found.notes.append(f"{key}: {len(found.files) - len(files)} of {len(found.files)} videos missing")
+            found.notes.add(f"{key}: declared, but no video file is there")
+        elif not found.v3 and len(files) < expected:
+            found.notes.add(f"{key}: {expected - len(files)} of {expected} videos missing")
 
 
 def video_of(key: str, number: int, meta: dict[str, Any], source: LogSource) -> tuple[str, float] | None:
@@ -117,7 +164,7 @@ def video_of(key: str, number: int, meta: dict[str, Any], source: LogSource) -> 
             continue
         if file.endswith(f"episode_{number:06d}.mp4"):
             return file, 0.0
-        numbers = [int(n) for n in re.findall(r"(\d+)", file.split(key)[-1])[:2]]
+        numbers = [int(n) for n in re.findall(r"(\d+)", file.split(f"/{key}/")[-1])[:2]]
         if chunk is not None and numbers == [chunk, index]:
             return file, float(meta.get(f"videos/{key}/from_timestamp") or 0.0)
     return None

@@ -67,6 +67,7 @@ class McapScan:
         self._file, self._size = f, size
         self.channels: dict[int, tuple[str, Encoding]] = {}
         self.facts: dict[str, str] = {}
+        self.records: dict[str, str] = {}
         self.damage: list[str] = []
         self.count = 0
         self._packed, self._unpacked = Room(), Room()
@@ -104,7 +105,9 @@ class McapScan:
             kind = (schema.encoding, schema.name, schema.data) if schema else ("", "", b"")
             self.channels.setdefault(read.id, (read.topic, Encoding(read.message_encoding, *kind)))
         else:
-            self.facts |= {k: v for k, v in read.metadata.items() if len(v) <= _FACT_LIMIT}
+            said = {k: v for k, v in read.metadata.items() if len(v) <= _FACT_LIMIT}
+            self.facts |= said
+            self.records |= {f"{read.name}.{k}": v for k, v in said.items()}
 
     @property
     def lost(self) -> int | None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from lwd_core.logs import fields
 from lwd_core.logs.content import FrameSink
-from lwd_core.logs.images import image
-from storage_schemas.embodiment import Embodiment
+from lwd_core.logs.footage import Footage
+from lwd_core.logs.images import VideoFrame, image
+from storage_schemas.embodiment import Camera, Embodiment
 
 I64_MAX = (1 << 63) - 1
 
@@ -49,7 +50,10 @@ class Frames:
 
 @dataclass(frozen=True)
 class Recording:
-    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software)."""
+    """A message log, read. ``facts`` are what it says of itself (robot_id, site, software).
+
+    ``cut``: its clock was set after its last message; there it did not end.
+    """
 
     format: str
     messages: int
@@ -66,6 +70,7 @@ class Recording:
     messages_lost: int | None = 0
     salvaged: str | None = None
     notes: tuple[str, ...] = ()
+    cut: bool = False
 
 
 class _Column:
@@ -90,7 +95,10 @@ class _Column:
             return value
         if len(value) != self._width or isinstance(value, str | bytes | bytearray):
             raise fields.FieldMissing(f"{len(value)} values where {self._width} are needed")
-        return array("d", value)
+        try:
+            return array("d", value)
+        except TypeError:  # JSON has no NaN: what is null is no number
+            return array("d", (float("nan") if v is None else v for v in value))
 
     def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
         if self._put is not None:
@@ -113,18 +121,47 @@ class _Column:
         return Series(log, publish, header, index, values)
 
 
+class _Camera(_Column):
+    """A camera's frames: pictures as they come, or a video that is decoded on the way."""
+
+    def __init__(self, camera: Camera, put: Callable[[int, Any], Any]) -> None:
+        super().__init__(image(camera.field), put=put)
+        self.footage: Footage[tuple[int, int, int, int]] | None = None
+
+    def read(self, message: Any) -> bytes | VideoFrame:
+        try:
+            return super().read(message)
+        except VideoFrame as frame:
+            return frame
+
+    def add(self, log: int, publish: int, header: int, index: int, value: Any) -> None:
+        stamps = (log, publish, header, index)
+        if not isinstance(value, VideoFrame):
+            super().add(*stamps, value)
+            return
+        if self.footage is None:
+            self.footage = Footage(value.codec)
+        for its, picture in self.footage.feed(value.data, stamps):
+            super().add(*its, picture)
+
+    def finish(self) -> None:
+        for its, picture in self.footage.flush() if self.footage else ():
+            super().add(*its, picture)
+
+
 class Recorder:
     """Collects what an embodiment wants from messages handed over in file order.
 
     A message whose payload does not decode, or lacks a wanted field, is left out and counted; what
-    the topic otherwise holds is kept.
+    the topic, or the message for another use, otherwise holds is kept.
     """
 
     def __init__(self, embodiment: Embodiment, frames: FrameSink) -> None:
         self._columns: dict[tuple[str, Any], _Column] = {}
         self._by_topic: dict[str, list[_Column]] = defaultdict(list)
-        self._faults: dict[str, tuple[int, str]] = {}
-        self._good: dict[str, int] = defaultdict(int)
+        self._faults: dict[tuple[str, str], tuple[int, str]] = {}
+        self._elsewhere: dict[str, tuple[int, str]] = {}
+        self._seen: dict[str, int] = defaultdict(int)
         self._stamp = fields.Stamps()
         self._embodiment = embodiment
         for kind in ("state", "action", "proposed"):
@@ -132,7 +169,7 @@ class Recorder:
                 self._want(kind, i, feature.topic, fields.vector(feature), width=len(feature.dims))
         for camera in embodiment.cameras:
             put = partial(frames.put, camera.name)  # at once: only a frame's place stays in memory
-            self._want("cameras", camera.name, camera.topic, image(camera.field), put=put)
+            self._add("cameras", camera.name, camera.topic, _Camera(camera, put))
         actor, events = embodiment.actor, embodiment.events
         if actor.topic:
             paths = [actor.field, actor.operator, actor.policy]
@@ -147,7 +184,9 @@ class Recorder:
             self._want("ticks", None, embodiment.time.ticks, lambda message: None)
 
     def _want(self, use: str, key: Any, topic: str, take: Callable[[Any], Any], **options: Any) -> None:
-        column = _Column(take, **options)
+        self._add(use, key, topic, _Column(take, **options))
+
+    def _add(self, use: str, key: Any, topic: str, column: _Column) -> None:
         self._columns[use, key] = column
         self._by_topic[topic].append(column)
 
@@ -161,34 +200,74 @@ class Recorder:
     ) -> None:
         """Take one message; ``decode`` makes of its payload what paths lead into, and may raise anything."""
         if not 0 <= log <= I64_MAX or not 0 <= publish <= I64_MAX:
+            self._seen[topic] += 1
             self._fault(topic, "stamp beyond the range of int64 ns")
             return
-        columns = self._by_topic[topic]
+        self._seen[topic] += 1
         try:
             message = decode(payload)
             header = self._stamp(message)
-            values = [column.read(message) for column in columns]
         except Exception as e:  # a foreign payload fails in as many ways as there are decoders
-            self._fault(topic, f"{type(e).__name__}: {e}"[:200])
+            self._fault(topic, _words(e))
             return
-        self._good[topic] += 1
-        for column, value in zip(columns, values, strict=True):  # a sink that fails is not the log's fault
-            column.add(log, publish, header, index, value)
+        taken, why, elsewhere = 0, "", ""
+        for column in self._by_topic[topic]:  # what a message lacks for one use it may have for another
+            try:
+                value = column.read(message)
+            except fields.Elsewhere as e:
+                elsewhere = str(e)[:200]
+                continue
+            except Exception as e:
+                why = _words(e)
+                continue
+            column.add(log, publish, header, index, value)  # a sink that fails is not the log's fault
+            taken += 1
+        if why:
+            self._fault(topic, why, "left out in part" if taken else "left out")
+        elif elsewhere and not taken:
+            self._elsewhere[topic] = (self._elsewhere.get(topic, (0, elsewhere))[0] + 1, elsewhere)
 
-    def _fault(self, topic: str, reason: str) -> None:
-        count, first = self._faults.get(topic, (0, reason))
-        self._faults[topic] = (count + 1, first)
+    def _fault(self, topic: str, reason: str, what: str = "left out") -> None:
+        count, first = self._faults.get((topic, what), (0, reason))
+        self._faults[topic, what] = (count + 1, first)
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was left out, by topic, with the first reason."""
+        broken = (f"{camera}: {f.damage}" for camera, f in self._footage() if f.damage)
+        return (
+            *(
+                f"{topic}: {count} of {self._seen[topic]} messages {what} ({why})"
+                for (topic, what), (count, why) in sorted(self._faults.items())
+            ),
+            *broken,
+        )
+
+    def _footage(self) -> list[tuple[str, Footage]]:
+        return [
+            (f"camera {key}", column.footage)
+            for (_, key), column in self._columns.items()
+            if isinstance(column, _Camera) and column.footage
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out, by topic, with the first reason."""
-        return tuple(
-            f"{topic}: {count} of {count + self._good[topic]} messages left out ({why})"
-            for topic, (count, why) in sorted(self._faults.items())
+        """The damage, and what is of another driver."""
+        apart = (
+            f"{topic}: {count} of {self._seen[topic]} messages hold nothing that is wanted ({why})"
+            for topic, (count, why) in sorted(self._elsewhere.items())
         )
+        return (*self.damage, *apart, *(f"{camera}: {f.note}" for camera, f in self._footage()))
 
-    def recording(self, damage: Iterable[str] = (), **facts: Any) -> Recording:
-        """Everything taken so far. ``damage`` is the container's, ``facts`` the Recording's other fields."""
+    def recording(self, damage: Iterable[str] = (), remarks: Iterable[str] = (), **facts: Any) -> Recording:
+        """Everything taken so far.
+
+        ``damage`` is the container's, ``remarks`` are further notes, ``facts`` the Recording's other fields.
+        """
+
+        for column in self._columns.values():
+            if isinstance(column, _Camera):
+                column.finish()
 
         def all_of(use: str) -> tuple[Series, ...]:
             return tuple(c.series() for (u, _), c in self._columns.items() if u == use)
@@ -210,10 +289,14 @@ class Recorder:
             outcome=one_of("outcome"),
             flag=one_of("flag"),
             ticks=ticks,
-            salvaged="; ".join((*damage, *self.notes)) or None,
-            notes=self.notes,
+            salvaged="; ".join((*damage, *self.damage)) or None,
+            notes=(*self.notes, *remarks),
             **facts,
         )
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _framed(series: Series) -> Series:

@@ -62,6 +62,7 @@ class _Scan:
         self._file, self._size = f, size
         self.channels: dict[int, tuple[str, Encoding]] = {}
         self.facts: dict[str, str] = {}
+        self.records: dict[str, str] = {}
         self.damage: list[str] = []
         self.count = 0
         self._spans: dict[int, tuple[int, int]] = {}  # by chunk position: its first and last time

@@ -5,7 +5,6 @@ recorder writes none): the files themselves are believed.
 """
 
 import re
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,12 +17,13 @@ from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.decode import Encoding
 from lwd_core.logs.episodes import content_of
 from lwd_core.logs.mcap import McapScan
+from lwd_core.logs.rosbag2_metadata import Metadata, read_metadata
+from lwd_core.logs.rosbag2_sqlite import MAGIC, SqliteScan
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.stream import Message, MessageStream
 from lwd_core.logs.survey import Survey
 from storage_schemas.embodiment import Embodiment
 
-_SQLITE = b"SQLite format 3\0"
 _PART = re.compile(r".*\.(db3|mcap)(\.zstd)?$")
 _CHANNELS = 1 << 20  # channel numbers of one part lie below, of the next above
 _UNPACKED_LIMIT = 1 << 36
@@ -38,7 +38,7 @@ class Rosbag2Reader:
     def recognises(self, source: LogSource, head: bytes) -> bool:
         if source.is_folder:
             return bool(_parts(source))
-        return head.startswith(_SQLITE)
+        return head.startswith(MAGIC)
 
     def survey(self, source: LogSource) -> Survey:
         with self.stream(source) as parts:
@@ -54,7 +54,7 @@ class Rosbag2Reader:
         """The messages of all parts."""
         with source.on_disk() as root, ExitStack() as stack:
             files = [root / part for part in _parts(source)] if source.is_folder else [root]
-            yield _Parts([_open(file, stack) for file in files], unpack=_packs_messages(root))
+            yield _Parts(files, read_metadata(root), stack)
 
 
 def _parts(source: LogSource) -> list[str]:
@@ -65,22 +65,13 @@ def _parts(source: LogSource) -> list[str]:
     return sorted(found, key=lambda f: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", f)])
 
 
-def _packs_messages(root: Path) -> bool:
-    """Whether the metadata says that each message is compressed by itself."""
-    metadata = root / "metadata.yaml"
-    if not metadata.is_file():
-        return False
-    text = metadata.read_bytes()[: 1 << 20].decode(errors="replace").lower()
-    return bool(re.search(r"compression_mode:\s*[\"']?message", text))
-
-
 def _open(file: Path, stack: ExitStack) -> MessageStream:
     if file.suffix == ".zstd":
         file = _unpacked(file, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwd-bag-"))))
     with file.open("rb") as f:
-        is_sqlite = f.read(len(_SQLITE)) == _SQLITE
+        is_sqlite = f.read(len(MAGIC)) == MAGIC
     if is_sqlite:
-        return _Sqlite(file)
+        return SqliteScan(file)
     return McapScan(stack.enter_context(file.open("rb")), file.stat().st_size)
 
 
@@ -102,42 +93,70 @@ def _unpacked(file: Path, folder: Path) -> Path:
 class _Parts:
     """Several containers as one."""
 
-    def __init__(self, parts: list[MessageStream], unpack: bool) -> None:
-        self._parts, self._unpack = parts, unpack
-        self.damage: list[str] = []
+    def __init__(self, files: list[Path], metadata: Metadata, stack: ExitStack) -> None:
+        self._metadata = metadata
+        self._parts: dict[str, MessageStream] = {}
+        self.damage = [*metadata.missing([f.name for f in files])] if len(files) > 1 or metadata.files else []
+        self._broken = bool(self.damage)
+        if metadata.fault:
+            self.damage.append(metadata.fault)
+        for file in files:
+            try:
+                self._parts[file.name] = _open(file, stack)
+            except UnreadableLog as e:  # one part that is nothing must not lose the others
+                if len(files) == 1:
+                    raise
+                self._lose(f"part {file.name}: {e}")
+
+    def _lose(self, words: str) -> None:
+        self.damage.append(words)
+        self._broken = True
 
     @property
     def channels(self) -> dict[int, tuple[str, Encoding]]:
         return {
             i * _CHANNELS + number: channel
-            for i, part in enumerate(self._parts)
+            for i, part in enumerate(self._parts.values())
             for number, channel in part.channels.items()
         }
 
     @property
     def facts(self) -> dict[str, str]:
-        return {k: v for part in self._parts for k, v in part.facts.items()}
+        return {k: v for part in self._parts.values() for k, v in part.facts.items()} | dict(
+            self._metadata.custom
+        )
+
+    @property
+    def records(self) -> dict[str, str]:
+        own = {f"custom_data.{k}": v for k, v in self._metadata.custom.items()}
+        return {k: v for part in self._parts.values() for k, v in part.records.items()} | own
 
     @property
     def count(self) -> int:
-        return sum(part.count for part in self._parts)
+        return sum(part.count for part in self._parts.values())
 
     @property
     def lost(self) -> int | None:
-        lost = [part.lost for part in self._parts]
-        return None if None in lost else sum(n for n in lost if n)
+        """By the metadata's count where something is missing, else what the parts know."""
+        if self._metadata.messages is not None and self._metadata.messages >= self.count:
+            return self._metadata.messages - self.count
+        lost = [part.lost for part in self._parts.values()]
+        return None if None in lost or self._broken else sum(n for n in lost if n)
 
     def messages(self) -> Iterator[Message]:
-        for i, part in enumerate(self._parts):
+        for i, (name, part) in enumerate(self._parts.items()):
             try:
                 for number, log, publish, payload in part.messages():
-                    data = self._unpacked(payload) if self._unpack else payload
+                    data = self._unpacked(payload) if self._metadata.packs_messages else payload
                     yield i * _CHANNELS + number, log, publish, data
-            except UnreadableLog as e:  # one part that is nothing must not lose the others
-                if len(self._parts) == 1:
+            except UnreadableLog as e:
+                if len(self._parts) == 1 and not self._broken:
                     raise
-                self.damage.append(f"part {i}: {e}")
-            self.damage += [f"part {i}: {words}" for words in part.damage]
+                self._lose(f"part {name}: {e}")
+            self.damage += [f"part {name}: {words}" for words in part.damage]
+        told = self._metadata.messages
+        if told is not None and told > self.count:
+            self.damage.append(f"the recorder counted {told} messages, {self.count} can be read")
 
     def _unpacked(self, payload: bytes) -> bytes:
         """A message compressed by itself; one that does not decompress is left to fail in its decoder."""
@@ -145,53 +164,3 @@ class _Parts:
             return zstandard.ZstdDecompressor().decompress(payload, max_output_size=_MESSAGE_LIMIT)
         except zstandard.ZstdError:
             return b""
-
-
-class _Sqlite:
-    """One .db3 file."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.channels: dict[int, tuple[str, Encoding]] = {}
-        self.facts: dict[str, str] = {}
-        self.damage: list[str] = []
-        self.count = 0
-
-    @property
-    def lost(self) -> int | None:
-        return None if self.damage else 0
-
-    def messages(self) -> Iterator[Message]:
-        # immutable: never write a journal beside somebody's recording
-        database = sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-        try:
-            self._topics(database)
-            rows = database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id")
-            for topic, t, data in rows:
-                self.count += 1
-                if isinstance(t, int) and isinstance(data, bytes) and topic in self.channels:
-                    yield topic, t, t, data
-                elif "rows of no message" not in self.damage:
-                    self.damage.append("rows of no message")
-        except (sqlite3.Error, OverflowError, ValueError) as e:
-            if not self.channels:
-                raise UnreadableLog(f"no rosbag2 database ({e})") from e
-            self.damage.append(f"the database is damaged ({e})")
-        finally:
-            database.close()
-
-    def _topics(self, database: sqlite3.Connection) -> None:
-        definitions: dict[str, tuple[str, bytes]] = {}
-        if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'message_definitions'").fetchone():
-            for name, encoding, text in database.execute(
-                "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
-            ):
-                definitions[str(name)] = (str(encoding), str(text).encode())
-        for number, topic, name, encoding in database.execute(
-            "SELECT id, name, type, serialization_format FROM topics"
-        ):
-            if not isinstance(number, int):  # SQLite keeps whatever type a damaged page claims
-                self.damage = ["rows of no topic"]
-                continue
-            schema, text = definitions.get(str(name), ("ros2msg", b""))
-            self.channels[number] = (str(topic), Encoding(str(encoding), schema, str(name), text))

@@ -4,44 +4,30 @@ LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here th
 A *topic* of the embodiment is a column.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lwd_core.logs import fields
 from lwd_core.logs.align import Aligned, FrameTable
-from lwd_core.logs.assemble import Facts, episode
+from lwd_core.logs.assemble import episode
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
-from lwd_core.logs.episodes import read_outcome, task_name
+from lwd_core.logs.notes import Notes
+from lwd_core.logs.row_facts import facts
 from storage_schemas.embodiment import Embodiment, Feature
-from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
-# how other projects say that a person chose the action; 1 and true mean a person in all of them
-INTERVENTION_ALIASES = (
-    "intervention",
-    "is_intervention",
-    "complementary_info.is_intervention",
-    "complementary_info/is_intervention",
-    "intervene_flag",
-    "intv_labels",
-    "action_modes",
-    "is_expert",
-    "action_source",
-    "source",
-)
-_HUMAN_WORDS = frozenset({"1", "1.0", "true", "human", "teleop", "expert", "person"})
-SUCCESS_COLUMN = "next.success"
 VALID_COLUMN = "valid"  # as this platform exports it
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One episode of N rows.
+    """One episode of N rows, called ``name`` in its set.
 
     ``columns``: (N,) or (N, W) arrays. ``final``: the state columns one row later, (W,), where the set
     holds them. ``frames``: by camera topic, encoded images per row, None where there is none.
     ``said``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
+    ``sound``: (N,) False where the set contradicts itself about a row.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -50,6 +36,8 @@ class Rows:
     final: Mapping[str, np.ndarray] = field(default_factory=dict)
     frames: Mapping[str, Callable[[], Iterable[bytes | None]]] = field(default_factory=dict)
     said: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    sound: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.t_ns)
@@ -69,41 +57,55 @@ def content_of_rows(
     embodiment: Embodiment,
     frames: FrameSink,
     log_format: str,
-    damage: Sequence[str] = (),
-    notes: Sequence[str] = (),
+    damage: Notes,
+    notes: Notes,
 ) -> LogContent:
-    """Build the log's content; ``damage`` and ``notes`` may grow while ``sets`` is read."""
+    """Build the log's content; ``damage`` and ``notes`` may grow while ``sets`` is read.
+
+    An episode that does not hold what the embodiment maps costs itself. Raises `UnreadableLog` where all do.
+    """
     found: list[EpisodeData] = []
-    count = 0
+    refused: UnreadableLog | None = None
+    refusals = Notes()
+    count = lost = 0
     for rows in sets:
         count += len(rows)
-        if len(rows):
-            found.append(_episode(len(found), rows, embodiment, frames))
+        if not len(rows):
+            continue
+        try:
+            found.append(_episode(len(found), rows, embodiment, frames, notes))
+        except UnreadableLog as e:
+            refused, lost = refused or e, lost + len(rows)
+            refusals.add(f"{e}, left out", rows.name)
+    if refused and not found:
+        raise refused
     return LogContent(
         format=log_format,
         messages=count,
         episodes=tuple(found),
-        messages_lost=None if damage else 0,
-        salvaged="; ".join(damage) or None,
+        messages_lost=None if damage else lost,
+        salvaged="; ".join((*damage.lines, *refusals.lines)) or None,
         embodiment=embodiment.name,
-        notes=tuple(notes),
+        notes=notes.lines,
     )
 
 
-def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink) -> EpisodeData:
+def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, notes: Notes) -> EpisodeData:
     n = len(rows)
     state = _matrix(embodiment.state, rows.columns, n)
     action = _matrix(embodiment.action, rows.columns, n)
     proposed = _matrix(embodiment.proposed, rows.columns, n)
     t = rows.t_ns
     if rows.final and all(f.topic in rows.final for f in embodiment.state):
-        last = {k: v[None] for k, v in rows.final.items()}
+        last = {k: np.asarray(v)[None] for k, v in rows.final.items()}
         state = np.concatenate([state, _matrix(embodiment.state, last, 1)])
         t = np.append(t, t[-1] + embodiment.period_ns)
     valid = np.asarray(np.isfinite(state).all(axis=1))
     valid[:n] &= np.isfinite(action).all(axis=1)
     if VALID_COLUMN in rows.columns and rows.columns[VALID_COLUMN].dtype == bool:
         valid[:n] &= rows.columns[VALID_COLUMN].reshape(n)
+    if rows.sound is not None:
+        valid[:n] &= rows.sound
     none = np.full(len(t), -1, dtype=np.int64)
     aligned = Aligned(
         t_ns=t,
@@ -118,7 +120,8 @@ def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink) ->
         header=none,
         frames=_frames(rows, embodiment, sink, len(t), valid),
     )
-    return episode(index, aligned, _facts(rows, embodiment, len(t)), embodiment)
+    told = facts(rows.columns, rows.said, embodiment, n, len(t), rows.first, notes, rows.name)
+    return episode(index, aligned, told, embodiment)
 
 
 def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
@@ -148,78 +151,6 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
             )
         parts.append(values)
     return np.concatenate(parts, axis=1)
-
-
-def _facts(rows: Rows, embodiment: Embodiment, ticks: int) -> Facts:
-    said = dict(rows.said)
-    rule = embodiment.task
-    instruction = said.pop("instruction", "") or rule.instruction
-    task = said.pop("task", "") or rule.names.get(instruction, "")
-    if not task:
-        task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
-    human = _human(rows, embodiment)
-    source = said.pop("source", "")
-    if source not in set(Source):
-        source = Source.ROLLOUT if human.any() and not human.all() else embodiment.source
-    outcome, outcome_from = _outcome(rows, said, embodiment)
-    end = said.pop("end", "")
-    if end not in set(EpisodeEnd):
-        end = EpisodeEnd.TERMINATED if outcome == Outcome.SUCCESS else EpisodeEnd.TRUNCATED
-    policy, operator, robot, site = (
-        said.pop(k, "") or None for k in ("policy_id", "operator", "robot_id", "site")
-    )
-    return Facts(
-        task=task,
-        instruction=instruction or task,
-        source=source,
-        outcome=outcome,
-        outcome_from=outcome_from,
-        end=end,
-        human=np.append(human, np.repeat(human[-1:], ticks - len(rows))),
-        first_message=rows.first,
-        last_message=rows.first + len(rows) - 1,
-        policy_id=policy,
-        operator=operator,
-        robot_id=robot,
-        site=site,
-        attributes=said,
-    )
-
-
-def _human(rows: Rows, embodiment: Embodiment) -> np.ndarray:
-    """(N,) where a person chose the action: by the embodiment's rule, else by the names others use."""
-    rule, n = embodiment.actor, len(rows)
-    if rule.topic is not None:
-        if rule.topic in rows.columns:
-            return _words(rows.columns[rule.topic], {w.lower() for w in rule.human}, n)
-    else:
-        for alias in INTERVENTION_ALIASES:
-            if alias in rows.columns and rows.columns[alias].size == n:
-                return _words(rows.columns[alias], _HUMAN_WORDS, n)
-    human = rule.default == Actor.HUMAN or embodiment.source == Source.DEMONSTRATION
-    return np.full(n, human)
-
-
-def _words(column: np.ndarray, words: Iterable[str], n: int) -> np.ndarray:
-    values, places = np.unique(column.reshape(n).astype(str), return_inverse=True)
-    return np.array([str(v).lower() in words for v in values], dtype=bool)[places]
-
-
-def _outcome(rows: Rows, said: dict[str, str], embodiment: Embodiment) -> tuple[str, str]:
-    outcome, by = said.pop("outcome", ""), said.pop("outcome_from", "")
-    known = by in set(OutcomeFrom)
-    # An "unknown" that says whose it is was a verdict; a bare one only means that nobody looked.
-    if outcome in set(Outcome) and (outcome != Outcome.UNKNOWN or known):
-        return outcome, by if known else OutcomeFrom.ROBOT
-    topic = embodiment.outcome.topic
-    if topic is not None and topic in rows.columns:
-        column = rows.columns[topic].reshape(len(rows), -1)[:, 0]
-        if verdict := read_outcome([fields.text(v.item()) for v in column], embodiment):
-            return verdict, OutcomeFrom.ROBOT
-    elif SUCCESS_COLUMN in rows.columns:
-        done = rows.columns[SUCCESS_COLUMN].astype(float).any()
-        return Outcome.SUCCESS if done else Outcome.FAILURE, OutcomeFrom.ROBOT
-    return embodiment.outcome.default, OutcomeFrom.NOBODY
 
 
 def _frames(

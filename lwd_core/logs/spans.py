@@ -55,7 +55,7 @@ def spans(
     if not len(lead):
         return
     rule, first, last = embodiment.episodes, int(lead[0]), int(lead[-1])
-    whole = recording.salvaged is None  # the end of a damaged log is not where it ended
+    whole = recording.salvaged is None and not recording.cut  # the end of a damaged log is not where it ended
     if rule.boundary == "events" and embodiment.events:
         yield from _by_events(embodiment.events, events, last)
     elif rule.boundary == "flag" and rule.topic and recording.flag is not None:
@@ -65,7 +65,7 @@ def spans(
     elif rule.boundary == "gap":
         for run in np.split(lead, np.flatnonzero(np.diff(lead) > rule.gap_s * 1e9) + 1):
             yield Span(int(run[0]), int(run[-1]), closed=whole)
-    elif rule.boundary == "log":
+    elif rule.boundary in ("log", "restart"):
         yield Span(first, last, closed=whole)
 
 

@@ -10,6 +10,7 @@ from lwd_core.logs.content import FrameSink
 from lwd_core.logs.decode import Decoder, Encoding, NoDecoder, decoder
 from lwd_core.logs.recording import Recorder, Recording
 from lwd_core.logs.survey import Survey, Topic
+from lwd_core.logs.told import told
 from storage_schemas.embodiment import Embodiment
 
 Message = tuple[int, int, int, Any]  # channel, log ns, publish ns, payload: made too often for a class
@@ -26,6 +27,11 @@ class MessageStream(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What the log says of itself."""
+        ...
+
+    @property
+    def records(self) -> Mapping[str, str]:
+        """The same by the metadata record it stands in: ``record.key``."""
         ...
 
     @property
@@ -59,15 +65,17 @@ def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log
         known = wanted.get(number, ...)
         if known is ...:
             topic, encoding = stream.channels[number]
-            known = (topic, _decoder(encoding)) if topic in recorder.topics else None
+            known = (topic, decoder_of(encoding)) if topic in recorder.topics else None
             wanted[number] = known
         if known is not None:
             topic, decode = known
             recorder.add(topic, log, publish, stream.count - 1, decode, payload)
+    facts, notes = told(stream.facts, stream.records, embodiment)
     return recorder.recording(
         format=log_format,
         messages=stream.count,
-        facts=dict(stream.facts),
+        facts=facts,
+        remarks=notes,
         messages_lost=stream.lost,
         damage=stream.damage,
     )
@@ -90,30 +98,7 @@ def topics(channels: Mapping[int, tuple[str, Encoding]], counts: Mapping[int, in
     return found
 
 
-def samples(stream: MessageStream, each: int, limit: int) -> dict[str, list[tuple[int, Any]]]:
-    """Log time and decoded content of the first ``each`` messages of every topic, None if undecodable.
-
-    Looks at ``limit`` messages at most.
-    """
-    found: dict[str, list[tuple[int, Any]]] = {}
-    decoders: dict[int, Decoder] = {}
-    for number, log, _, payload in stream.messages():
-        if stream.count > limit:
-            break
-        topic, encoding = stream.channels[number]
-        seen = found.setdefault(topic, [])
-        if len(seen) >= each:
-            continue
-        if number not in decoders:
-            decoders[number] = _decoder(encoding)
-        try:
-            seen.append((log, decoders[number](bytes(payload))))  # kept longer than the payload
-        except Exception:  # a topic nobody can decode is still a topic
-            seen.append((log, None))
-    return found
-
-
-def _decoder(encoding: Encoding) -> Decoder:
+def decoder_of(encoding: Encoding) -> Decoder:
     """A decoder, or one that says at every message why there is none."""
     try:
         return decoder(encoding)

@@ -41,9 +41,14 @@ def choose(survey: Survey, embodiments: Mapping[str, Embodiment]) -> Embodiment:
         if missing:
             raise UnreadableLog(f"no topic {', '.join(sorted(missing))}, which embodiment {named} needs")
         return embodiments[named]
-    if named:
-        raise UnreadableLog(f"no embodiment file named {named!r}, which the log says it is of")
     fitting = [e for e in embodiments.values() if _fits(e, survey)]
+    if named:  # a file of another name may say that it is for logs that state this one
+        fitting = [e for e in fitting if e.match.get("embodiment") == named]
+        if not fitting:
+            raise UnreadableLog(
+                f"no embodiment file named {named!r}, which the log says it is of, "
+                f"and none that says `match: {{embodiment: {named}}}`"
+            )
     best = max((len(e.match) for e in fitting), default=0)
     fitting = [e for e in fitting if len(e.match) == best]
     if len(fitting) == 1:
@@ -51,7 +56,16 @@ def choose(survey: Survey, embodiments: Mapping[str, Embodiment]) -> Embodiment:
     if fitting:
         names = ", ".join(sorted(e.name for e in fitting))
         raise UnreadableLog(f"embodiments {names} all fit; give one a `match` that only its logs meet")
-    raise UnreadableLog("no embodiment fits its topics; draft one with `lwd embodiment infer`")
+    raise UnreadableLog(
+        f"no embodiment fits its topics{_listed(survey)}; draft one with `lwd embodiment infer`"
+    )
+
+
+def _listed(survey: Survey) -> str:
+    """The topics in brackets, with their types."""
+    said = [f"{name}: {t.schema}" if t.schema else name for name, t in sorted(survey.topics.items())]
+    more = f", {len(said) - 4} more" if len(said) > 4 else ""
+    return f" ({', '.join(said[:4])}{more})" if said else ""
 
 
 def _fits(embodiment: Embodiment, survey: Survey) -> bool:

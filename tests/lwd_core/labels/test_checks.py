@@ -112,3 +112,13 @@ def test_the_damage_is_found_and_said(name):
 )
 def test_what_cannot_be_known_is_unknown(name, change):
     assert CHECKS[name](change(sound()), Limits()).verdict is Verdict.UNKNOWN
+
+
+def test_a_past_action_in_the_state_is_no_copied_state():
+    episode = sound()
+    past = np.concatenate([np.zeros_like(episode.action[:1]), episode.action])[: len(episode.state)]
+    state = np.concatenate([past, episode.state], axis=1)
+    measured = np.arange(state.shape[1]) >= past.shape[1]
+    seen = replace(episode, state=state, measured=measured)
+    assert CHECKS["defect.action_is_next_state"](seen, Limits()).verdict == "pass"
+    assert CHECKS["defect.action_is_next_state"](replace(seen, measured=None), Limits()).verdict == "fail"

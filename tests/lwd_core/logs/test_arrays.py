@@ -191,7 +191,7 @@ def test_a_broken_demonstration_costs_itself_only(tmp_path: Path):
         file["data/demo_2/obs/gripper"] = np.zeros((3, 1))
     content = read(tmp_path / "a.hdf5", ROBOMIMIC)
     assert [e.attributes["demo"] for e in content.episodes] == ["0", "10"]
-    assert "demo_2 cannot be read" in (content.salvaged or "")
+    assert "demo_2: cannot be read" in (content.salvaged or "")
 
 
 def test_links_out_of_the_file_are_not_followed(tmp_path: Path):

@@ -70,7 +70,7 @@ def test_interventions_by_events_alone(tmp_path: Path):
         (0, "autonomous", "p9", None),
         (10, "intervention", "bo", "unsafe"),
         (15, "autonomous", "p9", None),
-        (20, "intervention", None, "unstated"),
+        (20, "intervention", "x", "unstated"),  # the log's own operator
     ]
     assert "it looked odd" in episode.attributes.values()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from lwd_core.logs.fields import NO_STAMP, FieldMissing, Stamps, getter, vector
+from lwd_core.logs.fields import NO_STAMP, FieldMissing, Stamps, getter, is_absent, vector
 from lwd_core.logs.proto.robot_log_pb2 import Event, Vector
 from storage_schemas.embodiment import Dim, Feature
 
@@ -67,14 +67,20 @@ def test_vectors_by_place_by_name_and_by_field():
     assert by_name(JOINTS) == [1.0, 2.0]
     swapped = {"joints": JOINTS["joints"][::-1]}
     assert by_name(swapped) == [1.0, 2.0]
-    with pytest.raises(FieldMissing, match="not among the names"):
+    with pytest.raises(FieldMissing, match="none of the dims among the names c"):
         by_name({"joints": [{"name": "c", "position": 0.0}]})
+    (half,) = is_absent(np.array([by_name({"joints": [{"name": "b", "position": 7.0}]})]))
+    assert half.tolist() == [True, False]
+    assert not is_absent(np.array([[np.nan, -np.nan]])).any()
     slice_of = vector(Feature("/t", dims, "values", start=1))
     assert list(slice_of(Vector(values=[9, 8, 7, 6]))) == [8, 7]
     with pytest.raises(FieldMissing, match="3 are needed"):
         slice_of(Vector(values=[9, 8]))
     by_field = vector(Feature("/t", (Dim("x", field="at.x[0]"), Dim("y", field="at.x[1]"))))
     assert by_field(JOINTS) == [5.0, 6.0]
+    assert is_absent(np.array([by_field({"at": {"x": [5.0]}})])).tolist() == [[False, True]]
+    with pytest.raises(FieldMissing):
+        by_field({"at": {}})
     assert vector(Feature("/t", (Dim("n"),), "sec"))(Time(3, 4)) == [3]
 
 

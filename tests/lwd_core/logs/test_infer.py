@@ -1,10 +1,15 @@
 """A draft is a file its own checker takes, and maps the log it was drafted from."""
 
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import simplejpeg
 from rosbags.rosbag2 import StoragePlugin
 
 from lwd_core.logs.content import UnreadableLog
@@ -15,8 +20,11 @@ from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
 from storage_schemas.embodiment import Embodiment
 from tests.lwd_core.logs import test_arrays, test_lerobot, test_rosbags
-from tests.lwd_core.logs.robot_logs import Sink, episode_log, saved
+from tests.lwd_core.logs.robot_logs import PERIOD, START, Log, Sink, episode_log, saved
+from tests.lwd_core.logs.ros_logs import array, bag, flag, joints, number, picture, trajectory, word
 from tests.lwd_core.logs.samples import sample
+
+JPEG = simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8))
 
 
 def drafted(uri: str) -> Embodiment:
@@ -49,6 +57,199 @@ def test_named_joints_are_drafted_by_name_and_twists_by_field(tmp_path: Path):
     left = [d.name for d in draft.state_dims].index("joints_wheel_left")
     got = np.array(episode.steps["state"].to_pylist())[:, left]
     np.testing.assert_array_equal(got, np.arange(test_rosbags.STEPS) * 0.5)
+
+
+def test_a_trajectory_is_an_action_in_the_order_of_the_state(tmp_path: Path):
+    said = []
+    for k in range(60):
+        t = START + k * PERIOD
+        said.append(("/joint_states", t, joints(t, ["a1", "a2"], [k, -k])))
+        said.append(("/arm_controller/joint_trajectory", t, trajectory(t, ["a2", "a1"], [-k - 1, k + 1])))
+    uri = str(bag(tmp_path / "rec", said))
+    draft = drafted(uri)
+    assert [(f.field, f.names_field) for f in draft.action] == [("points[0].positions", "joint_names")]
+    assert [d.key for d in draft.action_dims] == ["a1", "a2"]
+    (episode,) = read_log(LogSource(uri), {"x": draft}, Sink()).episodes
+    np.testing.assert_array_equal(episode.steps["action"].to_pylist()[7], [8, -8])
+
+
+def test_more_than_a_topics_first_messages_is_looked_at(tmp_path: Path):
+    said = []
+    for k in range(400):  # a driver that begins empty, and one that joins later
+        t = START + k * PERIOD
+        names = ["a1", "a2"] if k >= 5 else []
+        said.append(("/joint_states", t, joints(t, names, [k] * len(names))))
+        if k >= 200:
+            said.append(("/joint_states", t + 1, joints(t, ["finger"], [k])))
+        said.append(("/arm/command", t, array([k, k])))
+    draft = infer(LogSource(str(bag(tmp_path / "rec", said))))
+    assert [[d.key for d in f.dims] for f in draft.state] == [["a1", "a2"], ["finger"]]
+    assert [f.topic for f in draft.action] == ["/arm/command"]
+    assert any("5 of" in q and "name nothing" in q for q in draft.open)
+
+
+def test_two_arms_and_their_cameras_are_named_apart(tmp_path: Path):
+    said = []
+    for k in range(40):
+        t = START + k * PERIOD
+        for side in ("left", "right"):
+            said.append((f"/{side}/joint_states", t, joints(t, ["j1", "j2"], [k, k])))
+            said.append((f"/{side}/cmd", t, array([k])))
+            said.append((f"/{side}/color/image_raw/compressed", t, picture(t, JPEG)))
+    draft = drafted(str(bag(tmp_path / "rec", said)))
+    assert [d.name for d in draft.state_dims] == ["left_j1", "left_j2", "right_j1", "right_j2"]
+    assert [d.name for d in draft.action_dims] == ["left_0", "right_0"]
+    assert [c.name for c in draft.cameras] == ["left", "right"]
+
+
+def test_leaders_act_where_followers_are_led(tmp_path: Path):
+    said = []
+    for k in range(40):
+        t = START + k * PERIOD
+        said += [(f"/{arm}/joint_states", t, joints(t, ["j1"], [k])) for arm in ("leader", "follower")]
+    draft = drafted(str(bag(tmp_path / "rec", said)))
+    assert [f.topic for f in draft.state] == ["/follower/joint_states"]
+    assert [f.topic for f in draft.action] == ["/leader/joint_states"]
+
+
+def test_episodes_and_outcome_are_drafted_where_topics_tell_them(tmp_path: Path):
+    def recorded(name: str, more: Any) -> Embodiment:
+        said = []
+        for k in range(100):
+            t = START + k * PERIOD
+            said.append(("/joint_states", t, joints(t, ["j1"], [k])))
+            said.append(("/cmd", t, array([k])))
+            said += more(k, t)
+        return drafted(str(bag(tmp_path / name, said)))
+
+    words = {
+        0: "episode_start",
+        40: "episode_success",
+        41: "episode_stop",
+        60: "episode_start",
+        98: "episode_stop",
+    }
+    by_word = recorded("a", lambda k, t: [("/markers", t, word(words[k]))] if k in words else [])
+    assert by_word.episodes.boundary == "events"
+    assert by_word.events is not None
+    assert (by_word.events.kind, by_word.events.attributes) == ("data", None)
+    assert by_word.events.end == ("episode_stop",)
+    assert by_word.events.success == ("episode_success",)
+    content = read_log(LogSource(str(tmp_path / "a")), {"x": by_word}, Sink())
+    assert [(e.actions, e.outcome) for e in content.episodes] == [(42, "success"), (39, "unknown")]
+
+    by_flag = recorded(
+        "b", lambda k, t: [("/recording", t, flag(20 <= k < 50)), ("/success", t, flag(k == 49))]
+    )
+    assert (by_flag.episodes.boundary, by_flag.episodes.topic) == ("flag", "/recording")
+    assert (by_flag.outcome.topic, by_flag.outcome.field) == ("/success", "data")
+
+    sparse = recorded("c", lambda k, t: [("/reward", t, number(float(k == 99)))])
+    assert (sparse.outcome.topic, sparse.outcome.success_at) == ("/reward", 1.0)
+    (episode,) = read_log(LogSource(str(tmp_path / "c")), {"x": sparse}, Sink()).episodes
+    assert episode.outcome == "success"
+
+    pause = recorded("d", lambda k, t: [])
+    assert pause.episodes.boundary == "log"
+
+
+def test_silences_between_rollouts_part_them(tmp_path: Path):
+    said = []
+    for k in range(150):
+        t = START + k * PERIOD + k // 50 * 4_000_000_000
+        said += [("/joint_states", t, joints(t, ["j1"], [k])), ("/cmd", t, array([k]))]
+    uri = str(bag(tmp_path / "rec", said))
+    draft = drafted(uri)
+    assert (draft.episodes.boundary, draft.episodes.gap_s) == ("gap", pytest.approx(2.0, abs=0.1))
+    assert len(read_log(LogSource(uri), {"x": draft}, Sink()).episodes) == 3
+
+
+def test_what_was_not_found_is_said(tmp_path: Path):
+    said = []
+    for k in range(60):
+        t = START + k * PERIOD
+        said.append(("/joint_states", t, joints(t, ["j1", "j2"], [k, np.nan])))
+        said.append(("/reward", t, number(k / 7)))
+    draft = infer(LogSource(str(bag(tmp_path / "rec", said))))
+    text = "\n".join(draft.open)
+    assert "NO ACTION was found" in text
+    assert "/joint_states: j2 is never a finite number, left out" in text
+    assert "/joint_states: also holds velocity; not mapped" not in text  # it is what the dims are
+    assert "from which value on a success" in text
+    assert [d.key for f in draft.state for d in f.dims] == ["j1"]
+
+
+def as_json(folder: Path, said: Callable[[int], list[tuple[str, Any]]]) -> str:
+    log = Log({})
+    for k in range(60):
+        for topic, message in said(k):
+            channel = log.channel(topic, "S", "jsonschema", "json", b"{}")
+            log.raw(channel, json.dumps(message).encode(), START + k * PERIOD)
+    return saved(folder, log.finish())
+
+
+def test_numbers_that_come_in_turn_are_vectors_of_their_own(tmp_path: Path):
+    uri = as_json(tmp_path, lambda k: [("/state", {"a": k} if k % 2 else {"b": k}), ("/cmd", {"u": k})])
+    draft = drafted(uri)
+    assert [[d.field for d in f.dims] for f in draft.state] == [["b"], ["a"]]
+    (episode,) = read_log(LogSource(uri), {"x": draft}, Sink()).episodes
+    state = np.array(episode.steps["state"].to_pylist())[1:]
+    k = np.arange(1, 60)
+    np.testing.assert_array_equal(state, np.stack([k // 2 * 2, (k - 1) // 2 * 2 + 1], axis=1))
+    assert all(episode.steps["valid"].to_pylist()[2:59])
+
+
+def test_null_among_numbers_is_no_number(tmp_path: Path):
+    uri = as_json(tmp_path, lambda k: [("/state", {"q": [k, None if k < 5 else 1]}), ("/cmd", {"u": k})])
+    content = read_log(LogSource(uri), {"x": drafted(uri)}, Sink())
+    (episode,) = content.episodes
+    assert episode.steps["valid"].to_pylist()[:6] == [False] * 5 + [True]
+    assert content.salvaged is None
+
+
+def test_one_topic_may_hold_state_action_and_verdict(tmp_path: Path):
+    def said(k: int) -> list[tuple[str, Any]]:
+        return [
+            ("/step", {"obs": {"q": [k, 0, 1]}, "action": [k, 2], "reward": float(k == 59), "done": k == 59})
+        ]
+
+    uri = as_json(tmp_path, said)
+    draft = drafted(uri)
+    assert ([f.field for f in draft.state], [f.field for f in draft.action]) == (["obs.q"], ["action"])
+    (episode,) = read_log(LogSource(uri), {"x": draft}, Sink()).episodes
+    assert (episode.actions, episode.outcome) == (60, "success")
+
+
+def test_names_that_no_path_leads_to_are_said(tmp_path: Path):
+    uri = as_json(tmp_path, lambda k: [("/state", {"joint.a": k, "joint b": k, "c": k})])
+    assert "/state: no path leads to 'joint.a', 'joint b'; left out" in infer(LogSource(uri)).open
+
+
+def test_a_log_that_names_another_embodiment_is_read_by_the_draft_made_of_it(tmp_path: Path):
+    uri = saved(tmp_path, episode_log(20))
+    draft = parse_embodiment(render(infer(LogSource(uri), "bot")))
+    assert (draft.name, draft.match) == ("bot", {"embodiment": "arm"})
+    assert len(read_log(LogSource(uri), {"bot": draft}, Sink()).episodes) == 1
+
+
+def test_types_without_a_definition_are_named_with_the_remedy(tmp_path: Path):
+    said = [("/lowstate", START + k * PERIOD, joints(START, ["a"], [k])) for k in range(20)]
+    folder = bag(tmp_path / "rec", said, StoragePlugin.SQLITE3)
+    with closing(sqlite3.connect(next(folder.glob("*.db3")))) as database, database:
+        database.execute("UPDATE topics SET type = 'vendor_msgs/msg/LowState'")
+        database.execute("DROP TABLE message_definitions")
+    with pytest.raises(UnreadableLog) as refused:
+        infer(LogSource(str(folder)))
+    assert "/lowstate" in str(refused.value)
+    assert "vendor_msgs/msg/LowState: the log holds no definition of it" in str(refused.value)
+    assert "`ros2 bag convert`" in str(refused.value)
+
+
+@pytest.mark.parametrize("nothing", ["None", "null", "", "unknown"])
+def test_facts_that_say_nothing_match_nothing(tmp_path: Path, nothing: str):
+    draft = infer(LogSource(saved(tmp_path, episode_log(10, facts={"embodiment": nothing}))))
+    assert draft.match == {}
+    assert draft.name == "log"
 
 
 def lerobot(folder: Path) -> Path:

@@ -1,6 +1,9 @@
 """ROS 1 bags, rosbag2 recordings and ROS payloads in MCAP."""
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from lwd_core.logs.rosbag1 import Rosbag1Reader
 from lwd_core.logs.source import LogSource
 from storage_schemas.embodiment import Embodiment
 from tests.lwd_core.logs.robot_logs import PERIOD, START, Log, Sink, saved
+from tests.lwd_core.logs.ros_logs import bag, joints, twist
 from tests.lwd_core.logs.samples import sample
 
 ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_HUMBLE)
@@ -142,8 +146,6 @@ def test_rosbag2_recordings(tmp_path: Path, storage: StoragePlugin, mode: Compre
 
 
 def test_a_recording_without_metadata_or_definitions_is_read_all_the_same(tmp_path: Path):
-    import sqlite3
-
     folder = Path(write2(tmp_path / "rec", StoragePlugin.SQLITE3))
     (folder / "metadata.yaml").unlink()
     (database,) = folder.glob("*.db3")
@@ -153,6 +155,84 @@ def test_a_recording_without_metadata_or_definitions_is_read_all_the_same(tmp_pa
     sink = Sink()
     check(read(str(folder), sink=sink), sink)
     check(read(str(database), sink=(alone := Sink())), alone)
+
+
+def recorded(path: Path, first: int = 0, stop: int = 60, storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
+    said = []
+    for k in range(first, stop):
+        t = START + k * PERIOD
+        said += [
+            ("/joints", t, joints(t, ["wheel_left", "wheel_right"], [k, -k])),
+            ("/cmd_vel", t, twist(k, k)),
+        ]
+    return bag(path, said, storage)
+
+
+def test_messages_that_sqlite_keeps_beside_a_database_are_read(tmp_path: Path):
+    (whole,) = recorded(tmp_path / "whole", storage=StoragePlugin.SQLITE3).glob("*.db3")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    work = tmp_path / "work.db3"
+    shutil.copy(whole, work)
+    with closing(sqlite3.connect(work, isolation_level=None)) as database:
+        later = database.execute("SELECT topic_id, timestamp, data FROM messages WHERE id > 40").fetchall()
+        database.execute("DELETE FROM messages WHERE id > 40")
+        database.execute("PRAGMA journal_mode = wal")
+        database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.executemany("INSERT INTO messages(topic_id, timestamp, data) VALUES (?, ?, ?)", later)
+        for end in ("", "-wal", "-shm"):  # as the disk is when the power goes
+            shutil.copy(f"{work}{end}", f"{killed}/bag_0.db3{end}")
+    before = {p.name: p.read_bytes() for p in killed.iterdir()}
+    for uri in (killed, killed / "bag_0.db3"):
+        content = read(str(uri))
+        assert (content.messages, content.messages_lost, content.salvaged) == (120, 0, None)
+        assert content.episodes[0].actions == 60
+    assert {p.name: p.read_bytes() for p in killed.iterdir()} == before
+    (killed / "bag_0.db3-wal").unlink()
+    told = (whole.parent / "metadata.yaml").read_text().replace(whole.name, "bag_0.db3")
+    (killed / "metadata.yaml").write_text(told)
+    content = read(str(killed))
+    assert (content.messages, content.messages_lost) == (40, 80)
+    assert content.salvaged == "the recorder counted 120 messages, 40 can be read"
+
+
+def split(folder: Path) -> Path:
+    """A recording in three parts, without metadata."""
+    folder.mkdir()
+    for part in range(3):
+        (file,) = recorded(folder.parent / f"p{part}", part * 20, part * 20 + 20).glob("*.mcap")
+        shutil.copy(file, folder / f"run_{part}.mcap")
+    return folder
+
+
+def test_a_split_recording_without_metadata_is_one_log(tmp_path: Path):
+    content = read(str(split(tmp_path / "run")))
+    (episode,) = content.episodes
+    assert (episode.actions, content.salvaged) == (60, None)
+    np.testing.assert_array_equal(np.array(episode.steps["state"].to_pylist())[:, 0], np.arange(60))
+
+
+def test_a_missing_part_is_named_and_counted(tmp_path: Path):
+    folder = split(tmp_path / "run")
+    (folder / "run_1.mcap").unlink()
+    content = read(str(folder))
+    assert (content.salvaged, content.messages_lost) == ("part run_1.mcap is missing", None)
+    files = "".join(f"  - {{path: run_{k}.mcap, message_count: 40}}\n" for k in range(3))
+    head = "rosbag2_bagfile_information:\n  message_count: 120\n  custom_data: {operator: ann}\n  files:\n"
+    (folder / "metadata.yaml").write_text(head + files)
+    content = read(str(folder))
+    assert content.messages_lost == 40
+    assert "part run_1.mcap is missing (40 messages)" in (content.salvaged or "")
+    assert content.episodes[0].attributes["operator"] == "ann"
+    assert content.episodes[0].end == "truncated"
+
+
+def test_one_part_that_is_nothing_does_not_lose_the_others(tmp_path: Path):
+    folder = split(tmp_path / "run")
+    (folder / "run_1.mcap").rename(folder / "run_1.mcap.zstd")
+    content = read(str(folder))
+    assert "part run_1.mcap.zstd: run_1.mcap.zstd does not decompress" in (content.salvaged or "")
+    assert content.messages == 80
 
 
 def test_a_truncated_bag_gives_what_it_holds(tmp_path: Path):
