@@ -22,6 +22,7 @@ from storage_schemas.vocabulary import Actor, LogState, SegmentKind
 
 Reader = Callable[[LogSource, Mapping[str, Embodiment], FrameSink], LogContent]
 
+_CLOCK_SET_NS = 946_684_800_000_000_000  # 2000: a clock that says less was never set
 # the machine's trouble, not the log's
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
@@ -100,12 +101,11 @@ def _log_row(
     log_format: str = "unknown",
 ) -> pa.Table:
     first = content.episodes[0] if content and content.episodes else None
-    start = first.steps["t_ns"][0].as_py() if first is not None and first.steps.num_rows else now_ns
     row = {
         "log_id": log_id,
         "uri": received.uri,
         "site": received.site or (first.site if first is not None else None) or "local",
-        "day": received.day or utc_day(start),
+        "day": received.day or utc_day(_start(content, now_ns)),
         "robot_id": received.robot or (first.robot_id if first is not None else None) or "unknown",
         "format": content.format if content else log_format,
         "bytes": received.bytes,
@@ -120,6 +120,12 @@ def _log_row(
     return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
 
 
+def _start(content: LogContent | None, otherwise: int) -> int:
+    """When a log began, ns: by its first episode with a clock that was set, else by its first."""
+    starts = [e.steps["t_ns"][0].as_py() for e in content.episodes if e.steps.num_rows] if content else []
+    return next((t for t in starts if t >= _CLOCK_SET_NS), starts[0] if starts else otherwise)
+
+
 def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     reason = content.salvaged or "; ".join(content.notes) or None
@@ -128,7 +134,7 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
     for data in content.episodes:
         if data.steps.num_rows == 0:
             raise ValueError(f"episode {data.index_in_log} has no step")
-        row = _episode_row(received, log_id, data, now_ns)
+        row = _episode_row(received, log_id, data, _start(content, now_ns), now_ns)
         shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day")}
         episodes.append(row)
         steps.append(conform(STEPS, _with(data.steps, shared)))
@@ -150,15 +156,18 @@ def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:
     return rows
 
 
-def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int) -> dict[str, object]:
+def _episode_row(
+    received: Received, log_id: str, data: EpisodeData, log_start: int, now_ns: int
+) -> dict[str, object]:
     t_ns = data.steps["t_ns"]
+    start = t_ns[0].as_py()
     actors = data.steps["actor"].slice(0, data.actions)
     return {
         "episode_id": episode_id(log_id, data.index_in_log),
         "log_id": log_id,
         "index_in_log": data.index_in_log,
         "site": received.site or data.site or "local",
-        "day": received.day or utc_day(t_ns[0].as_py()),
+        "day": received.day or utc_day(start if start >= _CLOCK_SET_NS else log_start),
         "robot_id": received.robot or data.robot_id or "unknown",
         "embodiment": data.embodiment,
         "task": data.task,
@@ -171,7 +180,7 @@ def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int
         "steps": data.actions,
         "human_steps": pc.sum(pc.equal(actors, Actor.HUMAN)).as_py() or 0,
         "interventions": pc.sum(pc.equal(data.segments["kind"], SegmentKind.INTERVENTION)).as_py() or 0,
-        "start_ns": t_ns[0].as_py(),
+        "start_ns": start,
         "end_ns": t_ns[-1].as_py(),
         "control_hz": data.control_hz,
         "first_message": data.first_message,

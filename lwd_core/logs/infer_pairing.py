@@ -71,6 +71,12 @@ def _paired(
     if delay.why is not None:
         draft.open.append(f"{f.topic}: which command belongs to which state of {lead.topic}? {delay.why}")
         return f
+    if lead.hz > _SLOWER * f.hz > 0:
+        older = (delay.middle + delay.period) / 1e6
+        draft.open.append(
+            f"{f.topic}: taken as computed from the freshest state of {lead.topic}, "
+            f"{delay.middle / 1e6:.3g} ms before; if from an older one, delay_ms: {older:.3g}"
+        )
     return replace(f, delay_ms=round(delay.middle / 1e6, 3) if delay.high > 0 else None)
 
 
