@@ -37,9 +37,9 @@ def loop(rng: np.random.Generator) -> tuple[Messages, int]:
     """Messages of one control loop, and how many cycles have both state and command among them.
 
     States come at 10 to 500 Hz, every 1st to 4th gives a command, 0 to 1 state periods later. A third of
-    the loops are exact, a third jitters by up to a tenth of a period, a third by anything up to a half. A fifth stalls once, of
-    the others most lose up to three in ten messages: that a stall ends just where its last command was
-    lost, no stamp tells.
+    the loops are exact, a third jitters by up to a tenth of a period, a third by anything up to a half.
+    A fifth stalls once, of the others most lose up to three in ten messages: that a stall ends just where
+    its last command was lost, no stamp tells.
     """
     period = 1e9 / rng.choice([10, 20, 30, 50, 60, 100, 125, 250, 500])
     every = int(rng.choice([1, 1, 2, 3, 4]))
