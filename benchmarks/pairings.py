@@ -4,8 +4,8 @@ the command that was computed from it, by the generator's own truth?
     python -m benchmarks.pairings [--json] [--logs 1000] [--seed 0]
 
 Each log is written as MCAP, drafted, and read by its draft. States and commands say their cycle.
-``kept`` are the valid rows of all cycles whose state and command both are in the log; ``told`` the logs whose
-stamps tell the pairing.
+``kept`` are the valid rows of all cycles whose state and command both are in the log, ``told`` the logs whose
+stamps tell the pairing; of the others no row is valid, and the log's notes ask for `delay_ms`.
 """
 
 import argparse
@@ -28,22 +28,22 @@ from storage_schemas.embodiment import Embodiment
 from tests.lwd_core.logs.robot_logs import START, Log, Sink
 
 CYCLES = 150
+JITTER = {"exact": 0.0, "mild": 0.1, "wild": 0.5}  # up to so much of a period
 
 
 Messages = list[tuple[float, str, float]]  # ns, topic, cycle
 
 
-def loop(rng: np.random.Generator) -> tuple[Messages, int]:
+def loop(rng: np.random.Generator, kind: str) -> tuple[Messages, int]:
     """Messages of one control loop, and how many cycles have both state and command among them.
 
-    States come at 10 to 500 Hz, every 1st to 4th gives a command, 0 to 1 state periods later. A third of
-    the loops are exact, a third jitters by up to a tenth of a period, a third by anything up to a half.
-    A fifth stalls once, of the others most lose up to three in ten messages: that a stall ends just where
-    its last command was lost, no stamp tells.
+    States come at 10 to 500 Hz, every 1st to 4th gives a command, 0 to 1 state periods later. ``kind`` is
+    one of ``JITTER``. A fifth stalls once, of the others most lose up to three in ten messages: that a
+    stall ends just where its last command was lost, no stamp tells.
     """
     period = 1e9 / rng.choice([10, 20, 30, 50, 60, 100, 125, 250, 500])
     every = int(rng.choice([1, 1, 2, 3, 4]))
-    jitter = float(rng.choice([0.0, rng.uniform(0, 0.1), rng.uniform(0, 0.5)])) * period
+    jitter = rng.uniform(0, JITTER[kind]) * period
     latency = rng.exponential(jitter, CYCLES) if rng.random() < 0.5 else rng.normal(0, jitter, CYCLES)
     stalled = rng.random() < 0.2
     drops = 0.0 if stalled else rng.uniform(0, 0.3) * (rng.random() < 0.7)
@@ -99,9 +99,11 @@ def run(logs: int, seed: int) -> dict[str, float]:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(logs):
-            messages, possible = loop(rng)
+            kind = str(rng.choice(list(JITTER)))
+            messages, possible = loop(rng, kind)
             rows, valid, wrong = check(messages, Path(folder))
             told = valid > 0
+            total.update({kind: 1, f"{kind}_told": told})
             total.update(
                 logs=1, told=told, rows=rows, valid=valid, wrong=wrong, possible=possible,
                 possible_told=possible * told,

@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +22,8 @@ from storage_schemas.vocabulary import Actor, LogState, SegmentKind
 
 Reader = Callable[[LogSource, Mapping[str, Embodiment], FrameSink], LogContent]
 
-_CLOCK_SET_NS = 946_684_800_000_000_000  # 2000: a clock that says less was never set
+_CLOCK_SET_NS = 946_684_800_000_000_000  # the year 2000: a clock that says less was never set
+
 # the machine's trouble, not the log's
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
@@ -101,11 +102,12 @@ def _log_row(
     log_format: str = "unknown",
 ) -> pa.Table:
     first = content.episodes[0] if content and content.episodes else None
+    start = first.steps["t_ns"][0].as_py() if first is not None and first.steps.num_rows else now_ns
     row = {
         "log_id": log_id,
         "uri": received.uri,
         "site": received.site or (first.site if first is not None else None) or "local",
-        "day": received.day or utc_day(_start(content, now_ns)),
+        "day": received.day or utc_day(start),
         "robot_id": received.robot or (first.robot_id if first is not None else None) or "unknown",
         "format": content.format if content else log_format,
         "bytes": received.bytes,
@@ -120,13 +122,17 @@ def _log_row(
     return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
 
 
-def _start(content: LogContent | None, otherwise: int) -> int:
-    """When a log began, ns: by its first episode with a clock that was set, else by its first."""
-    starts = [e.steps["t_ns"][0].as_py() for e in content.episodes if e.steps.num_rows] if content else []
-    return next((t for t in starts if t >= _CLOCK_SET_NS), starts[0] if starts else otherwise)
+def _dated(received: Received, content: LogContent) -> Received:
+    """The log with the day of its first episode whose clock was set, where it has one whose wasn't."""
+    starts = [e.steps["t_ns"][0].as_py() for e in content.episodes if e.steps.num_rows]
+    sound = [t for t in starts if t >= _CLOCK_SET_NS]
+    if received.day or not sound or len(sound) == len(starts):
+        return received
+    return replace(received, day=utc_day(sound[0]))
 
 
 def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
+    received = _dated(received, content)
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     reason = content.salvaged or "; ".join(content.notes) or None
     log = _log_row(received, log_id, state, reason, now_ns, content)
@@ -134,7 +140,7 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
     for data in content.episodes:
         if data.steps.num_rows == 0:
             raise ValueError(f"episode {data.index_in_log} has no step")
-        row = _episode_row(received, log_id, data, _start(content, now_ns), now_ns)
+        row = _episode_row(received, log_id, data, now_ns)
         shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day")}
         episodes.append(row)
         steps.append(conform(STEPS, _with(data.steps, shared)))
@@ -156,18 +162,15 @@ def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:
     return rows
 
 
-def _episode_row(
-    received: Received, log_id: str, data: EpisodeData, log_start: int, now_ns: int
-) -> dict[str, object]:
+def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int) -> dict[str, object]:
     t_ns = data.steps["t_ns"]
-    start = t_ns[0].as_py()
     actors = data.steps["actor"].slice(0, data.actions)
     return {
         "episode_id": episode_id(log_id, data.index_in_log),
         "log_id": log_id,
         "index_in_log": data.index_in_log,
         "site": received.site or data.site or "local",
-        "day": received.day or utc_day(start if start >= _CLOCK_SET_NS else log_start),
+        "day": received.day or utc_day(t_ns[0].as_py()),
         "robot_id": received.robot or data.robot_id or "unknown",
         "embodiment": data.embodiment,
         "task": data.task,
@@ -180,7 +183,7 @@ def _episode_row(
         "steps": data.actions,
         "human_steps": pc.sum(pc.equal(actors, Actor.HUMAN)).as_py() or 0,
         "interventions": pc.sum(pc.equal(data.segments["kind"], SegmentKind.INTERVENTION)).as_py() or 0,
-        "start_ns": start,
+        "start_ns": t_ns[0].as_py(),
         "end_ns": t_ns[-1].as_py(),
         "control_hz": data.control_hz,
         "first_message": data.first_message,

@@ -186,7 +186,7 @@ def test_random_loops_have_no_wrong_row_and_keep_most():
 
 def test_a_draft_says_the_delay_or_asks():
     rng = np.random.default_rng(2)
-    messages, _ = loop(rng)
+    messages, _ = loop(rng, "mild")
     assert drafted(messages).control_hz > 0
     exact = [
         (i * PERIOD + d, t, float(i)) for i in range(N) for d, t in ((0, "/state"), (9 * MS, "/command"))
