@@ -183,8 +183,14 @@ def _bulk(offsets: np.ndarray, cycle: int) -> tuple[int, int]:
 
 
 def _period(t: np.ndarray, expected: int) -> int:
+    """The time between messages, lost ones counted: jitter of a single gap must not shift the circle."""
     gaps = np.diff(t)
-    return max(1, int(np.median(gaps))) if len(gaps) else expected
+    if not len(gaps):
+        return expected
+    usual = max(1.0, float(np.median(gaps)))
+    gaps = gaps[gaps < _GAPS * usual]
+    count = int(np.rint(gaps / usual).sum())
+    return max(1, round(gaps.sum() / count)) if count else round(usual)
 
 
 def _doubt(middle: float, cycle: int) -> str:
