@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ CYCLES = 150
 JITTER = {"exact": 0.0, "mild": 0.1, "wild": 0.5}  # up to so much of a period
 
 
-Messages = list[tuple[float, str, float]]  # ns, topic, cycle
+Messages = Sequence[tuple[float, str, float]]  # ns, topic, cycle
 
 
 def loop(rng: np.random.Generator, kind: str) -> tuple[Messages, int]:

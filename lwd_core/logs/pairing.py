@@ -141,7 +141,7 @@ def _in_rhythm(t: np.ndarray, delay: Delay, states: int, commands: int) -> np.nd
     """
     if len(t) < 2:
         return np.ones(len(t), dtype=bool)
-    cycles = np.diff(t) / commands
+    cycles = np.diff(t) / max(states, commands)
     whole = np.rint(cycles)
     good = np.ones(len(t), dtype=bool)
     if commands > 1.5 * states:
