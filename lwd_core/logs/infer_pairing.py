@@ -115,7 +115,7 @@ def _stale(draft: Draft, timed: Mapping[str, np.ndarray]) -> None:
         if len(times) < 2 or f.topic == draft.ticks:
             continue
         gaps = np.diff(times)
-        shared = f.hz > 0 and 1e9 / f.hz > 2 * float(np.median(gaps))  # by a driver that speaks more often
+        shared = f.hz > 0 and 1e9 / f.hz > 1.5 * float(np.median(gaps))  # by a driver that speaks more often
         usual = max(float(np.quantile(gaps, 0.95)), 1e9 / f.hz if shared else 0.0)
         ages = _ages(ticks, times) if ticks is not None and not shared else np.array([usual])
         if len(ages) and float(np.quantile(ages, 0.95)) > 0.9 * limit:
