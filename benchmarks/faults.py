@@ -1,7 +1,7 @@
 """SIGKILL at random moments of ingest, compaction and erasure; then the same again must leave what an
-undisturbed run leaves.
+undisturbed run leaves. And a thousand control loops whose rows must be paired rightly or masked.
 
-    python -m benchmarks.faults [--json] [--kills 100] [--seed 0]
+    python -m benchmarks.faults [--json] [--kills 100] [--loops 1000] [--seed 0]
 """
 
 import argparse
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import pairings
 from tests.lwd_core.lake.kills import kill_once, prepare
 
 VERBS = ("ingest", "compact", "erase")
@@ -23,6 +24,7 @@ def main() -> None:
     )
     options.add_argument("--json", action="store_true")
     options.add_argument("--kills", type=int, default=100)
+    options.add_argument("--loops", type=int, default=1000)
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     rng = random.Random(chosen.seed)
@@ -34,9 +36,15 @@ def main() -> None:
             trial = prepare(Path(folder), verb)
             killed = sum(kill_once(trial, rng) for _ in range(rounds))
         result[verb] = {"runs": rounds, "killed": killed, "different": 0, "s": time.perf_counter() - began}
+    loops = pairings.run(chosen.loops, chosen.seed)
     if chosen.json:
-        print(json.dumps(result))
+        print(json.dumps({**result, "pairings": loops}))
         return
+    print(
+        f"pairings {loops['logs']:4.0f} loops, {loops['told']:.0f} told by their stamps, "
+        f"{loops['wrong']:.0f} of {loops['valid']:.0f} valid rows wrong, "
+        f"{loops['kept_where_told']:.3f} of their cycles kept, {loops['s']:.0f} s"
+    )
     for verb, counts in result.items():
         print(
             f"{verb:8} {counts['runs']:4} runs, {counts['killed']:4} killed in time, "

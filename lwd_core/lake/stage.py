@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,8 @@ from storage_schemas.tables import EPISODES, LOGS, SEGMENTS, STEPS
 from storage_schemas.vocabulary import Actor, LogState, SegmentKind
 
 Reader = Callable[[LogSource, Mapping[str, Embodiment], FrameSink], LogContent]
+
+_CLOCK_SET_NS = 946_684_800_000_000_000  # the year 2000: a clock that says less was never set
 
 # the machine's trouble, not the log's
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
@@ -120,7 +122,17 @@ def _log_row(
     return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
 
 
+def _dated(received: Received, content: LogContent) -> Received:
+    """The log with the day of its first episode whose clock was set, where it has one whose wasn't."""
+    starts = [e.steps["t_ns"][0].as_py() for e in content.episodes if e.steps.num_rows]
+    sound = [t for t in starts if t >= _CLOCK_SET_NS]
+    if received.day or not sound or len(sound) == len(starts):
+        return received
+    return replace(received, day=utc_day(sound[0]))
+
+
 def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
+    received = _dated(received, content)
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     reason = content.salvaged or "; ".join(content.notes) or None
     log = _log_row(received, log_id, state, reason, now_ns, content)

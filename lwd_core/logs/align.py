@@ -125,7 +125,7 @@ class Aligner:
             if feature.topic == topic and follows is not None:
                 states = self._anchor.t[follows.states_with_commands()]
                 if not len(states):
-                    return states
+                    break  # no state is known to have a command: all are shown, and masked
                 # where the last command led: the state a period later, command or not
                 period = self._embodiment.period_ns
                 after = self._anchor.t[self._anchor.t > states[-1] + period // 2][:1]
@@ -224,16 +224,21 @@ class Aligner:
         """The command of each tick, of those at ``given`` places: the one held, or its state's own."""
         if follows is None:
             return self._known(feature, timed.places(*given), ticks, "command")
-        at, count = follows.commands_of(np.searchsorted(self._anchor.t, ticks, side="right") - 1, given)
-        paired = at >= 0
+        state = np.searchsorted(self._anchor.t, ticks, side="right") - 1
+        known = state >= 0
+        known[1:] &= state[1:] != state[:-1]  # of ticks with one state the first has its command
+        at = np.full(len(ticks), -1)
+        several = np.zeros(len(ticks), dtype=bool)
+        at[known], several[known] = follows.command[state[known]], follows.several[state[known]]
+        paired = (at >= given[0]) & (at < given[1])
         place, age = timed.latest(ticks)  # what was last known, where no command is the state's
         place[paired], age[paired] = timed.at[at[paired]], ticks[paired] - timed.t[at[paired]]
         if follows.delay.why:
             why = {f"{feature.topic}: {follows.delay.why}": ~paired}
         else:
             why = {
-                f"{feature.topic}: several commands where a state has one": ~paired & (count > 1),
-                f"{feature.topic}: no command of that state": ~paired & (count <= 1),
+                f"{feature.topic}: several commands where a state has one": ~paired & several,
+                f"{feature.topic}: no command of that state": ~paired & ~several,
             }
         if feature.staleness_ms is not None:
             late = paired & (np.abs(age) > feature.staleness_ms * 1e6)

@@ -29,7 +29,11 @@ class FieldMissing(Exception):
 
 
 class Elsewhere(FieldMissing):
-    """The message holds none of the wanted dims: it is of another driver on the same topic."""
+    """The message holds none of the wanted dims: it may be of another driver on the same topic."""
+
+
+class NotNamed(Elsewhere):
+    """The message names others than the wanted dims: it is of another driver."""
 
 
 def is_absent(values: np.ndarray) -> np.ndarray:
@@ -134,7 +138,7 @@ def _by_path(getters: list[Getter]) -> Callable[[Any], Sequence[float]]:
         try:
             return [float(get(message)) for get in getters]
         except FieldMissing as e:
-            missing = e
+            missing = str(e)
         read, held = [ABSENT] * len(getters), 0
         for i, get in enumerate(getters):
             try:
@@ -143,7 +147,7 @@ def _by_path(getters: list[Getter]) -> Callable[[Any], Sequence[float]]:
             except FieldMissing:
                 continue
         if not held:
-            raise missing
+            raise Elsewhere(missing)
         return read
 
     return take
@@ -159,9 +163,7 @@ def _by_name(values: Getter, names: Getter, keys: list[str]) -> Callable[[Any], 
             at = {name: i for i, name in reversed(list(enumerate(order)))}
             places = known[order] = [at.get(key, -1) for key in keys]
         if max(places) < 0:
-            raise Elsewhere(
-                f"none of the dims among the names {', '.join(map(str, order))[:120] or '(none)'}"
-            )
+            raise NotNamed(f"none of the dims among the names {', '.join(map(str, order))[:120] or '(none)'}")
         read = values(message)
         if len(read) < len(order):
             raise FieldMissing(f"{len(read)} values for {len(order)} names")

@@ -8,7 +8,7 @@ stamps cannot tell, and nothing is paired.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from lwd_core.logs.fields import NO_STAMP
 _BULK = 0.9  # of the delays: the rest are outliers
 _WIDEST = 0.45  # of a period: delays further apart than this do not tell one cycle from the next
 _MARGIN = 0.125  # of a period: what lies further from the bulk is of no cycle
-_DOUBT = 0.02  # of a period: so close to a tick, on both sides of it, a delay could be of either cycle
+_DOUBT = 0.02  # of a period: so shortly before a tick, a command could be that tick's own
+_EDGE = 0.1  # of the bulk: so shortly behind a tick it could begin before it
+_TAIL = 0.003  # of the delays beyond the bulk and its margin: some could be late by a period, too
 _GAPS = 4  # periods without a state, after which a command tells nothing of its delay
 
 
@@ -25,13 +27,14 @@ _GAPS = 4  # periods without a state, after which a command tells nothing of its
 class Delay:
     """Commands lie ``low`` to ``high`` ns after their state, the pattern repeats every ``period`` ns.
 
-    ``why``: what keeps the stamps from telling, None if they tell.
+    ``why``: what keeps the stamps from telling, None if they tell. ``tail``: some lie elsewhere.
     """
 
     period: int
     low: int
     high: int
     why: str | None = None
+    tail: bool = False
 
     @property
     def middle(self) -> float:
@@ -92,57 +95,61 @@ def measure(states: Stamps, commands: Stamps, period: int, stated: float | None 
     elif not (after % cycle).any():  # one stamp, one tick; unless the command was written before that state
         numbers = commands.index[known][near], states.index[place[known]][near]
         why = _doubt(0, cycle) if (numbers[0] < numbers[1]).mean() > 0.5 else None
-    elif low < 0 or high >= cycle:
-        doubt = _DOUBT * cycle
-        why = None if doubt <= middle <= cycle - doubt else _doubt(middle, cycle)
-    elif cycle - middle < _DOUBT * cycle:
+    elif low < (high - low) * _EDGE or high >= cycle or middle > (1 - _DOUBT) * cycle:
         why = _doubt(middle, cycle)
-    return Delay(cycle, low, high, why)
+    told = Delay(cycle, low, high, why)
+    beyond = (after - told.first) % cycle > told.last - told.first
+    return replace(told, tail=bool(beyond.mean() > _TAIL))
 
 
 @dataclass(frozen=True)
 class Following:
-    """A stream of commands beside the states: ``states`` (S,) and ``commands`` (M,) by times in which a
-    command lies ``delay`` after its state."""
+    """A stream of commands beside one of states: ``command`` (S,) is the place of each state's command, -1
+    where none is told, ``several`` (S,) where more than one could be meant."""
 
-    states: np.ndarray
-    commands: np.ndarray
     delay: Delay
+    command: np.ndarray
+    several: np.ndarray
 
     @classmethod
     def of(cls, states: Stamps, commands: Stamps, period: int, stated: float | None = None) -> "Following":
         """By the stamps of the sensors where commands bear that of their state, else by their delay."""
+        s, c = states.t, commands.t
         if states.stamped and commands.stamped and np.isin(commands.header, states.header).mean() > _BULK:
-            cycle = min(_period(states.header, period), _period(commands.header, period))
-            return cls(states.header, commands.header, Delay(cycle, 0, 0))
-        return cls(states.t, commands.t, measure(states, commands, period, stated))
-
-    def commands_of(self, places: np.ndarray, given: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """For states at ``places`` (N,) the place (N,) of their command, -1 where none, and (N,) how many it
-        could be. -1 is no state.
-
-        Only the ``given`` slice of the commands counts. A command is of one state, a state has one
-        command: where two could be meant, neither is; of equal ``places`` the first counts.
-        """
-        none = np.full(len(places), -1), np.zeros(len(places), dtype=np.int64)
-        if self.delay.why is not None or not len(self.states):
-            return none
-        at = self.states[places]
-        commands = self.commands[slice(*given)]
-        first, count = _within(commands, at + self.delay.first, at + self.delay.last)
-        place = np.where((count == 1) & (places >= 0), first, -1)
-        place[1:][places[1:] == places[:-1]] = -1
-        place = _single(place, len(commands))
-        return np.where(place >= 0, place + given[0], -1), count
+            s, c = states.header, commands.header
+            delay = Delay(min(_period(s, period), _period(c, period)), 0, 0)
+        else:
+            delay = measure(states, commands, period, stated)
+        if delay.why is not None:
+            return cls(delay, np.full(len(s), -1), np.zeros(len(s), dtype=bool))
+        first, count = _within(c, s + delay.first, s + delay.last)
+        command = _single(np.where(count == 1, first, -1), len(c))
+        paired = np.flatnonzero(command >= 0)
+        command[paired[~_in_rhythm(s[paired], delay, _period(s, period), _period(c, period))]] = -1
+        return cls(delay, command, count > 1)
 
     def states_with_commands(self) -> np.ndarray:
         """Places (K,) of the states that a command was computed from, ascending."""
-        if self.delay.why is not None:  # something must be shown, and be masked
-            place = np.searchsorted(self.states, self.commands, side="right") - 1
-            return np.unique(place[place >= 0])
-        begin, end = self.commands - self.delay.last, self.commands - self.delay.first
-        first, count = _within(self.states, begin, end)
-        return np.unique(first[count == 1])
+        return np.flatnonzero(self.command >= 0)
+
+
+def _in_rhythm(t: np.ndarray, delay: Delay, states: int, commands: int) -> np.ndarray:
+    """(K,) which of the states at ``t`` that seem to have a command lie where a command is due.
+
+    Commands of every second or third state come in that rhythm: one that is late by a state is none of
+    the next. Where delays have a tail, a command after a gap could be the late one that is missing in it.
+    """
+    if len(t) < 2:
+        return np.ones(len(t), dtype=bool)
+    cycles = np.diff(t) / max(states, commands)
+    whole = np.rint(cycles)
+    good = np.ones(len(t), dtype=bool)
+    if commands > 1.5 * states:
+        even = (np.abs(cycles - whole) < 0.4 * states / commands) & (whole > 0)
+        good = np.append(False, even) | np.append(even, False)
+    if delay.tail:
+        good &= np.append(False, whole == 1)
+    return good
 
 
 def anchor(states: Sequence[int], commands: int) -> int:
@@ -176,8 +183,14 @@ def _bulk(offsets: np.ndarray, cycle: int) -> tuple[int, int]:
 
 
 def _period(t: np.ndarray, expected: int) -> int:
+    """The time between messages, lost ones counted: jitter of a single gap must not shift the circle."""
     gaps = np.diff(t)
-    return max(1, int(np.median(gaps))) if len(gaps) else expected
+    if not len(gaps):
+        return expected
+    usual = max(1.0, float(np.median(gaps)))
+    gaps = gaps[gaps < _GAPS * usual]
+    count = int(np.rint(gaps / usual).sum())
+    return max(1, round(gaps.sum() / count)) if count else round(usual)
 
 
 def _doubt(middle: float, cycle: int) -> str:

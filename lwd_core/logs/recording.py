@@ -210,12 +210,12 @@ class Recorder:
         except Exception as e:  # a foreign payload fails in as many ways as there are decoders
             self._fault(topic, _words(e))
             return
-        taken, why, elsewhere = 0, "", ""
+        taken, why, apart = 0, "", None
         for column in self._by_topic[topic]:  # what a message lacks for one use it may have for another
             try:
                 value = column.read(message)
             except fields.Elsewhere as e:
-                elsewhere = str(e)[:200]
+                apart = e
                 continue
             except Exception as e:
                 why = _words(e)
@@ -224,8 +224,11 @@ class Recorder:
             taken += 1
         if why:
             self._fault(topic, why, "left out in part" if taken else "left out")
-        elif elsewhere and not taken:
-            self._elsewhere[topic] = (self._elsewhere.get(topic, (0, elsewhere))[0] + 1, elsewhere)
+        elif apart and not taken and isinstance(apart, fields.NotNamed):
+            count, first = self._elsewhere.get(topic, (0, str(apart)[:200]))
+            self._elsewhere[topic] = (count + 1, first)
+        elif apart and not taken:
+            self._fault(topic, _words(apart))
 
     def _fault(self, topic: str, reason: str, what: str = "left out") -> None:
         count, first = self._faults.get((topic, what), (0, reason))
