@@ -14,7 +14,7 @@ from lwd_core.logs.look import Seen
 from lwd_core.logs.pairing import Delay, Stamps, anchor, measure
 
 _SLOWER = 1.5  # times: commands so much slower than their states are the ticks themselves
-_BURSTS = 10  # usual gaps: commands with such silences are given when something changes, and hold
+_BURSTS, _OFTEN = 10, 0.01  # usual gaps: with such silences often, commands are given on a change, and hold
 
 
 def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
@@ -92,10 +92,10 @@ def _stamps(one: Seen) -> Stamps:
 
 
 def _bursts(times: np.ndarray) -> bool:
-    """Whether a stream speaks in bursts, with long silences between."""
+    """Whether a stream speaks in bursts, with long silences between: more than stalls and steps make."""
     gaps = np.diff(times)
     gaps = gaps[gaps > 0]
-    return len(gaps) < 4 or bool(np.sum(gaps > _BURSTS * np.median(gaps)) > 1)
+    return len(gaps) > 0 and np.sum(gaps > _BURSTS * np.median(gaps)) > max(3, _OFTEN * len(gaps))
 
 
 def _together(draft: Draft, timed: Mapping[str, np.ndarray]) -> bool:
