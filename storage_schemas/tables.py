@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from storage_schemas import vocabulary as words
 from storage_schemas.columns import Column, Table
 
 STRING, BOOL = pa.string(), pa.bool_()
@@ -43,7 +44,7 @@ LOGS = Table(
             "Reader that took it: mcap, rosbag1, rosbag2, lerobot, npz, hdf5; unknown if none did.",
         ),
         Column("bytes", I64, "Size of the raw log.", unit="bytes"),
-        Column("state", STRING, "accepted, duplicate, salvaged or quarantined."),
+        Column("state", STRING, "accepted, duplicate, salvaged or quarantined.", words=words.LogState),
         Column("reason", STRING, "Why it is not simply accepted.", nullable=True),
         Column("messages", I64, "Messages read from it."),
         Column(
@@ -73,10 +74,10 @@ EPISODES = Table(
         TASK,
         Column("instruction", STRING, "What the robot was told, in natural language."),
         POLICY,
-        Column("source", STRING, "demonstration, rollout, play or online."),
-        Column("outcome", STRING, "success, failure or unknown."),
-        Column("outcome_from", STRING, "person, robot, labeller or nobody."),
-        Column("end", STRING, "terminated or truncated."),
+        Column("source", STRING, "demonstration, rollout, play or online.", words=words.Source),
+        Column("outcome", STRING, "success, failure or unknown.", words=words.Outcome),
+        Column("outcome_from", STRING, "person, robot, labeller or nobody.", words=words.OutcomeFrom),
+        Column("end", STRING, "terminated or truncated.", words=words.EpisodeEnd),
         Column("steps", I32, "Control ticks.", unit="steps"),
         Column("human_steps", I32, "Steps whose executed action was a person's.", unit="steps"),
         Column("interventions", I32, "Intervention segments."),
@@ -113,7 +114,7 @@ STEPS = Table(
             unit="per embodiment",
             nullable=True,
         ),
-        Column("actor", STRING, "Who chose the executed action: policy or human."),
+        Column("actor", STRING, "Who chose the executed action: policy or human.", words=words.Actor),
         Column("valid", BOOL, "False where a feature was missing or older than its stated staleness."),
         Column(
             "gap", BOOL, "True where time between this tick and the one before is not one control period."
@@ -152,14 +153,14 @@ SEGMENTS = Table(
         SITE,
         DAY,
         Column("segment", I32, "Place within the episode, from 0."),
-        Column("kind", STRING, "autonomous or intervention."),
+        Column("kind", STRING, "autonomous or intervention.", words=words.SegmentKind),
         Column("first_step", I32, "First step."),
         Column("last_step", I32, "Last step, inclusive."),
         Column("start_ns", I64, "Time of the first step.", unit="ns since epoch"),
         Column("end_ns", I64, "Time of the last step.", unit="ns since epoch"),
-        Column("actor", STRING, "policy or human."),
+        Column("actor", STRING, "policy or human.", words=words.Actor),
         Column("who", STRING, "Operator, or policy id.", nullable=True),
-        Column("reason", STRING, "Why a person took over.", nullable=True),
+        Column("reason", STRING, "Why a person took over.", nullable=True, words=words.InterventionReason),
     ),
     key=("episode_id", "segment"),
     partition=("day", "site"),
@@ -172,7 +173,7 @@ LABELS = Table(
     meaning="Label layers: outputs of labeller runs; added, never edited.",
     columns=(
         Column("layer_id", STRING, "Labeller and version, as in reward.sparse@1; what a snapshot names."),
-        Column("kind", STRING, "reward, outcome, progress, phase or quality."),
+        Column("kind", STRING, "reward, outcome, progress, phase or quality.", words=words.LabelKind),
         EPISODE,
         LOG,
         SITE,
@@ -180,7 +181,13 @@ LABELS = Table(
         Column("step", I32, "Step it speaks of; null: the whole episode.", nullable=True),
         Column("check", STRING, "Quality check, phase name; null otherwise.", nullable=True),
         Column("value", F64, "Number it gives.", nullable=True),
-        Column("text", STRING, "Word it gives: an outcome, a verdict.", nullable=True),
+        Column(
+            "text",
+            STRING,
+            "Word it gives: an outcome, a verdict.",
+            nullable=True,
+            words_by=("kind", {"outcome": words.Outcome, "quality": words.Verdict}),
+        ),
         Column("detail", STRING, "What was seen, for a person.", nullable=True),
         CREATED,
     ),
@@ -197,7 +204,7 @@ SNAPSHOTS = Table(
         Column("digest", STRING, "Digest over everything in the snapshot; its name."),
         Column("name", STRING, "What the spec calls it."),
         Column("uri", STRING, "Folder of manifest and shards."),
-        Column("state", STRING, "valid or withdrawn."),
+        Column("state", STRING, "valid or withdrawn.", words=words.SnapshotState),
         Column("successor", STRING, "Digest that replaces a withdrawn one.", nullable=True),
         Column("spec", STRING, "The spec, canonical JSON."),
         Column("versions", STRING, "Table versions it was read at, a JSON object."),
@@ -218,7 +225,7 @@ SNAPSHOT_MEMBERS = Table(
         Column("digest", STRING, "The snapshot."),
         EPISODE,
         LOG,
-        Column("split", STRING, "train or holdout."),
+        Column("split", STRING, "train or holdout.", words=words.Split),
         Column("shard", STRING, "Shard file of the episode."),
         Column("index_in_shard", I32, "Place in the shard, from 0."),
     ),
@@ -233,7 +240,7 @@ POLICIES = Table(
     columns=(
         Column("policy_id", STRING, "Digest of the bundle."),
         Column("uri", STRING, "Folder of the bundle."),
-        Column("stage", STRING, "sft, offline or online."),
+        Column("stage", STRING, "sft, offline or online.", words=words.Stage),
         Column("parent", STRING, "Policy its training started from.", nullable=True),
         Column("checkpoint", STRING, "Digest of the trainer state it was taken from."),
         Column("train_step", I64, "Update it was taken at.", unit="updates"),
@@ -251,10 +258,10 @@ RELEASES = Table(
     meaning="What happened on the release channels, one row an event.",
     columns=(
         Column("release_id", STRING, "Opaque hash."),
-        Column("channel", STRING, "canary or production."),
+        Column("channel", STRING, "canary or production.", words=words.Channel),
         Column("policy_id", STRING, "The policy."),
         Column("parent", STRING, "Release it replaced.", nullable=True),
-        Column("state", STRING, "candidate, canary, production, rolled_back or superseded."),
+        Column("state", STRING, "candidate, canary, production, rolled_back or superseded.", words=words.ReleaseState),
         Column("evidence", STRING, "Why: figures and rule, a JSON object."),
         CREATED,
     ),

@@ -43,7 +43,7 @@ def without(
         partition = dict(file.partition)
         for name, value in partition.items():
             rest = rest.append_column(name, pa.array([value] * rest.num_rows, pa.string()))
-        kept.append(write_file(lake.place, table, conform(table, rest), partition))
+        kept.append(write_file(lake.place, table, conform(table, rest, stored=True), partition))
     return removed, kept
 
 
