@@ -4,6 +4,7 @@ LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here th
 A *topic* of the embodiment is a column.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -75,9 +76,11 @@ def content_of_rows(
     """Build the log's content; ``damage`` and ``notes`` may grow while ``sets`` is read."""
     found: list[EpisodeData] = []
     count = 0
+    wider: Counter[tuple[str, int, int]] = Counter()
     for rows in sets:
         count += len(rows)
         if len(rows):
+            wider.update(_wider(rows, embodiment))
             found.append(_episode(len(found), rows, embodiment, frames))
     return LogContent(
         format=log_format,
@@ -86,7 +89,13 @@ def content_of_rows(
         messages_lost=None if damage else 0,
         salvaged="; ".join(damage) or None,
         embodiment=embodiment.name,
-        notes=tuple(notes),
+        notes=(
+            *notes,
+            *(
+                f"column {topic}: {n} of {count} rows have {width} values, {end} are mapped"
+                for (topic, width, end), n in wider.items()
+            ),
+        ),
     )
 
 
@@ -148,6 +157,16 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
             )
         parts.append(values)
     return np.concatenate(parts, axis=1)
+
+
+def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
+    """Rows of columns that go on behind what the embodiment maps of them, by column, width and that end."""
+    ends: dict[str, int] = {}
+    for (topic, _), end in fields.mapped((*embodiment.state, *embodiment.action, *embodiment.proposed)).items():
+        ends[topic] = max(ends.get(topic, 0), end)
+    n = len(rows)
+    widths = {t: c.size // n for t in ends if (c := rows.columns.get(t)) is not None and c.dtype != object}
+    return {(t, width, ends[t]): n for t, width in widths.items() if width > ends[t]}
 
 
 def _facts(rows: Rows, embodiment: Embodiment, ticks: int) -> Facts:
