@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+Words = type[StrEnum]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -13,7 +15,8 @@ class Column:
 
     ``unit`` is empty where a unit makes no sense. ``meaning`` is one sentence for the
     person who meets the column in a query result. ``words`` is the closed vocabulary of a text column;
-    ``words_by`` where it depends on what another column of the row says: that column, vocabularies by its word.
+    ``words_by`` where it depends on what another column of the row says: that column, and vocabularies by
+    its words.
     """
 
     name: str
@@ -21,8 +24,8 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
-    words: type[StrEnum] | None = None
-    words_by: tuple[str, Mapping[str, type[StrEnum]]] | None = None
+    words: Words | None = None
+    words_by: tuple[str, Mapping[str, Words]] | None = None
 
     @property
     def field(self) -> pa.Field:

@@ -261,7 +261,12 @@ RELEASES = Table(
         Column("channel", STRING, "canary or production.", words=words.Channel),
         Column("policy_id", STRING, "The policy."),
         Column("parent", STRING, "Release it replaced.", nullable=True),
-        Column("state", STRING, "candidate, canary, production, rolled_back or superseded.", words=words.ReleaseState),
+        Column(
+            "state",
+            STRING,
+            "candidate, canary, production, rolled_back or superseded.",
+            words=words.ReleaseState,
+        ),
         Column("evidence", STRING, "Why: figures and rule, a JSON object."),
         CREATED,
     ),

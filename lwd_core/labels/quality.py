@@ -126,8 +126,12 @@ def near_duplicates(
         )
         if not paths.num_rows:
             continue
-        ids = paths.column("episode_id").to_pylist()
         array = np.array([np.concatenate(path) for path in paths.column("path").to_pylist()])
+        told = np.isfinite(array).all(axis=1)  # a path with a hole can't be compared
+        ids = paths.column("episode_id").filter(pa.array(told)).to_pylist()
+        array = array[told]
+        if not ids:
+            continue
         spread = np.ptp(array, axis=0)
         scaled = array / np.where(spread > 0, spread, 1.0)
         if len(ids) == 1:

@@ -17,7 +17,7 @@ _ENTRY = re.compile(r"\d{20}\.json")
 
 
 class Committed(NamedTuple):
-    """A version of a table, committed no earlier and no later than this; both the same where its stamp fits."""
+    """A version of a table and the bounds of when it was committed; both the same where its stamp fits."""
 
     version: int
     earliest: datetime
@@ -61,7 +61,7 @@ def version_at(place: Place, table: str, moment: datetime) -> int | None:
 
 
 def _agreed(stamps: list[int]) -> list[int]:
-    """Places of the longest run of stamps that never falls; of two equally long ones, that which ends lowest."""
+    """Places of the longest run of stamps that never falls; of two as long, the one that ends lowest."""
     tails: list[int] = []  # by length: the place of the lowest stamp such a run can end with
     lowest: list[int] = []
     before: list[int | None] = []

@@ -18,8 +18,8 @@ def conform(table: Table, rows: pa.Table, *, stored: bool = False) -> pa.Table:
 
     A missing nullable column is filled with nulls. Raises ``UserError`` for an unknown or missing
     column, a value that doesn't fit its type, a null where none may be, a word that is not of the column's
-    vocabulary, a partition value that is no plain folder name. Rows that are ``stored`` already keep the words
-    they have.
+    vocabulary, a partition value that is no plain folder name. Rows that are ``stored`` already keep
+    the words they have.
     """
     unknown = set(rows.column_names) - set(table.names)
     if unknown:

@@ -4,8 +4,9 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -122,26 +123,56 @@ def _log_row(
 
 def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
-    reason = content.salvaged or "; ".join(content.notes) or None
-    log = _log_row(received, log_id, state, reason, now_ns, content)
     episodes, steps, segments = [], [], []
+    nowhere = 0
     for data in content.episodes:
         if data.steps.num_rows == 0:
             raise ValueError(f"episode {data.index_in_log} has no step")
+        rows, bad = masked(data.steps)
+        data, nowhere = replace(data, steps=rows), nowhere + bad
         row = _episode_row(received, log_id, data, now_ns)
         shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day")}
         episodes.append(row)
         steps.append(conform(STEPS, _with(data.steps, shared)))
         segments.append(conform(SEGMENTS, _with(data.segments, shared)))
+    reasons = [content.salvaged or "; ".join(content.notes)]
+    if nowhere:
+        rows = sum(data.steps.num_rows for data in content.episodes)
+        reasons.append(f"{nowhere} of {rows} steps hold what is not a number, masked")
+    reason = "; ".join(filter(None, reasons)) or None
     return Staged(
         log_id,
         received,
         state,
-        log,
+        _log_row(received, log_id, state, reason, now_ns, content),
         conform(EPISODES, pa.Table.from_pylist(episodes, schema=EPISODES.schema)),
         pa.concat_tables(steps) if steps else STEPS.schema.empty_table(),
         pa.concat_tables(segments) if segments else SEGMENTS.schema.empty_table(),
     )
+
+
+def masked(steps: pa.Table) -> tuple[pa.Table, int]:
+    """Steps whose vectors are finite or not valid, and how many hold a number that is not finite.
+
+    What a reader could tell of a step stays as it is; the mask says what it is worth.
+    """
+    finite = _finite(steps["state"]) & _finite(steps["action"])
+    bad = len(finite) - int(np.count_nonzero(finite))
+    if bad:
+        valid = pc.and_(steps["valid"], pa.array(finite))
+        steps = steps.set_column(steps.column_names.index("valid"), steps.schema.field("valid"), valid)
+    return steps, bad
+
+
+def _finite(vectors: pa.ChunkedArray) -> np.ndarray:
+    """(N,) whether every number of a row's list is finite."""
+    column = vectors.combine_chunks() if vectors.num_chunks != 1 else vectors.chunk(0)
+    flat = np.isfinite(column.flatten().to_numpy(zero_copy_only=False))
+    whole = np.ones(len(column), bool)
+    if not flat.all():
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        whole[np.repeat(np.arange(len(column)), lengths)[~flat]] = False
+    return whole
 
 
 def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:

@@ -88,7 +88,7 @@ def _element(index: int) -> Getter:
 
 
 def mapped(features: Sequence[Feature]) -> dict[tuple[str, str], int]:
-    """Up to which element each vector, by topic and field, is mapped by the features that take it in order."""
+    """Up to which element each vector, by topic and field, is mapped by features that take it in order."""
     ends: dict[tuple[str, str], int] = {}
     for f in features:
         if f.names_field is None and not any(d.field is not None for d in f.dims):

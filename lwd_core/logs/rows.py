@@ -162,7 +162,9 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
 def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
     """Rows of columns that go on behind what the embodiment maps of them, by column, width and that end."""
     ends: dict[str, int] = {}
-    for (topic, _), end in fields.mapped((*embodiment.state, *embodiment.action, *embodiment.proposed)).items():
+    for (topic, _), end in fields.mapped(
+        (*embodiment.state, *embodiment.action, *embodiment.proposed)
+    ).items():
         ends[topic] = max(ends.get(topic, 0), end)
     n = len(rows)
     widths = {t: c.size // n for t in ends if (c := rows.columns.get(t)) is not None and c.dtype != object}

@@ -216,7 +216,7 @@ def value_layer(
         f"WITH chosen AS ({chosen}) "
         "SELECT c.episode_id, c.task, c.outcome, l.layer_id, list(l.step ORDER BY l.step) AS steps, "
         "list(l.value ORDER BY l.step) AS values FROM labels l JOIN chosen c USING (episode_id) "
-        "WHERE l.layer_id = $1 GROUP BY ALL ORDER BY c.outcome, c.task",
+        "WHERE l.layer_id = $1 AND l.value IS NOT NULL GROUP BY ALL ORDER BY c.outcome, c.task",
         (layer_id,),
     ).to_pylist()
     human = lake.sql(

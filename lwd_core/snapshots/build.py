@@ -12,7 +12,7 @@ from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.members import counts_of, member_of, tensors_of
-from lwd_core.snapshots.moments import MomentsAccumulator
+from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, register
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
@@ -129,4 +129,11 @@ class _Stats:
             parts[name].add(values)
 
     def result(self) -> dict[str, dict[str, Moments]]:
-        return {e: {name: part.result() for name, part in parts.items()} for e, parts in self._parts.items()}
+        try:
+            return {e: {n: part.result() for n, part in parts.items()} for e, parts in self._parts.items()}
+        except NoRows:
+            empty = [e for e, parts in self._parts.items() if not parts["action"].count]
+            raise UserError(
+                f"embodiment {', '.join(empty)}: not one valid action to train on, all rows are masked; see "
+                "why with `lwd logs`, mend the embodiment file and `lwd logs remap`, or leave its logs out"
+            ) from None

@@ -13,7 +13,10 @@ from tests.lwd_core.lake.rows import episode_row, label_rows
 @pytest.mark.parametrize("column", ["source", "outcome", "outcome_from", "end"])
 def test_another_word_is_refused_and_named(column: str) -> None:
     with pytest.raises(UserError, match=f"table episodes: column '{column}' has 'sucess'; its words are "):
-        conform(EPISODES, pa.concat_tables([episode_row("a", "l", 3), episode_row("b", "l", 3, **{column: "sucess"})]))
+        conform(
+            EPISODES,
+            pa.concat_tables([episode_row("a", "l", 3), episode_row("b", "l", 3, **{column: "sucess"})]),
+        )
 
 
 def test_the_words_allowed_are_named() -> None:
