@@ -8,7 +8,12 @@ of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+from storage_schemas.canonical import digest
 
 _CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
 _PATH = re.compile(r"([^.\[\]\s]+|\[\d*\])((\.[^.\[\]\s]+)|\[\d*\])*")
@@ -242,6 +247,21 @@ class Embodiment:
         if len({c.name for c in self.cameras}) != len(self.cameras):
             raise ValueError("cameras: a name is used twice")
 
+    @cached_property
+    def meaning(self) -> dict[str, Any]:
+        """What decides how a log is read: the fields that are not left at their defaults, as plain values.
+
+        Neither the description nor ``match``, which only tells whose logs are its own. Written down it is an
+        embodiment file again.
+        """
+        said = _said(self)
+        return {name: value for name, value in said.items() if name not in ("description", "match")}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the meaning, hex: files that differ in comments or order share it."""
+        return digest(self.meaning)
+
     @property
     def state_dims(self) -> tuple[Dim, ...]:
         """The state vector's dims in order."""
@@ -267,3 +287,17 @@ class Embodiment:
     def topics(self) -> frozenset[str]:
         """Topics a log must have: those of state and action."""
         return frozenset(f.topic for f in (*self.state, *self.action))
+
+
+def _said(value: Any) -> Any:
+    """Plain values; of a dataclass the fields not at their defaults: so new fields change nothing."""
+    if is_dataclass(value):
+        said = {}
+        for f in fields(value):
+            default = f.default_factory() if f.default_factory is not MISSING else f.default
+            if (own := getattr(value, f.name)) != default:
+                said[f.name] = _said(own)
+        return said
+    if isinstance(value, Mapping):
+        return {key: _said(v) for key, v in value.items()}
+    return [_said(v) for v in value] if isinstance(value, tuple) else value

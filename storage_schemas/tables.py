@@ -26,6 +26,18 @@ LOG = Column("log_id", STRING, "SHA-256 of the raw log's bytes, hex; an opaque h
 EPISODE = Column("episode_id", STRING, "Opaque hash of the raw log and the episode's place in it.")
 POLICY = Column("policy_id", STRING, "The policy that proposed the actions; null if none did.", nullable=True)
 TASK = Column("task", STRING, "Short name of the task.")
+READING = Column(
+    "reading",
+    STRING,
+    "Which reading of the log made the row; rows of another than their episode's don't count.",
+    nullable=True,
+)
+DIGEST_OF_EMBODIMENT = Column(
+    "embodiment_digest",
+    STRING,
+    "SHA-256 of what the embodiment file meant then; its meaning lies in the lake's folder embodiments.",
+    nullable=True,
+)
 CREATED = Column("created_ns", I64, "When the row was made, by the platform's clock.", unit="ns since epoch")
 
 LOGS = Table(
@@ -53,6 +65,7 @@ LOGS = Table(
         Column("episodes", I32, "Episodes it gave."),
         Column("embodiment", STRING, "Embodiment its topics were mapped with.", nullable=True),
         CREATED,
+        DIGEST_OF_EMBODIMENT,
     ),
     key=("log_id", "uri"),
     partition=("day", "site"),
@@ -88,6 +101,9 @@ EPISODES = Table(
         Column("last_message", I64, "Last message of the episode, inclusive."),
         Column("attributes", STRING, "Everything else the log said of the episode, a JSON object of texts."),
         CREATED,
+        DIGEST_OF_EMBODIMENT,
+        Column("reader_version", STRING, "The reader and its version: mcap@0.1.0.", nullable=True),
+        READING,
     ),
     key=("episode_id",),
     partition=("day", "site"),
@@ -137,6 +153,7 @@ STEPS = Table(
             "Camera frames shown at this tick: where their bytes lie.",
             nullable=True,
         ),
+        READING,
     ),
     key=("episode_id", "step"),
     partition=("day", "site"),
@@ -161,6 +178,7 @@ SEGMENTS = Table(
         Column("actor", STRING, "policy or human.", words=words.Actor),
         Column("who", STRING, "Operator, or policy id.", nullable=True),
         Column("reason", STRING, "Why a person took over.", nullable=True, words=words.InterventionReason),
+        READING,
     ),
     key=("episode_id", "segment"),
     partition=("day", "site"),

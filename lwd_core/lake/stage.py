@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.frames import FrameShards, utc_day
+from lwd_core.lake.meaning import Meaning, keep
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import Received
 from lwd_core.lake.rows import conform
@@ -54,9 +55,12 @@ def stage(
     when disk or network fail.
     """
     try:
-        with FrameShards(place, log_id, received.site or "local", received.day) as frames:
+        with FrameShards(place, log_id, received.site or "local", received.day, received.mark) as frames:
             content = reader(received.source, embodiments, frames)
-            return _accepted(received, log_id, content, now_ns)
+            staged = _accepted(received, log_id, content, embodiments, now_ns)
+        for name in {data.embodiment for data in content.episodes} & embodiments.keys():
+            keep(place, embodiments[name])
+        return staged
     except (StorageError, ConnectionError, TimeoutError):
         raise
     except OSError as error:
@@ -98,6 +102,7 @@ def _log_row(
     reason: str | None,
     now_ns: int,
     content: LogContent | None = None,
+    embodiment: Embodiment | None = None,
     log_format: str = "unknown",
 ) -> pa.Table:
     first = content.episodes[0] if content and content.episodes else None
@@ -117,11 +122,18 @@ def _log_row(
         "episodes": len(content.episodes) if content else 0,
         "embodiment": content.embodiment if content else None,
         "created_ns": now_ns,
+        "embodiment_digest": embodiment.digest if embodiment else None,
     }
     return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
 
 
-def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
+def _accepted(
+    received: Received,
+    log_id: str,
+    content: LogContent,
+    embodiments: Mapping[str, Embodiment],
+    now_ns: int,
+) -> Staged:
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     episodes, steps, segments = [], [], []
     nowhere = 0
@@ -130,8 +142,9 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
             raise ValueError(f"episode {data.index_in_log} has no step")
         rows, bad = masked(data.steps)
         data, nowhere = replace(data, steps=rows), nowhere + bad
-        row = _episode_row(received, log_id, data, now_ns)
-        shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day")}
+        meaning = Meaning.of(embodiments.get(data.embodiment), content.format)
+        row = _episode_row(received, log_id, data, now_ns) | asdict(meaning) | {"reading": meaning.reading}
+        shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day", "reading")}
         episodes.append(row)
         steps.append(conform(STEPS, _with(data.steps, shared)))
         segments.append(conform(SEGMENTS, _with(data.segments, shared)))
@@ -140,11 +153,13 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
         rows = sum(data.steps.num_rows for data in content.episodes)
         reasons.append(f"{nowhere} of {rows} steps hold what is not a number, masked")
     reason = "; ".join(filter(None, reasons)) or None
+    embodiment = embodiments.get(content.embodiment or "")
+    log = _log_row(received, log_id, state, reason, now_ns, content, embodiment)
     return Staged(
         log_id,
         received,
         state,
-        _log_row(received, log_id, state, reason, now_ns, content),
+        log,
         conform(EPISODES, pa.Table.from_pylist(episodes, schema=EPISODES.schema)),
         pa.concat_tables(steps) if steps else STEPS.schema.empty_table(),
         pa.concat_tables(segments) if segments else SEGMENTS.schema.empty_table(),
@@ -176,8 +191,9 @@ def _finite(vectors: pa.ChunkedArray) -> np.ndarray:
 
 
 def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:
+    rows = rows.drop_columns([name for name in shared if name in rows.column_names])
     for name, value in shared.items():
-        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
     return rows
 
 

@@ -24,7 +24,7 @@ from lwd_core.lake.rows import conform
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
 
-Where = Mapping[str, Sequence[str]]
+Where = Mapping[str, Sequence[str | None]]
 
 
 def known(table: str) -> Table:

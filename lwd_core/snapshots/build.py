@@ -16,7 +16,7 @@ from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, register
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
-from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, selected
+from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, require_one_meaning, selected
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -60,6 +60,7 @@ def _write(
     progress: Progress | None,
 ) -> Manifest:
     episodes = selected(lake, spec, versions)
+    require_one_meaning(episodes)
     if all(e["split"] == Split.HOLDOUT for e in episodes):
         raise UserError(f"spec {spec.name!r}: every episode is held out; lower `holdout`")
     limit = int(spec.shard_mb * 1_000_000)

@@ -24,7 +24,7 @@ from lwd_core.snapshots.members import member_of, tensors_of
 from lwd_core.snapshots.pool import COLUMNS, RowPool
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.rows import allocate, assemble, fill
-from lwd_core.snapshots.select import pin, read_rows, selected
+from lwd_core.snapshots.select import pin, read_rows, require_one_meaning, selected
 from lwd_core.snapshots.sequence import SEQUENCE, Strata, agree
 from lwd_core.snapshots.shards import Placed
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -173,6 +173,7 @@ class GrowingLoader:
         """Ids of the episodes of these versions; their rows are held and their names known from now on."""
         spec = self._spec
         episodes = selected(self._lake, spec, versions)
+        require_one_meaning(episodes)
         new = [e for e in episodes if e["episode_id"] not in self._held]
         for episode, rows in zip(new, read_rows(self._lake, spec, new, versions) if new else (), strict=True):
             rows = resample(rows, episode, spec.frame_rate)

@@ -5,7 +5,8 @@ Everything is read at pinned table versions, so the same spec finds the same row
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
-    'outcome, "end", control_hz, steps, start_ns'
+    'outcome, "end", control_hz, steps, start_ns, embodiment_digest'
 )
 _LISTS = {
     "embodiments": "embodiment",
@@ -125,6 +126,24 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
             row["end"] = EpisodeEnd.TERMINATED.value
     rows.sort(key=lambda r: (r["split"] == Split.HOLDOUT, r["order"], r["episode_id"]))
     return rows
+
+
+def require_one_meaning(episodes: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ``UserError`` where episodes of one embodiment were read by different files.
+
+    Those that came in before this was noted pass for whatever the others are.
+    """
+    files: dict[str, Counter[str]] = {}
+    for episode in episodes:
+        if episode["embodiment_digest"]:
+            files.setdefault(episode["embodiment"], Counter())[episode["embodiment_digest"]] += 1
+    for name, digests in files.items():
+        if len(digests) > 1:
+            counts = ", ".join(f"{n} by {digest[:12]}" for digest, n in digests.most_common())
+            raise UserError(
+                f"embodiment {name}: its episodes were read by {len(digests)} different files ({counts}), so "
+                f"their numbers differ in meaning; `lwd logs remap --embodiment {name}` reads all by today's"
+            )
 
 
 def succeeded(source: str, outcome: str) -> bool:
