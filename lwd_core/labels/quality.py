@@ -89,6 +89,8 @@ def _episode(
     state = _vectors(rows, "state")
     dims = embodiment.action_dims if embodiment else ()
     limits = dims if len(dims) == action.shape[1] else (None,) * action.shape[1]
+    dims = embodiment.state_dims if embodiment else ()
+    bounds = dims if len(dims) == state.shape[1] else (None,) * state.shape[1]
     return EpisodeColumns(
         t_ns=rows.column("t_ns").to_numpy(),
         state=state,
@@ -98,8 +100,11 @@ def _episode(
         control_hz=rate,
         action_low=np.array([_limit(dim.low if dim else None) for dim in limits]),
         action_high=np.array([_limit(dim.high if dim else None) for dim in limits]),
-        state_unit=tuple(dim.unit for dim in embodiment.state_dims) if embodiment else ("",) * state.shape[1],
+        state_unit=tuple(dim.unit if dim else "" for dim in bounds),
         frames=frames,
+        action_unit=tuple(dim.unit if dim else "" for dim in limits),
+        state_low=np.array([_limit(dim.low if dim else None) for dim in bounds]),
+        state_high=np.array([_limit(dim.high if dim else None) for dim in bounds]),
     )
 
 
