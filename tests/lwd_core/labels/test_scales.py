@@ -54,8 +54,9 @@ def test_limits_stand_above_units() -> None:
     small = noise(30)
     small[:, 0] = np.random.default_rng(1).normal(0, 5e-6, len(small))
     assert verdict("risk.idle_share", episode(small, state_low=low, state_high=high)) is Verdict.PASS
-    found = scales(np.array([[3.0, 0.5, 400.0, 2.0]]), np.array([0, *[np.nan] * 3]), np.array([8, *[np.nan] * 3]),
-                   ("m", "deg", "", ""))  # fmt: skip
+    nan = [np.nan] * 3
+    seen = np.array([[3.0, 0.5, 400.0, 2.0]])
+    found = scales(seen, np.array([0, *nan]), np.array([8, *nan]), ("m", "deg", "", ""))
     assert found.tolist() == [8.0, 360.0, 400.0, 2.0]
 
 
