@@ -82,9 +82,10 @@ def remap(
     embodiments: Mapping[str, Embodiment],
     now_ns: int,
     workers: int = 1,
+    batch_logs: int = ingest.BATCH_LOGS,
     reader: Reader | None = None,
 ) -> Remapped:
-    """Read these logs (rows of ``logs``) again and replace what they gave."""
+    """Read these logs (rows of ``logs``) again and replace what they gave; ``batch_logs`` bounds a commit."""
     result = Remapped()
     here: dict[str, Row] = {}
     mark = digest({name: e.digest for name, e in embodiments.items()})[:8] + "-"
@@ -100,7 +101,7 @@ def remap(
     read = ingest.read_anew(
         lake.place, again, embodiments=embodiments, now_ns=now_ns, workers=workers, reader=reader
     )
-    for batch in ingest.batches(read, ingest.BATCH_LOGS):
+    for batch in ingest.batches(read, batch_logs):
         _replace(lake, batch, here, result)
     return result
 
