@@ -21,7 +21,7 @@ from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
-    'outcome, "end", control_hz, steps, start_ns, embodiment_digest'
+    'outcome, "end", control_hz, steps, start_ns, embodiment_digest, reading'
 )
 _LISTS = {
     "embodiments": "embodiment",

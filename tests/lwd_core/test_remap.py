@@ -18,7 +18,9 @@ from lwd_core.logs.embodiment import load_embodiments, parse_embodiment
 from lwd_core.remap import Remapped, outdated, remap
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
+from lwd_core.snapshots.loader_growing import GrowingLoader
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.snapshots.unchanged import unchanged
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import LABELS
 from tests.lwd_core.logs import robot_logs
@@ -339,3 +341,25 @@ def test_frames_that_a_snapshot_shows_are_not_taken_from_it(filmed: Home) -> Non
     filmed.map(ARM.replace("{name: a, unit: rad}", "{name: shoulder, unit: rad}"), "arm")
     assert filmed.remap().left == []
     assert shards(filmed) == before
+
+
+def test_a_snapshot_of_before_is_not_the_one_of_now(home: Home) -> None:
+    spec = SnapshotSpec.parse({"name": "s"})
+    first = build_snapshot(home.lake, spec, home.settings.snapshots, now_ns=NOW)
+    assert unchanged(home.lake, spec) == first.digest
+    home.map(SECOND)
+    home.remap()
+    assert unchanged(home.lake, spec) is None
+    again = build_snapshot(home.lake, spec, home.settings.snapshots, now_ns=NOW + 1)
+    assert [m.episode_id for m in again.episodes] == [m.episode_id for m in first.episodes]
+    assert (first.manifest.state_width, again.manifest.state_width) == (3, 2)
+
+
+def test_a_run_that_follows_the_lake_does_not_mix_two_meanings(home: Home) -> None:
+    loader = GrowingLoader(home.lake, SnapshotSpec.parse({"name": "s", "chunk": 2}), 8, 0, poll_every=1)
+    assert loader.batch(0)["state"].shape == (8, 3)
+    home.map(FIRST.replace("{name: a}", "{name: a, unit: rad}"))
+    home.remap()
+    with pytest.raises(UserError, match="its log was remapped while the lake was followed"):
+        for _ in zip(range(4), loader, strict=False):
+            pass
