@@ -184,7 +184,8 @@ def _facts(rows: Rows, embodiment: Embodiment, ticks: int) -> Facts:
         source = Source.ROLLOUT if human.any() and not human.all() else embodiment.source
     outcome, outcome_from = _outcome(rows, said, embodiment)
     end = said.pop("end", "")
-    if end not in set(EpisodeEnd):
+    # where the file says that all of a set succeeded, its episodes end there, however the set was cut
+    if end not in set(EpisodeEnd) or (outcome, outcome_from) == (Outcome.SUCCESS, OutcomeFrom.NOBODY):
         end = EpisodeEnd.TERMINATED if outcome == Outcome.SUCCESS else EpisodeEnd.TRUNCATED
     policy, operator, robot, site = (
         said.pop(k, "") or None for k in ("policy_id", "operator", "robot_id", "site")

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lwd_core.lake.store import Lake
+from lwd_core.logs.embodiment import parse_embodiment
+from lwd_core.logs.read import read_log
+from lwd_core.logs.source import LogSource
 from lwd_core.reports.findings import fleet_day
+from tests.lwd_core.logs.robot_logs import Sink
 from tests.lwd_core.logs.test_episodes import GO, STOP, read
 from tests.lwd_core.snapshots.lakes import add_episode
+from tests.lwd_core.test_remap import FIRST
 
 
 @pytest.mark.parametrize("source", ["demonstration", "play"])
@@ -33,3 +39,18 @@ def test_a_day_counts_rows_of_before_the_same(tmp_path: Path) -> None:
     add_episode(lake, 2, 4, actors=["policy", "human"] * 2, source="rollout", interventions=2)
     assert fleet_day(lake, "2026-01-01").interventions == 2
     assert fleet_day(lake, "2026-01-02").interventions == 0
+
+
+@pytest.mark.parametrize(
+    ("default", "said"), [("success", ("success", "terminated")), ("unknown", ("unknown", "truncated"))]
+)
+def test_a_set_without_outcomes_is_what_the_file_says(
+    tmp_path: Path, default: str, said: tuple[str, str]
+) -> None:
+    text = FIRST + f"source: demonstration\noutcome: {{default: {default}}}\n"
+    rows = {"observations": np.ones((8, 3)), "actions": np.ones((8, 2)), "terminals": np.zeros(8)}
+    np.savez(tmp_path / "set.npz", **rows)
+    embodiments = {"cube": parse_embodiment(text)}
+    (episode,) = read_log(LogSource(str(tmp_path / "set.npz")), embodiments, Sink()).episodes
+    assert (episode.outcome, episode.end) == said
+    assert episode.outcome_from == "nobody"
