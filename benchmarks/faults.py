@@ -1,5 +1,5 @@
-"""SIGKILL at random moments of ingest, compaction and erasure; then the same again must leave what an
-undisturbed run leaves. And a thousand control loops whose rows must be paired rightly or masked.
+"""SIGKILL at random moments of ingest, compaction, erasure and remapping; then the same again must leave
+what an undisturbed run leaves. And a thousand control loops whose rows must be paired rightly or masked.
 
     python -m benchmarks.faults [--json] [--kills 100] [--loops 1000] [--seed 0]
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks import pairings
 from tests.lwd_core.lake.kills import kill_once, prepare
 
-VERBS = ("ingest", "compact", "erase")
+VERBS = ("ingest", "compact", "erase", "remap")
 
 
 def main() -> None:

@@ -1,8 +1,12 @@
 """The two words every schema here is written in: a column and a table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pyarrow as pa
+
+Words = type[StrEnum]
 
 
 @dataclass(frozen=True)
@@ -10,7 +14,9 @@ class Column:
     """One column, described once.
 
     ``unit`` is empty where a unit makes no sense. ``meaning`` is one sentence for the
-    person who meets the column in a query result.
+    person who meets the column in a query result. ``words`` is the closed vocabulary of a text column;
+    ``words_by`` where it depends on what another column of the row says: that column, and vocabularies by
+    its words.
     """
 
     name: str
@@ -18,6 +24,8 @@ class Column:
     meaning: str
     unit: str = ""
     nullable: bool = False
+    words: Words | None = None
+    words_by: tuple[str, Mapping[str, Words]] | None = None
 
     @property
     def field(self) -> pa.Field:

@@ -8,7 +8,12 @@ of an npz or HDF5 file. A *field* is a path into one message: ``values``, ``pose
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+from storage_schemas.canonical import digest
 
 _FACTS = frozenset({"task", "instruction", "outcome", "operator", "robot_id", "site"})
 _CLOSED = {"extra": "forbid"}  # unknown keys are errors, not silence
@@ -186,7 +191,8 @@ class EpisodeRule:
 class OutcomeRule:
     """How an episode went, where events don't say: the last value of ``field`` on ``topic``.
 
-    For a reward column, ``success_at`` says from which value on any step means success.
+    For a reward column, ``success_at`` says from which value on any step means success. ``default`` is the
+    outcome where nobody says one; see `Embodiment.outcome_unsaid` for what holds without it.
     """
 
     topic: str | None = None
@@ -194,12 +200,12 @@ class OutcomeRule:
     success: tuple[str, ...] = ("success", "true", "1", "1.0")
     failure: tuple[str, ...] = ("failure", "false", "0", "0.0")
     success_at: float | None = None
-    default: str = "unknown"
+    default: str | None = None
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
         _check_paths(self.field)
-        if self.default not in ("success", "failure", "unknown"):
+        if self.default not in (None, "success", "failure", "unknown"):
             raise ValueError("default must be success, failure or unknown")
 
 
@@ -265,6 +271,35 @@ class Embodiment:
         if len({c.name for c in self.cameras}) != len(self.cameras):
             raise ValueError("cameras: a name is used twice")
 
+    @cached_property
+    def meaning(self) -> dict[str, Any]:
+        """What decides how a log is read: the fields that are not left at their defaults, as plain values.
+
+        Neither the description nor ``match``, which only tells whose logs are its own. Written down it is an
+        embodiment file again.
+        """
+        said = _said(self)
+        return {name: value for name, value in said.items() if name not in ("description", "match")}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the meaning, hex: files that differ in comments or order share it."""
+        return digest(self.meaning)
+
+    def outcome_unsaid(self, source: str) -> str:
+        """The outcome of an episode of this source of which nobody said one.
+
+        Demonstrations are kept because they worked, so where the file names nothing that would tell, they
+        count as successes; all else is unknown.
+        """
+        if self.outcome.default is not None:
+            return self.outcome.default
+        events = self.events
+        told = self.outcome.topic is not None or (
+            events is not None and bool(events.success or events.failure)
+        )
+        return "success" if source == "demonstration" and not told else "unknown"
+
     @property
     def state_dims(self) -> tuple[Dim, ...]:
         """The state vector's dims in order."""
@@ -290,3 +325,17 @@ class Embodiment:
     def topics(self) -> frozenset[str]:
         """Topics a log must have: those of state and action."""
         return frozenset(f.topic for f in (*self.state, *self.action))
+
+
+def _said(value: Any) -> Any:
+    """Plain values; of a dataclass the fields not at their defaults: so new fields change nothing."""
+    if is_dataclass(value):
+        said = {}
+        for f in fields(value):
+            default = f.default_factory() if f.default_factory is not MISSING else f.default
+            if (own := getattr(value, f.name)) != default:
+                said[f.name] = _said(own)
+        return said
+    if isinstance(value, Mapping):
+        return {key: _said(v) for key, v in value.items()}
+    return [_said(v) for v in value] if isinstance(value, tuple) else value

@@ -7,8 +7,8 @@
 A sample's tensors, for an episode of T actions and R rows (R = T + 1 where the state after the last
 action was recorded, else T):
 
-    state   F32  (R, S)   observation at each tick
-    action  F32  (T, D)   executed action
+    state   F32  (R, S)   observation at each tick, 0 where it is not valid
+    action  F32  (T, D)   executed action, 0 where it is not valid
     reward  F32  (T,)     reward of each tick
     human   BOOL (T,)     a person chose the action
     valid   BOOL (R,)     false where a feature was missing or stale

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from storage_schemas import vocabulary as words
 from storage_schemas.columns import Column, Table
 
 STRING, BOOL = pa.string(), pa.bool_()
@@ -25,6 +26,18 @@ LOG = Column("log_id", STRING, "SHA-256 of the raw log's bytes, hex; an opaque h
 EPISODE = Column("episode_id", STRING, "Opaque hash of the raw log and the episode's place in it.")
 POLICY = Column("policy_id", STRING, "The policy that proposed the actions; null if none did.", nullable=True)
 TASK = Column("task", STRING, "Short name of the task.")
+READING = Column(
+    "reading",
+    STRING,
+    "Which reading of the log made the row; rows of another than their episode's don't count.",
+    nullable=True,
+)
+DIGEST_OF_EMBODIMENT = Column(
+    "embodiment_digest",
+    STRING,
+    "SHA-256 of what the embodiment file meant then; its meaning lies in the lake's folder embodiments.",
+    nullable=True,
+)
 CREATED = Column("created_ns", I64, "When the row was made, by the platform's clock.", unit="ns since epoch")
 
 LOGS = Table(
@@ -43,7 +56,7 @@ LOGS = Table(
             "Reader that took it: mcap, rosbag1, rosbag2, lerobot, npz, hdf5; unknown if none did.",
         ),
         Column("bytes", I64, "Size of the raw log.", unit="bytes"),
-        Column("state", STRING, "accepted, duplicate, salvaged or quarantined."),
+        Column("state", STRING, "accepted, duplicate, salvaged or quarantined.", words=words.LogState),
         Column("reason", STRING, "Why it is not simply accepted.", nullable=True),
         Column("messages", I64, "Messages read from it."),
         Column(
@@ -52,6 +65,7 @@ LOGS = Table(
         Column("episodes", I32, "Episodes it gave."),
         Column("embodiment", STRING, "Embodiment its topics were mapped with.", nullable=True),
         CREATED,
+        DIGEST_OF_EMBODIMENT,
     ),
     key=("log_id", "uri"),
     partition=("day", "site"),
@@ -73,13 +87,13 @@ EPISODES = Table(
         TASK,
         Column("instruction", STRING, "What the robot was told, in natural language."),
         POLICY,
-        Column("source", STRING, "demonstration, rollout, play or online."),
-        Column("outcome", STRING, "success, failure or unknown."),
-        Column("outcome_from", STRING, "person, robot, labeller or nobody."),
-        Column("end", STRING, "terminated or truncated."),
+        Column("source", STRING, "demonstration, rollout, play or online.", words=words.Source),
+        Column("outcome", STRING, "success, failure or unknown.", words=words.Outcome),
+        Column("outcome_from", STRING, "person, robot, labeller or nobody.", words=words.OutcomeFrom),
+        Column("end", STRING, "terminated or truncated.", words=words.EpisodeEnd),
         Column("steps", I32, "Control ticks.", unit="steps"),
         Column("human_steps", I32, "Steps whose executed action was a person's.", unit="steps"),
-        Column("interventions", I32, "Intervention segments."),
+        Column("interventions", I32, "Intervention segments; a demonstration is none."),
         Column("start_ns", I64, "First step.", unit="ns since epoch"),
         Column("end_ns", I64, "Last step.", unit="ns since epoch"),
         Column("control_hz", F64, "Control rate the steps were aligned to.", unit="Hz"),
@@ -87,6 +101,9 @@ EPISODES = Table(
         Column("last_message", I64, "Last message of the episode, inclusive."),
         Column("attributes", STRING, "Everything else the log said of the episode, a JSON object of texts."),
         CREATED,
+        DIGEST_OF_EMBODIMENT,
+        Column("reader_version", STRING, "The reader and its version: mcap@0.1.0.", nullable=True),
+        READING,
     ),
     key=("episode_id",),
     partition=("day", "site"),
@@ -113,7 +130,7 @@ STEPS = Table(
             unit="per embodiment",
             nullable=True,
         ),
-        Column("actor", STRING, "Who chose the executed action: policy or human."),
+        Column("actor", STRING, "Who chose the executed action: policy or human.", words=words.Actor),
         Column("valid", BOOL, "False where a feature was missing or older than its stated staleness."),
         Column(
             "gap", BOOL, "True where time between this tick and the one before is not one control period."
@@ -142,6 +159,7 @@ STEPS = Table(
             "Camera frames shown at this tick: where their bytes lie.",
             nullable=True,
         ),
+        READING,
     ),
     key=("episode_id", "step"),
     partition=("day", "site"),
@@ -158,14 +176,15 @@ SEGMENTS = Table(
         SITE,
         DAY,
         Column("segment", I32, "Place within the episode, from 0."),
-        Column("kind", STRING, "autonomous or intervention."),
+        Column("kind", STRING, "autonomous, intervention or demonstration.", words=words.SegmentKind),
         Column("first_step", I32, "First step."),
         Column("last_step", I32, "Last step, inclusive."),
         Column("start_ns", I64, "Time of the first step.", unit="ns since epoch"),
         Column("end_ns", I64, "Time of the last step.", unit="ns since epoch"),
-        Column("actor", STRING, "policy or human."),
+        Column("actor", STRING, "policy or human.", words=words.Actor),
         Column("who", STRING, "Operator, or policy id.", nullable=True),
-        Column("reason", STRING, "Why a person took over.", nullable=True),
+        Column("reason", STRING, "Why a person took over.", nullable=True, words=words.InterventionReason),
+        READING,
     ),
     key=("episode_id", "segment"),
     partition=("day", "site"),
@@ -178,7 +197,7 @@ LABELS = Table(
     meaning="Label layers: outputs of labeller runs; added, never edited.",
     columns=(
         Column("layer_id", STRING, "Labeller and version, as in reward.sparse@1; what a snapshot names."),
-        Column("kind", STRING, "reward, outcome, progress, phase or quality."),
+        Column("kind", STRING, "reward, outcome, progress, phase or quality.", words=words.LabelKind),
         EPISODE,
         LOG,
         SITE,
@@ -186,7 +205,13 @@ LABELS = Table(
         Column("step", I32, "Step it speaks of; null: the whole episode.", nullable=True),
         Column("check", STRING, "Quality check, phase name; null otherwise.", nullable=True),
         Column("value", F64, "Number it gives.", nullable=True),
-        Column("text", STRING, "Word it gives: an outcome, a verdict.", nullable=True),
+        Column(
+            "text",
+            STRING,
+            "Word it gives: an outcome, a verdict.",
+            nullable=True,
+            words_by=("kind", {"outcome": words.Outcome, "quality": words.Verdict}),
+        ),
         Column("detail", STRING, "What was seen, for a person.", nullable=True),
         CREATED,
     ),
@@ -203,7 +228,7 @@ SNAPSHOTS = Table(
         Column("digest", STRING, "Digest over everything in the snapshot; its name."),
         Column("name", STRING, "What the spec calls it."),
         Column("uri", STRING, "Folder of manifest and shards."),
-        Column("state", STRING, "valid or withdrawn."),
+        Column("state", STRING, "valid or withdrawn.", words=words.SnapshotState),
         Column("successor", STRING, "Digest that replaces a withdrawn one.", nullable=True),
         Column("spec", STRING, "The spec, canonical JSON."),
         Column("versions", STRING, "Table versions it was read at, a JSON object."),
@@ -224,7 +249,7 @@ SNAPSHOT_MEMBERS = Table(
         Column("digest", STRING, "The snapshot."),
         EPISODE,
         LOG,
-        Column("split", STRING, "train or holdout."),
+        Column("split", STRING, "train or holdout.", words=words.Split),
         Column("shard", STRING, "Shard file of the episode."),
         Column("index_in_shard", I32, "Place in the shard, from 0."),
     ),
@@ -243,7 +268,7 @@ POLICIES = Table(
             STRING,
             "Folder of the bundle below the policies root; older rows: a full address, not followed.",
         ),
-        Column("stage", STRING, "sft, offline or online."),
+        Column("stage", STRING, "sft, offline or online.", words=words.Stage),
         Column("parent", STRING, "Policy its training started from.", nullable=True),
         Column("checkpoint", STRING, "Digest of the trainer state it was taken from."),
         Column("train_step", I64, "Update it was taken at.", unit="updates"),
@@ -261,10 +286,15 @@ RELEASES = Table(
     meaning="What happened on the release channels, one row an event.",
     columns=(
         Column("release_id", STRING, "Opaque hash."),
-        Column("channel", STRING, "canary or production."),
+        Column("channel", STRING, "canary or production.", words=words.Channel),
         Column("policy_id", STRING, "The policy."),
         Column("parent", STRING, "Release it replaced.", nullable=True),
-        Column("state", STRING, "candidate, canary, production, rolled_back or superseded."),
+        Column(
+            "state",
+            STRING,
+            "candidate, canary, production, rolled_back or superseded.",
+            words=words.ReleaseState,
+        ),
         Column("evidence", STRING, "Why: figures and rule, a JSON object."),
         CREATED,
         Column("number", I64, "Number of the channel file; grows on each channel.", nullable=True),

@@ -57,10 +57,14 @@ class LogState(StrEnum):
 
 
 class SegmentKind(StrEnum):
-    """A maximal span of steps with one actor."""
+    """A maximal span of steps with one actor.
+
+    ``DEMONSTRATION``: a person drove all of it, in an episode recorded to show how; nobody stepped in.
+    """
 
     AUTONOMOUS = "autonomous"
     INTERVENTION = "intervention"
+    DEMONSTRATION = "demonstration"
 
 
 class InterventionReason(StrEnum):

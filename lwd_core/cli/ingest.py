@@ -17,6 +17,7 @@ from lwd_core.lake.received import Received
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
+from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LogState
 
 
@@ -61,12 +62,7 @@ def run(
     again: frozenset[tuple[str, str]] = frozenset(),
 ) -> IngestResult:
     """Ingest with a progress line on standard error. Raises ``UserError`` where disk or network fail."""
-    embodiments = load_embodiments(settings.embodiments)
-    if not embodiments:
-        raise UserError(
-            f"{settings.embodiments}: no embodiment file there; put a *.yaml there or set LWD_EMBODIMENTS "
-            f"(`lwd embodiment infer LOG` drafts one)"
-        )
+    embodiments = embodiments_of(settings)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("logs", total=None)
 
@@ -84,6 +80,17 @@ def run(
             raise UserError(
                 f"{error}: nothing half was kept; make room or restore the connection, then run it again"
             ) from error
+
+
+def embodiments_of(settings: Settings) -> dict[str, Embodiment]:
+    """The embodiment files there are. Raises ``UserError`` where there is none."""
+    embodiments = load_embodiments(settings.embodiments)
+    if not embodiments:
+        raise UserError(
+            f"{settings.embodiments}: no embodiment file there; put a *.yaml there or set LWD_EMBODIMENTS "
+            f"(`lwd embodiment infer LOG` drafts one)"
+        )
+    return embodiments
 
 
 def report(result: IngestResult, as_json: bool = False) -> None:

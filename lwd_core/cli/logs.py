@@ -1,14 +1,19 @@
-"""What became of the raw logs; try quarantined ones again."""
+"""What became of the raw logs; try quarantined ones again, apply changed embodiment files."""
 
+import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from lwd_core.cli._output import AsJson
-from lwd_core.cli.ingest import report, run
+from lwd_core.cli._output import AsJson, say_json
+from lwd_core.cli.ingest import embodiments_of, report, run
+from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.lake.output import Format, render
 from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.lake.store import Lake
+from lwd_core.remap import outdated
+from lwd_core.remap import remap as take_anew
 from lwd_core.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -46,6 +51,36 @@ def reconcile_command(format: Annotated[Format, typer.Option(help="Output form."
     for log in missing:
         typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes)", err=True)
     raise typer.Exit(1 if missing else 0)
+
+
+@app.command()
+def remap(
+    logs: Annotated[
+        list[str] | None, typer.Argument(help="Addresses or ids of logs; default: all the change concerns.")
+    ] = None,
+    embodiment: Annotated[str, typer.Option(help="Only logs of this embodiment.")] = "",
+    workers: Annotated[int, typer.Option(help="Processes that read logs.", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Apply changed embodiment files to logs that are in: read again, other rows replace theirs.
+
+    Episodes keep their ids and what people said of them. Exit code 1 if a log had to stay as it was.
+
+    Example: lwd logs remap --embodiment so101
+    """
+    settings = Settings()
+    lake, embodiments = Lake.open(settings.lake), embodiments_of(settings)
+    chosen = outdated(lake, embodiments, named=logs or (), embodiment=embodiment)
+    done = take_anew(lake, settings, chosen, embodiments=embodiments, now_ns=time.time_ns(), workers=workers)
+    if as_json:
+        say_json(asdict(done) | {"left": dict(done.left), "layers": sorted(done.layers)})
+    else:
+        typer.echo(f"remapped {done.logs} logs, {done.episodes} episodes, {done.steps} steps")
+        if done.layers:
+            typer.echo(f"to be labelled again: {', '.join(sorted(done.layers))}")
+    for uri, why in done.left:
+        typer.echo(f"left as it was: {uri}: {why}", err=True)
+    raise typer.Exit(EXIT_FOUND if done.left else 0)
 
 
 @app.command()

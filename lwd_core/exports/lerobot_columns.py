@@ -52,9 +52,9 @@ def values(
     frame = np.arange(length)
     last = frame == length - 1
     success = last & (episode["outcome"] == Outcome.SUCCESS)
-    action = matrix(steps, "action")
+    action = _numbers(matrix(steps, "action"))
     made = {
-        "observation.state": matrix(steps, "state"),
+        "observation.state": _numbers(matrix(steps, "state")),
         "action": action,
         "proposed_action": _proposed(steps, action),
         "intervention": np.asarray(pc.equal(steps.column("actor"), Actor.HUMAN)),
@@ -87,6 +87,11 @@ def matrix(steps: pa.Table, column: str) -> np.ndarray:
     return lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)
 
 
+def _numbers(rows: np.ndarray) -> np.ndarray:
+    """0 for what is not a number: ``valid`` says so of its row, and LeRobot's training stops at one NaN."""
+    return np.where(np.isfinite(rows), rows, np.float32(0))
+
+
 def _feature(dtype: str, names: Sequence[str] = ()) -> Feature:
     return {"dtype": dtype, "shape": [len(names) or 1], "names": list(names) or None}
 
@@ -98,5 +103,5 @@ def _proposed(steps: pa.Table, executed: np.ndarray) -> np.ndarray:
     there = np.asarray(proposed.is_valid())
     if there.any():
         given = proposed.drop_null().flatten().to_numpy(zero_copy_only=False)
-        filled[there] = given.reshape(-1, executed.shape[1])
+        filled[there] = _numbers(given.reshape(-1, executed.shape[1]))
     return filled

@@ -5,10 +5,11 @@ check that lacks what it needs answers ``unknown`` and never guesses. What users
 data sets check by hand is listed in interop.md section 3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from storage_schemas.vocabulary import Verdict
 
@@ -17,7 +18,7 @@ from storage_schemas.vocabulary import Verdict
 class EpisodeColumns:
     """An episode as arrays: T action rows; ``state`` may have one row more (the final state).
 
-    ``state_low`` … ``action_high`` are the embodiment's limits, NaN where it states none.
+    ``state_low`` … ``action_high`` are the embodiment's limits, NaN (or None: all NaN) where it states none.
     ``frames`` counts camera frames by camera, or is None where no camera is expected. ``measured`` is False
     for dims of the state that repeat an action, None where all are measured.
     """
@@ -33,6 +34,9 @@ class EpisodeColumns:
     state_unit: tuple[str, ...]
     frames: dict[str, int] | None = None
     measured: np.ndarray | None = None  # (S,) bool
+    action_unit: tuple[str, ...] = ()
+    state_low: np.ndarray | None = None  # (S,)
+    state_high: np.ndarray | None = None  # (S,)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a check draws its line. Shares are of steps, 0 to 1."""
+    """Where a check draws its line. Shares are of steps, 0 to 1.
+
+    What counts as moving is told by `scales` of the dims: ``frozen_fraction`` of it within ``still_s`` is
+    sensor noise, ``idle_fraction`` of it a robot that waits; a ``jump`` is that many times as far as nearly
+    all other steps, and faster than the whole scale in a second.
+    """
 
     rate_tolerance: float = 0.1
     frozen_s: float = 1.0
@@ -54,7 +63,10 @@ class Limits:
     jump_share_of_range: float = 0.5
     jump_share: float = 0.05
     idle_share: float = 0.5
-    idle_fraction_of_range: float = 1e-3
+    still_s: float = 0.1
+    frozen_fraction: float = 1e-5
+    idle_fraction: float = 2e-4
+    jump: float = 4.0
     frame_tolerance: float = 0.05
     chunk: int = 5
     radian_limit: float = 12.6
@@ -95,17 +107,45 @@ def masked(episode: EpisodeColumns, limits: Limits) -> Finding:
 
 
 def frozen_state(episode: EpisodeColumns, limits: Limits) -> Finding:
-    """The whole state does not stand still to the bit for long: a sensor that hangs."""
-    same = (np.diff(episode.state, axis=0) == 0).all(axis=1)
-    longest = _longest_run(same) / episode.control_hz
+    """The whole state does not stand still for long, noise aside: a sensor that hangs."""
+    still, window = _still(episode, limits, limits.frozen_fraction)
+    run = _longest_run(still)
+    longest = (run + window - 1 if run else 0) / episode.control_hz
     return _verdict(longest < limits.frozen_s, longest, f"state unchanged for {longest:.2f} s")
 
 
+def state_jumps(episode: EpisodeColumns, limits: Limits) -> Finding:
+    """No step leaps away from all others in most dims at once: a teleport, or two recordings as one.
+
+    Steps across a gap, or from or to a row that is not valid, tell nothing.
+    """
+    told = episode.valid & np.isfinite(episode.state).all(axis=1)
+    sound = told[1:] & told[:-1] & ~episode.gap[1:]
+    if sound.sum() < 3:
+        return Finding(Verdict.UNKNOWN, None, "fewer than three steps in a row")
+    step = np.diff(np.where(told[:, None], episode.state, 0).astype(np.float64), axis=0)
+    scale = _state_scale(episode)
+    turn = np.array([_TURNS.get(unit, np.inf) for unit in episode.state_unit])
+    whole = np.isfinite(turn)  # an angle that runs over its end has not moved far
+    step[:, whole] -= turn[whole] * np.rint(step[:, whole] / turn[whole])
+    step = np.where(sound[:, None], np.abs(step), 0)
+    moving = np.where(step > 0, step, np.nan)[:, step.any(axis=0)]
+    if not moving.shape[1]:
+        return Finding(Verdict.PASS, 0.0)
+    usual = np.nanquantile(moving, 0.95, axis=0)
+    far = moving > np.maximum(limits.jump * usual, scale[step.any(axis=0)] / episode.control_hz)
+    count = far.sum(axis=1)
+    jumps = np.flatnonzero((2 * count >= far.shape[1]) & (count >= min(2, far.shape[1])))
+    where = ", ".join(str(i + 1) for i in jumps[:5])
+    return _verdict(len(jumps) == 0, len(jumps), f"the state jumps {len(jumps)} times, at steps {where}")
+
+
 def dead_action(episode: EpisodeColumns, limits: Limits) -> Finding:
-    """Every action dimension was used at some time."""
-    if len(episode.action) < 2:
+    """Every action dimension was used at some time, noise aside."""
+    action = _known(episode.action)
+    if len(action) < 2:
         return Finding(Verdict.UNKNOWN, None, "fewer than two actions")
-    dead = np.flatnonzero(np.ptp(episode.action, axis=0) == 0)
+    dead = np.flatnonzero(np.ptp(action, axis=0) <= limits.idle_fraction * _action_scale(episode))
     return _verdict(len(dead) == 0, len(dead), f"action dims {dead.tolist()} never change")
 
 
@@ -123,10 +163,13 @@ def saturated_action(episode: EpisodeColumns, limits: Limits) -> Finding:
 
 def action_jumps(episode: EpisodeColumns, limits: Limits) -> Finding:
     """Few steps jump across half the action range."""
-    width = _action_range(episode)
-    if len(episode.action) < 2 or not (width > 0).any():
+    stated = episode.action_high - episode.action_low
+    action = _known(episode.action)
+    seen = np.ptp(action, axis=0) if len(action) else np.zeros_like(stated)
+    width = np.where(np.isfinite(stated), stated, seen)
+    used = width > limits.idle_fraction * _action_scale(episode)  # within noise nothing is a jump
+    if len(episode.action) < 2 or not used.any():
         return Finding(Verdict.UNKNOWN, None, "no action range to compare with")
-    used = width > 0
     jumps = (np.abs(np.diff(episode.action[:, used], axis=0)) > limits.jump_share_of_range * width[used]).any(
         1
     )
@@ -138,12 +181,10 @@ def idle_share(episode: EpisodeColumns, limits: Limits) -> Finding:
     """The robot mostly does something."""
     if len(episode.state) < 2:
         return Finding(Verdict.UNKNOWN, None, "fewer than two states")
-    width = np.ptp(episode.state, axis=0)
-    moving = width > 0
-    if not moving.any():
-        return Finding(Verdict.FAIL, 1.0, "the state never changes")
-    step = np.abs(np.diff(episode.state[:, moving], axis=0)) / width[moving]
-    share = float((step < limits.idle_fraction_of_range).all(axis=1).mean())
+    still, _ = _still(episode, limits, limits.idle_fraction)
+    if not len(still):
+        return Finding(Verdict.UNKNOWN, None, "too short to tell")
+    share = float(still.mean())
     return _verdict(share <= limits.idle_share, share, f"{share:.0%} of steps are idle")
 
 
@@ -171,9 +212,10 @@ def long_enough(episode: EpisodeColumns, limits: Limits) -> Finding:
 def units(episode: EpisodeColumns, limits: Limits) -> Finding:
     """Dims stated in radians stay within two turns; a larger number looks like degrees or counts."""
     radians = np.array([unit == "rad" for unit in episode.state_unit], dtype=bool)
-    if not radians.any() or not len(episode.state):
+    state = _known(episode.state)
+    if not radians.any() or not len(state):
         return Finding(Verdict.UNKNOWN, None, "no dim is stated in radians")
-    largest = float(np.abs(episode.state[:, radians]).max())
+    largest = float(np.abs(state[:, radians]).max())
     return _verdict(largest <= limits.radian_limit, largest, f"a dim in radians reaches {largest:.1f}")
 
 
@@ -195,6 +237,7 @@ CHECKS: dict[str, Check] = {
     "defect.rate": rate,
     "defect.masked": masked,
     "defect.frozen_state": frozen_state,
+    "defect.state_jumps": state_jumps,
     "defect.frames_against_steps": frames_against_steps,
     "defect.units": units,
     "defect.action_is_next_state": action_is_next_state,
@@ -215,8 +258,66 @@ def _longest_run(flags: np.ndarray) -> int:
     return int((edges[1::2] - edges[::2]).max()) if len(edges) else 0
 
 
-def _action_range(episode: EpisodeColumns) -> np.ndarray:
-    """Stated range per action dim, the seen one where none is stated."""
-    stated = episode.action_high - episode.action_low
-    seen = np.ptp(episode.action, axis=0) if len(episode.action) else np.zeros_like(stated)
-    return np.where(np.isfinite(stated), stated, seen)
+def _known(rows: np.ndarray) -> np.ndarray:
+    """The rows that are all numbers."""
+    return rows[np.isfinite(rows).all(axis=1)]
+
+
+#: How far dims of a unit usually reach, and what of it is a full turn.
+_REACH = {
+    "rad": 2 * np.pi,
+    "rad/s": 2 * np.pi,
+    "deg": 360.0,
+    "deg/s": 360.0,
+    "m": 1.0,
+    "m/s": 1.0,
+    "cm": 100.0,
+    "mm": 1000.0,
+    "N": 100.0,
+    "Nm": 10.0,
+    "%": 100.0,
+}
+_TURNS = {"rad": 2 * np.pi, "deg": 360.0}
+
+
+def scales(
+    values: np.ndarray, low: np.ndarray | None, high: np.ndarray | None, units: Sequence[str]
+) -> np.ndarray:
+    """How far each dim of values (N, D) may be expected to move: (D,), never less for having stood still.
+
+    The embodiment's limits, else what its unit usually reaches; of a dim with neither 1, as in SI units and
+    normalised sets, or its largest number where that is more.
+    """
+    known = _known(values)
+    scale = np.maximum(1.0, np.abs(known).max(axis=0)) if len(known) else np.ones(values.shape[1])
+    for i, unit in enumerate(units[: len(scale)]):
+        scale[i] = _REACH.get(unit, scale[i])
+    if low is None or high is None:
+        return scale
+    return np.where(np.isfinite(high - low), high - low, scale)
+
+
+def _state_scale(episode: EpisodeColumns) -> np.ndarray:
+    return scales(episode.state, episode.state_low, episode.state_high, episode.state_unit)
+
+
+def _action_scale(episode: EpisodeColumns) -> np.ndarray:
+    return scales(episode.action, episode.action_low, episode.action_high, episode.action_unit)
+
+
+def _still(episode: EpisodeColumns, limits: Limits, fraction: float) -> tuple[np.ndarray, int]:
+    """Where no dim of the state moves by more than a fraction of its scale within ``still_s``, by first row;
+    and how many steps that is. Windows, so that neither noise nor slow motion depend on the rate."""
+    window = max(1, round(limits.still_s * episode.control_hz))
+    count = len(episode.state) - window
+    if count <= 0:
+        return np.zeros(0, bool), window
+    middle = (window + 1) // 2
+    spread = np.zeros(count, bool)
+    for dim, scale in enumerate(_state_scale(episode)):
+        values = episode.state[:, dim].astype(np.float64)
+        least, most = (
+            f(values, window + 1)[middle : middle + count] for f in (minimum_filter1d, maximum_filter1d)
+        )
+        spread |= ~(most - least <= fraction * scale)
+    return ~spread, window

@@ -18,8 +18,16 @@ from storage_schemas.vocabulary import LabelKind
 
 #: What a labeller gives; the rest of a label's columns is copied from its episode.
 SAID = ("episode_id", "step", "check", "value", "text", "detail")
+#: Layers of our own labellers, by the name before the version; a label of theirs follows from rows.
+OURS = ("reward.sparse", "outcome.recorded", "quality")
 #: What every label copies from its episode.
 COPIED = ("episode_id", "log_id", "site", "day")
+
+
+def derived(layer_id: str) -> bool:
+    """Whether a layer was computed from an episode's rows, so that other rows need other labels."""
+    name = layer_id.partition("@")[0]
+    return name in OURS or name.startswith("value.")
 
 
 class Labeller(Protocol):

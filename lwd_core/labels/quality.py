@@ -91,6 +91,8 @@ def _episode(
     state = _vectors(rows, "state")
     dims = embodiment.action_dims if embodiment else ()
     limits = dims if len(dims) == action.shape[1] else (None,) * action.shape[1]
+    dims = embodiment.state_dims if embodiment else ()
+    bounds = dims if len(dims) == state.shape[1] else (None,) * state.shape[1]
     return EpisodeColumns(
         t_ns=rows.column("t_ns").to_numpy(),
         state=state,
@@ -100,9 +102,12 @@ def _episode(
         control_hz=rate,
         action_low=np.array([_limit(dim.low if dim else None) for dim in limits]),
         action_high=np.array([_limit(dim.high if dim else None) for dim in limits]),
-        state_unit=tuple(dim.unit for dim in embodiment.state_dims) if embodiment else ("",) * state.shape[1],
+        state_unit=tuple(dim.unit if dim else "" for dim in bounds),
         frames=frames,
         measured=measured if len(measured := _measured(embodiment)) == state.shape[1] else None,
+        action_unit=tuple(dim.unit if dim else "" for dim in limits),
+        state_low=np.array([_limit(dim.low if dim else None) for dim in bounds]),
+        state_high=np.array([_limit(dim.high if dim else None) for dim in bounds]),
     )
 
 
@@ -135,8 +140,12 @@ def near_duplicates(
         )
         if not paths.num_rows:
             continue
-        ids = paths.column("episode_id").to_pylist()
         array = np.array([np.concatenate(path) for path in paths.column("path").to_pylist()])
+        told = np.isfinite(array).all(axis=1)  # a path with a hole can't be compared
+        ids = paths.column("episode_id").filter(pa.array(told)).to_pylist()
+        array = array[told]
+        if not ids:
+            continue
         spread = np.ptp(array, axis=0)
         scaled = array / np.where(spread > 0, spread, 1.0)
         if len(ids) == 1:

@@ -48,11 +48,13 @@ class DataFile:
     nulls: Mapping[str, int]
 
     def may_hold(self, column: str, values: Sequence[Any]) -> bool:
-        """Whether a row of it may have one of the values, as far as the log tells."""
+        """Whether a row of it may have one of the values, null among them, as far as the log tells."""
         if column in self.partition:
             return self.partition[column] in values
         low, high = self.low.get(column), self.high.get(column)
-        return low is None or high is None or any(low <= value <= high for value in values)
+        if low is None or high is None or None in values:
+            return True
+        return any(low <= value <= high for value in values)
 
     @property
     def statistics(self) -> str:
@@ -145,7 +147,7 @@ class TableLog:
             for row in found.to_pylist()
         ]
 
-    def candidates(self, version: int, where: Mapping[str, Sequence[str]]) -> list[DataFile]:
+    def candidates(self, version: int, where: Mapping[str, Sequence[Any]]) -> list[DataFile]:
         """Files that may hold a row whose columns all have one of the values, by the log's statistics."""
         return [file for file in self.entries(version) if all(file.may_hold(*item) for item in where.items())]
 

@@ -69,11 +69,11 @@ class FrameShards:
     """The frames of one log; a ``FrameSink``. Use as a context: shards appear when they are full or at
     the end, and none does if the block fails.
 
-    ``day`` is the day of the first frame where it is None.
+    ``day`` is the day of the first frame where it is None; ``mark`` keeps another reading's shards apart.
     """
 
-    def __init__(self, place: Place, log_id: str, site: str, day: str | None = None) -> None:
-        self._place, self._log, self._site, self._day = place, log_id, site, day
+    def __init__(self, place: Place, log_id: str, site: str, day: str | None = None, mark: str = "") -> None:
+        self._place, self._log, self._site, self._day, self._mark = place, log_id, site, day, mark
         self._open: ExitStack | None = None
         self._stream: IO[bytes] | None = None
         self._shard, self._position, self._count, self._shards = "", 0, 0, 0
@@ -100,7 +100,7 @@ class FrameShards:
 
     def _begin(self, t_ns: int) -> None:
         self._day = self._day or utc_day(t_ns)
-        self._shard = f"frames/{self._day}/{self._site}/{self._log[:32]}-{self._shards:04d}.tar"
+        self._shard = f"frames/{self._day}/{self._site}/{self._log[:32]}-{self._mark}{self._shards:04d}.tar"
         self._shards += 1
         self._position = 0
         self._open = ExitStack()

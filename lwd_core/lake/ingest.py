@@ -99,7 +99,7 @@ def ingest(
     result = IngestResult()
     fresh = _fresh(receive(paths, settings.landing), known, result)
     done = 0
-    for batch in _batches(_staged(run, fresh, workers), batch_logs):
+    for batch in batches(_staged(run, fresh, workers), batch_logs):
         _land(lake, batch, again, now_ns, result)
         for item in batch:
             done += 1
@@ -202,7 +202,22 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
                 yield item(pair[0], outcome)
 
 
-def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def read_anew(
+    place: Place,
+    logs: Iterable[tuple[Received, str]],
+    *,
+    embodiments: Mapping[str, Embodiment],
+    now_ns: int,
+    workers: int = 1,
+    reader: Reader | None = None,
+) -> Iterator[Item]:
+    """Logs read as an ingest reads them, committed nowhere; each comes with the digest it must have."""
+    run = Run(place, embodiments, reader or _read_log(), now_ns, Known(set(), {}, set()))
+    return _staged(run, iter(logs), workers)
+
+
+def batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+    """Items by the commit they go into: so many logs, or so many bytes of steps."""
     batch: list[Item] = []
     size = 0
     for item in items:

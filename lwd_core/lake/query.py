@@ -2,7 +2,8 @@
 
 DuckDB runs in memory and holds nothing: a lake needs no server and any number of readers may look.
 Steps, segments and labels are seen only for episodes in ``episodes``, in the episode's own
-partition: what a crashed or a losing ingest left behind stays invisible.
+partition: what a crashed or a losing ingest left behind stays invisible. So do steps and segments of another
+reading of the log than the episode's: a log that is read again changes at once, by the row of its episode.
 """
 
 import re
@@ -76,6 +77,8 @@ def view(table: Table, files: Sequence[str]) -> str:
             f"SELECT r.* FROM ({query}) r JOIN episodes e "
             f"ON e.episode_id = r.episode_id AND e.day = r.day AND e.site = r.site"
         )
+        if any(column.name == "reading" for column in table.columns):
+            query += " AND e.reading IS NOT DISTINCT FROM r.reading"
     return f'CREATE OR REPLACE VIEW "{table.name}" AS {query}'
 
 

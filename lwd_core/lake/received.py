@@ -18,7 +18,8 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 class Received:
     """One raw log: a file, or a folder that is a log as a whole.
 
-    ``site``, ``day`` and ``robot`` come from its path in the landing zone; None outside of it.
+    ``site``, ``day`` and ``robot`` come from its path in the landing zone; None outside of it. ``mark`` keeps
+    the frame shards of one reading apart from those of another.
     """
 
     uri: str
@@ -26,6 +27,7 @@ class Received:
     site: str | None = None
     day: str | None = None
     robot: str | None = None
+    mark: str = ""
 
     @property
     def source(self) -> LogSource:
@@ -56,7 +58,7 @@ def receive(paths: Iterable[str], landing: str) -> Iterator[Received]:
             if uri in seen:
                 continue
             seen.add(uri)
-            yield Received(uri, size, *_origin(uri, landing))
+            yield Received(uri, size, *origin(uri, landing))
 
 
 def _logs(place: Place, path: str) -> Iterator[tuple[str, int]]:
@@ -83,7 +85,8 @@ def _logs(place: Place, path: str) -> Iterator[tuple[str, int]]:
         yield prefix + name, sizes[name]
 
 
-def _origin(uri: str, landing: str) -> tuple[str | None, str | None, str | None]:
+def origin(uri: str, landing: str) -> tuple[str | None, str | None, str | None]:
+    """Site, day and robot of a log by its place in the landing zone; None outside of it."""
     if not uri.startswith(landing + "/"):
         return None, None, None
     parts = uri[len(landing) + 1 :].split("/")

@@ -1,6 +1,6 @@
 """Data files with some of their rows left out: the deleting half of a replace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 def without(
-    lake: "Lake", table: Table, version: int, where: Mapping[str, Sequence[str]]
+    lake: "Lake", table: Table, version: int, where: Mapping[str, Sequence[str | None]]
 ) -> tuple[list[tuple[str, int]], list[DataFile]]:
     """Files of a version that hold matching rows (path, size), and new files with their other rows."""
     removed: list[tuple[str, int]] = []
     kept: list[DataFile] = []
     values = {
-        name: pa.array(sorted(set(wanted)), table.schema.field(name).type) for name, wanted in where.items()
+        name: pa.array(list(dict.fromkeys(wanted)), table.schema.field(name).type)
+        for name, wanted in where.items()
     }
     inside = {name: wanted for name, wanted in values.items() if name not in table.partition}
     for file in lake.log(table.name).candidates(version, where):
@@ -33,7 +34,7 @@ def without(
         path = lake.path("tables", table.name, file.path)
         with lake.fs.open(path, "rb") as stream:
             parquet = pq.ParquetFile(stream)
-            hit = matches(parquet.read(columns=list(inside)), inside) if inside else None
+            hit = matches(_columns(parquet.read(columns=list(inside)), inside), inside) if inside else None
             if hit is not None and not pc.any(hit).as_py():
                 continue
             removed.append((file.path, file.size))
@@ -43,7 +44,7 @@ def without(
         partition = dict(file.partition)
         for name, value in partition.items():
             rest = rest.append_column(name, pa.array([value] * rest.num_rows, pa.string()))
-        kept.append(write_file(lake.place, table, conform(table, rest), partition))
+        kept.append(write_file(lake.place, table, conform(table, rest, stored=True), partition))
     return removed, kept
 
 
@@ -52,9 +53,17 @@ def distinct(lake: "Lake", table: str, file: DataFile, column: str) -> frozenset
     path = lake.path("tables", table, file.path)
     if (path, column) not in lake.contents:
         with lake.fs.open(path, "rb") as stream:
-            values = pq.read_table(stream, columns=[column]).column(column)
+            values = _columns(pq.read_table(stream, columns=[column]), [column]).column(column)
         lake.contents[path, column] = frozenset(pc.unique(values).to_pylist())
     return lake.contents[path, column]
+
+
+def _columns(rows: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Rows of a file with these columns; one that is younger than the file is null."""
+    for name in names:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, pa.string()))
+    return rows
 
 
 def holds(lake: "Lake", table: str, version: int, column: str, values: Sequence[str]) -> set[str]:

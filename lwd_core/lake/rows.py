@@ -1,23 +1,25 @@
 """What a table takes: rows cast to its schema, or refused with the column named."""
 
 import re
+from enum import StrEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
-from storage_schemas.columns import Table
+from storage_schemas.columns import Column, Table
 
 # partition values become folder names, which every reader decodes in its own way unless they are plain
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
-def conform(table: Table, rows: pa.Table) -> pa.Table:
+def conform(table: Table, rows: pa.Table, *, stored: bool = False) -> pa.Table:
     """``rows`` with exactly the columns of ``table``, in order and type.
 
     A missing nullable column is filled with nulls. Raises ``UserError`` for an unknown or missing
-    column, a value that doesn't fit its type, a null where none may be, a partition value that is no
-    plain folder name.
+    column, a value that doesn't fit its type, a null where none may be, a word that is not of the column's
+    vocabulary, a partition value that is no plain folder name. Rows that are ``stored`` already keep
+    the words they have.
     """
     unknown = set(rows.column_names) - set(table.names)
     if unknown:
@@ -51,4 +53,29 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
                     f"table {table.name}: {name} {value!r} is no folder name; "
                     f"use letters, digits, dot, dash and underscore"
                 )
-    return pa.Table.from_arrays(arrays, schema=table.schema)
+    whole = pa.Table.from_arrays(arrays, schema=table.schema)
+    if not stored:
+        _check_words(table, whole)
+    return whole
+
+
+def _check_words(table: Table, rows: pa.Table) -> None:
+    """Raise ``UserError`` for the first word that no vocabulary has."""
+    for column in table.columns:
+        if column.words is not None:
+            _check(table, column, rows[column.name], column.words)
+        elif column.words_by is not None:
+            other, vocabularies = column.words_by
+            for word, words in vocabularies.items():
+                here = rows[column.name].filter(pc.equal(rows[other], word))
+                _check(table, column, here, words)
+
+
+def _check(table: Table, column: Column, values: pa.ChunkedArray, words: type[StrEnum]) -> None:
+    allowed = [str(word) for word in words]
+    known = pc.or_(pc.is_in(values, value_set=pa.array(allowed)), pc.is_null(values))
+    if pc.all(known).as_py() is False:
+        word = values.filter(pc.invert(known))[0].as_py()
+        raise UserError(
+            f"table {table.name}: column {column.name!r} has {word!r}; its words are {', '.join(allowed)}"
+        )

@@ -4,13 +4,15 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.frames import FrameShards, utc_day
+from lwd_core.lake.meaning import Meaning, keep
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import Received
 from lwd_core.lake.rows import conform
@@ -55,9 +57,12 @@ def stage(
     when disk or network fail.
     """
     try:
-        with FrameShards(place, log_id, received.site or "local", received.day) as frames:
+        with FrameShards(place, log_id, received.site or "local", received.day, received.mark) as frames:
             content = reader(received.source, embodiments, frames)
-            return _accepted(received, log_id, content, now_ns)
+            staged = _accepted(received, log_id, content, embodiments, now_ns)
+        for name in {data.embodiment for data in content.episodes} & embodiments.keys():
+            keep(place, embodiments[name])
+        return staged
     except (StorageError, ConnectionError, TimeoutError):
         raise
     except OSError as error:
@@ -99,6 +104,7 @@ def _log_row(
     reason: str | None,
     now_ns: int,
     content: LogContent | None = None,
+    embodiment: Embodiment | None = None,
     log_format: str = "unknown",
 ) -> pa.Table:
     first = content.episodes[0] if content and content.episodes else None
@@ -118,6 +124,7 @@ def _log_row(
         "episodes": len(content.episodes) if content else 0,
         "embodiment": content.embodiment if content else None,
         "created_ns": now_ns,
+        "embodiment_digest": embodiment.digest if embodiment else None,
     }
     return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
 
@@ -131,20 +138,35 @@ def _dated(received: Received, content: LogContent) -> Received:
     return replace(received, day=utc_day(sound[0]))
 
 
-def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
+def _accepted(
+    received: Received,
+    log_id: str,
+    content: LogContent,
+    embodiments: Mapping[str, Embodiment],
+    now_ns: int,
+) -> Staged:
     received = _dated(received, content)
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
-    reason = content.salvaged or "; ".join(content.notes) or None
-    log = _log_row(received, log_id, state, reason, now_ns, content)
     episodes, steps, segments = [], [], []
+    nowhere = 0
     for data in content.episodes:
         if data.steps.num_rows == 0:
             raise ValueError(f"episode {data.index_in_log} has no step")
-        row = _episode_row(received, log_id, data, now_ns)
-        shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day")}
+        rows, bad = masked(data.steps)
+        data, nowhere = replace(data, steps=rows), nowhere + bad
+        meaning = Meaning.of(embodiments.get(data.embodiment), content.format)
+        row = _episode_row(received, log_id, data, now_ns) | asdict(meaning) | {"reading": meaning.reading}
+        shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day", "reading")}
         episodes.append(row)
         steps.append(conform(STEPS, _with(data.steps, shared)))
         segments.append(conform(SEGMENTS, _with(data.segments, shared)))
+    reasons = [content.salvaged or "; ".join(content.notes)]
+    if nowhere:
+        rows = sum(data.steps.num_rows for data in content.episodes)
+        reasons.append(f"{nowhere} of {rows} steps hold what is not a number, masked")
+    reason = "; ".join(filter(None, reasons)) or None
+    embodiment = embodiments.get(content.embodiment or "")
+    log = _log_row(received, log_id, state, reason, now_ns, content, embodiment)
     return Staged(
         log_id,
         received,
@@ -156,9 +178,34 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
     )
 
 
+def masked(steps: pa.Table) -> tuple[pa.Table, int]:
+    """Steps whose vectors are finite or not valid, and how many hold a number that is not finite.
+
+    What a reader could tell of a step stays as it is; the mask says what it is worth.
+    """
+    finite = _finite(steps["state"]) & _finite(steps["action"])
+    bad = len(finite) - int(np.count_nonzero(finite))
+    if bad:
+        valid = pc.and_(steps["valid"], pa.array(finite))
+        steps = steps.set_column(steps.column_names.index("valid"), steps.schema.field("valid"), valid)
+    return steps, bad
+
+
+def _finite(vectors: pa.ChunkedArray) -> np.ndarray:
+    """(N,) whether every number of a row's list is finite."""
+    column = vectors.combine_chunks() if vectors.num_chunks != 1 else vectors.chunk(0)
+    flat = np.isfinite(column.flatten().to_numpy(zero_copy_only=False))
+    whole = np.ones(len(column), bool)
+    if not flat.all():
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        whole[np.repeat(np.arange(len(column)), lengths)[~flat]] = False
+    return whole
+
+
 def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:
+    rows = rows.drop_columns([name for name in shared if name in rows.column_names])
     for name, value in shared.items():
-        rows = rows.append_column(name, pa.repeat(pa.scalar(value), rows.num_rows))
+        rows = rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
     return rows
 
 

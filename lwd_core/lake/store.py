@@ -24,7 +24,7 @@ from lwd_core.lake.rows import conform
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
 
-Where = Mapping[str, Sequence[str]]
+Where = Mapping[str, Sequence[str | None]]
 
 
 def known(table: str) -> Table:
@@ -97,7 +97,7 @@ class Lake:
 
     def versions_at(self, moment: datetime) -> dict[str, int]:
         """Version of every table as it was at a moment."""
-        found = {name: version_at(self.place, name, v, moment) for name, v in self.versions().items()}
+        found = {name: version_at(self.place, name, moment) for name in TABLES}
         return {name: version for name, version in found.items() if version is not None}
 
     def files(self, table: str, version: int | None = None) -> list[str]:
@@ -180,7 +180,8 @@ class Lake:
         self, statement: str, params: Sequence[Any] = (), *, versions: Mapping[str, int] | None = None
     ) -> pa.Table:
         """The rows of a DuckDB query over the views; ``?`` marks take ``params``."""
-        wanted = [name for name in TABLES if name in statement]
+        written = statement.lower()  # SQL knows no difference
+        wanted = [name for name in TABLES if name in written]
         if set(wanted) & set(query.GUARDED) and "episodes" not in wanted:
             wanted.append("episodes")
         if self._views is None:

@@ -125,6 +125,8 @@ def _segments(aligned: Aligned, facts: Facts) -> pa.Table:
     human = facts.human[: aligned.actions]
     first = np.flatnonzero(np.diff(human, prepend=~human[:1]))
     last = np.append(first[1:], len(human)) - 1
+    shown = human.all() and facts.source in (Source.DEMONSTRATION, Source.PLAY)
+    by_person = SegmentKind.DEMONSTRATION if shown else SegmentKind.INTERVENTION
     rows = []
     for i, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
         start, stop = int(aligned.t_ns[a]), int(aligned.t_ns[b])
@@ -138,7 +140,7 @@ def _segments(aligned: Aligned, facts: Facts) -> pa.Table:
         rows.append(
             {
                 "segment": i,
-                "kind": SegmentKind.INTERVENTION if by_human else SegmentKind.AUTONOMOUS,
+                "kind": by_person if by_human else SegmentKind.AUTONOMOUS,
                 "first_step": a,
                 "last_step": b,
                 "start_ns": start,

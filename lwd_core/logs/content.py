@@ -12,7 +12,7 @@ import pyarrow as pa
 from storage_schemas.columns import Table
 from storage_schemas.tables import SEGMENTS, STEPS
 
-_BY_LAKE = frozenset({"episode_id", "log_id", "site", "day"})
+_BY_LAKE = frozenset({"episode_id", "log_id", "site", "day", "reading"})
 
 
 def _as_read(table: Table) -> pa.Schema:

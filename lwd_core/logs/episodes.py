@@ -144,7 +144,7 @@ class _Story:
         source = said.pop("source", "") or self._embodiment.source
         if source not in set(Source):
             said["source_said"], source = source, self._embodiment.source
-        outcome, outcome_from = self._verdict(span, aligned)
+        outcome, outcome_from = self._verdict(span, aligned, source)
         end = span.end if span.end in set(EpisodeEnd) else None
         if end is None or not span.closed:
             success = span.closed and outcome == Outcome.SUCCESS
@@ -178,8 +178,8 @@ class _Story:
         reach = span.reach(self._embodiment)
         return [e for e in self._events if span.start <= e.t_ns <= reach]
 
-    def _verdict(self, span: Span, aligned: Aligned) -> tuple[str, str]:
-        events, rule = self._embodiment.events, self._embodiment.outcome
+    def _verdict(self, span: Span, aligned: Aligned, source: str) -> tuple[str, str]:
+        events = self._embodiment.events
         best: tuple[str, str] | None = None
         if events:
             for event in self._within(span):
@@ -207,9 +207,10 @@ class _Story:
             best = verdict, OutcomeFrom.ROBOT
         if best is not None:
             return best
-        if self._recording.cut and not span.closed:  # how it went lies behind the cut
+        unsaid = self._recording.cut or self._embodiment.outcome.default is None
+        if unsaid and not span.closed:  # how it went lies behind the cut
             return Outcome.UNKNOWN, OutcomeFrom.NOBODY
-        return rule.default, OutcomeFrom.NOBODY
+        return self._embodiment.outcome_unsaid(source), OutcomeFrom.NOBODY
 
     def _control(self, span: Span, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:
         """(N,) human at the tick, the operator, the policy that ran."""

@@ -106,10 +106,22 @@ def _element(index: int) -> Getter:
     return element
 
 
-def vector(feature: Feature) -> Callable[[Any], Sequence[float]]:
+def mapped(features: Sequence[Feature]) -> dict[tuple[str, str], int]:
+    """Up to which element each vector, by topic and field, is mapped by features that take it in order."""
+    ends: dict[tuple[str, str], int] = {}
+    for f in features:
+        if f.names_field is None and not any(d.field is not None for d in f.dims):
+            ends[f.topic, f.field] = max(ends.get((f.topic, f.field), 0), f.start + len(f.dims))
+    return ends
+
+
+def vector(
+    feature: Feature, end: int = 0, wider: Callable[[int], None] = lambda width: None
+) -> Callable[[Any], Sequence[float]]:
     """A function that reads a feature's dims, in order, from one message.
 
-    Dims that a message does not hold are `ABSENT`; it raises `Elsewhere` where it holds none.
+    Dims that a message does not hold are `ABSENT`; it raises `Elsewhere` where it holds none. ``wider`` hears
+    of the width of every vector that goes on behind element ``end``.
     """
     if any(d.field is not None for d in feature.dims):
         return _by_path([getter(d.field if d.field is not None else feature.field) for d in feature.dims])
@@ -128,6 +140,8 @@ def vector(feature: Feature) -> Callable[[Any], Sequence[float]]:
             return read
         if width < last:
             raise FieldMissing(f"{width} values where {last} are needed")
+        if width > max(end, last):
+            wider(width)
         return read[first:last]
 
     return take

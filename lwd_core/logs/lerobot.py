@@ -38,6 +38,7 @@ from lwd_core.logs.source import LogSource
 from lwd_core.logs.stamps import times
 from lwd_core.logs.survey import Survey, Topic
 from storage_schemas.embodiment import Embodiment
+from storage_schemas.vocabulary import Outcome
 
 _CAPTURED = "capture_time_ns"  # wall-clock time of a row, where a set holds it
 _OWN = re.compile(r"^(lwd[./])?(outcome|outcome_from|robot_id|site|source|policy_id|operator|end|task)$")
@@ -187,8 +188,8 @@ def _said(
         own = _OWN.match(key)
         if own and value is not None:
             said[own[2]] = str(value)
-        elif key in SUCCESS_FACTS and (outcome := verdict(value)):
-            said.setdefault("outcome", outcome)
+        elif key in SUCCESS_FACTS or (key == "outcome" and value is None):  # asked of, and left open
+            said.setdefault("outcome", verdict(value) or str(Outcome.UNKNOWN))
         elif "/" not in key and key not in ("episode_index", "length", "tasks") and np.isscalar(value):
             said[key] = str(value)
     said.pop("dataset_from_index", None)

@@ -4,7 +4,7 @@ The readers of MCAP and of bags fill a `Recording`; cutting into episodes and al
 """
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from lwd_core.logs import fields
 from lwd_core.logs.content import FrameSink
 from lwd_core.logs.footage import Footage
 from lwd_core.logs.images import VideoFrame, image
-from storage_schemas.embodiment import Camera, Embodiment
+from storage_schemas.embodiment import Camera, Embodiment, Feature
 
 I64_MAX = (1 << 63) - 1
 
@@ -164,9 +164,13 @@ class Recorder:
         self._seen: dict[str, int] = defaultdict(int)
         self._stamp = fields.Stamps()
         self._embodiment = embodiment
+        self._wider: dict[tuple[str, str], tuple[str, int, Counter[int]]] = {}
+        ends = fields.mapped((*embodiment.state, *embodiment.action, *embodiment.proposed))
         for kind in ("state", "action", "proposed"):
             for i, feature in enumerate(getattr(embodiment, kind)):
-                self._want(kind, i, feature.topic, fields.vector(feature), width=len(feature.dims))
+                end = ends.get((feature.topic, feature.field), 0)
+                take = fields.vector(feature, end, self._wider_of(kind, feature, end))
+                self._want(kind, i, feature.topic, take, width=len(feature.dims))
         for camera in embodiment.cameras:
             put = partial(frames.put, camera.name)  # at once: only a frame's place stays in memory
             self._add("cameras", camera.name, camera.topic, _Camera(camera, put))
@@ -262,6 +266,24 @@ class Recorder:
         )
         return (*self.damage, *apart, *(f"{camera}: {f.note}" for camera, f in self._footage()))
 
+    def _wider_of(self, kind: str, feature: Feature, end: int) -> Callable[[int], None]:
+        """Counts vectors by width; of several features of one vector the first counts."""
+        place = feature.topic, feature.field
+        if place in self._wider:
+            return lambda width: None
+        widths: Counter[int] = Counter()
+        self._wider[place] = (kind, end, widths)
+        return lambda width: widths.update((width,))
+
+    @property
+    def wider(self) -> tuple[str, ...]:
+        """Vectors that go on behind what the embodiment maps of them."""
+        return tuple(
+            f"{kind} {topic}: {count} of {self._seen[topic]} messages have {width} values, {end} are mapped"
+            for (topic, _), (kind, end, widths) in self._wider.items()
+            for width, count in sorted(widths.items())
+        )
+
     def recording(self, damage: Iterable[str] = (), remarks: Iterable[str] = (), **facts: Any) -> Recording:
         """Everything taken so far.
 
@@ -293,7 +315,7 @@ class Recorder:
             flag=one_of("flag"),
             ticks=ticks,
             salvaged="; ".join((*damage, *self.damage)) or None,
-            notes=(*self.notes, *remarks),
+            notes=(*self.notes, *self.wider, *remarks),
             **facts,
         )
 

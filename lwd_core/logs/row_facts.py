@@ -69,8 +69,10 @@ def facts(
     source = left.pop("source", "")
     if source not in set(Source):
         source = Source.ROLLOUT if human.any() and not human.all() else embodiment.source
-    outcome, outcome_from = _outcome(columns, left, embodiment, n)
+    outcome, outcome_from = _outcome(columns, left, embodiment, n, source)
     end = _end(columns, left.pop("end", ""), outcome, n, note, name)
+    if (outcome, outcome_from) == (Outcome.SUCCESS, OutcomeFrom.NOBODY):
+        end = EpisodeEnd.TERMINATED  # a set whose episodes all succeeded, however it was cut
     policy, operator, robot, site = (
         left.pop(k, "") or None for k in ("policy_id", "operator", "robot_id", "site")
     )
@@ -153,7 +155,9 @@ def _words(column: np.ndarray, words: Iterable[str], n: int) -> np.ndarray:
     return np.array([str(v).lower() in words for v in values], dtype=bool)[places]
 
 
-def _outcome(columns: Columns, said: dict[str, str], embodiment: Embodiment, n: int) -> tuple[str, str]:
+def _outcome(
+    columns: Columns, said: dict[str, str], embodiment: Embodiment, n: int, source: str
+) -> tuple[str, str]:
     outcome, by = said.pop("outcome", ""), said.pop("outcome_from", "")
     known = by in set(OutcomeFrom)
     # An "unknown" that says whose it is was a verdict; a bare one only means that nobody looked.
@@ -167,7 +171,12 @@ def _outcome(columns: Columns, said: dict[str, str], embodiment: Embodiment, n: 
             return found, OutcomeFrom.ROBOT
     elif (done := flags(columns, SUCCESS_COLUMNS, n)) is not None:
         return Outcome.SUCCESS if done.any() else Outcome.FAILURE, OutcomeFrom.ROBOT
-    return embodiment.outcome.default, OutcomeFrom.NOBODY
+    # a set that tells of outcomes or flags its ends was collected: what it leaves open is not known
+    ends = any(flags(columns, names, n) is not None for names in (TERMINATED_COLUMNS, TRUNCATED_COLUMNS))
+    told = bool(outcome) or any(name in said for name in SUCCESS_FACTS)
+    if embodiment.outcome.default is None and (ends or told):
+        return Outcome.UNKNOWN, OutcomeFrom.NOBODY
+    return embodiment.outcome_unsaid(source), OutcomeFrom.NOBODY
 
 
 def _end(columns: Columns, said: str, outcome: str, n: int, note: Notes, name: str) -> str:

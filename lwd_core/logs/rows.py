@@ -4,6 +4,7 @@ LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here th
 A *topic* of the embodiment is a column.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -68,10 +69,12 @@ def content_of_rows(
     refused: UnreadableLog | None = None
     refusals = Notes()
     count = lost = 0
+    wider: Counter[tuple[str, int, int]] = Counter()
     for rows in sets:
         count += len(rows)
         if not len(rows):
             continue
+        wider.update(_wider(rows, embodiment))
         try:
             found.append(_episode(len(found), rows, embodiment, frames, notes))
         except UnreadableLog as e:
@@ -79,6 +82,8 @@ def content_of_rows(
             refusals.add(f"{e}, left out", rows.name)
     if refused and not found:
         raise refused
+    for (topic, width, end), n in wider.items():
+        notes.add(f"column {topic}: {n} of {count} rows have {width} values, {end} are mapped")
     return LogContent(
         format=log_format,
         messages=count,
@@ -151,6 +156,18 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
             )
         parts.append(values)
     return np.concatenate(parts, axis=1)
+
+
+def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
+    """Rows of columns that go on behind what the embodiment maps of them, by column, width and that end."""
+    ends: dict[str, int] = {}
+    for (topic, _), end in fields.mapped(
+        (*embodiment.state, *embodiment.action, *embodiment.proposed)
+    ).items():
+        ends[topic] = max(ends.get(topic, 0), end)
+    n = len(rows)
+    widths = {t: c.size // n for t in ends if (c := rows.columns.get(t)) is not None and c.dtype != object}
+    return {(t, width, ends[t]): n for t, width in widths.items() if width > ends[t]}
 
 
 def _frames(

@@ -130,6 +130,6 @@ def _seconds(rows: pa.Table, view: EpisodeView) -> np.ndarray:
 
 def _shade(axis, view: EpisodeView) -> None:
     for segment in view.segments:
-        if segment["kind"] == "intervention":
+        if segment["kind"] != "autonomous":
             span = [(segment[end] - view.facts["start_ns"]) / 1e9 for end in ("start_ns", "end_ns")]
             axis.axvspan(*span, color=HUMAN, alpha=0.2, linewidth=0)

@@ -137,7 +137,7 @@ def timeline(episodes: Sequence[dict], segments: Sequence[dict], limit: int = 40
     for s in segments:
         y = place.get(s["episode_id"])
         if y is not None:
-            colour = HUMAN if s["kind"] == "intervention" else MUTED
+            colour = HUMAN if s["kind"] != "autonomous" else MUTED
             axis.barh(
                 y, s["last_step"] - s["first_step"] + 1, left=s["first_step"], color=colour, height=0.75
             )

@@ -56,6 +56,13 @@ class RoundFindings:
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(repr=False)  # metric -> (update, value)
 
 
+#: SQL: interventions of some episodes. Rows of before count a demonstration as one; it is none.
+INTERVENTIONS = (
+    "coalesce(sum(interventions) FILTER "
+    "(human_steps < steps OR source NOT IN ('demonstration', 'play')), 0)::BIGINT"
+)
+
+
 @dataclass(frozen=True)
 class ValueCurve:
     """Learned value along one episode."""
@@ -66,7 +73,7 @@ class ValueCurve:
     layer_id: str
     steps: tuple[int, ...]
     values: tuple[float, ...]
-    human: tuple[tuple[int, int], ...]  # (first, last) step of interventions
+    human: tuple[tuple[int, int], ...]  # (first, last) step of each span a person drove
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,7 @@ def fleet_day(lake: Lake, day: str) -> FleetDay:
     """Sum one day of all sites."""
     row = lake.sql(
         "SELECT count(*) AS n, count(*) FILTER (outcome = 'success') AS ok, "
-        "coalesce(sum(interventions), 0)::BIGINT AS interventions, "
+        f"{INTERVENTIONS} AS interventions, "
         "coalesce(sum(human_steps) / nullif(sum(steps), 0), 0)::DOUBLE AS share FROM episodes WHERE day = ?",
         (day,),
     ).to_pylist()[0]
@@ -216,12 +223,12 @@ def value_layer(
         f"WITH chosen AS ({chosen}) "
         "SELECT c.episode_id, c.task, c.outcome, l.layer_id, list(l.step ORDER BY l.step) AS steps, "
         "list(l.value ORDER BY l.step) AS values FROM labels l JOIN chosen c USING (episode_id) "
-        "WHERE l.layer_id = $1 GROUP BY ALL ORDER BY c.outcome, c.task",
+        "WHERE l.layer_id = $1 AND l.value IS NOT NULL GROUP BY ALL ORDER BY c.outcome, c.task",
         (layer_id,),
     ).to_pylist()
     human = lake.sql(
         "SELECT episode_id, first_step, last_step FROM segments "
-        "WHERE kind = 'intervention' AND list_contains(?, episode_id) ORDER BY episode_id, segment",
+        "WHERE kind <> 'autonomous' AND list_contains(?, episode_id) ORDER BY episode_id, segment",
         ([row["episode_id"] for row in rows],),
     ).to_pylist()
     return tuple(

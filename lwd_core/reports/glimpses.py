@@ -74,7 +74,7 @@ def label_curves(lake: Lake, layer_id: str, where: str, params: Sequence[object]
         f"WHERE {where} GROUP BY task, outcome ORDER BY task, outcome LIMIT 12) "
         "SELECT c.task, c.outcome, list(l.step ORDER BY l.step) AS steps, "
         "list(l.value ORDER BY l.step) AS values FROM labels l JOIN chosen c USING (episode_id) "
-        "WHERE l.layer_id = ? AND l.step IS NOT NULL GROUP BY ALL ORDER BY ALL",
+        "WHERE l.layer_id = ? AND l.step IS NOT NULL AND l.value IS NOT NULL GROUP BY ALL ORDER BY ALL",
         (*params, layer_id),
     ).to_pylist()
     if not rows:

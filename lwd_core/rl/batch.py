@@ -87,7 +87,8 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     instruction = embeddings.index_select(0, raw["instruction"])
     frames, real = raw["mask"].unsqueeze(-1), raw["action_dim_mask"].unsqueeze(1)
     mask = frames * real
-    action = (normaliser.action(raw["action"]) * mask).view(count, chunk * dims)
+    # chosen, not multiplied: what is masked may be anything, and nothing times not-a-number is not nothing
+    action = torch.where(mask > 0, normaliser.action(raw["action"]), 0.0).view(count, chunk * dims)
     padded = bool((raw["action_dim_mask"] == 0).any())
     return Batch(
         observation=Observation(normaliser.state(raw["state"]), instruction, raw.get("image")),

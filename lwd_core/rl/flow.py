@@ -113,7 +113,7 @@ def flow_matching_loss(
     """
     x = torch.lerp(noise, action, w)
     error = (flow.velocity(x, w) - (action - noise)).square()
-    per_chunk = (error * mask).sum(-1) / mask.sum(-1).clamp_min(1)
+    per_chunk = torch.where(mask > 0, error, 0.0).sum(-1) / mask.sum(-1).clamp_min(1)
     weight = torch.ones_like(per_chunk) if weight is None else weight
     whole = total(weight.sum()).clamp_min(torch.finfo(weight.dtype).tiny)
     loss = (per_chunk * weight).sum() / whole * workers()

@@ -34,7 +34,7 @@ def policy_loss(
     with torch.no_grad():
         teacher = sample(beta, noise, steps)
     action = noise + theta.velocity(noise, 0.0)
-    error = ((action - teacher).square() * mask).sum(-1) / mask.sum(-1).clamp_min(1)
+    error = torch.where(mask > 0, (action - teacher).square(), 0.0).sum(-1) / mask.sum(-1).clamp_min(1)
     value = q(action.clamp(-1, 1)).mean(0)
     loss = (config.distillation * error - value).mean()
     return loss, {

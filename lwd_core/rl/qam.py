@@ -153,7 +153,7 @@ def adjoint_matching_loss(
     error = (control + sigma * adjoints).square()
     kl = control.detach().square() * (schedule.h / 2)
     if mask is not None:
-        error, kl = error * mask, kl * mask
+        error, kl = torch.where(mask > 0, error, 0.0), torch.where(mask > 0, kl, 0.0)
     loss = error.sum((0, 2)).mean()
     return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
 

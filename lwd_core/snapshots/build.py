@@ -12,11 +12,11 @@ from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.members import counts_of, member_of, tensors_of
-from lwd_core.snapshots.moments import MomentsAccumulator
+from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, register
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
-from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, selected
+from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, require_one_meaning, selected
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -60,6 +60,7 @@ def _write(
     progress: Progress | None,
 ) -> Manifest:
     episodes = selected(lake, spec, versions)
+    require_one_meaning(episodes)
     if all(e["split"] == Split.HOLDOUT for e in episodes):
         raise UserError(f"spec {spec.name!r}: every episode is held out; lower `holdout`")
     limit = int(spec.shard_mb * 1_000_000)
@@ -129,4 +130,11 @@ class _Stats:
             parts[name].add(values)
 
     def result(self) -> dict[str, dict[str, Moments]]:
-        return {e: {name: part.result() for name, part in parts.items()} for e, parts in self._parts.items()}
+        try:
+            return {e: {n: part.result() for n, part in parts.items()} for e, parts in self._parts.items()}
+        except NoRows:
+            empty = [e for e, parts in self._parts.items() if not parts["action"].count]
+            raise UserError(
+                f"embodiment {', '.join(empty)}: not one valid action to train on, all rows are masked; see "
+                "why with `lwd logs`, mend the embodiment file and `lwd logs remap`, or leave its logs out"
+            ) from None

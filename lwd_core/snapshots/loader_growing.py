@@ -24,7 +24,7 @@ from lwd_core.snapshots.members import member_of, tensors_of
 from lwd_core.snapshots.pool import COLUMNS, RowPool
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.rows import allocate, assemble, fill
-from lwd_core.snapshots.select import pin, read_rows, selected
+from lwd_core.snapshots.select import pin, read_rows, require_one_meaning, selected
 from lwd_core.snapshots.sequence import SEQUENCE, Strata, agree
 from lwd_core.snapshots.shards import Placed
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -84,6 +84,7 @@ class GrowingLoader:
         self._told = told
         self._newest = newest or (lambda _step: pin(lake, self._spec))
         self._held: dict[str, tuple[Member, dict[str, np.ndarray]]] = {}
+        self._readings: dict[str, str | None] = {}
         self._log: list[tuple[int, Versions]] = []
         self._maker = ThreadPoolExecutor(1, "growing")
         self._pools: dict[int, Future[_Pool]] = {}  # by the first step
@@ -133,7 +134,7 @@ class GrowingLoader:
         self.step, self._log = int(state["step"]), [(first, versions) for first, versions in state["log"]]
         for pool in self._pools.values():
             pool.exception()  # none is being made any more
-        self._present, self._pools, self._held = -1, {}, {}
+        self._present, self._pools, self._held, self._readings = -1, {}, {}, {}
         for names in (self.instructions, self.tasks, self.policies, self.episode_ids, self.last_by_person):
             names.clear()
         for _, versions in self._log:
@@ -173,6 +174,13 @@ class GrowingLoader:
         """Ids of the episodes of these versions; their rows are held and their names known from now on."""
         spec = self._spec
         episodes = selected(self._lake, spec, versions)
+        require_one_meaning(episodes)
+        for episode in episodes:
+            if self._readings.setdefault(episode["episode_id"], episode["reading"]) != episode["reading"]:
+                raise UserError(
+                    f"episode {episode['episode_id']}: its log was remapped while the lake was followed; "
+                    "what was drawn so far means something else: start a new run"
+                )
         new = [e for e in episodes if e["episode_id"] not in self._held]
         for episode, rows in zip(new, read_rows(self._lake, spec, new, versions) if new else (), strict=True):
             rows = resample(rows, episode, spec.frame_rate)

@@ -12,10 +12,11 @@ from storage_schemas.snapshot import Member
 
 
 def tensors_of(rows: EpisodeRows) -> dict[str, np.ndarray]:
-    """A sample's tensors, without frames."""
+    """A sample's tensors, without frames; what is not valid is 0, whatever was last known of it."""
+    valid = rows.valid[:, None]
     return {
-        "state": rows.state,
-        "action": rows.action,
+        "state": np.where(valid, rows.state, np.float32(0)),
+        "action": np.where(valid[: len(rows.action)], rows.action, np.float32(0)),
         "reward": rows.reward,
         "human": rows.human,
         "valid": rows.valid,

@@ -14,6 +14,10 @@ from storage_schemas.snapshot import Moments
 _BLOCK = 1 << 14
 
 
+class NoRows(ValueError):
+    """There is nothing to take statistics of."""
+
+
 @dataclass
 class MomentsAccumulator:
     """Mean, spread and quantiles of vectors that arrive in blocks.
@@ -23,7 +27,7 @@ class MomentsAccumulator:
 
     width: int
     reservoir: int = 1 << 20
-    _count: int = 0
+    count: int = 0
     _seen: int = 0
     _every: int = 1
     _kept: int = 0
@@ -50,10 +54,10 @@ class MomentsAccumulator:
         mean = _sum(block) / n
         deviation = block - mean
         delta = mean - self._mean
-        total = self._count + n
-        self._m2 += _sum(deviation * deviation) + delta * delta * (self._count * n / total)
+        total = self.count + n
+        self._m2 += _sum(deviation * deviation) + delta * delta * (self.count * n / total)
         self._mean += delta * (n / total)
-        self._count = total
+        self.count = total
         np.minimum(self._min, block.min(axis=0), out=self._min)
         np.maximum(self._max, block.max(axis=0), out=self._max)
 
@@ -69,16 +73,16 @@ class MomentsAccumulator:
             self._kept = len(self._rows[0])
 
     def result(self) -> Moments:
-        """The statistics; ValueError before the first row."""
-        if not self._count:
-            raise ValueError("no valid rows to take statistics of")
+        """The statistics; `NoRows` before the first row."""
+        if not self.count:
+            raise NoRows("no valid rows to take statistics of")
         rows = np.concatenate(self._rows)
         q01, q99 = _quantiles(rows, (0.01, 0.99))
         return Moments(
-            count=self._count,
+            count=self.count,
             quantile_rows=len(rows),
             mean=_floats(self._mean),
-            std=_floats(np.sqrt(self._m2 / self._count)),
+            std=_floats(np.sqrt(self._m2 / self.count)),
             min=_floats(self._min),
             max=_floats(self._max),
             q01=_floats(q01),

@@ -84,7 +84,8 @@ class RowPool:
         if self._valid is not None:
             mask *= self._valid[row[:, None] + np.arange(chunk)]
             short = np.arange(count)
-        action[short] *= mask[short, :, None]
+        # chosen, not multiplied: a masked frame may hold what is not a number
+        action[short] = np.where(mask[short, :, None] > 0, action[short], np.float32(0))
         found = {
             "state": self._state.take(row, axis=0),
             "next_state": self._state.take(chosen["boot"], axis=0),

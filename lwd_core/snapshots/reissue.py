@@ -17,7 +17,7 @@ from lwd_core.lake.store import Lake
 from lwd_core.snapshots.cache import drop_cache
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.members import counts_of
-from lwd_core.snapshots.moments import MomentsAccumulator
+from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, register
 from lwd_core.snapshots.sample import decode, encode
 from lwd_core.snapshots.shards import ShardWriter
@@ -80,10 +80,12 @@ def reissue(
         try:
             manifest = _without(lake, old, staying, moved or {}, staging)
             staging.publish(manifest)
+            successor = manifest.digest
+            register(lake, manifest, place.path(successor), now_ns)
+        except NoRows:  # what stays has no valid row: nothing to train on is left
+            successor = None
         finally:
             staging.discard()
-        successor = manifest.digest
-        register(lake, manifest, place.path(successor), now_ns)
     row |= {"state": SnapshotState.WITHDRAWN.value, "successor": successor}
     lake.replace("snapshots", pa.Table.from_pylist([row], schema=SNAPSHOTS.schema), {"digest": [digest]})
     _remove(place, old.manifest, digest)

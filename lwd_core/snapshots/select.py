@@ -4,7 +4,9 @@ Everything is read at pinned table versions, so the same spec finds the same row
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +17,11 @@ import pyarrow.compute as pc
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.spec import SnapshotSpec
-from storage_schemas.vocabulary import Actor, Outcome, Source, Split, Verdict
+from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split, Verdict
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
-    'outcome, "end", control_hz, steps, start_ns'
+    'outcome, "end", control_hz, steps, start_ns, embodiment_digest, reading'
 )
 _LISTS = {
     "embodiments": "embodiment",
@@ -30,6 +32,12 @@ _LISTS = {
     "robots": "robot_id",
     "days": "day",
 }
+#: The episodes with the outcome a layer tells; null where it tells none, or two.
+_JUDGED = (
+    "(SELECT e.* REPLACE (l.text AS outcome) FROM episodes e LEFT JOIN "
+    "(SELECT episode_id, min(text) AS text FROM labels WHERE layer_id = ? "
+    "GROUP BY episode_id HAVING count(DISTINCT text) = 1) l ON l.episode_id = e.episode_id)"
+)
 
 
 class NoEpisodes(UserError):
@@ -74,7 +82,8 @@ def _newest(lake: Lake, table: str) -> int:
 def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> list[dict[str, Any]]:
     """The episodes the spec asks for, in the order of the snapshot: train before holdout, each by hash.
 
-    Every dict has the columns of ``episodes`` it needs and ``split``, ``buffer`` and ``success``.
+    Every dict has the columns of ``episodes`` it needs and ``split``, ``buffer`` and ``success``. All that
+    the spec says of outcomes is said of those its outcome layer gives, where it names one.
     """
     conditions, params = [f"({spec.where})"], []
     for field, column in _LISTS.items():
@@ -89,33 +98,64 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         )
         params += [layer, check or "*", Verdict.FAIL.value]
     buffers = " ".join(f"WHEN ({b.where}) THEN {i}" for i, b in enumerate(spec.buffers))
-    query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM episodes WHERE {' AND '.join(conditions)}"
+    condition, episodes = " AND ".join(conditions), "episodes"
+    if layer := spec.labels.outcome:
+        episodes = f"{_JUDGED} AS episodes"
+        # an episode without a label has no outcome: it is kept wherever that may matter, and named below
+        condition = f"CASE WHEN outcome IS NULL THEN ({condition}) IS NOT FALSE ELSE {condition} END"
+        params = [layer, *params, *params]
+    query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {condition}"
     try:
         rows = lake.sql(query, params, versions=versions).to_pylist()
     except Exception as e:
         if type(e).__module__.partition(".")[0] not in ("duckdb", "_duckdb"):
             raise
         raise UserError(f"spec {spec.name!r}, where: {str(e).splitlines()[0]}") from e
+    if layer:
+        _require_outcomes(layer, rows)
     rows = [r for r in rows if r["buffer"] is not None and r["steps"] > 0]
     if not rows:
         raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
-    if spec.labels.outcome:
-        _take_outcomes(lake, spec.labels.outcome, rows, versions)
     for row in rows:
         share = _hash(spec.split_salt, row["episode_id"])
         row["order"] = share
         row["split"] = Split.HOLDOUT if share < spec.holdout else Split.TRAIN
         row["buffer"] = spec.buffers[row["buffer"]].name
-        row["success"] = succeeded(row["source"], row["outcome"])
+        row["success"] = succeeded(row)
+        if row["success"]:  # nothing is to be expected behind it, whatever ended the recording
+            row["end"] = EpisodeEnd.TERMINATED.value
     rows.sort(key=lambda r: (r["split"] == Split.HOLDOUT, r["order"], r["episode_id"]))
     return rows
 
 
-def succeeded(source: str, outcome: str) -> bool:
-    """Demonstrations count as successes unless somebody said they failed; play counts as failure."""
-    if source == Source.PLAY:
-        return False
-    return outcome == Outcome.SUCCESS or (source == Source.DEMONSTRATION and outcome == Outcome.UNKNOWN)
+def require_one_meaning(episodes: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ``UserError`` where episodes of one embodiment were read by different files.
+
+    Those that came in before this was noted pass for whatever the others are.
+    """
+    files: dict[str, Counter[str]] = {}
+    for episode in episodes:
+        if episode["embodiment_digest"]:
+            files.setdefault(episode["embodiment"], Counter())[episode["embodiment_digest"]] += 1
+    for name, digests in files.items():
+        if len(digests) > 1:
+            counts = ", ".join(f"{n} by {digest[:12]}" for digest, n in digests.most_common())
+            raise UserError(
+                f"embodiment {name}: its episodes were read by {len(digests)} different files ({counts}), so "
+                f"their numbers differ in meaning; `lwd logs remap --embodiment {name}` reads all by today's"
+            )
+
+
+def succeeded(episode: Mapping[str, Any]) -> bool:
+    """Only what is known to be one is a success, and play is for exploring: it counts as failure.
+
+    In lakes of before an embodiment's file was noted, a demonstration that nobody judged stands as unknown
+    and counted as a success; it still does.
+    """
+    source, outcome = episode["source"], episode["outcome"]
+    if outcome == Outcome.UNKNOWN and episode["embodiment_digest"] is None:
+        return source == Source.DEMONSTRATION
+    return outcome == Outcome.SUCCESS and source != Source.PLAY
 
 
 def _hash(salt: str, episode_id: str) -> float:
@@ -123,13 +163,14 @@ def _hash(salt: str, episode_id: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _take_outcomes(lake: Lake, layer: str, rows: list[dict[str, Any]], versions: Mapping[str, int]) -> None:
-    found = lake.read("labels", columns=["episode_id", "text"], where="layer_id = ?", params=[layer],
-                      versions=versions)  # fmt: skip
-    outcomes = dict(zip(found["episode_id"].to_pylist(), found["text"].to_pylist(), strict=True))
-    _require_labels(layer, rows, outcomes)
+def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    _require_labels(layer, rows, {r["episode_id"]: 0 for r in rows if r["outcome"] is not None})
     for row in rows:
-        row["outcome"] = outcomes[row["episode_id"]]
+        if row["outcome"] not in set(Outcome):
+            raise UserError(
+                f"label layer {layer}: says {row['outcome']!r} of episode {row['episode_id']}; "
+                f"a layer of outcomes says {', '.join(Outcome)}"
+            )
 
 
 def _require_labels(layer: str, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> None:
@@ -196,7 +237,7 @@ def _rewards(
     for episode_id, step, value in zip(found["episode_id"], found["step"], found["value"], strict=True):
         reward = rewards[ids[episode_id]]
         at = len(reward) - 1 if step is None else step
-        if not 0 <= at < len(reward) or value is None:
+        if not 0 <= at < len(reward) or value is None or not math.isfinite(value):
             raise UserError(
                 f"label layer {layer}: episode {episode_id} has step {step}, value {value}; "
                 f"its actions are 0 to {len(reward) - 1}"

@@ -22,8 +22,9 @@ class Layers(_Strict):
     """Label layers by id.
 
     Without a reward layer the reward is sparse: 1 on the last action of a success. Without an
-    outcome layer the episode's own outcome holds. ``blocking`` names quality layers, or some checks
-    of one (``quality@1:defect.*``): an episode that failed any of them is left out.
+    outcome layer the episode's own outcome holds; with one, whatever the spec asks of outcomes
+    (``outcomes``, ``where``, buffers) is asked of the layer. ``blocking`` names quality layers, or some
+    checks of one (``quality@1:defect.*``): an episode that failed any of them is left out.
     """
 
     reward: str | None = None

@@ -1,5 +1,9 @@
 """Whether a snapshot would come out as the one there is: a night that finds nothing new trains nothing."""
 
+import json
+
+from lwd_core.errors import UserError
+from lwd_core.lake import query
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.select import pin, selected
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -10,15 +14,29 @@ def unchanged(lake: Lake, spec: SnapshotSpec) -> str | None:
     """Digest of the newest snapshot of the spec's name, if a new one would hold the same episodes; else None.
 
     A digest also names the versions of the tables it was read at, so that building again after any commit
-    gives another one. Logs and label layers are never edited: the same episodes are the same content.
+    gives another one. Logs and label layers are never edited: the same episodes are the same content, unless
+    their logs were remapped since, or nobody can tell any more.
     """
     rows = lake.sql(
-        "SELECT digest, spec, state FROM snapshots WHERE name = ? ORDER BY created_ns DESC LIMIT 1",
+        "SELECT digest, spec, state, versions FROM snapshots WHERE name = ? ORDER BY created_ns DESC LIMIT 1",
         (spec.name,),
     ).to_pylist()
     if not rows or rows[0]["state"] != SnapshotState.VALID or rows[0]["spec"] != spec.to_json():
         return None
     digest = rows[0]["digest"]
-    members = lake.sql("SELECT episode_id FROM snapshot_members WHERE digest = ?", (digest,)).to_pylist()
-    now = {row["episode_id"] for row in selected(lake, spec, pin(lake, spec))}
-    return digest if now == {row["episode_id"] for row in members} else None
+    members = lake.sql("SELECT episode_id FROM snapshot_members WHERE digest = ?", (digest,))
+    ids = sorted(members["episode_id"].to_pylist())
+    now = {row["episode_id"]: row["reading"] for row in selected(lake, spec, pin(lake, spec))}
+    if sorted(now) != ids:
+        return None
+    try:
+        then = lake.read(
+            "episodes",
+            columns=["episode_id", "reading"],
+            where="list_contains(?, episode_id)",
+            params=[ids],
+            versions={"episodes": json.loads(rows[0]["versions"])["episodes"]},
+        ).to_pylist()
+    except (UserError, query.Wrong):  # that version is gone
+        return None
+    return digest if now == {row["episode_id"]: row["reading"] for row in then} else None

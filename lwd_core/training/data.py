@@ -156,6 +156,14 @@ class Data:
         state = self.state_dict()["online"]
         return [entry for entry in state["log"] if entry[0] < max(state["step"], 1)]
 
+    def episodes_of(self, raw: Mapping[str, Tensor]) -> list[str]:
+        """The episode of each transition of a batch."""
+        known = [[m.episode_id for m in s.episodes] for s in self.snapshots]
+        if self._growing is not None:
+            known.append(list(self._growing.episode_ids))
+        part = raw.get("part", torch.zeros_like(raw["episode"]))
+        return [known[p][e] for p, e in zip(part.tolist(), raw["episode"].tolist(), strict=True)]
+
     def figures(self, raw: Mapping[str, Tensor]) -> dict[str, float]:
         """What a batch says of the lake that is followed."""
         if self._growing is None:

@@ -1,11 +1,12 @@
 """One training run: any stage, resumable at any moment, to a finished checkpoint."""
 
 import copy
+import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -296,12 +297,37 @@ class _Loop:
 
     def _nonfinite(self, error: NonFinite, update: int, raw: Mapping[str, Tensor]) -> str:
         name = f"nonfinite-{update}-{self.share.rank}.safetensors"
+        episodes = self.data.episodes_of(raw)
         with self.run.write(name) as file:
-            file.write(save({column: tensor.contiguous() for column, tensor in raw.items()}))
+            columns = {column: tensor.contiguous() for column, tensor in raw.items()}
+            file.write(save(columns, {"episodes": json.dumps(episodes)}))
         return (
-            f"run {self.config.run}, update {update}: {error}; batch saved as {self.run.path(name)}; "
-            "lower the rate or raise the temperature"
+            f"run {self.config.run}, update {update}: {error}; {_blame(raw, episodes)}; "
+            f"batch saved as {self.run.path(name)}"
         )
+
+
+def _blame(raw: Mapping[str, Tensor], episodes: Sequence[str]) -> str:
+    """The episodes of a batch whose numbers are not finite; else all of them, and what else may help."""
+    faults: dict[str, set[str]] = {}
+    for column in ("state", "next_state", "action", "reward", "discount"):
+        values = raw[column]
+        finite = values.isfinite().reshape(len(values), -1).all(1).tolist()
+        for episode, good in zip(episodes, finite, strict=True):
+            if not good:
+                faults.setdefault(episode, set()).add(column)
+    if faults:
+        named = [f"{episode} ({', '.join(sorted(columns))})" for episode, columns in faults.items()]
+        return f"not finite in the batch: episode {_some(named)}; build the snapshot without them"
+    return (
+        f"its batch is of episode {_some(dict.fromkeys(episodes))}; lower the rate or raise the temperature"
+    )
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 class _Window:

@@ -57,12 +57,14 @@ class LearnedValue:
             )
             states = torch.from_numpy(np.array(steps.column("state").to_pylist(), np.float32))
             images = shown(lake.place, vision, steps.column("frames").to_pylist()) if vision else None
+            value = critic(states, images, instruction).numpy().astype(np.float64)
             parts.append(
                 pa.table(
                     {
                         "episode_id": pa.repeat(episode_id, steps.num_rows),
                         "step": steps.column("step").combine_chunks(),
-                        "value": critic(states, images, instruction).numpy().astype(np.float64),
+                        # of a state that is not all numbers nothing is expected
+                        "value": pa.array(value, mask=~np.isfinite(value)),
                     }
                 )
             )

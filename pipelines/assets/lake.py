@@ -75,10 +75,12 @@ def _shown(lake: "Lake", name: str, partition_keys: Sequence[str]) -> dict[str, 
             ).to_pylist()
         )
     if name == "episodes":
+        from lwd_core.reports.findings import INTERVENTIONS
+
         shown["by task"] = markdown_table(
             lake.sql(
                 "SELECT task, source, count(*) AS episodes, avg((outcome = 'success')::INT) AS success, "
-                "avg(steps) AS steps, sum(interventions)::BIGINT AS interventions "
+                f"avg(steps) AS steps, {INTERVENTIONS} AS interventions "
                 f"FROM episodes WHERE {here} GROUP BY ALL ORDER BY ALL",
                 params,
             ).to_pylist()

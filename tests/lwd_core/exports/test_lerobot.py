@@ -5,13 +5,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lwd_core.errors import UserError
+from lwd_core.exports import lerobot_columns as columns
 from lwd_core.exports.lerobot import export_lerobot
 from lwd_core.exports.lerobot_stats import vector_stats
 from lwd_core.exports.lerobot_video import CameraVideo
+from tests.lwd_core.lake.rows import step_rows
 from tests.lwd_core.recorded import ARM, LENGTHS, jpeg, recorded_lake
 
 
@@ -137,3 +140,17 @@ def test_a_video_file_ends_before_float32_time_does(tmp_path):
     spans = [video.add_episode(frames, 400) for _ in range(3)]
     video.close()
     assert [(s.file_index, s.from_timestamp) for s in spans] == [(0, 0.0), (0, 400.0), (1, 0.0)]
+
+
+def test_what_is_not_a_number_is_exported_as_a_masked_zero():
+    steps = step_rows("e", "l", 3)
+    state = steps["state"].to_pylist()
+    state[1][0] = float("nan")
+    steps = steps.set_column(
+        steps.column_names.index("state"), "state", pa.array(state, pa.list_(pa.float32()))
+    )
+    steps = steps.append_column("proposed", pa.nulls(3, pa.list_(pa.float32())))
+    episode = {"outcome": "success", "end": "terminated"}
+    found = columns.values(episode, steps, 80, episode_index=0, first_index=0, task_index=0)
+    assert found["observation.state"][1, 0] == 0
+    np.testing.assert_array_equal(found["observation.state"][1, 1:], np.array(state[1][1:], np.float32))

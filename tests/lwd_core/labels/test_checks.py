@@ -67,6 +67,7 @@ DAMAGE = {
     "defect.rate": lambda e: replace(e, control_hz=30.0),
     "defect.masked": stale,
     "defect.frozen_state": frozen,
+    "defect.state_jumps": lambda e: replace(e, state=np.concatenate([e.state[:90], e.state[90:] + 3])),
     "defect.frames_against_steps": lambda e: replace(e, frames={"front": 200, "wrist": 116}),
     "defect.units": lambda e: replace(e, state=e.state * 90),
     "defect.action_is_next_state": lambda e: replace(e, action=np.roll(e.state[:, :2], -1, axis=0)),

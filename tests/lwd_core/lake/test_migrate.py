@@ -50,7 +50,7 @@ def test_a_nullable_column_is_added_and_old_rows_have_nulls(
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (lambda c: c[:-1], "'reason' is in the lake and not in its description"),
+        (lambda c: c[:-1], "'reading' is in the lake and not in its description"),
         (lambda c: (*c, Column("mood", pa.string(), "How it felt.")), "'mood' may not be null"),
         (
             lambda c: tuple(replace(x, type=pa.int64()) if x.name == "segment" else x for x in c),

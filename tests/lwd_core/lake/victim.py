@@ -18,6 +18,8 @@ def act(world: World, verb: str, episode: str = "") -> None:
             world.ingest(batch_logs=BATCH)
         case "compact":
             compact(world.lake)
+        case "remap":
+            world.remap(batch_logs=BATCH)
         case "erase":
             plans = pending(world.lake)
             if not plans and world.lake.read("episodes", where="episode_id = ?", params=[episode]).num_rows:

@@ -6,14 +6,17 @@ from lwd_core.lake.erase import Erased, Moved, Plan, erase, plan
 from lwd_core.lake.ingest import IngestResult, ingest
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
+from lwd_core.remap import Remapped, outdated, remap
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.reissue import reissue
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from storage_schemas.embodiment import Dim, Embodiment, Feature
 from tests.lwd_core.lake.fake_logs import read_fake
 
 SHOWN = ("logs", "episodes", "steps", "segments", "labels", "snapshots", "snapshot_members")
+SAWYER = Embodiment("sawyer", 80.0, (Feature("/state", (Dim("q"),)),))
 NOW = 1_767_300_000_000_000_000
 
 
@@ -31,6 +34,13 @@ class World:
         return ingest(
             self.lake, self.settings, where, embodiments={}, now_ns=NOW, reader=read_fake,
             **other,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def remap(self, **other: int) -> Remapped:
+        """Read every log again by a mapping that gives other numbers."""
+        return remap(
+            self.lake, self.settings, outdated(self.lake, {}), embodiments={"sawyer": SAWYER}, now_ns=NOW,
+            reader=read_fake, **other,
         )  # fmt: skip
 
     def snapshot(self, name: str = "s", **spec: object) -> Snapshot:

@@ -286,7 +286,7 @@ def test_a_log_of_no_format_says_so(tmp_path: Path):
 
 def test_published_logs_draft_something_that_loads():
     for parts in [
-        ("bag/rosbagjs/example.bag",),
+        ("bag/rosbagjs/example-lz4.bag",),
         ("bag/invariants/rot_up.bag",),
         ("lerobot/g1_inspire_v21",),
         ("lerobot/groot_gr1_sim_v20",),

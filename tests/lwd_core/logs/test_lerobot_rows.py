@@ -19,6 +19,7 @@ from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.infer import infer
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
+from storage_schemas.embodiment import Embodiment, OutcomeRule
 from tests.lwd_core.logs.robot_logs import Sink
 from tests.lwd_core.logs.test_lerobot import FPS, LENGTHS, embodiment, read, table, values, write
 
@@ -211,7 +212,6 @@ def test_a_clock_that_steps_back_breaks_the_recording_there(tmp_path: Path):
         ({"next.done": True, "next.truncated": False}, False, "terminated"),
         ({"next.done": True, "next.truncated": True}, False, "truncated"),
         ({"next.done": True}, False, "terminated"),
-        ({"next.done": True}, None, "truncated"),
         ({"next.done": False}, False, "truncated"),
         ({"next.terminated": True}, None, "terminated"),
         ({}, True, "terminated"),
@@ -229,6 +229,22 @@ def test_the_end_is_what_the_last_row_says(
     for episode in read(root).episodes:
         assert episode.end == end
         assert episode.outcome == {None: "unknown", True: "success", False: "failure"}[success]
+
+
+@pytest.mark.parametrize("done", [True, False, None])
+def test_a_demonstration_nobody_judges_is_a_success_and_its_end(tmp_path: Path, done: bool | None):
+    root = write(tmp_path / "set", "v2.1")
+    if done is not None:
+        change(root, with_column("next.done", lambda n: np.append(np.zeros(n - 1, bool), done)))
+
+    def told(robot: Embodiment) -> set[tuple[str, str, str]]:
+        return {(e.outcome, e.outcome_from, e.end) for e in read(root, robot).episodes}
+
+    robot = replace(embodiment(), source="demonstration")
+    assert told(robot) == {("success", "nobody", "terminated")}
+    unknown = {("unknown", "nobody", "truncated")}
+    assert told(replace(robot, outcome=OutcomeRule(default="unknown"))) == unknown
+    assert told(replace(robot, source="rollout")) == unknown
 
 
 def test_a_count_of_merged_sets_is_no_actor(tmp_path: Path):

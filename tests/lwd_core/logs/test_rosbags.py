@@ -301,14 +301,14 @@ state:
 """)
 
 
-def test_the_published_bag_reads_alike_in_three_compressions():
+def test_the_published_bag_reads_alike_in_two_compressions():
     found = []
-    for name in ("example", "example-bz2", "example-lz4"):
+    for name in ("example-bz2", "example-lz4"):
         with Rosbag1Reader().stream(LogSource(str(sample("bag/rosbagjs", f"{name}.bag")))) as stream:
             found.append([(m[1], bytes(m[3])) for m in stream.messages()])
             assert stream.damage == []
             assert stream.lost == 0
-    assert [len(f) for f in found] == [8647, 8647, 8647]
+    assert [len(f) for f in found] == [8647, 8647]
 
 
 def test_published_demonstrations_and_one_with_collapsed_stamps():

@@ -73,6 +73,7 @@ def add_episode(
         "last_message": steps,
         "attributes": "{}",
         "created_ns": START,
+        "embodiment_digest": "e" * 64,
     }
     lake.append("steps", pa.Table.from_pylist(rows, TABLES["steps"].schema))
     lake.append("episodes", pa.Table.from_pylist([row | facts], TABLES["episodes"].schema))

@@ -129,7 +129,7 @@ def test_rewards_come_from_a_layer_or_from_the_outcome(lake: Lake, tmp_path: Pat
     demo = add_episode(lake, 3, 2, source="demonstration", outcome="unknown")
     play = add_episode(lake, 4, 2, source="play")
     derived = rewards(build(lake, tmp_path / "s"))
-    assert derived == {won: [0, 0, 0, 1], lost: [0, 0, 0], demo: [0, 1], play: [0, 0]}
+    assert derived == {won: [0, 0, 0, 1], lost: [0, 0, 0], demo: [0, 0], play: [0, 0]}
     both = [{"episode_id": won, "step": 1, "value": 0.5}, {"episode_id": lost, "step": 2, "value": -1.0}]
     label(lake, "reward.dense@2", both)
     asked = {"labels": {"reward": "reward.dense@2"}, "sources": ["rollout"]}

@@ -17,7 +17,7 @@ from lwd_core.training.checkpoint import Checkpoint, read_checkpoint, steps
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
 from lwd_core.training.reporters import read_metrics
-from lwd_core.training.run import Interrupted, TrainResult, find_checkpoint, train
+from lwd_core.training.run import Interrupted, TrainResult, _blame, find_checkpoint, train
 from lwd_core.training.workers import Share
 from tests.lwd_core.training.conftest import GIVEN_BACK
 
@@ -253,6 +253,18 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch(settings, snapshots, tra
         train(config(snapshots, "offline", learner=learner), Quiet(), settings)
     path = str(error.value).split("saved as ")[1].split(";")[0]
     assert load_file(path)["state"].shape == (16, 3)
+    named = str(error.value).split("its batch is of episode ")[1].split(";")[0]
+    known = {m.episode_id for m in Snapshot.open(settings.snapshots, snapshots[1]).episodes}
+    assert set(named.split(", ")) <= known
+
+
+def test_episodes_that_are_not_numbers_are_named():
+    raw = {name: torch.zeros(4, 2) for name in ("state", "next_state", "action")}
+    raw |= {name: torch.zeros(4) for name in ("reward", "discount")}
+    raw["action"][1, 0], raw["state"][1, 1], raw["reward"][3] = torch.nan, torch.inf, torch.nan
+    assert _blame(raw, ["a", "b", "a", "d"]) == (
+        "not finite in the batch: episode b (action, state), d (reward); build the snapshot without them"
+    )
 
 
 def test_wrong_input_is_one_line(settings, snapshots, trained):
