@@ -20,7 +20,7 @@ from lwd_core.lake.received import Received, receive
 from lwd_core.lake.rewrite import holds
 from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage, stage_log
 from lwd_core.lake.store import Lake
-from lwd_core.logs.children import Children, Limits, Lost
+from lwd_core.logs.children import Children, Job, Limits, Lost
 from lwd_core.logs.faults import mended
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
@@ -28,8 +28,8 @@ from storage_schemas.tables import LOGS
 from storage_schemas.vocabulary import LogState
 
 BATCH_LOGS, BATCH_BYTES = 128, 256 * 2**20
-#: Logs a child may be ahead of what is committed.
-AHEAD = 64
+#: Logs a child may be ahead of what is committed, and what it is given at once.
+AHEAD, GROUP_LOGS, GROUP_BYTES = 64, 16, 2**20
 TAKEN = (LogState.ACCEPTED, LogState.SALVAGED)
 
 
@@ -186,7 +186,18 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
             yield _item(run, log, outcome)
         return
     ahead: deque[tuple[Received, str, Staged | str | Future[Staged]]] = deque()
-    size = 0  # rows of logs read ahead lie in memory
+    group: list[tuple[Received, str]] = []  # small logs go to a child together
+    size = grouped = 0
+
+    def send() -> None:
+        nonlocal grouped
+        jobs = [
+            Job(Limits.of(log.bytes), stage_log, (run.place, log, log_id, run.embodiments, run.now_ns))
+            for log, log_id in group
+        ]
+        ahead.extend(zip(*zip(*group, strict=True), children.submit(jobs), strict=True))
+        group.clear()
+        grouped = 0
 
     def first() -> Item:
         nonlocal size
@@ -197,13 +208,20 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
     with Children(workers) as children:
         for log, claimed in fresh:
             log_id = log.source.sha256()
-            outcome = _known_or_wrong(run, log, claimed, log_id) or children.submit(
-                Limits.of(log.bytes), stage_log, run.place, log, log_id, run.embodiments, run.now_ns
-            )
-            ahead.append((log, log_id, outcome))
             size += log.bytes
+            outcome = _known_or_wrong(run, log, claimed, log_id)
+            if outcome is None:
+                group.append((log, log_id))
+                grouped += log.bytes
+            if group and (outcome is not None or len(group) == GROUP_LOGS or grouped > GROUP_BYTES):
+                send()
+            if outcome is not None:
+                ahead.append((log, log_id, outcome))
+            # rows of logs read ahead lie in memory
             while ahead and (len(ahead) > AHEAD * workers or size > BATCH_BYTES * workers):
                 yield first()
+        if group:
+            send()
         while ahead:
             yield first()
 

@@ -38,7 +38,10 @@ def serve(requests: int, replies: int, lifeline: int) -> None:
             request = hear.recv_bytes()
         except (EOFError, ConnectionError):
             return
-        tell.send_bytes(_answer(request))
+        settings, jobs = pickle.loads(request)
+        conf.update(settings)
+        for memory, function, args in jobs:
+            tell.send_bytes(_answer(memory, function, args))
 
 
 def _end_with(lifeline: int) -> None:
@@ -52,9 +55,7 @@ def _end_with(lifeline: int) -> None:
         raise SystemExit(1)
 
 
-def _answer(request: bytes) -> bytes:
-    memory, settings, function, args = pickle.loads(request)
-    conf.update(settings)
+def _answer(memory: int, function: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
     try:
         with _at_most(memory):
             good, result = True, _call(function, args)

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -68,6 +69,7 @@ class Limits:
         return f"reading it took more than {self.memory / 1e9:.3g} GB of memory"
 
 
+@cache
 def _machine_memory() -> int:
     """Bytes that this machine, or the container on it, has."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -75,6 +77,15 @@ def _machine_memory() -> int:
         return min(found, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):  # no control group, or one without a limit
         return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call of a module's function, within limits."""
+
+    limits: Limits
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
 
 
 class _Child:
@@ -102,25 +113,30 @@ class _Child:
         self._tell = Connection(tell, readable=False)
         self._hear = Connection(hear, writable=False)
         self._ready = False
+        self.fresh = True
 
-    def ask(self, limits: Limits, function: Callable[..., T], *args: Any) -> tuple[T, bool]:
-        """The function's result, and whether this child is good for more. Raises what it raises, or Lost."""
+    def ask(self, jobs: Sequence[Job]) -> Iterator[tuple[bool, Any]]:
+        """The result of each job in turn, and whether it is one: else it is what the job raised.
+
+        Raises `Lost` in place of the result of the job that this child died of; it is no good then.
+        """
         if not self._ready:
             self._await_start()
-        start = os.fstat(self._said.fileno()).st_size
-        try:
-            self._tell.send_bytes(pickle.dumps((limits.memory, dict(conf), function, args), protocol=5))
-            if not self._hear.poll(limits.seconds):
-                raise self._lost(start, limits, f"reading it took more than {limits.seconds:.0f} s")
-            reply = self._hear.recv_bytes()
-        except (EOFError, ConnectionError):
-            raise self._lost(start, limits) from None
-        good, fresh, result = pickle.loads(reply)
-        if isinstance(result, MemoryError):
-            raise self._lost(start, limits, limits.too_much)
-        if not good:
-            raise result
-        return result, fresh
+        request = [(job.limits.memory, job.function, job.args) for job in jobs]
+        for i, job in enumerate(jobs):
+            start = os.fstat(self._said.fileno()).st_size
+            try:
+                if i == 0:
+                    self._tell.send_bytes(pickle.dumps((dict(conf), request), protocol=5))
+                if not self._hear.poll(job.limits.seconds):
+                    why = f"reading it took more than {job.limits.seconds:.0f} s"
+                    raise self._lost(start, job.limits, why)
+                good, self.fresh, result = pickle.loads(self._hear.recv_bytes())
+            except (EOFError, ConnectionError):
+                raise self._lost(start, job.limits) from None
+            if isinstance(result, MemoryError):
+                raise self._lost(start, job.limits, job.limits.too_much)
+            yield good, result
 
     def _await_start(self) -> None:
         try:
@@ -206,29 +222,40 @@ class Children:
         for _ in range(count):
             self._free.put(None)
 
-    def submit(self, limits: Limits, function: Callable[..., T], *args: Any) -> Future[T]:
-        """Call a function of a module in a child; the future raises what it raises, or `Lost`."""
-        return self._threads.submit(self._ask, limits, function, *args)
+    def submit(self, jobs: Sequence[Job]) -> list[Future[Any]]:
+        """Have one child do these one after another. A future raises what its job raises, or `Lost`.
 
-    def _ask(self, limits: Limits, function: Callable[..., T], *args: Any) -> T:
-        child = self._free.get() or _warm()
-        good = False
-        self._busy.add(child)
-        try:
-            if self._stopped:
-                raise Lost("reading was stopped")
-            result, good = child.ask(limits, function, *args)
-            return result
-        except Lost:
-            raise
-        except Exception:
-            good = child._process.poll() is None  # the function's own error
-            raise
-        finally:
-            self._busy.discard(child)
-            if not good:
-                child.close()
-            self._free.put(child if good else None)
+        Many small jobs at once cost less than one by one.
+        """
+        futures: list[Future[Any]] = [Future() for _ in jobs]
+        self._threads.submit(self._work, jobs, futures)
+        return futures
+
+    def _work(self, jobs: Sequence[Job], futures: Sequence[Future[Any]]) -> None:
+        done = 0
+        while done < len(jobs):
+            child = None
+            try:
+                if self._stopped:
+                    raise Lost("reading was stopped")
+                child = self._free.get() or _warm()
+                self._busy.add(child)
+                for good, result in child.ask(jobs[done:]):
+                    done += 1
+                    if good:
+                        futures[done - 1].set_result(result)
+                    else:
+                        futures[done - 1].set_exception(result)
+            except BaseException as error:
+                futures[done].set_exception(error)
+                done += 1
+                if child is not None:
+                    child.fresh = False
+            if child is not None:
+                self._busy.discard(child)
+                if not child.fresh:
+                    child.close()
+                self._free.put(child if child.fresh else None)
 
     def __enter__(self) -> Self:
         return self
@@ -251,4 +278,5 @@ def apart(size: int, function: Callable[..., T], *args: Any) -> T:
     Raises what it raises, and `Lost` (an `UnreadableLog`) where the child dies or takes too much.
     """
     with Children() as children:
-        return children.submit(Limits.of(size), function, *args).result()
+        (future,) = children.submit([Job(Limits.of(size), function, args)])
+        return future.result()
