@@ -1,6 +1,7 @@
 """The child's side of `lwd_core.logs.children`: what it is asked it does under a limit of memory."""
 
 import contextlib
+import errno
 import faulthandler
 import fcntl
 import gc
@@ -74,7 +75,7 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     except Exception as error:
         seen: BaseException | None = error
         while seen is not None:  # a reader may have taken it for the log's damage
-            if isinstance(seen, MemoryError):
+            if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.EFBIG:
                 raise MemoryError from None
             seen = seen.__cause__ or seen.__context__
         raise
@@ -86,13 +87,15 @@ def _at_most(memory: int) -> Iterator[None]:
 
     Address space would be the wrong measure: libraries reserve far more of it than they use.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    with contextlib.suppress(OSError, ValueError):  # a system that knows no such limit
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+    limits = {kind: resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)}
+    for kind, hard in limits.items():
+        with contextlib.suppress(OSError, ValueError):  # a system that knows no such limit, or a lower one
+            resource.setrlimit(kind, (memory, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        for kind, hard in limits.items():
+            resource.setrlimit(kind, (hard, hard))
 
 
 def data_bytes() -> int:

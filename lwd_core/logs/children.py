@@ -51,7 +51,10 @@ class Lost(UnreadableLog):
 
 @dataclass(frozen=True)
 class Limits:
-    """Memory (bytes) of the whole child, and time (s), of the work on one log."""
+    """Memory (bytes) of the whole child, and time (s), of the work on one log.
+
+    No file that it writes, on its way to a shard or unpacked for a library, gets larger than that memory.
+    """
 
     memory: int
     seconds: float
@@ -65,8 +68,8 @@ class Limits:
 
     @property
     def too_much(self) -> str:
-        """What is said of a log that asked for more memory."""
-        return f"reading it took more than {self.memory / 1e9:.3g} GB of memory"
+        """What is said of a log that asked for more memory, or room on disk to unpack itself."""
+        return f"reading it took more than {self.memory / 1e9:.3g} GB"
 
 
 @cache
@@ -93,7 +96,8 @@ class _Child:
 
     def __init__(self) -> None:
         self.environment = dict(os.environ)
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._folder = tempfile.TemporaryDirectory(prefix="lwd-reader-")  # what it leaves there is removed
+        self._said = open(f"{self._folder.name}/said", "wb+")  # noqa: SIM115 - closed by `close`
         hear, answer = os.pipe()
         request, tell = os.pipe()
         until, self._lifeline = os.pipe()
@@ -105,7 +109,7 @@ class _Child:
                 stdout=self._said,
                 stderr=self._said,
                 pass_fds=theirs,
-                env=self.environment | _PLAIN,
+                env=self.environment | _PLAIN | {"TMPDIR": self._folder.name},
             )
         finally:
             for line in theirs:
@@ -181,6 +185,7 @@ class _Child:
         for line in (self._tell, self._hear, self._said):
             line.close()
         os.close(self._lifeline)
+        self._folder.cleanup()
 
 
 _idle: list[_Child] = []
