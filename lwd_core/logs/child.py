@@ -1,7 +1,6 @@
 """The child's side of `lwd_core.logs.children`: what it is asked it does under a limit of memory."""
 
 import contextlib
-import errno
 import faulthandler
 import fcntl
 import gc
@@ -16,6 +15,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fsspec.config import conf
+
+from lwd_core.logs.faults import out_of_room
 
 #: Imported before the first log comes.
 WARM = ("lwd_core.lake.stage", "lwd_core.logs.read")
@@ -73,11 +74,8 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        seen: BaseException | None = error
-        while seen is not None:  # a reader may have taken it for the log's damage
-            if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.EFBIG:
-                raise MemoryError from None
-            seen = seen.__cause__ or seen.__context__
+        if out_of_room(error):  # a reader may have taken it for the log's damage
+            raise MemoryError from None
         raise
 
 

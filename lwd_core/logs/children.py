@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 from fsspec.config import conf
 
 from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.faults import lacked_memory
 
 T = TypeVar("T")
 
@@ -36,7 +37,6 @@ MEMORY_A_BYTE, SECONDS_A_MB = 16, 10.0
 MEMORY_SHARE = 0.75
 START_S = 120.0
 _TOLD = 4000  # bytes of a dead child's last words
-_NO_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc")
 # pyarrow's own allocator maps a gigabyte ahead, which would count as taken
 _PLAIN = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 _BOOT = "import sys; sys.path[:] = {path!r}; from lwd_core.logs.child import serve; serve(*{fds})"
@@ -160,7 +160,7 @@ class _Child:
             self._process.kill()
         code = self._process.wait()
         told = self._words(start)
-        if not why and any(word in told for word in _NO_MEMORY):
+        if not why and lacked_memory(told):
             why = limits.too_much
         if not why:
             hint = ", out of memory?" if code == -signal.SIGKILL else ""

@@ -53,12 +53,13 @@ def saved(folder: Path, name: str, data: bytes) -> Path:
     return folder / name
 
 
-def zstd_of(byte: int, size: int) -> bytes:
-    """A zstd frame of ``size`` times one byte: four bytes a block of 128 KiB."""
+def zstd_of(byte: int, size: int, head: bytes = b"") -> bytes:
+    """A zstd frame of ``head`` and ``size`` times one byte: four bytes a block of 128 KiB."""
     block, blocks = 1 << 17, size >> 17
     run = struct.pack("<I", block << 3 | 1 << 1)[:3] + bytes([byte])
     last = struct.pack("<I", 1)[:3]  # raw, empty
-    return b"\x28\xb5\x2f\xfd" + b"\x00\x38" + run * blocks + last
+    first = struct.pack("<I", len(head) << 3)[:3] + head if head else b""
+    return b"\x28\xb5\x2f\xfd" + b"\x00\x38" + first + run * blocks + last
 
 
 # --- rosbag2, SQLite
@@ -84,36 +85,37 @@ def db3(path: Path, messages: str, topics: str = "", kind: str = "x/msg/A", text
 
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+ROW = "SELECT i AS id, 1 AS topic_id, i AS timestamp, x'00' AS data"
 
 
 @bomb
 def sqlite_endless_view(folder: Path) -> Path:
-    view = f"CREATE VIEW messages AS {ENDLESS} SELECT i AS id, 1 AS topic_id, i AS timestamp, x'00' AS data FROM n"
-    return db3(folder / "a.db3", view)
+    return db3(folder / "a.db3", f"CREATE VIEW messages AS {ENDLESS} {ROW} FROM n")
 
 
 @bomb
 def sqlite_silent_view(folder: Path) -> Path:
-    view = f"CREATE VIEW messages AS {ENDLESS} SELECT i AS id, 1 AS topic_id, i AS timestamp, x'00' AS data FROM n WHERE i < 0"
-    return db3(folder / "a.db3", view)
+    return db3(folder / "a.db3", f"CREATE VIEW messages AS {ENDLESS} {ROW} FROM n WHERE i < 0")
 
 
 @bomb
 def sqlite_crossed_view(folder: Path) -> Path:
-    few = "CREATE TABLE t(i); INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000) SELECT i FROM n; "
-    view = "CREATE VIEW messages AS SELECT a.i AS id, 1 AS topic_id, b.i AS timestamp, x'00' AS data FROM t a, t b, t c, t d, t e"
-    return db3(folder / "a.db3", few + view)
+    few = f"CREATE TABLE t AS {ENDLESS.replace('FROM n)', 'FROM n LIMIT 1000)')} SELECT i FROM n"
+    row = ROW.replace("SELECT i", "SELECT a.i").replace(", i", ", b.i")
+    view = f"CREATE VIEW messages AS {row} FROM t a, t b, t c, t d, t e"
+    return db3(folder / "a.db3", f"{few}; {view}")
 
 
 @bomb
 def sqlite_wide_blobs(folder: Path) -> Path:
-    view = f"CREATE VIEW messages AS {ENDLESS} SELECT i AS id, 1 AS topic_id, i AS timestamp, randomblob(900000000) AS data FROM n"
-    return db3(folder / "a.db3", view)
+    row = ROW.replace("x'00'", "randomblob(900000000)")
+    return db3(folder / "a.db3", f"CREATE VIEW messages AS {ENDLESS} {row} FROM n")
 
 
 @bomb
 def sqlite_endless_topics(folder: Path) -> Path:
-    topics = f"CREATE VIEW topics AS {ENDLESS} SELECT i AS id, 't' || i AS name, 'A' AS type, 'cdr' AS serialization_format FROM n"
+    row = "SELECT i AS id, 't' || i AS name, 'A' AS type, 'cdr' AS serialization_format"
+    topics = f"CREATE VIEW topics AS {ENDLESS} {row} FROM n"
     table = "CREATE TABLE messages(id, topic_id, timestamp, data)"
     return db3(folder / "a.db3", table, topics)
 
@@ -200,9 +202,7 @@ def zstd_file(folder: Path) -> Path:
 @bomb
 def zstd_file_of_a_database(folder: Path) -> Path:
     root = bag_folder(folder, "rosbag2_bagfile_information: {}\n")
-    head = b"SQLite format 3\0"
-    raw = b"\x28\xb5\x2f\xfd\x00\x38" + struct.pack("<I", len(head) << 3)[:3] + head
-    saved(root, "a.db3.zstd", raw + zstd_of(0, 40 * G)[6:])
+    saved(root, "a.db3.zstd", zstd_of(0, 40 * G, b"SQLite format 3\0"))
     return root
 
 
@@ -337,10 +337,9 @@ def indexed(*places: tuple[int, int]) -> bytes:
     data = mcap(end=False)
     start = len(data) + 13
     index = b"".join(
-        record(8, struct.pack("<QQQQ", 0, 1, at, n) + struct.pack("<I", 0) + struct.pack("<Q", 0) + text("zstd")
-               + struct.pack("<QQ", 5, 5))
+        record(8, struct.pack("<QQQQIQ", 0, 1, at, n, 0, 0) + text("zstd") + struct.pack("<QQ", 5, 5))
         for at, n in places
-    )  # fmt: skip
+    )
     data += record(15, struct.pack("<I", 0)) + index
     return data + record(2, struct.pack("<QQI", start, 0, 0)) + MAGIC
 
@@ -384,24 +383,26 @@ def json_many_values(folder: Path) -> Path:
     return saved(folder, "a.mcap", json_log(b'{"values": [' + b"{}," * 25_000_000 + b"0]}"))
 
 
+def varint(number: int) -> bytes:
+    said = b""
+    while number > 127:
+        said += bytes([number & 127 | 128])
+        number >>= 7
+    return said + bytes([number])
+
+
 @bomb
 def protobuf_many_values(folder: Path) -> Path:
-    log = Log({"robot_id": "r1", "embodiment": "arm"}, chunk_size=1 << 30)
+    log = Log({"robot_id": "r1", "embodiment": "arm"})
     write_episode(log, 3)
-    channel = log._channels["/state", "lwd.Vector"] if ("/state", "lwd.Vector") in log._channels else 2
-    count = 160_000_000
-    size = 8 * count
-    varint, rest = b"", size
-    while True:
-        varint += bytes([rest & 127 | (128 if rest > 127 else 0)])
-        rest >>= 7
-        if not rest:
-            break
-    head = b"\x0a" + varint
-    run = record(5, struct.pack("<HIQQ", channel, 0, START, START) + head + bytes(size))
+    channel = next(n for (topic, _), n in log._channels.items() if topic == "/state")
+    size = 9 * G // 8
+    message = struct.pack("<HIQQ", channel, 0, START, START) + b"\x0a" + varint(size)
+    head = struct.pack("<BQ", 5, len(message) + size) + message
+    packed = zstd_of(0, size, head)
     data = log.finish()
-    tail = chunk("zstd", packed_zstd(run), len(run))
-    return saved(folder, "a.mcap", data[: -len(MAGIC)] + tail)
+    end = data.rindex(struct.pack("<BQ", 15, 4))
+    return saved(folder, "a.mcap", data[:end] + chunk("zstd", packed, len(head) + size) + data[end:])
 
 
 def nested_schema(depth: int) -> bytes:
@@ -428,11 +429,7 @@ def protobuf_log(schema: bytes, payload: bytes) -> bytes:
 def protobuf_types_in_a_circle(folder: Path) -> Path:
     payload = b""
     for _ in range(20_000):
-        size, varint = len(payload), b""
-        while size > 127:
-            varint += bytes([size & 127 | 128])
-            size >>= 7
-        payload = b"\x0a" + varint + bytes([size]) + payload
+        payload = b"\x0a" + varint(len(payload)) + payload
     return saved(folder, "a.mcap", protobuf_log(nested_schema(3), payload))
 
 
@@ -445,24 +442,11 @@ def protobuf_many_types(folder: Path) -> Path:
 def protobuf_nested_types(folder: Path) -> Path:
     inner = b"\x0a\x01M"  # a message named M, in a message named M …
     for _ in range(5000):
-        size, varint = len(inner), b""
-        while size > 127:
-            varint += bytes([size & 127 | 128])
-            size >>= 7
-        inner = b"\x0a\x01M\x1a" + varint + bytes([size]) + inner
+        inner = b"\x0a\x01M\x1a" + varint(len(inner)) + inner
     schema = FileDescriptorSet()
     schema.file.add(name="a.proto", syntax="proto3")
-    raw = schema.file[0].SerializeToString()
-    size, varint = len(inner), b""
-    while size > 127:
-        varint += bytes([size & 127 | 128])
-        size >>= 7
-    raw += b"\x22" + varint + bytes([size]) + inner
-    size, varint = len(raw), b""
-    while size > 127:
-        varint += bytes([size & 127 | 128])
-        size >>= 7
-    return saved(folder, "a.mcap", protobuf_log(b"\x0a" + varint + bytes([size]) + raw, b""))
+    raw = schema.file[0].SerializeToString() + b"\x22" + varint(len(inner)) + inner
+    return saved(folder, "a.mcap", protobuf_log(b"\x0a" + varint(len(raw)) + raw, b""))
 
 
 # --- pictures
@@ -527,7 +511,7 @@ def bag_data_of_2_32(folder: Path) -> Path:
 
 @lie
 def bag_chunk_of_bz2(folder: Path) -> Path:
-    packed = bz2.compress(bytes(1 << 28)) * 12  # streams one behind the other: 3 GB
+    packed = bz2.compress(bytes(1 << 25)) * 96  # streams one behind the other: 3 GB
     return saved(folder, "a.bag", bag(bag_chunk(b"bz2", packed, (1 << 31) - 1)))
 
 
@@ -559,7 +543,7 @@ def parquet_of_one_row(folder: Path) -> Path:
         rows = pa.concat_tables([rows, rows]).combine_chunks()
     path = root / "data/chunk-000/file-000.parquet"
     with pq.ParquetWriter(path, rows.schema, compression="zstd") as writer:
-        for _ in range(64):
+        for _ in range(32):
             writer.write_table(rows, row_group_size=rows.num_rows)
     return root
 
@@ -578,10 +562,14 @@ def parquet_of_one_text(folder: Path) -> Path:
 @bomb
 def parquet_of_many_episodes(folder: Path) -> Path:
     root = lerobot(folder)
-    n = 20_000_000
+    n = 5_000_000
     same = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array(["open the drawer " * 4]))
     table = pa.table({"episode_index": np.arange(n), "length": np.ones(n, np.int64), "said": same})
-    pq.write_table(table, root / "meta/episodes/chunk-000/file-000.parquet", compression="zstd")
+    path = root / "meta/episodes/chunk-000/file-000.parquet"
+    counted = {"episode_index": "DELTA_BINARY_PACKED"}
+    pq.write_table(
+        table, path, compression="zstd", use_dictionary=["length", "said"], column_encoding=counted
+    )
     return root
 
 
