@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from lwd_core.errors import UserError
 from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.place import open_place
+from lwd_core.lake.reconcile import quarantine
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
@@ -180,6 +181,19 @@ def _lake(settings: Settings) -> Diagnosis:
     return Diagnosis("lake", Health.OK, f"{row['episodes']} episodes{newest}")
 
 
+def _quarantine(settings: Settings) -> Diagnosis:
+    """Logs that could not be read: nothing of the installation is wrong, but somebody should look."""
+    if not open_place(settings.lake).exists("tables", "logs", "_delta_log"):
+        return Diagnosis("quarantine", Health.ABSENT, "no lake yet")
+    count, newest = quarantine(Lake.open(settings.lake))
+    if not count:
+        return Diagnosis("quarantine", Health.OK, "no log")
+    uri, reason = newest[0]
+    found = f"{count} {'log' if count == 1 else 'logs'}, the newest {uri}: {reason}"
+    remedy = "`lwd logs --state quarantined`; after a mend `lwd logs retry`"
+    return Diagnosis("quarantine", Health.OK, found, remedy)
+
+
 def _embodiments(settings: Settings) -> Diagnosis:
     found = load_embodiments(settings.embodiments)
     if not found:
@@ -209,6 +223,7 @@ CHECKS: dict[str, Callable[[Settings], Diagnosis]] = {
     "disk": _disk,
     "places": _places,
     "lake": _lake,
+    "quarantine": _quarantine,
     "embodiments": _embodiments,
     "keys": _keys,
 }

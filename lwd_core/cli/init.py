@@ -63,12 +63,13 @@ def _template(name: str) -> str:
 
 
 def _drafted(log: str, name: str) -> str:
-    from lwd_core.logs.draft import render
-    from lwd_core.logs.infer import infer
+    from lwd_core.logs.children import apart
+    from lwd_core.logs.infer import drafted
     from lwd_core.logs.source import LogSource
 
     try:
-        text = render(infer(LogSource(log), name))
+        source = LogSource(log)
+        text = apart(source.size, drafted, source, name)
     except FileNotFoundError as error:
         raise UserError(f"{log}: no such log; give a file, a folder or a URL") from error
     except (UnreadableLog, OSError) as error:

@@ -49,8 +49,8 @@ class Tally:
 class IngestResult:
     """What became of the logs of one run. ``known`` were there before, unchanged.
 
-    ``reasons`` are (uri, why) of logs in quarantine or not whole; ``faults`` (uri, traceback) of logs the
-    readers failed on by their own fault.
+    ``reasons`` are (uri, why) of logs in quarantine or not whole, ``quarantine`` of the former alone;
+    ``faults`` (uri, traceback) of logs the readers failed on by their own fault.
     """
 
     accepted: Tally = field(default_factory=Tally)
@@ -62,6 +62,7 @@ class IngestResult:
     steps: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
+    quarantine: list[tuple[str, str]] = field(default_factory=list)
 
     def tally(self, state: str) -> Tally:
         """The tally of a log state."""
@@ -347,6 +348,8 @@ def _logs(
         result.tally(row["state"]).add(row["bytes"])
         if row["reason"] and row["state"] != LogState.DUPLICATE:
             result.reasons.append((row["uri"], row["reason"]))
+        if row["state"] == LogState.QUARANTINED:
+            result.quarantine.append((row["uri"], row["reason"]))
 
 
 def _mark(lake: Lake, staged: Staged) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lwd_core.logs import stream
 from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
+from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, render
 from lwd_core.logs.fields import FieldMissing, getter
 from lwd_core.logs.read import reader_of
 from lwd_core.logs.rows import SUCCESS_COLUMN
@@ -53,6 +53,11 @@ class _Seen:
     def hz(self) -> float:
         gaps = [b - a for a, b in zip(self.times, self.times[1:], strict=False) if b > a]
         return 1e9 / median(gaps) if gaps else 0.0
+
+
+def drafted(source: LogSource, name: str | None = None) -> str:
+    """The draft of `infer` as an embodiment file's text; what a child is asked for."""
+    return render(infer(source, name))
 
 
 def infer(source: LogSource, name: str | None = None) -> Draft:
