@@ -233,11 +233,11 @@ def _come(run: Run, log: Received, log_id: str, outcome: Staged | str | Future[S
     try:
         return outcome.result()
     except Lost as lost:
-        _sweep(run.place, log_id, lost.pid)
+        sweep(run.place, log_id, lost.pid)
         return refused(log, log_id, str(lost), run.now_ns, trace=lost.told or None)
 
 
-def _sweep(place: Place, log_id: str, pid: int) -> None:
+def sweep(place: Place, log_id: str, pid: int) -> None:
     """Remove the shard a dead child was writing."""
     if not place.remote:
         for path in place.fs.glob(place.path("frames", "*", "*", f".{log_id[:32]}-*.{pid}-*.tmp")):
@@ -361,4 +361,4 @@ def _mark(lake: Lake, staged: Staged) -> None:
         note.write(json.dumps(row, indent=1).encode())
 
 
-__all__ = ["IngestResult", "Tally", "ingest"]
+__all__ = ["IngestResult", "Tally", "ingest", "sweep"]

@@ -1,13 +1,16 @@
 """One bad log stops only itself: bombs, lies, and faults of the readers."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from lwd_core.lake.ingest import IngestResult, ingest
+from lwd_core.lake.frames import FrameShards
+from lwd_core.lake.ingest import IngestResult, ingest, sweep
+from lwd_core.lake.place import Place
 from lwd_core.lake.store import Lake
 from lwd_core.logs import children, faults
-from lwd_core.logs.children import Limits
+from lwd_core.logs.children import Limits, Lost, apart
 from lwd_core.settings import Settings
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.world import World
@@ -75,20 +78,20 @@ def test_an_endless_view_is_ended(home: Home, monkeypatch: pytest.MonkeyPatch) -
     assert home.reasons() == {"a.db3": "reading it took more than 4 s"}
 
 
-def test_the_shard_of_a_dead_child_is_swept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its log fills a shard, then never ends."""
-    monkeypatch.setattr(Limits, "of", lambda size: Limits(10**9, 4.0))
-    log = robot_log(home.logs / "a.mcap", camera_every=1).read_bytes()
-    (home.logs / "a.mcap").unlink()
-    rec = home.logs / "rec"
-    rec.mkdir()
-    (rec / "metadata.yaml").write_text("rosbag2_bagfile_information: {}\n")
-    (rec / "rec_0.mcap").write_bytes(log)
-    bombs.BOMBS["sqlite_silent_view"](rec)
-    (rec / "a.db3").rename(rec / "rec_1.db3")
-    # the embodiment's topics are known from the first part; the second part is read behind it
-    assert home.ingest().quarantined.files == 1
-    assert not list(Path(home.settings.lake).rglob("*.tmp"))
+def die_in_a_shard(place: Place, log_id: str) -> None:
+    FrameShards(place, log_id, "lab").put("wrist", 0, b"x" * 100)
+    os.abort()
+
+
+def test_the_shard_of_a_dead_child_is_swept(home: Home) -> None:
+    frames = Path(home.lake.path("frames", "1970-01-01", "lab"))
+    with pytest.raises(Lost) as lost:
+        apart(0, die_in_a_shard, home.lake.place, "a" * 64)
+    other = frames / f".{'a' * 32}-0000.tar.1-12345678.tmp"  # another process writes the same log's
+    other.touch()
+    assert len(list(frames.iterdir())) == 2
+    sweep(home.lake.place, "a" * 64, lost.value.pid)
+    assert list(frames.iterdir()) == [other]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_logs_that_readers_failed_on_are_read_again_by_mended_ones(
 def test_a_reader_that_can_not_start_is_no_fault_of_a_log(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "_BOOT", "raise SystemExit('no room for {path} {fds}')")
+    monkeypatch.setattr(children, "_BOOT", "raise SystemExit('no room')  # {path} {fds}")
     monkeypatch.setenv("LWD_FRESH", "1")  # children of another environment are not taken
     robot_log(home.logs / "a.mcap")
     with pytest.raises(RuntimeError, match="can't be started: no room for"):

@@ -85,11 +85,16 @@ def test_the_guilty_one_of_many_is_known() -> None:
 
 def test_an_error_outside_ends_the_work(tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Children() as one:
-        one.submit([Job(Limits(GB, 50), hold, (tmp_path,))])
-        while not list(tmp_path.iterdir()):
-            time.sleep(0.05)
-        raise KeyboardInterrupt
+
+    def stop_in_the_midst() -> None:
+        with Children() as one:
+            one.submit([Job(Limits(GB, 50), hold, (tmp_path,))])
+            while not list(tmp_path.iterdir()):
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_in_the_midst()
     (child,) = [int(path.name) for path in tmp_path.iterdir()]
     assert not psutil.pid_exists(child)
     assert time.monotonic() - began < 45
