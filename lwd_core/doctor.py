@@ -184,7 +184,7 @@ def _lake(settings: Settings) -> Diagnosis:
 def _quarantine(settings: Settings) -> Diagnosis:
     """Logs that could not be read: nothing of the installation is wrong, but somebody should look."""
     if not open_place(settings.lake).exists("tables", "logs", "_delta_log"):
-        return Diagnosis("quarantine", Health.ABSENT, "no lake yet")
+        return Diagnosis("quarantine", Health.ABSENT, "no lake yet", "`lwd ingest` makes one")
     count, newest = quarantine(Lake.open(settings.lake))
     if not count:
         return Diagnosis("quarantine", Health.OK, "no log")

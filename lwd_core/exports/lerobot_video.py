@@ -58,13 +58,13 @@ class CameraVideo:
         if self._must_roll(length):
             self._open_next()
         start, count = self._frames, 0
-        last_bytes, pixels = None, fitted(None, self.height, self.width)
+        picture, last_bytes, pixels = None, None, fitted(None, self.height, self.width)
         for jpeg in jpegs:
             # A camera slower than the control rate shows the same bytes at several steps.
             if jpeg is not last_bytes:
                 picture, last_bytes = decoded(jpeg), jpeg
-                self.unshown += picture is None
                 pixels = fitted(None, self.height, self.width) if picture is None else picture
+            self.unshown += picture is None
             self._encode(pixels, keyframe=count % KEYFRAME_EVERY == 0)
             count += 1
         if count != length:
