@@ -1,6 +1,6 @@
 """SIGKILL at random moments of ingest, compaction and erasure; then the same again must leave what an
-undisturbed run leaves. And small logs that ask for more than there is, or lie about themselves: each must cost
-at most 2 GB and 60 s, and stop nothing but itself.
+undisturbed run leaves. And small logs that ask for more than there is, or lie about themselves: each may cost
+2 GB and 60 s at most, and stops nothing but itself.
 
     python -m benchmarks.faults [--json] [--kills 100] [--bombs] [--seed 0]
 """

@@ -4,8 +4,8 @@
 
 The log of ``benchmarks.logs``: three cameras, 155 MB for 60 s. Ingest is what ``lwd ingest`` does: digest,
 checksums, decoding, alignment, frames into tar shards, Parquet, commits, into an empty lake. Processor
-time of this process and its warm child, so that other work on the machine doesn't count; medians, runs taken in turn.
-``--seconds 775`` makes 2 GB.
+time of this process and its warm child, so that other work on the machine doesn't count; medians, runs
+taken in turn. ``--seconds 775`` makes 2 GB.
 """
 
 import argparse
