@@ -27,7 +27,7 @@ def decoded(data: bytes) -> np.ndarray | None:
     try:
         if data.startswith(_JPEG):
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-            return simplejpeg.decode_jpeg(data) if height * width <= MOST_PIXELS else None
+            return simplejpeg.decode_jpeg(data) if int(height) * int(width) <= MOST_PIXELS else None
         if not data.startswith(tuple(SIGNATURES)):
             return None
         with av.open(io.BytesIO(data), "r") as container:  # PNG and WebP, as FFmpeg reads them

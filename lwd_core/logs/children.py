@@ -30,7 +30,7 @@ from lwd_core.logs.faults import lacked_memory
 T = TypeVar("T")
 
 #: A small log may take so much memory (bytes, the whole process) and time (s) …
-MEMORY, SECONDS = 1_750_000_000, 50.0
+MEMORY, SECONDS = 1_750_000_000, 45.0
 #: … a large one so many bytes a byte, and seconds a megabyte.
 MEMORY_A_BYTE, SECONDS_A_MB = 16, 10.0
 #: However large a log, something of the machine's memory is left to others.
