@@ -18,6 +18,7 @@ from lwd_core.errors import UserError
 from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.damage import all_damage
 from lwd_core.lake.place import open_place
+from lwd_core.lake.reconcile import quarantine
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
@@ -232,6 +233,19 @@ def _channels(settings: Settings) -> Diagnosis:
     return Diagnosis("channels", Health.OK, ", ".join(said))
 
 
+def _quarantine(settings: Settings) -> Diagnosis:
+    """Logs that could not be read: nothing of the installation is wrong, but somebody should look."""
+    if not open_place(settings.lake).exists("tables", "logs", "_delta_log"):
+        return Diagnosis("quarantine", Health.ABSENT, "no lake yet", "`lwd ingest` makes one")
+    count, newest = quarantine(Lake.open(settings.lake))
+    if not count:
+        return Diagnosis("quarantine", Health.OK, "no log")
+    uri, reason = newest[0]
+    found = f"{count} {'log' if count == 1 else 'logs'}, the newest {uri}: {reason}"
+    remedy = "`lwd logs --state quarantined`; after a mend `lwd logs retry`"
+    return Diagnosis("quarantine", Health.OK, found, remedy)
+
+
 def _embodiments(settings: Settings) -> Diagnosis:
     found = load_embodiments(settings.embodiments)
     if not found:
@@ -262,6 +276,7 @@ CHECKS: dict[str, Callable[[Settings], Diagnosis | list[Diagnosis]]] = {
     "places": _places,
     "lake": _lake,
     "files": _files,
+    "quarantine": _quarantine,
     "embodiments": _embodiments,
     "keys": _keys,
     "channels": _channels,

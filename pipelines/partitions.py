@@ -13,7 +13,7 @@ import dagster as dg
 
 from lwd_core.errors import UserError
 
-FIRST_DAY = "2025-01-01"
+FIRST_DAY = "2020-01-01"
 #: ``end_offset``: today is a partition too, else a log would wait for midnight.
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC", end_offset=1)
 SITES = dg.DynamicPartitionsDefinition(name="site")

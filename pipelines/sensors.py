@@ -6,7 +6,9 @@ cursor, a restart or a late upload to an old day drops nothing.
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -17,6 +19,8 @@ from pipelines.platform import Platform
 
 #: Partitions asked for at once; the rest waits for the next tick.
 CELLS_A_TICK = 50
+#: A partition whose run failed is asked for again after so many seconds, twice as many after each failure …
+FIRST_WAIT_S, LONGEST_WAIT_S = 60, 6 * 3600
 #: Address that failed runs are posted to, as JSON ``{"text": …}``.
 WEBHOOK = "LWD_FAILURE_WEBHOOK"
 _UNFINISHED = [
@@ -41,14 +45,24 @@ def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> d
     for what in unfit:
         context.log.warning(what)
     busy = _busy(context.instance)
-    asked = [cell for cell in fit if cell.key not in busy][:CELLS_A_TICK]
+    resting = _resting(context.instance, [cell.key for cell in fit if cell.key not in busy])
+    for what in resting.values():
+        context.log.warning(what)
+    free = [cell for cell in fit if cell.key not in busy and cell.key not in resting]
+    asked = free[:CELLS_A_TICK]
     known = set(context.instance.get_dynamic_partitions(str(SITES.name)))
     new_sites = sorted({cell.site for cell in asked} - known)
     return dg.SensorResult(
         run_requests=[dg.RunRequest(partition_key=cell.key) for cell in asked],
         dynamic_partitions_requests=[SITES.build_add_request(new_sites)] if new_sites else [],
-        skip_reason=None if asked else f"nothing new; {len(fit)} partitions are being ingested",
+        skip_reason=None if asked else _why_not(len(fit) - len(resting), [*resting.values(), *unfit]),
     )
+
+
+def _why_not(running: int, obstacles: list[str]) -> str:
+    """What the sensor's page says where nothing is asked for."""
+    more = f"; and {len(obstacles) - 5} more" if len(obstacles) > 5 else ""
+    return "; ".join([f"nothing new, {running} partitions are being ingested", *obstacles[:5]]) + more
 
 
 def _fitting(found: dict[tuple[str, str], list[str]]) -> tuple[list[Cell], list[str]]:
@@ -58,13 +72,54 @@ def _fitting(found: dict[tuple[str, str], list[str]]) -> tuple[list[Cell], list[
         try:
             valid_name(site, "site")
         except UserError as error:
-            unfit.append(f"{uris[0]}: {error}")
+            unfit.append(f"{_all_of(uris)}: {error}; `lwd ingest` takes them in")
             continue
         if not DAYS.has_partition_key(day):
-            unfit.append(f"{uris[0]}: day {day} is not between {DAYS.start:%Y-%m-%d} and today")
+            unfit.append(
+                f"{_all_of(uris)}: day {day} is not between {DAYS.start:%Y-%m-%d} and today; "
+                "`lwd ingest` takes them in as they are, `--day` on another day"
+            )
             continue
         fit.append(Cell(day, site))
     return fit, unfit
+
+
+def _all_of(uris: list[str]) -> str:
+    return uris[0] + (f" and {len(uris) - 1} more" if len(uris) > 1 else "")
+
+
+def _resting(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, str]:
+    """Partitions whose last runs failed too lately to try again, with what to say of each."""
+    failed = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    lately = instance.get_run_records(
+        dg.RunsFilter(
+            job_name=ingest_day.name,
+            statuses=failed,
+            updated_after=datetime.fromtimestamp(time.time() - LONGEST_WAIT_S, UTC),
+        ),
+        limit=1000,
+    )
+    suspects = {record.dagster_run.tags.get("dagster/partition") for record in lately}
+    resting = {}
+    for key in suspects.intersection(keys):
+        runs = instance.get_run_records(
+            dg.RunsFilter(job_name=ingest_day.name, tags={"dagster/partition": str(key)}), limit=16
+        )
+        in_a_row = [record.dagster_run.status in failed for record in runs]
+        count = [*in_a_row, False].index(False)
+        if not count:
+            continue
+        last = runs[0]
+        again = (last.end_time or last.update_timestamp.timestamp()) + min(
+            FIRST_WAIT_S * 2 ** (count - 1), LONGEST_WAIT_S
+        )
+        if again > time.time():
+            resting[str(key)] = (
+                f"{key} failed {count} {'time' if count == 1 else 'times in a row'} "
+                f"(run {last.dagster_run.run_id[:8]}), "
+                f"tried again at {datetime.fromtimestamp(again, UTC):%H:%M} UTC"
+            )
+    return resting
 
 
 def _busy(instance: dg.DagsterInstance) -> set[str]:
@@ -101,18 +156,41 @@ def canary_sensor(
     description=f"Posts failed runs to the address in {WEBHOOK}, if there is one.",
 )
 def failure_notice(context: dg.RunFailureSensorContext) -> None:
+    run = context.dagster_run
+    partition = run.tags.get("dagster/partition", "")
+    _post(f"{run.job_name} {partition} failed: {context.failure_event.message} (run {run.run_id})")
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[ingest_day],
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=f"Posts the logs that an ingest had to quarantine to the address in {WEBHOOK}.",
+)
+def quarantine_notice(context: dg.RunStatusSensorContext) -> None:
+    run = context.dagster_run
+    for record in context.instance.get_records_for_run(
+        run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+    ).records:
+        made = record.asset_materialization
+        met = made.metadata.get("quarantined") if made else None
+        if met is not None and met.value:
+            assert made is not None
+            why = made.metadata["quarantined because"].value
+            partition = run.tags.get("dagster/partition", "")
+            _post(f"{run.job_name} {partition}: {met.value} logs in quarantine: {why} (run {run.run_id})")
+
+
+def _post(text: str) -> None:
     import urllib.request
 
     address = os.environ.get(WEBHOOK)
     if not address:
         return
-    run = context.dagster_run
-    partition = run.tags.get("dagster/partition", "")
-    text = f"{run.job_name} {partition} failed: {context.failure_event.message} (run {run.run_id})"
     request = urllib.request.Request(
         address, json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
     )
     urllib.request.urlopen(request, timeout=10).close()
 
 
-SENSORS = [landing_sensor, canary_sensor, failure_notice]
+SENSORS = [landing_sensor, canary_sensor, failure_notice, quarantine_notice]

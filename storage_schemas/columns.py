@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -27,7 +28,7 @@ class Column:
     words: Words | None = None
     words_by: tuple[str, Mapping[str, Words]] | None = None
 
-    @property
+    @cached_property
     def field(self) -> pa.Field:
         """The column as an Arrow field; unit and meaning travel as field metadata."""
         return pa.field(
@@ -62,7 +63,7 @@ class Table:
             if used not in names:
                 raise ValueError(f"table {self.name}: {used!r} is no column")
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The table as an Arrow schema."""
         return pa.schema(
@@ -70,7 +71,7 @@ class Table:
             metadata={"lwd.table": self.name, "lwd.version": str(self.version)},
         )
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Column names in order."""
         return tuple(c.name for c in self.columns)

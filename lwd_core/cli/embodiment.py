@@ -8,10 +8,10 @@ import typer
 
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import UserError
+from lwd_core.logs.children import apart
 from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.draft import render
 from lwd_core.logs.embodiment import load_embodiment, load_embodiments, parse_embodiment
-from lwd_core.logs.infer import infer as draft_from
+from lwd_core.logs.infer import drafted
 from lwd_core.logs.source import LogSource
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
@@ -31,7 +31,7 @@ def infer(
     """
     source = LogSource(log)
     try:
-        text = render(draft_from(source, name))
+        text, _ = apart(source.size, drafted, source, name)
     except FileNotFoundError as e:
         raise UserError(f"{log}: no such log; give a file, a folder or a URL") from e
     except (UnreadableLog, OSError) as e:

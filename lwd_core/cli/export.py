@@ -49,3 +49,5 @@ def lerobot(
         return
     cameras = f", cameras {', '.join(result.cameras)}" if result.cameras else ""
     typer.echo(f"{result.folder}: {result.episodes} episodes, {result.frames} frames{cameras}")
+    if result.unshown:
+        typer.echo(f"  {result.unshown} frames can't be shown: a grey card stands in their place", err=True)

@@ -70,19 +70,19 @@ def _template(name: str) -> str:
 
 def _drafted(log: str, name: str) -> tuple[str, list[str]]:
     """An embodiment file from a log, and what it leaves to a person."""
-    from lwd_core.logs.draft import render
-    from lwd_core.logs.infer import infer
+    from lwd_core.logs.children import apart
+    from lwd_core.logs.infer import drafted
     from lwd_core.logs.source import LogSource
 
     try:
-        draft = infer(LogSource(log), name)
+        source = LogSource(log)
+        text, asked = apart(source.size, drafted, source, name)
     except FileNotFoundError as error:
         raise UserError(f"{log}: no such log; give a file, a folder or a URL") from error
     except (UnreadableLog, OSError) as error:
         raise UserError(f"{log}: {error}; leave --log out to begin with a template") from error
-    text = render(draft)
     parse_embodiment(text, "draft")
-    return text, draft.open
+    return text, asked
 
 
 def _next_steps(home: Path, embodiment: Path, log: str | None) -> list[tuple[str, str]]:

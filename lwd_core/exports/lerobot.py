@@ -33,12 +33,13 @@ from storage_schemas.embodiment import Embodiment
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written."""
+    """What was written. ``unshown`` frames could not be decoded: a card stands in their place."""
 
     folder: Path
     episodes: int
     frames: int
     cameras: tuple[str, ...]
+    unshown: int = 0
 
 
 def export_lerobot(
@@ -75,7 +76,8 @@ def export_lerobot(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return ExportResult(out, episodes.num_rows, writer.frames, tuple(writer.cameras))
+    unshown = sum(camera.unshown for camera in writer.cameras.values())
+    return ExportResult(out, episodes.num_rows, writer.frames, tuple(writer.cameras), unshown)
 
 
 def _embodiment(episodes: pa.Table, embodiments: Mapping[str, Embodiment]) -> Embodiment:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import simplejpeg
 
+from lwd_core.lake.pictures import card
+
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 STATISTICS = ("min", "max", "mean", "std", "count", *QUANTILES)
 
@@ -25,16 +27,26 @@ def vector_stats(values: np.ndarray) -> dict[str, list[float]]:
 
 
 def frame_stats(jpegs: Sequence[bytes]) -> dict[str, list]:
-    """Statistics per channel, 0 to 1, of sampled frames; each shaped (3, 1, 1) as LeRobot keeps it."""
+    """Statistics per channel, 0 to 1, of sampled frames; each shaped (3, 1, 1) as LeRobot keeps it.
+
+    Frames that can't be shown are left out.
+    """
     sample = [jpegs[i] for i in sample_indices(len(jpegs))]
-    # Scaled decoding is what makes this cheap; means and quantiles of pixels survive it.
-    pixels = [simplejpeg.decode_jpeg(j, min_height=64, min_width=64).reshape(-1, 3) for j in sample]
+    pixels = [p for jpeg in sample if (p := _small(jpeg)) is not None] or [card().reshape(-1, 3)]
     stats = vector_stats(np.concatenate(pixels) / 255.0)
     stats["count"] = [len(sample)]
     return {
         name: value if name == "count" else [[[channel]] for channel in value]
         for name, value in stats.items()
     }
+
+
+def _small(jpeg: bytes) -> np.ndarray | None:
+    """Scaled decoding is what makes this cheap; means and quantiles of pixels survive it."""
+    try:
+        return simplejpeg.decode_jpeg(jpeg, min_height=64, min_width=64).reshape(-1, 3)
+    except ValueError:
+        return None
 
 
 def sample_indices(frames: int) -> list[int]:

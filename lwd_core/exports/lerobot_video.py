@@ -13,12 +13,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pyarrow as pa
-import simplejpeg
 from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from lwd_core.lake.frames import read_frame
+from lwd_core.lake.pictures import Pictures, decoded, fitted
 from lwd_core.lake.store import Lake
 
 MAX_SECONDS = 1000.0
@@ -43,17 +42,29 @@ class CameraVideo:
         self._stream: VideoStream | None = None
         self._file_index, self._frames = -1, 0
         self.height = self.width = 0
+        self.unshown = 0
 
     def add_episode(self, jpegs: Iterable[bytes], length: int) -> VideoSpan:
-        """Append an episode of exactly ``length`` frames, given as JPEG bytes."""
+        """Append an episode of exactly ``length`` frames, given as JPEG bytes.
+
+        One that can't be shown is a card of the video's size, counted by ``unshown``.
+        """
+        jpegs = list(jpegs)
+        if not self.height:
+            whole = next((p for jpeg in jpegs if (p := decoded(jpeg)) is not None), None)
+            self.height, self.width = (
+                s - s % 2 for s in (fitted(None, 240, 320) if whole is None else whole).shape[:2]
+            )
         if self._must_roll(length):
             self._open_next()
         start, count = self._frames, 0
-        last_bytes, pixels = b"", np.zeros((0, 0, 3), np.uint8)
+        picture, last_bytes, pixels = None, None, fitted(None, self.height, self.width)
         for jpeg in jpegs:
             # A camera slower than the control rate shows the same bytes at several steps.
             if jpeg is not last_bytes:
-                pixels, last_bytes = simplejpeg.decode_jpeg(jpeg), jpeg
+                picture, last_bytes = decoded(jpeg), jpeg
+                pixels = fitted(None, self.height, self.width) if picture is None else picture
+            self.unshown += picture is None
             self._encode(pixels, keyframe=count % KEYFRAME_EVERY == 0)
             count += 1
         if count != length:
@@ -87,7 +98,7 @@ class CameraVideo:
     def _encode(self, pixels: np.ndarray, *, keyframe: bool) -> None:
         assert self._container is not None
         height, width = (side - side % 2 for side in pixels.shape[:2])
-        stream = self._stream or self._begin_stream(self._container, height, width)
+        stream = self._stream or self._begin_stream(self._container)
         if (height, width) != (self.height, self.width):
             raise ValueError(f"{self._folder}: a frame of {width}×{height} among {self.width}×{self.height}")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
@@ -96,9 +107,8 @@ class CameraVideo:
         self._container.mux(stream.encode(frame))
         self._frames += 1
 
-    def _begin_stream(self, container: OutputContainer, height: int, width: int) -> VideoStream:
+    def _begin_stream(self, container: OutputContainer) -> VideoStream:
         """yuv420p halves both sides, so an odd one loses its last row or column."""
-        self.height, self.width = self.height or height, self.width or width
         options = {"crf": "20", "bf": "0", "g": str(KEYFRAME_EVERY), "sc_threshold": "0", "threads": "1"}
         stream = container.add_stream("libx264", rate=self._fps, options=options)
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
@@ -125,9 +135,9 @@ def shown_frames(steps: pa.Table) -> dict[str, list[dict]]:
 
 def jpegs_of(lake: Lake, frames: Iterable[dict]) -> Iterator[bytes]:
     """The frames' bytes; the same object again while the same frame is shown."""
-    last, data = None, b""
+    last, data, pictures = None, b"", Pictures(lake.place)
     for frame in frames:
         place = (frame["shard"], frame["offset"])
         if place != last:
-            last, data = place, read_frame(lake.place, frame)
+            last, data = place, pictures.bytes_of(frame)
         yield data

@@ -7,11 +7,10 @@ the same logs land each once, because every commit looks at the version it build
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import islice
-from multiprocessing import get_context
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,14 +18,18 @@ import pyarrow.compute as pc
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import Received, receive
 from lwd_core.lake.rewrite import holds
-from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage
+from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage, stage_log
 from lwd_core.lake.store import Lake
+from lwd_core.logs.children import Children, Job, Limits, Lost
+from lwd_core.logs.faults import mended
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import LOGS
 from storage_schemas.vocabulary import LogState
 
 BATCH_LOGS, BATCH_BYTES = 128, 256 * 2**20
+#: Logs a child may be ahead of what is committed, and what it is given at once.
+AHEAD, GROUP_LOGS, GROUP_BYTES = 64, 16, 2**20
 TAKEN = (LogState.ACCEPTED, LogState.SALVAGED)
 
 
@@ -44,7 +47,11 @@ class Tally:
 
 @dataclass
 class IngestResult:
-    """What became of the logs of one run. ``known`` were there before, unchanged."""
+    """What became of the logs of one run. ``known`` were there before, unchanged.
+
+    ``reasons`` are (uri, why) of logs in quarantine or not whole, ``quarantine`` of the former alone;
+    ``faults`` (uri, traceback) of logs the readers failed on by their own fault.
+    """
 
     accepted: Tally = field(default_factory=Tally)
     duplicate: Tally = field(default_factory=Tally)
@@ -54,6 +61,8 @@ class IngestResult:
     episodes: int = 0
     steps: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    quarantine: list[tuple[str, str]] = field(default_factory=list)
 
     def tally(self, state: str) -> Tally:
         """The tally of a log state."""
@@ -66,7 +75,7 @@ class Run:
 
     place: Place
     embodiments: Mapping[str, Embodiment]
-    reader: Reader
+    reader: Reader | None
     now_ns: int
     known: "Known"
 
@@ -89,13 +98,15 @@ def ingest(
 ) -> IngestResult:
     """Take in every raw log under ``paths``; logs already in the lake cost a look.
 
-    ``workers`` > 1 reads logs in that many processes; ``batch_logs`` bounds a commit. ``again`` are
-    (log_id, uri) of quarantined logs to read anew. ``progress`` is called with the count of logs done and
-    the log. Raises ``OSError`` when disk or network fail; what was committed before
-    stays.
+    Logs are read in ``workers`` processes with limits of memory and time by their size; a ``reader`` of
+    one's own works in this process, without. ``batch_logs`` bounds a commit. ``again`` are (log_id, uri) of
+    quarantined logs to read anew; those that an older reader failed on are read anew anyway. ``progress`` is
+    called with the count of logs done and the log. Raises ``OSError`` when disk or network fail; what was
+    committed before stays.
     """
+    again |= _mended(lake)
     known = Known.of(lake, again)
-    run = Run(lake.place, embodiments, reader or _read_log(), now_ns, known)
+    run = Run(lake.place, embodiments, reader, now_ns, known)
     result = IngestResult()
     fresh = _fresh(receive(paths, settings.landing), known, result)
     done = 0
@@ -108,10 +119,9 @@ def ingest(
     return result
 
 
-def _read_log() -> Reader:
-    from lwd_core.logs.read import read_log  # readers of every format: costly, and tests bring their own
-
-    return read_log
+def _mended(lake: Lake) -> frozenset[tuple[str, str]]:
+    rows = lake.read("logs", columns=["log_id", "uri", "reason"], where="state = 'quarantined'").to_pylist()
+    return frozenset((row["log_id"], row["uri"]) for row in rows if mended(row["reason"]))
 
 
 @dataclass(frozen=True)
@@ -146,16 +156,14 @@ def _fresh(
         yield log, claimed
 
 
-def _one(run: Run, item: tuple[Received, str | None]) -> Staged | str:
-    """One log as rows; its digest alone where its bytes are known already."""
-    (log, claimed), known = item, run.known
-    log_id = log.source.sha256()
-    if (log_id, log.uri) in known.received or log_id in known.taken:
+def _known_or_wrong(run: Run, log: Received, claimed: str | None, log_id: str) -> Staged | str | None:
+    """What can be said of a log by its digest alone: known already, damaged on its way; None if neither."""
+    if (log_id, log.uri) in run.known.received or log_id in run.known.taken:
         return log_id
     if claimed is not None and claimed != log_id:
         reason = f"its sha256 is {log_id[:12]}…, the robot stated {claimed[:12]}…: damaged on its way"
         return refused(log, log_id, reason, run.now_ns)
-    return stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
+    return None
 
 
 @dataclass(frozen=True)
@@ -168,38 +176,80 @@ class Item:
     known: bool
 
 
-_shared: Run  # of a worker process
-
-
-def _share(run: Run) -> None:
-    global _shared
-    _shared = run
-
-
-def _one_shared(item: tuple[Received, str | None]) -> Staged | str:
-    return _one(_shared, item)
-
-
 def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int) -> Iterator[Item]:
-    known = run.known
-
-    def item(log: Received, outcome: Staged | str) -> Item:
-        if isinstance(outcome, str):
-            return Item(log, outcome, None, (outcome, log.uri) in known.received)
-        if outcome.state in TAKEN:
-            known.taken.add(outcome.log_id)  # the same bytes further on are not read again
-        return Item(log, outcome.log_id, outcome, False)
-
-    if workers <= 1:
-        for pair in fresh:
-            yield item(pair[0], _one(run, pair))
+    """Logs read, in their order. Children read on while this process hashes, and commits what came."""
+    if run.reader is not None:
+        for log, claimed in fresh:
+            log_id = log.source.sha256()
+            outcome = _known_or_wrong(run, log, claimed, log_id) or stage(
+                run.place, log, log_id, run.embodiments, run.reader, run.now_ns
+            )
+            yield _item(run, log, outcome)
         return
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_share, initargs=(run,)) as pool:
-        # a window, not the whole list: rows of logs read ahead lie in memory
-        while window := list(islice(fresh, 8 * workers)):
-            for pair, outcome in zip(window, pool.map(_one_shared, window), strict=True):
-                yield item(pair[0], outcome)
+    ahead: deque[tuple[Received, str, Staged | str | Future[Staged]]] = deque()
+    group: list[tuple[Received, str]] = []  # small logs go to a child together
+    size = grouped = 0
+
+    def send() -> None:
+        nonlocal grouped
+        jobs = [
+            Job(Limits.of(log.bytes), stage_log, (run.place, log, log_id, run.embodiments, run.now_ns))
+            for log, log_id in group
+        ]
+        ahead.extend(zip(*zip(*group, strict=True), children.submit(jobs), strict=True))
+        group.clear()
+        grouped = 0
+
+    def first() -> Item:
+        nonlocal size
+        log, log_id, outcome = ahead.popleft()
+        size -= log.bytes
+        return _item(run, log, _come(run, log, log_id, outcome))
+
+    with Children(workers) as children:
+        for log, claimed in fresh:
+            log_id = log.source.sha256()
+            size += log.bytes
+            outcome = _known_or_wrong(run, log, claimed, log_id)
+            if outcome is None:
+                group.append((log, log_id))
+                grouped += log.bytes
+            if group and (outcome is not None or len(group) == GROUP_LOGS or grouped > GROUP_BYTES):
+                send()
+            if outcome is not None:
+                ahead.append((log, log_id, outcome))
+            # rows of logs read ahead lie in memory
+            while ahead and (len(ahead) > AHEAD * workers or size > BATCH_BYTES * workers):
+                yield first()
+        if group:
+            send()
+        while ahead:
+            yield first()
+
+
+def _come(run: Run, log: Received, log_id: str, outcome: Staged | str | Future[Staged]) -> Staged | str:
+    if not isinstance(outcome, Future):
+        return outcome
+    try:
+        return outcome.result()
+    except Lost as lost:
+        sweep(run.place, log_id, lost.pid)
+        return refused(log, log_id, str(lost), run.now_ns, trace=lost.told or None)
+
+
+def sweep(place: Place, log_id: str, pid: int) -> None:
+    """Remove the shard a dead child was writing."""
+    if not place.remote:
+        for path in place.fs.glob(place.path("frames", "*", "*", f".{log_id[:32]}-*.{pid}-*.tmp")):
+            place.fs.rm_file(path)
+
+
+def _item(run: Run, log: Received, outcome: Staged | str) -> Item:
+    if isinstance(outcome, str):
+        return Item(log, outcome, None, (outcome, log.uri) in run.known.received)
+    if outcome.state in TAKEN:
+        run.known.taken.add(outcome.log_id)  # the same bytes further on are not read again
+    return Item(log, outcome.log_id, outcome, False)
 
 
 def read_anew(
@@ -212,7 +262,7 @@ def read_anew(
     reader: Reader | None = None,
 ) -> Iterator[Item]:
     """Logs read as an ingest reads them, committed nowhere; each comes with the digest it must have."""
-    run = Run(place, embodiments, reader or _read_log(), now_ns, Known(set(), {}, set()))
+    run = Run(place, embodiments, reader, now_ns, Known(set(), {}, set()))
     return _staged(run, iter(logs), workers)
 
 
@@ -305,19 +355,25 @@ def _logs(
     for item in news:
         if item.staged is not None and item.staged.state == LogState.QUARANTINED:
             _mark(lake, item.staged)
+            if item.staged.trace:
+                result.faults.append((item.received.uri, item.staged.trace))
     mended = {old for old, uri in again if uri in uris}
     lake.settle("logs", plan, {"log_id": sorted({*ids, *mended}), "uri": uris})
     for row in rows.select(["uri", "bytes", "state", "reason"]).to_pylist():
         result.tally(row["state"]).add(row["bytes"])
         if row["reason"] and row["state"] != LogState.DUPLICATE:
             result.reasons.append((row["uri"], row["reason"]))
+        if row["state"] == LogState.QUARANTINED:
+            result.quarantine.append((row["uri"], row["reason"]))
 
 
 def _mark(lake: Lake, staged: Staged) -> None:
     """A note for whoever looks into the folder; the bytes stay where they were received."""
     row = staged.logs.select(["uri", "bytes", "reason"]).to_pylist()[0]
+    if staged.trace:
+        row["trace"] = staged.trace.splitlines()
     with lake.place.write("quarantine", f"{staged.log_id}.json") as note:
         note.write(json.dumps(row, indent=1).encode())
 
 
-__all__ = ["IngestResult", "Tally", "ingest"]
+__all__ = ["IngestResult", "Tally", "ingest", "sweep"]

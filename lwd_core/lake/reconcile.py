@@ -32,6 +32,16 @@ def unaccounted(lake: Lake, landing: str) -> list[Received]:
     return [log for log in receive([landing], landing) if (log.uri, log.bytes) not in known]
 
 
+def quarantine(lake: Lake, newest: int = 3) -> tuple[int, tuple[tuple[str, str], ...]]:
+    """How many logs are in quarantine, and the newest of them by address and reason."""
+    rows = lake.sql(
+        "SELECT uri, coalesce(reason, '') AS reason, count(*) OVER () AS n FROM logs "
+        "WHERE state = 'quarantined' ORDER BY created_ns DESC, uri LIMIT ?",
+        (newest,),
+    ).to_pylist()
+    return (rows[0]["n"] if rows else 0), tuple((row["uri"], row["reason"]) for row in rows)
+
+
 def quarantined(lake: Lake) -> frozenset[tuple[str, str]]:
     """(log_id, uri) of the logs in quarantine."""
     rows = lake.read("logs", columns=["log_id", "uri"], where="state = 'quarantined'").to_pylist()

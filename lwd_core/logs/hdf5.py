@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import simplejpeg
 
-from lwd_core.logs import arrays, hdf5_facts, hdf5_layout, hdf5_probe
+from lwd_core.logs import arrays, hdf5_facts, hdf5_layout
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.hdf5_layout import is_image
 from lwd_core.logs.notes import Notes
@@ -37,7 +37,6 @@ class Hdf5Reader:
     def survey(self, source: LogSource) -> Survey:
         """Arrays of the first episode, or the flat ones."""
         with source.on_disk() as path:
-            hdf5_probe.check(path)
             try:
                 with h5py.File(path, "r") as file:
                     kind = hdf5_layout.layout(file)
@@ -65,7 +64,6 @@ class Hdf5Reader:
         """The set's episodes. Raises `UnreadableLog`."""
         damage, notes = Notes(), Notes()
         with source.on_disk() as path:
-            hdf5_probe.check(path)
             try:
                 with h5py.File(path, "r") as file:
                     sets = _episodes(file, source.name, embodiment, damage, notes)

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lwd_core.logs import infer_arrays, infer_messages
 from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.draft import Draft, clean, settle
+from lwd_core.logs.draft import Draft, clean, render, settle
 from lwd_core.logs.infer_folder import first_log
 from lwd_core.logs.look import look
 from lwd_core.logs.read import reader_of
@@ -24,6 +24,13 @@ class _OfMessages(Protocol):
     """A reader whose log is a stream of messages."""
 
     def stream(self, source: LogSource) -> Any: ...
+
+
+def drafted(source: LogSource, name: str | None = None) -> tuple[str, list[str]]:
+    """The draft of `infer` as an embodiment file's text, and what it leaves to a person; what a child is
+    asked for."""
+    draft = infer(source, name)
+    return render(draft), draft.open
 
 
 def infer(source: LogSource, name: str | None = None) -> Draft:

@@ -7,9 +7,8 @@ from fractions import Fraction
 
 import av
 import numpy as np
-import simplejpeg
 
-from lwd_core.lake.frames import read_frame
+from lwd_core.lake.pictures import Pictures, fitted
 from lwd_core.lake.store import Lake
 
 MOST_FRAMES = 60
@@ -17,7 +16,7 @@ MOST_FRAMES = 60
 
 @dataclass(frozen=True)
 class Clip:
-    """An MP4 (H.264), and whose episode it is."""
+    """An MP4 (H.264), whose episode it is, and how many of its frames can't be shown."""
 
     episode_id: str
     robot_id: str
@@ -25,6 +24,7 @@ class Clip:
     outcome: str
     interventions: int
     mp4: bytes
+    unshown: int = 0
 
 
 def clips(lake: Lake, count: int = 4) -> tuple[Clip, ...]:
@@ -51,37 +51,38 @@ def clips(lake: Lake, count: int = 4) -> tuple[Clip, ...]:
             row["task"],
             row["outcome"],
             row["interventions"],
-            _film(lake, row["frames"]),
+            *_film(lake, row["frames"]),
         )
         for row in rows
     )
 
 
-def _film(lake: Lake, frames: Sequence[dict]) -> bytes:
+def _film(lake: Lake, frames: Sequence[dict]) -> tuple[bytes, int]:
     camera = [frame for frame in frames if frame["camera"] == frames[0]["camera"]]
     picked = np.unique(np.linspace(0, len(camera) - 1, min(len(camera), MOST_FRAMES)).round().astype(int))
     shown = [camera[i] for i in picked]
     seconds = (shown[-1]["t_ns"] - shown[0]["t_ns"]) / 1e9
     rate = Fraction(max(1, round((len(shown) - 1) / seconds)) if seconds > 0 else 5)
-    return encode([_pixels(read_frame(lake.place, frame)) for frame in shown], rate)
+    pictures = Pictures(lake.place)
+    seen = [pictures.pixels(pictures.bytes_of(frame)) for frame in shown]
+    return encode(seen, rate), pictures.failed
 
 
-def _pixels(data: bytes) -> np.ndarray:
-    if data.startswith(b"\xff\xd8\xff"):
-        return simplejpeg.decode_jpeg(data)
-    with av.open(io.BytesIO(data), "r") as container:  # PNG and WebP, as FFmpeg reads them
-        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+def encode(pictures: Sequence[np.ndarray | None], rate: Fraction) -> bytes:
+    """Pictures (height, width, 3) u8 as an MP4 of the first's size; an odd last row or column is lost.
 
-
-def encode(pictures: Sequence[np.ndarray], rate: Fraction) -> bytes:
-    """Pictures (height, width, 3) u8 as an MP4; an odd last row or column is lost."""
-    height, width = (side - side % 2 for side in pictures[0].shape[:2])
+    None is a frame that can't be shown, and shown as such.
+    """
+    whole = next((p for p in pictures if p is not None), None)
+    height, width = (
+        side - side % 2 for side in (fitted(None, 240, 320) if whole is None else whole).shape[:2]
+    )
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "24", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in pictures:
-            whole = np.ascontiguousarray(picture[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(whole, format="rgb24")))
+            pixels = np.ascontiguousarray(fitted(picture, height, width))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     return buffer.getvalue()

@@ -10,7 +10,7 @@ from jinja2 import Environment, select_autoescape
 from matplotlib.figure import Figure
 
 from lwd_core.errors import UserError
-from lwd_core.lake.frames import read_frame
+from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.store import Lake
 from lwd_core.reports.figures import HUMAN, INK, MUTED, STYLE, png
 from lwd_core.reports.page import data_uri
@@ -63,11 +63,16 @@ def episode_page(lake: Lake, view: EpisodeView, embodiment: Embodiment | None) -
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
     state_names = [dim.name for dim in embodiment.state_dims] if embodiment else []
     action_names = [dim.name for dim in embodiment.action_dims] if embodiment else []
+    pictures = Pictures(lake.place)
+    seen = [
+        (f["camera"], f["t"], data_uri_of(pictures.shown(pictures.bytes_of(f)))) for f in _thumbnails(view)
+    ]
     return environment.from_string(template).render(
         view=view,
         action=data_uri(action_figure(view, action_names)),
         state=data_uri(state_figure(view, state_names)),
-        thumbnails=[(f["camera"], f["t"], data_uri_of(read_frame(lake.place, f))) for f in _thumbnails(view)],
+        thumbnails=seen,
+        unshown=pictures.failed,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lwd_core.lake.reconcile import quarantine
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.reports.findings import ValueCurve, value_layer
@@ -89,12 +90,15 @@ class FleetFindings:
     policies: tuple[PolicyRow, ...]
     rates: Mapping[str, Mapping[str, Sequence[Point]]]
     falls: tuple[Fall, ...]
+    quarantined: int = 0  # logs
+    refused: tuple[tuple[str, str], ...] = ()  # the newest of them: address and reason
 
 
 def collect_fleet(lake: Lake, channels: Mapping[str, str]) -> FleetFindings:
     """Read everything the page shows. ``channels``: what each release channel holds, by policy id."""
     policies = _policies(lake, channels)
-    return FleetFindings(_robots(lake), policies, _rates(lake, policies), falls(lake))
+    count, newest = quarantine(lake)
+    return FleetFindings(_robots(lake), policies, _rates(lake, policies), falls(lake), count, newest)
 
 
 def _robots(lake: Lake) -> tuple[RobotRow, ...]:

@@ -1,20 +1,17 @@
 """Small figures of one table or run, as PNG bytes: what a person looks at before trusting the rest."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import simplejpeg
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 
+from lwd_core.lake.pictures import WORDS, Pictures, card
 from lwd_core.lake.store import Lake
 from lwd_core.reports.figures import BAD, GOOD, INK, MUTED, STYLE, png, quiet
 
 Curves = Mapping[str, Sequence[tuple[float, float]]]
 _PANELS = 9
-_JPEG = b"\xff\xd8\xff"
 
 
 def training_curves(curves: Curves) -> bytes:
@@ -111,13 +108,12 @@ def sample_frames(lake: Lake, where: str, params: Sequence[object], *, episodes:
     axes = figure.subplots(math.ceil(len(rows) / 4), 4, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
+    pictures = Pictures(lake.place)
     for axis, row in zip(axes, rows, strict=False):
-        frame = row["frame"]
-        raw = lake.place.fs.cat_file(
-            lake.path(frame["shard"]), start=frame["offset"], end=frame["offset"] + frame["size"]
-        )
-        axis.imshow(simplejpeg.decode_jpeg(raw) if raw.startswith(_JPEG) else imread(io.BytesIO(raw)))
-        axis.set_title(f"{row['task']}, tick {row['step']}", fontsize=7, color=INK)
+        picture = pictures.pixels(pictures.bytes_of(row["frame"]))
+        axis.imshow(card() if picture is None else picture)
+        said = f"{row['task']}, tick {row['step']}" + (f": {WORDS}" if picture is None else "")
+        axis.set_title(said, fontsize=7, color=INK if picture is not None else BAD)
     return png(figure, dpi=70)
 
 

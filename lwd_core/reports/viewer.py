@@ -20,7 +20,8 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from lwd_core.errors import UserError
-from lwd_core.lake.frames import extension, read_frame
+from lwd_core.lake.frames import extension
+from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.place import Place
 from lwd_core.reports.episode import EpisodeView
 from storage_schemas.embodiment import Embodiment
@@ -122,8 +123,12 @@ def _vectors(
 
 
 def _frames(recording: rr.RecordingStream, place: Place, view: EpisodeView) -> None:
-    """The bytes the robot sent, undecoded, at the tick that first saw them and at their own time."""
+    """The bytes the robot sent at the tick that first saw them and at their own time.
+
+    One that can't be shown is a card; the log says how many are.
+    """
     seen: set[tuple[str, int]] = set()
+    pictures = Pictures(place)
     for step, frames in zip(
         view.steps.column("step").to_pylist(), view.steps.column("frames").to_pylist(), strict=True
     ):
@@ -133,9 +138,13 @@ def _frames(recording: rr.RecordingStream, place: Place, view: EpisodeView) -> N
             seen.add((frame["shard"], frame["offset"]))
             recording.set_time("step", sequence=step)
             recording.set_time("time", timestamp=np.datetime64(frame["t_ns"], "ns"))
-            data = read_frame(place, frame)
+            data = pictures.shown(pictures.bytes_of(frame))
             image = rr.EncodedImage(contents=data, media_type=_MEDIA.get(extension(data), _MEDIA["jpg"]))
             recording.log(f"camera/{frame['camera']}", image)
+    if pictures.failed:
+        recording.log(
+            "frames", rr.TextLog(f"{pictures.failed} frames can't be shown", level="WARN"), static=True
+        )
 
 
 def _curves(view: EpisodeView) -> Iterator[tuple[str, list[dict]]]:

@@ -54,11 +54,20 @@ def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg
         f"{result.episodes} episodes from {result.accepted.files} logs; {result.known.files} known before, "
         f"{result.salvaged.files} salvaged, {result.quarantined.files} in quarantine"
     )
+    for uri, trace in result.faults:
+        context.log.error(f"{uri}: the reader failed, a fault of lwd; please report\n{trace}")
+    refused = [f"{uri}: {why}" for uri, why in result.quarantine]
+    for line in refused:
+        context.log.warning(f"in quarantine: {line}")
     for name in INGESTED:
         shown = show_partitions(
             context, name, partial(rows_by_partition, lake, name), partial(_shown, lake, name)
         )
         table = {"dagster/uri": lake.path("tables", name), "version": lake.version(name)}
+        if name == "logs":
+            shown["quarantined"] = len(refused)
+            if refused:
+                shown["quarantined because"] = "; ".join(refused[:5])
         yield dg.MaterializeResult(asset_key=name, metadata={**table, **shown})
 
 

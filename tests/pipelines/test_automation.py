@@ -76,6 +76,9 @@ def test_what_landed_is_asked_for_until_it_is_in(home: Path, instance: dg.Dagste
     quarantine = {e.check_name: e for e in result.get_asset_check_evaluations()}["quarantine"]
     assert not quarantine.passed
     assert quarantine.severity is dg.AssetCheckSeverity.WARN
+    (logs,) = result.asset_materializations_for_node("ingest")[:1]
+    assert logs.metadata["quarantined"].value == 1
+    assert "a.mcap: no known log format" in str(logs.metadata["quarantined because"].value)
     assert asked(instance) == []
     # a late upload to an old day
     upload(home, "b.mcap")
@@ -91,6 +94,36 @@ def test_a_day_being_ingested_is_left_alone(home: Path, instance: dg.DagsterInst
         status=dg.DagsterRunStatus.STARTED,
     )
     assert asked(instance) == []
+
+
+def test_a_partition_that_fails_is_let_rest_and_others_go_on(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    upload(home, "a.mcap")
+    upload(home, "b.mcap", day="2024-02-29")
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    for _ in range(2):
+        instance.create_run_for_job(
+            defs.resolve_job_def("ingest_day"),
+            tags={"dagster/partition": f"{DAY}|harbour"},
+            status=dg.DagsterRunStatus.FAILURE,
+        )
+    assert asked(instance) == ["2024-02-29|harbour"]
+    ingest(instance, "2024-02-29|harbour")
+    waits = ask(instance)
+    assert not waits.run_requests
+    assert f"{DAY}|harbour failed 2 times in a row (run " in str(waits.skip_reason)
+    assert "tried again at" in str(waits.skip_reason)
+
+
+def test_the_page_says_what_it_can_not_take(home: Path, instance: dg.DagsterInstance) -> None:
+    upload(home, "a.mcap", day="1970-01-01")
+    said = str(ask(instance).skip_reason)
+    assert (
+        "landing/harbour/1970-01-01/harbour-00/a.mcap: day 1970-01-01 is not between 2020-01-01 and today"
+        in said
+    )
+    assert "`lwd ingest` takes them in" in said
 
 
 @pytest.mark.parametrize(
