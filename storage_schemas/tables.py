@@ -33,7 +33,11 @@ LOGS = Table(
     meaning="Every raw log received, whatever became of it.",
     columns=(
         LOG,
-        Column("uri", STRING, "Where the log was received."),
+        Column(
+            "uri",
+            STRING,
+            "Where the log was received: its path within the landing zone, else its full address.",
+        ),
         SITE,
         DAY,
         ROBOT,
@@ -43,7 +47,7 @@ LOGS = Table(
             "Reader that took it: mcap, rosbag1, rosbag2, lerobot, npz, hdf5; unknown if none did.",
         ),
         Column("bytes", I64, "Size of the raw log.", unit="bytes"),
-        Column("state", STRING, "accepted, duplicate, salvaged or quarantined."),
+        Column("state", STRING, "accepted, duplicate, salvaged, quarantined or superseded."),
         Column("reason", STRING, "Why it is not simply accepted.", nullable=True),
         Column("messages", I64, "Messages read from it."),
         Column(
@@ -52,6 +56,7 @@ LOGS = Table(
         Column("episodes", I32, "Episodes it gave."),
         Column("embodiment", STRING, "Embodiment its topics were mapped with.", nullable=True),
         CREATED,
+        Column("superseded_by", STRING, "Log that came to the same address since.", nullable=True),
     ),
     key=("log_id", "uri"),
     partition=("day", "site"),
@@ -87,6 +92,12 @@ EPISODES = Table(
         Column("last_message", I64, "Last message of the episode, inclusive."),
         Column("attributes", STRING, "Everything else the log said of the episode, a JSON object of texts."),
         CREATED,
+        Column(
+            "content",
+            STRING,
+            "Digest of task, states and actions: the same for one recording, whichever way it came.",
+            nullable=True,
+        ),
     ),
     key=("episode_id",),
     partition=("day", "site"),
@@ -196,7 +207,7 @@ SNAPSHOTS = Table(
     columns=(
         Column("digest", STRING, "Digest over everything in the snapshot; its name."),
         Column("name", STRING, "What the spec calls it."),
-        Column("uri", STRING, "Folder of manifest and shards."),
+        Column("uri", STRING, "Folder of manifest and shards, within the place of snapshots."),
         Column("state", STRING, "valid or withdrawn."),
         Column("successor", STRING, "Digest that replaces a withdrawn one.", nullable=True),
         Column("spec", STRING, "The spec, canonical JSON."),

@@ -6,15 +6,19 @@ import typer
 
 from lwd_core.cli._output import AsJson
 from lwd_core.cli.ingest import report, run
+from lwd_core.lake.addresses import renew
+from lwd_core.lake.place import open_place
 from lwd_core.lake.output import Format, render
 from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.lake.store import Lake
+from lwd_core.places import resolve
 from lwd_core.settings import Settings
 
 app = typer.Typer(add_completion=False)
 
 STATES = """
-SELECT state, uri, bytes, episodes, messages, messages_lost, reason FROM logs
+SELECT state, uri, bytes, episodes, messages, messages_lost,
+       coalesce(reason, 'other bytes at this address since: ' || superseded_by[:12]) AS reason FROM logs
 WHERE (? = '' OR state = ?) ORDER BY state, uri
 """
 
@@ -22,7 +26,7 @@ WHERE (? = '' OR state = ?) ORDER BY state, uri
 @app.callback(invoke_without_command=True)
 def logs(
     context: typer.Context,
-    state: Annotated[str, typer.Option(help="Only accepted, duplicate, salvaged or quarantined.")] = "",
+    state: Annotated[str, typer.Option(help="Only accepted, duplicate, salvaged, quarantined or superseded.")] = "",
     format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
 ) -> None:
     """List raw logs with their state and reason.
@@ -44,7 +48,8 @@ def reconcile_command(format: Annotated[Format, typer.Option(help="Output form."
     typer.echo(render(reconcile(lake), format), nl=False)
     missing = unaccounted(lake, settings.landing) if lake.place.fs.exists(settings.landing) else []
     for log in missing:
-        typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes)", err=True)
+        knows = "" if log.known is None else f", of which the lake knows {log.known}"
+        typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes{knows})", err=True)
     raise typer.Exit(1 if missing else 0)
 
 
@@ -56,6 +61,8 @@ def retry(as_json: AsJson = False) -> None:
     """
     settings = Settings()
     lake = Lake.open(settings.lake)
+    renew(lake, settings.landing)
     again = quarantined(lake)
-    uris = sorted({uri for _, uri in again if lake.fs.exists(uri)})
+    uris = sorted({resolve(settings.landing, uri) for _, uri in again})
+    uris = [uri for uri in uris if open_place(uri).exists()]
     report(run(lake, settings, uris, again=again), as_json)

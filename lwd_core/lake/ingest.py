@@ -4,30 +4,38 @@ Order of one batch: frames (named by their log), steps, segments, episodes, then
 An episode is seen once its row is there. Killed anywhere, the next run finds the batch's logs unknown
 and lands them again: shards are overwritten by the same bytes, rows replaced by log. Two runs over
 the same logs land each once, because every commit looks at the version it builds on.
+Where a log supersedes another, one commit of ``episodes`` puts its own in the other's place.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lwd_core.lake import addresses, supersede
 from lwd_core.lake.place import Place
-from lwd_core.lake.received import Received, receive
+from lwd_core.lake.received import UNSAID, Origin, Received, receive
 from lwd_core.lake.rewrite import holds
 from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage
 from lwd_core.lake.store import Lake
+from lwd_core.lake.supersede import TAKEN
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
-from storage_schemas.tables import LOGS
+from storage_schemas.tables import EPISODES, LOGS
 from storage_schemas.vocabulary import LogState
 
 BATCH_LOGS, BATCH_BYTES = 128, 256 * 2**20
-TAKEN = (LogState.ACCEPTED, LogState.SALVAGED)
+#: Digest of a log that has no bytes to read.
+NO_BYTES = hashlib.sha256().hexdigest()
+#: Digest given to a log that was not the same throughout its reading.
+MOVED_ON = ""
 
 
 @dataclass
@@ -44,12 +52,14 @@ class Tally:
 
 @dataclass
 class IngestResult:
-    """What became of the logs of one run. ``known`` were there before, unchanged."""
+    """What became of the logs of one run. ``known`` were there before, unchanged; ``superseded`` are logs of
+    earlier runs whose address holds other bytes now."""
 
     accepted: Tally = field(default_factory=Tally)
     duplicate: Tally = field(default_factory=Tally)
     salvaged: Tally = field(default_factory=Tally)
     quarantined: Tally = field(default_factory=Tally)
+    superseded: Tally = field(default_factory=Tally)
     known: Tally = field(default_factory=Tally)
     episodes: int = 0
     steps: int = 0
@@ -86,26 +96,34 @@ def ingest(
     batch_logs: int = BATCH_LOGS,
     reader: Reader | None = None,
     again: frozenset[tuple[str, str]] = frozenset(),
+    origin: Origin = UNSAID,
 ) -> IngestResult:
     """Take in every raw log under ``paths``; logs already in the lake cost a look.
 
     ``workers`` > 1 reads logs in that many processes; ``batch_logs`` bounds a commit. ``again`` are
-    (log_id, uri) of quarantined logs to read anew. ``progress`` is called with the count of logs done and
+    (log_id, stored address) of quarantined logs to read anew. ``origin`` says where logs come from that lie
+    outside of the landing zone. ``progress`` is called with the count of logs done and
     the log. Raises ``OSError`` when disk or network fail; what was committed before
     stays.
     """
+    addresses.renew(lake, settings.landing)
     known = Known.of(lake, again)
     run = Run(lake.place, embodiments, reader or _read_log(), now_ns, known)
     result = IngestResult()
-    fresh = _fresh(receive(paths, settings.landing), known, result)
+    fresh = _fresh(receive(paths, settings.landing, origin), known, result)
     done = 0
-    for batch in _batches(_staged(run, fresh, workers), batch_logs):
-        _land(lake, batch, again, now_ns, result)
-        for item in batch:
-            done += 1
-            if progress:
-                progress(done, item.received)
-    return result
+    while True:
+        orphans: list[Item] = []
+        for batch in _batches(_staged(run, fresh, workers), batch_logs):
+            orphans += _land(lake, batch, again, now_ns, result)
+            for item in batch:
+                done += 1
+                if progress:
+                    progress(done, item.received)
+        if not orphans:
+            return result
+        run, workers = replace(run, known=Known.of(lake, again)), 1
+        fresh = iter([(item.received, None) for item in orphans])
 
 
 def _read_log() -> Reader:
@@ -116,7 +134,7 @@ def _read_log() -> Reader:
 
 @dataclass(frozen=True)
 class Known:
-    """Logs the lake has: by name and digest, and digests whose content is in."""
+    """Logs the lake has at their address: by digest and address, and digests whose content is in."""
 
     received: set[tuple[str, str]]
     sizes: dict[tuple[str, str], int]
@@ -124,7 +142,9 @@ class Known:
 
     @classmethod
     def of(cls, lake: Lake, again: frozenset[tuple[str, str]]) -> "Known":
-        rows = lake.read("logs", columns=["log_id", "uri", "bytes", "state"]).to_pylist()
+        rows = lake.read(
+            "logs", columns=["log_id", "uri", "bytes", "state"], where=f"state <> '{LogState.SUPERSEDED}'"
+        ).to_pylist()
         pairs = {(row["log_id"], row["uri"]): row["bytes"] for row in rows}
         taken = {row["log_id"] for row in rows if row["state"] in TAKEN}
         return cls(set(pairs) - again, pairs, taken)
@@ -138,8 +158,8 @@ def _fresh(
     A log whose name, size and stated digest are known is passed over without reading it.
     """
     for log in logs:
-        claimed = log.claimed()
-        pair = (claimed or "", log.uri)
+        claimed = None if log.problem else log.claimed()
+        pair = (claimed or "", log.place)
         if pair in known.received and known.sizes[pair] == log.bytes:
             result.known.add(log.bytes)
             continue
@@ -147,15 +167,34 @@ def _fresh(
 
 
 def _one(run: Run, item: tuple[Received, str | None]) -> Staged | str:
-    """One log as rows; its digest alone where its bytes are known already."""
+    """One log as rows; its digest alone where its bytes are known already, or it has none to keep to."""
     (log, claimed), known = item, run.known
-    log_id = log.source.sha256()
-    if (log_id, log.uri) in known.received or log_id in known.taken:
+    if log.problem:
+        known_problem = (NO_BYTES, log.place) in known.received
+        return NO_BYTES if known_problem else refused(log, NO_BYTES, log.problem, run.now_ns)
+    source = log.source
+    try:
+        stamp = source.stamp()
+        log_id = source.sha256()
+    except FileNotFoundError:
+        return MOVED_ON
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        return refused(log, NO_BYTES, f"can't be read ({error.strerror}); mend its rights", run.now_ns)
+    if (log_id, log.place) in known.received or log_id in known.taken:
         return log_id
     if claimed is not None and claimed != log_id:
         reason = f"its sha256 is {log_id[:12]}…, the robot stated {claimed[:12]}…: damaged on its way"
         return refused(log, log_id, reason, run.now_ns)
-    return stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
+    staged = stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
+    return staged if _unmoved(log, stamp) else MOVED_ON
+
+
+def _unmoved(log: Received, stamp: tuple[tuple[int, int], ...]) -> bool:
+    """Whether the log's files are those whose digest was taken."""
+    try:
+        return log.source.stamp() == stamp
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -185,7 +224,7 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
 
     def item(log: Received, outcome: Staged | str) -> Item:
         if isinstance(outcome, str):
-            return Item(log, outcome, None, (outcome, log.uri) in known.received)
+            return Item(log, outcome, None, (outcome, log.place) in known.received)
         if outcome.state in TAKEN:
             known.taken.add(outcome.log_id)  # the same bytes further on are not read again
         return Item(log, outcome.log_id, outcome, False)
@@ -217,13 +256,27 @@ def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 def _land(
     lake: Lake, batch: list[Item], again: frozenset[tuple[str, str]], now_ns: int, result: IngestResult
-) -> None:
-    """Commit a batch."""
-    new: dict[str, Staged] = {}
+) -> list[Item]:
+    """Commit a batch; return the logs whose bytes were known and are not any more, to be read after all."""
     for item in batch:
+        if item.log_id == MOVED_ON:
+            why = "renamed, removed or written to while it was read; the next ingest takes what is there then"
+            result.reasons.append((item.received.place, why))
+        elif item.known:
+            result.known.add(item.received.bytes)
+    news = [item for item in batch if item.log_id != MOVED_ON and not item.known]
+    new: dict[str, Staged] = {}
+    for item in news:
         if item.staged is not None:
             new.setdefault(item.log_id, item.staged)
     taken = [s for s in new.values() if s.state in TAKEN]
+    landing = Landing(lake, news, again, now_ns)
+    there = landing.there(lake.version("logs"))
+    orphans = landing.orphans(there)
+    if orphans:
+        landing = replace(landing, news=[item for item in news if item not in orphans])
+    settled = landing.settled(there)
+    leaving = sorted(settled.leaving)
     if taken:
         ids = [s.log_id for s in taken]
         for table in ("steps", "segments"):
@@ -231,11 +284,17 @@ def _land(
             if rows.num_rows:
                 days, sites = (pc.unique(rows[name]).to_pylist() for name in ("day", "site"))
                 lake.replace(table, rows, {"day": days, "site": sites, "log_id": ids})
-        _episodes(lake, pa.concat_tables([s.episodes for s in taken]), result)
-    _logs(lake, batch, again, now_ns, result)
+    if taken or leaving:
+        rows = pa.concat_tables([EPISODES.schema.empty_table(), *(s.episodes for s in taken)])
+        if leaving:
+            supersede.carry_labels(lake, leaving, rows)
+        _episodes(lake, rows, leaving, result)
+    if landing.news:
+        landing.commit([*there, *settled.made], leaving, result)
+    return orphans
 
 
-def _episodes(lake: Lake, rows: pa.Table, result: IngestResult) -> None:
+def _episodes(lake: Lake, rows: pa.Table, leaving: list[str], result: IngestResult) -> None:
     ids = pc.unique(rows["log_id"]).to_pylist()
     added = rows
 
@@ -247,55 +306,86 @@ def _episodes(lake: Lake, rows: pa.Table, result: IngestResult) -> None:
             added = kept
         return added
 
-    lake.settle("episodes", plan, {})
+    lake.settle("episodes", plan, {"log_id": leaving} if leaving else {})
     result.episodes += added.num_rows
     result.steps += pc.sum(added["steps"]).as_py() or 0
 
 
-def _logs(
-    lake: Lake, batch: list[Item], again: frozenset[tuple[str, str]], now_ns: int, result: IngestResult
-) -> None:
-    """Say what became of each log: the first with its bytes is taken, others are duplicates."""
-    news = [item for item in batch if not item.known]
-    for item in batch:
-        if item.known:
-            result.known.add(item.received.bytes)
-    if not news:
-        return
-    ids, uris = sorted({i.log_id for i in news}), sorted({i.received.uri for i in news})
-    rows = LOGS.schema.empty_table()
+class _Outgrown(Exception):
+    """Another writer has brought rows that concern these logs since they were looked at."""
 
-    def plan(version: int) -> pa.Table:
-        nonlocal rows
-        there = lake.read(
-            "logs",
-            columns=["log_id", "uri", "state"],
-            where="list_contains(?, log_id)",
-            params=[ids],
-            versions={"logs": version},
-        ).to_pylist()
+
+@dataclass(frozen=True)
+class Landing:
+    """What becomes of each new log of a batch: the first with its bytes is taken, others are duplicates, and
+    whatever was at its address before is superseded."""
+
+    lake: Lake
+    news: list[Item]
+    again: frozenset[tuple[str, str]]
+    now_ns: int
+
+    def there(self, version: int | None) -> list[dict]:
+        """Rows of ``logs`` that the batch concerns."""
+        if version is None or not self.news:
+            return []
+        uris = sorted({item.received.place for item in self.news})
+        ids = sorted({item.log_id for item in self.news})
+        return supersede.rows_at(self.lake, version, uris, ids)
+
+    def orphans(self, there: list[dict]) -> list[Item]:
+        """Logs that were passed over because their bytes are in the lake, where these have left it since."""
+        owned = {row["log_id"] for row in there if row["state"] in TAKEN} | {NO_BYTES}
+        owned |= {item.log_id for item in self.news if item.staged is not None}
+        return [item for item in self.news if item.log_id not in owned]
+
+    def settled(self, there: list[dict]) -> supersede.Settled:
+        """The rows that the batch concerns, as they will stand."""
+        uris = {item.received.place for item in self.news}
+        there = [
+            row for row in there if row["uri"] not in uris or (row["log_id"], row["uri"]) not in self.again
+        ]
         owner = {row["log_id"]: row["uri"] for row in there if row["state"] in TAKEN}
         made = []
-        for item in news:
+        for item in self.news:
             first = item.staged is not None and (
                 item.staged.state not in TAKEN
-                or owner.setdefault(item.log_id, item.received.uri) == item.received.uri
+                or owner.setdefault(item.log_id, item.received.place) == item.received.place
             )
             made.append(
-                item.staged.logs if first and item.staged else duplicate(item.received, item.log_id, now_ns)
+                item.staged.logs
+                if first and item.staged
+                else duplicate(item.received, item.log_id, self.now_ns)
             )
-        rows = pa.concat_tables(made)
-        return rows
+        return supersede.settle(there, pa.concat_tables(made).to_pylist() if made else [])
 
-    for item in news:
-        if item.staged is not None and item.staged.state == LogState.QUARANTINED:
-            _mark(lake, item.staged)
-    mended = {old for old, uri in again if uri in uris}
-    lake.settle("logs", plan, {"log_id": sorted({*ids, *mended}), "uri": uris})
-    for row in rows.select(["uri", "bytes", "state", "reason"]).to_pylist():
-        result.tally(row["state"]).add(row["bytes"])
-        if row["reason"] and row["state"] != LogState.DUPLICATE:
-            result.reasons.append((row["uri"], row["reason"]))
+    def commit(self, concerned: list[dict], left: list[str], result: IngestResult) -> None:
+        """Enter the logs. ``concerned`` are the rows to look at, ``left`` digests whose episodes are gone."""
+        for item in self.news:
+            if item.staged is not None and item.staged.state == LogState.QUARANTINED:
+                _mark(self.lake, item.staged)
+        settled: list[supersede.Settled] = []
+
+        def plan(version: int) -> pa.Table:
+            there = self.there(version)
+            if any(row["log_id"] not in ids or row["uri"] not in uris for row in there):
+                concerned.extend(there)
+                raise _Outgrown
+            settled[:] = [self.settled(there)]
+            return pa.Table.from_pylist(settled[0].rows, schema=LOGS.schema)
+
+        while not settled:
+            ids, uris = ({row[name] for row in concerned} for name in ("log_id", "uri"))
+            with suppress(_Outgrown):
+                self.lake.settle("logs", plan, {"log_id": sorted(ids), "uri": sorted(uris)})
+        if gone := sorted({*settled[0].leaving, *left}):
+            supersede.sweep(self.lake, gone)
+        for row in settled[0].made:
+            result.tally(row["state"]).add(row["bytes"])
+            if row["reason"] and row["state"] != LogState.DUPLICATE:
+                result.reasons.append((row["uri"], row["reason"]))
+        for row in settled[0].superseded:
+            result.superseded.add(row["bytes"])
 
 
 def _mark(lake: Lake, staged: Staged) -> None:

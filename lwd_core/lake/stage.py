@@ -13,6 +13,7 @@ from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.frames import FrameShards, utc_day
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import Received
+from lwd_core.lake.recording import content
 from lwd_core.lake.rows import conform
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.source import LogSource
@@ -103,7 +104,7 @@ def _log_row(
     start = first.steps["t_ns"][0].as_py() if first is not None and first.steps.num_rows else now_ns
     row = {
         "log_id": log_id,
-        "uri": received.uri,
+        "uri": received.place,
         "site": received.site or (first.site if first is not None else None) or "local",
         "day": received.day or utc_day(start),
         "robot_id": received.robot or (first.robot_id if first is not None else None) or "unknown",
@@ -178,4 +179,5 @@ def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int
         "last_message": data.last_message,
         "attributes": json.dumps(dict(data.attributes), sort_keys=True),
         "created_ns": now_ns,
+        "content": content(data.task, data.steps, data.actions),
     }
