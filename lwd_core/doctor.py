@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from lwd_core.errors import UserError
 from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.place import open_place
+from lwd_core.lake.recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
@@ -180,6 +181,19 @@ def _lake(settings: Settings) -> Diagnosis:
     return Diagnosis("lake", Health.OK, f"{row['episodes']} episodes{newest}")
 
 
+def _recordings(settings: Settings) -> Diagnosis:
+    """Episodes that came several ways count once; somebody may want to know."""
+    if not open_place(settings.lake).exists("tables", "episodes", "_delta_log"):
+        return Diagnosis("recordings", Health.ABSENT, "no lake", "`lwd init` or `lwd ingest` makes one")
+    copies = Lake.open(settings.lake).sql(DUPLICATES).num_rows
+    found = (
+        f"{copies} episodes are the recording of another (`lwd logs same`)"
+        if copies
+        else "each is one episode"
+    )
+    return Diagnosis("recordings", Health.OK, found)
+
+
 def _embodiments(settings: Settings) -> Diagnosis:
     found = load_embodiments(settings.embodiments)
     if not found:
@@ -209,6 +223,7 @@ CHECKS: dict[str, Callable[[Settings], Diagnosis]] = {
     "disk": _disk,
     "places": _places,
     "lake": _lake,
+    "recordings": _recordings,
     "embodiments": _embodiments,
     "keys": _keys,
 }

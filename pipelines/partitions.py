@@ -20,6 +20,8 @@ SITES = dg.DynamicPartitionsDefinition(name="site")
 DAY_SITE = dg.MultiPartitionsDefinition({"day": DAYS, "site": SITES})
 ROUNDS = dg.DynamicPartitionsDefinition(name="round")
 
+#: What Dagster takes for no partition key.
+_NO_KEY = "..."
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
@@ -46,6 +48,15 @@ def inside(partition_keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     wanted = cells(partition_keys)
     marks = ", ".join("(?, ?)" for _ in wanted)
     return f"(day, site) IN ({marks})", tuple(value for cell in wanted for value in (cell.day, cell.site))
+
+
+def valid_site(name: str) -> str:
+    """Return ``name`` if a site may be called so: as `lwd ingest` takes it. Raises UserError."""
+    from lwd_core.lake.received import is_site
+
+    if not is_site(name) or _NO_KEY in name:
+        raise UserError(f"site {name!r}: not a name; use letters, digits, '-', '_' and single dots")
+    return name
 
 
 def valid_name(name: str, what: str) -> str:

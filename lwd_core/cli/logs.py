@@ -9,6 +9,7 @@ from lwd_core.cli.ingest import report, run
 from lwd_core.lake.addresses import renew
 from lwd_core.lake.place import open_place
 from lwd_core.lake.output import Format, render
+from lwd_core.lake.recording import DUPLICATES
 from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.lake.store import Lake
 from lwd_core.places import resolve
@@ -26,7 +27,9 @@ WHERE (? = '' OR state = ?) ORDER BY state, uri
 @app.callback(invoke_without_command=True)
 def logs(
     context: typer.Context,
-    state: Annotated[str, typer.Option(help="Only accepted, duplicate, salvaged, quarantined or superseded.")] = "",
+    state: Annotated[
+        str, typer.Option(help="Only accepted, duplicate, salvaged, quarantined or superseded.")
+    ] = "",
     format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
 ) -> None:
     """List raw logs with their state and reason.
@@ -34,7 +37,21 @@ def logs(
     Example: lwd logs --state quarantined --format json
     """
     if context.invoked_subcommand is None:
-        typer.echo(render(Lake.open(Settings().lake).sql(STATES, [state, state]), format), nl=False)
+        lake = Lake.open(Settings().lake)
+        typer.echo(render(lake.sql(STATES, [state, state]), format), nl=False)
+        if copies := lake.sql(DUPLICATES).num_rows:
+            typer.echo(f"{copies} episodes are the recording of another: lwd logs same", err=True)
+
+
+@app.command()
+def same(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
+    """List episodes that are the recording of another: copied, or received in two formats.
+
+    Snapshots and verdicts count such a recording once.
+
+    Example: lwd logs same --format json
+    """
+    typer.echo(render(Lake.open(Settings().lake).sql(DUPLICATES), format), nl=False)
 
 
 @app.command("reconcile")

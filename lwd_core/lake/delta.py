@@ -28,6 +28,10 @@ CONFIGURATION: dict[str, str | None] = {
 }
 
 
+#: Tries of a change that others' commits may come before.
+_TRIES = 5
+
+
 class LostRace(Exception):
     """Another commit took the version this one was computed for."""
 
@@ -90,7 +94,15 @@ class TableLog:
                 storage_options=self._options,
             )
         except (DeltaError, TableNotFoundError) as error:
+            if self._made():
+                return  # by another process at the same moment
             raise OSError(str(error).splitlines()[0]) from error
+
+    def _made(self) -> bool:
+        try:
+            return self.version() is not None
+        except (DeltaError, OSError):
+            return False
 
     def at(self, version: int | None = None) -> DeltaTable | None:
         """The table at a version, the newest if none is named; None where there is no table yet."""
@@ -161,12 +173,19 @@ class TableLog:
 
     def widen(self, columns: pa.Schema) -> None:
         """Add nullable columns, in one commit; columns another writer added meanwhile are left."""
-        table = DeltaTable(self.uri, storage_options=self._options)
-        there = {field.name for field in table.schema().fields}
-        fields = [field for field in Schema.from_arrow(columns).fields if field.name not in there]
-        if fields:
-            table.alter.add_columns(fields)
-        self._newest = None
+        for tries in reversed(range(_TRIES)):
+            table = DeltaTable(self.uri, storage_options=self._options)
+            there = {field.name for field in table.schema().fields}
+            fields = [field for field in Schema.from_arrow(columns).fields if field.name not in there]
+            self._newest = None
+            if not fields:
+                return
+            try:
+                table.alter.add_columns(fields)
+                return
+            except DeltaError:  # another writer's commit came first: it may have added them
+                if not tries:
+                    raise
 
     def checkpoint(self) -> int:
         """Write the newest version down whole, so that entries before it aren't needed; return it."""

@@ -65,6 +65,12 @@ class IngestResult:
     steps: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def met(self) -> bool:
+        """Whether there was any log."""
+        tallies = (self.accepted, self.duplicate, self.salvaged, self.quarantined, self.known)
+        return any(tally.files for tally in tallies) or bool(self.reasons)
+
     def tally(self, state: str) -> Tally:
         """The tally of a log state."""
         return getattr(self, state)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.frames import FrameShards, utc_day
 from lwd_core.lake.place import Place
-from lwd_core.lake.received import Received
+from lwd_core.lake.received import Received, is_site
 from lwd_core.lake.recording import content
 from lwd_core.lake.rows import conform
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
@@ -122,6 +122,12 @@ def _log_row(
 
 
 def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int) -> Staged:
+    odd = {e.site for e in content.episodes if e.site and not is_site(e.site)} if not received.site else set()
+    if odd:
+        raise UserError(
+            f"its site {min(odd)!r} names no folder; give one of letters, digits, dot, dash and underscore: "
+            f"`lwd ingest {received.place} --site NAME`"
+        )
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     reason = content.salvaged or "; ".join(content.notes) or None
     log = _log_row(received, log_id, state, reason, now_ns, content)

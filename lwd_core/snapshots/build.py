@@ -48,7 +48,7 @@ def build_snapshot(
         staging.publish(manifest)
     finally:
         staging.discard()
-    register(lake, manifest, place.path(manifest.digest), now_ns)
+    register(lake, manifest, now_ns)
     return Snapshot.open(root, manifest.digest)
 
 
@@ -88,7 +88,7 @@ def _write(
         versions=dict(versions),
         state_width=max(m.state_width for m in members),
         action_width=max(m.action_width for m in members),
-        counts=counts_of(members),
+        counts=counts_of(members) | _copies(episodes),
         stats=stats.result(),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),
@@ -107,6 +107,12 @@ def _groups(episodes: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         group.append(episode)
         steps += episode["steps"]
     yield group
+
+
+def _copies(episodes: list[dict[str, Any]]) -> dict[str, int]:
+    """How many episodes were left out because they are the recording of one that is in; nothing for none."""
+    copies = sum(episode["copies"] for episode in episodes)
+    return {"copies_left_out": copies} if copies else {}
 
 
 class _Stats:

@@ -77,7 +77,7 @@ def _left_behind(place: Place, before_s: int) -> list[str]:
     return [name for name, stamp in begun.items() if stamp.isdigit() and int(stamp) < before_s]
 
 
-def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
+def register(lake: Lake, manifest: Manifest, now_ns: int) -> None:
     """Enter it in the lake's tables, once. A withdrawn snapshot stays withdrawn."""
     digest = manifest.digest
     if lake.read("snapshots", columns=["digest"], where="digest = ?", params=[digest]).num_rows:
@@ -96,7 +96,7 @@ def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
     row = {
         "digest": digest,
         "name": manifest.name,
-        "uri": uri,
+        "uri": digest,  # within the place of snapshots
         "state": SnapshotState.VALID.value,
         "successor": None,
         "spec": SnapshotSpec.parse(dict(manifest.spec)).to_json(),

@@ -70,7 +70,8 @@ def reissue(
     place = open_place(root)
     row = lake.read("snapshots", where="digest = ?", params=[digest]).to_pylist()[0]
     if row["state"] == SnapshotState.WITHDRAWN:  # an earlier call was cut off while removing
-        _remove(place, _manifest(place, digest), digest)
+        if place.exists(digest, MANIFEST):
+            _remove(place, _manifest(place, digest), digest)
         return Reissued(digest, row["successor"])
     old = Snapshot.open(root, digest)
     staying = [member for member in old.episodes if member.episode_id not in erased]
@@ -83,7 +84,7 @@ def reissue(
         finally:
             staging.discard()
         successor = manifest.digest
-        register(lake, manifest, place.path(successor), now_ns)
+        register(lake, manifest, now_ns)
     row |= {"state": SnapshotState.WITHDRAWN.value, "successor": successor}
     lake.replace("snapshots", pa.Table.from_pylist([row], schema=SNAPSHOTS.schema), {"digest": [digest]})
     _remove(place, old.manifest, digest)

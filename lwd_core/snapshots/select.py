@@ -19,7 +19,7 @@ from storage_schemas.vocabulary import Actor, Outcome, Source, Split, Verdict
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
-    'outcome, "end", control_hz, steps, start_ns'
+    'outcome, "end", control_hz, steps, start_ns, content, created_ns'
 )
 _LISTS = {
     "embodiments": "embodiment",
@@ -74,6 +74,9 @@ def _newest(lake: Lake, table: str) -> int:
 def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> list[dict[str, Any]]:
     """The episodes the spec asks for, in the order of the snapshot: train before holdout, each by hash.
 
+    A recording that is there several times (as a copy, through two formats) is taken once, as it came first;
+    ``copies`` counts those left out. Its content decides its split, so that it stays in it.
+
     Every dict has the columns of ``episodes`` it needs and ``split``, ``buffer`` and ``success``.
     """
     conditions, params = [f"({spec.where})"], []
@@ -101,14 +104,24 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
     if spec.labels.outcome:
         _take_outcomes(lake, spec.labels.outcome, rows, versions)
+    rows = _each_once(rows)
     for row in rows:
-        share = _hash(spec.split_salt, row["episode_id"])
+        share = _hash(spec.split_salt, row["content"] or row["episode_id"])
         row["order"] = share
         row["split"] = Split.HOLDOUT if share < spec.holdout else Split.TRAIN
         row["buffer"] = spec.buffers[row["buffer"]].name
         row["success"] = succeeded(row["source"], row["outcome"])
     rows.sort(key=lambda r: (r["split"] == Split.HOLDOUT, r["order"], r["episode_id"]))
     return rows
+
+
+def _each_once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The earliest episode of each recording; those that say nothing of their content are each their own."""
+    first: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["created_ns"], row["episode_id"])):
+        kept = first.setdefault(row["content"] or row["episode_id"], row | {"copies": -1})
+        kept["copies"] += 1
+    return list(first.values())
 
 
 def succeeded(source: str, outcome: str) -> bool:
@@ -118,8 +131,8 @@ def succeeded(source: str, outcome: str) -> bool:
     return outcome == Outcome.SUCCESS or (source == Source.DEMONSTRATION and outcome == Outcome.UNKNOWN)
 
 
-def _hash(salt: str, episode_id: str) -> float:
-    digest = hashlib.sha256(f"{salt}:{episode_id}".encode()).digest()
+def _hash(salt: str, recording: str) -> float:
+    digest = hashlib.sha256(f"{salt}:{recording}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
