@@ -1,6 +1,7 @@
 """The two words every schema here is written in: a column and a table."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ class Column:
     unit: str = ""
     nullable: bool = False
 
-    @property
+    @cached_property
     def field(self) -> pa.Field:
         """The column as an Arrow field; unit and meaning travel as field metadata."""
         return pa.field(
@@ -54,7 +55,7 @@ class Table:
             if used not in names:
                 raise ValueError(f"table {self.name}: {used!r} is no column")
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The table as an Arrow schema."""
         return pa.schema(
@@ -62,7 +63,7 @@ class Table:
             metadata={"lwd.table": self.name, "lwd.version": str(self.version)},
         )
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Column names in order."""
         return tuple(c.name for c in self.columns)

@@ -35,8 +35,8 @@ def ingest(
 ) -> None:
     """Take raw logs into the lake: each once, unreadable ones to quarantine with a reason.
 
-    In the landing zone, <site>/<day>/<robot>/ says where a log is from; elsewhere --site, --robot and --day do,
-    and else the log itself.
+    In the landing zone, <site>/<day>/<robot>/ says where a log is from; elsewhere --site, --robot and --day
+    do, and else the log itself.
 
     Example: lwd ingest ~/sets/pick-cube --site lab-2 --robot so101-3 --day 2026-01-05
     """

@@ -7,10 +7,10 @@ import typer
 from lwd_core.cli._output import AsJson
 from lwd_core.cli.ingest import report, run
 from lwd_core.lake.addresses import renew
-from lwd_core.lake.place import open_place
 from lwd_core.lake.output import Format, render
-from lwd_core.lake.recording import DUPLICATES
+from lwd_core.lake.place import open_place
 from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
+from lwd_core.lake.recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.places import resolve
 from lwd_core.settings import Settings

@@ -22,8 +22,9 @@ NEEDED = ("log_id", "uri", "bytes", "site", "day", "robot_id")
 def addresses(landing: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What rows of ``logs`` mean by ``uri``: its path within the landing zone wherever the log lies in it.
 
-    The rows have the columns ``NEEDED`` and are all rows of their logs. A full address elsewhere stays as it is, unless this landing zone holds a log of as many bytes under the
-    same site, day, robot and name, and no row says so: then the row came here with a copy of the whole home.
+    The rows have the columns ``NEEDED`` and are all rows of their logs. A full address elsewhere stays as it
+    is, unless this landing zone holds a log of as many bytes under the same site, day, robot and name, and no
+    row says so: then the row came here with a copy of the whole home.
     """
     said = {(row["log_id"], row["uri"]) for row in rows}
     found = []

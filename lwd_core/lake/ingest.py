@@ -9,12 +9,11 @@ Where a log supersedes another, one commit of ``episodes`` puts its own in the o
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from multiprocessing import get_context
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,15 +22,19 @@ from lwd_core.lake import addresses, supersede
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import UNSAID, Origin, Received, receive
 from lwd_core.lake.rewrite import holds
-from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage
+from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage, stage_log
 from lwd_core.lake.store import Lake
 from lwd_core.lake.supersede import TAKEN
+from lwd_core.logs.children import Children, Job, Limits, Lost
+from lwd_core.logs.faults import mended
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS
 from storage_schemas.vocabulary import LogState
 
 BATCH_LOGS, BATCH_BYTES = 128, 256 * 2**20
+#: Logs a child may be ahead of what is committed, and what it is given at once.
+AHEAD, GROUP_LOGS, GROUP_BYTES = 64, 16, 2**20
 #: Digest of a log that has no bytes to read.
 NO_BYTES = hashlib.sha256().hexdigest()
 #: Digest given to a log that was not the same throughout its reading.
@@ -53,7 +56,11 @@ class Tally:
 @dataclass
 class IngestResult:
     """What became of the logs of one run. ``known`` were there before, unchanged; ``superseded`` are logs of
-    earlier runs whose address holds other bytes now."""
+    earlier runs whose address holds other bytes now.
+
+    ``reasons`` are (uri, why) of logs in quarantine or not whole; ``faults`` (uri, traceback) of logs the
+    readers failed on by their own fault.
+    """
 
     accepted: Tally = field(default_factory=Tally)
     duplicate: Tally = field(default_factory=Tally)
@@ -64,6 +71,7 @@ class IngestResult:
     episodes: int = 0
     steps: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def met(self) -> bool:
@@ -82,7 +90,7 @@ class Run:
 
     place: Place
     embodiments: Mapping[str, Embodiment]
-    reader: Reader
+    reader: Reader | None
     now_ns: int
     known: "Known"
 
@@ -106,15 +114,17 @@ def ingest(
 ) -> IngestResult:
     """Take in every raw log under ``paths``; logs already in the lake cost a look.
 
-    ``workers`` > 1 reads logs in that many processes; ``batch_logs`` bounds a commit. ``again`` are
-    (log_id, stored address) of quarantined logs to read anew. ``origin`` says where logs come from that lie
-    outside of the landing zone. ``progress`` is called with the count of logs done and
-    the log. Raises ``OSError`` when disk or network fail; what was committed before
+    Logs are read in ``workers`` processes with limits of memory and time by their size; a ``reader`` of
+    one's own works in this process, without. ``batch_logs`` bounds a commit. ``again`` are (log_id, stored
+    address) of quarantined logs to read anew; those that an older reader failed on are read anew anyway.
+    ``origin`` says where logs come from that lie outside of the landing zone. ``progress`` is called with the
+    count of logs done and the log. Raises ``OSError`` when disk or network fail; what was committed before
     stays.
     """
     addresses.renew(lake, settings.landing)
+    again |= _mended(lake)
     known = Known.of(lake, again)
-    run = Run(lake.place, embodiments, reader or _read_log(), now_ns, known)
+    run = Run(lake.place, embodiments, reader, now_ns, known)
     result = IngestResult()
     fresh = _fresh(receive(paths, settings.landing, origin), known, result)
     done = 0
@@ -132,10 +142,9 @@ def ingest(
         fresh = iter([(item.received, None) for item in orphans])
 
 
-def _read_log() -> Reader:
-    from lwd_core.logs.read import read_log  # readers of every format: costly, and tests bring their own
-
-    return read_log
+def _mended(lake: Lake) -> frozenset[tuple[str, str]]:
+    rows = lake.read("logs", columns=["log_id", "uri", "reason"], where="state = 'quarantined'").to_pylist()
+    return frozenset((row["log_id"], row["uri"]) for row in rows if mended(row["reason"]))
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,7 @@ class Known:
     received: set[tuple[str, str]]
     sizes: dict[tuple[str, str], int]
     taken: set[str]
+    stamps: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, lake: Lake, again: frozenset[tuple[str, str]]) -> "Known":
@@ -172,33 +182,36 @@ def _fresh(
         yield log, claimed
 
 
-def _one(run: Run, item: tuple[Received, str | None]) -> Staged | str:
-    """One log as rows; its digest alone where its bytes are known already, or it has none to keep to."""
-    (log, claimed), known = item, run.known
+def _looked(run: Run, log: Received, claimed: str | None) -> tuple[str, Staged | str | None]:
+    """A log's digest, and what can be said of it by that alone: known already, damaged on its way, none to
+    keep to; None if it has to be read."""
+    known = run.known
     if log.problem:
-        known_problem = (NO_BYTES, log.place) in known.received
-        return NO_BYTES if known_problem else refused(log, NO_BYTES, log.problem, run.now_ns)
+        seen = (NO_BYTES, log.place) in known.received
+        return NO_BYTES, NO_BYTES if seen else refused(log, NO_BYTES, log.problem, run.now_ns)
     source = log.source
     try:
         stamp = source.stamp()
         log_id = source.sha256()
     except FileNotFoundError:
-        return MOVED_ON
+        return MOVED_ON, MOVED_ON
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        return refused(log, NO_BYTES, f"can't be read ({error.strerror}); mend its rights", run.now_ns)
+        reason = f"can't be read ({error.strerror}); mend its rights"
+        return NO_BYTES, refused(log, NO_BYTES, reason, run.now_ns)
     if (log_id, log.place) in known.received or log_id in known.taken:
-        return log_id
+        return log_id, log_id
     if claimed is not None and claimed != log_id:
         reason = f"its sha256 is {log_id[:12]}…, the robot stated {claimed[:12]}…: damaged on its way"
-        return refused(log, log_id, reason, run.now_ns)
-    staged = stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
-    return staged if _unmoved(log, stamp) else MOVED_ON
+        return log_id, refused(log, log_id, reason, run.now_ns)
+    known.stamps[log.uri] = stamp
+    return log_id, None
 
 
-def _unmoved(log: Received, stamp: tuple[tuple[int, int], ...]) -> bool:
-    """Whether the log's files are those whose digest was taken."""
+def _unmoved(run: Run, log: Received) -> bool:
+    """Whether the log's files are still those whose digest was taken."""
     try:
-        return log.source.stamp() == stamp
+        stamp = run.known.stamps.pop(log.uri, None)
+        return stamp is None or log.source.stamp() == stamp
     except OSError:
         return False
 
@@ -213,38 +226,80 @@ class Item:
     known: bool
 
 
-_shared: Run  # of a worker process
-
-
-def _share(run: Run) -> None:
-    global _shared
-    _shared = run
-
-
-def _one_shared(item: tuple[Received, str | None]) -> Staged | str:
-    return _one(_shared, item)
-
-
 def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int) -> Iterator[Item]:
-    known = run.known
-
-    def item(log: Received, outcome: Staged | str) -> Item:
-        if isinstance(outcome, str):
-            return Item(log, outcome, None, (outcome, log.place) in known.received)
-        if outcome.state in TAKEN:
-            known.taken.add(outcome.log_id)  # the same bytes further on are not read again
-        return Item(log, outcome.log_id, outcome, False)
-
-    if workers <= 1:
-        for pair in fresh:
-            yield item(pair[0], _one(run, pair))
+    """Logs read, in their order. Children read on while this process hashes, and commits what came."""
+    if run.reader is not None:
+        for log, claimed in fresh:
+            log_id, outcome = _looked(run, log, claimed)
+            if outcome is None:
+                outcome = stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
+            yield _item(run, log, outcome)
         return
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_share, initargs=(run,)) as pool:
-        # a window, not the whole list: rows of logs read ahead lie in memory
-        while window := list(islice(fresh, 8 * workers)):
-            for pair, outcome in zip(window, pool.map(_one_shared, window), strict=True):
-                yield item(pair[0], outcome)
+    ahead: deque[tuple[Received, str, Staged | str | Future[Staged]]] = deque()
+    group: list[tuple[Received, str]] = []  # small logs go to a child together
+    size = grouped = 0
+
+    def send() -> None:
+        nonlocal grouped
+        jobs = [
+            Job(Limits.of(log.bytes), stage_log, (run.place, log, log_id, run.embodiments, run.now_ns))
+            for log, log_id in group
+        ]
+        ahead.extend(zip(*zip(*group, strict=True), children.submit(jobs), strict=True))
+        group.clear()
+        grouped = 0
+
+    def first() -> Item:
+        nonlocal size
+        log, log_id, outcome = ahead.popleft()
+        size -= log.bytes
+        return _item(run, log, _come(run, log, log_id, outcome))
+
+    with Children(workers) as children:
+        for log, claimed in fresh:
+            log_id, outcome = _looked(run, log, claimed)
+            size += log.bytes
+            if outcome is None:
+                group.append((log, log_id))
+                grouped += log.bytes
+            if group and (outcome is not None or len(group) == GROUP_LOGS or grouped > GROUP_BYTES):
+                send()
+            if outcome is not None:
+                ahead.append((log, log_id, outcome))
+            # rows of logs read ahead lie in memory
+            while ahead and (len(ahead) > AHEAD * workers or size > BATCH_BYTES * workers):
+                yield first()
+        if group:
+            send()
+        while ahead:
+            yield first()
+
+
+def _come(run: Run, log: Received, log_id: str, outcome: Staged | str | Future[Staged]) -> Staged | str:
+    if not isinstance(outcome, Future):
+        return outcome
+    try:
+        return outcome.result()
+    except Lost as lost:
+        _sweep(run.place, log_id, lost.pid)
+        return refused(log, log_id, str(lost), run.now_ns, trace=lost.told or None)
+
+
+def _sweep(place: Place, log_id: str, pid: int) -> None:
+    """Remove the shard a dead child was writing."""
+    if not place.remote:
+        for path in place.fs.glob(place.path("frames", "*", "*", f".{log_id[:32]}-*.{pid}-*.tmp")):
+            place.fs.rm_file(path)
+
+
+def _item(run: Run, log: Received, outcome: Staged | str) -> Item:
+    if isinstance(outcome, str):
+        return Item(log, outcome, None, (outcome, log.place) in run.known.received)
+    if not _unmoved(run, log):
+        return Item(log, MOVED_ON, None, False)
+    if outcome.state in TAKEN:
+        run.known.taken.add(outcome.log_id)  # the same bytes further on are not read again
+    return Item(log, outcome.log_id, outcome, False)
 
 
 def _batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
@@ -370,6 +425,8 @@ class Landing:
         for item in self.news:
             if item.staged is not None and item.staged.state == LogState.QUARANTINED:
                 _mark(self.lake, item.staged)
+                if item.staged.trace:
+                    result.faults.append((item.received.place, item.staged.trace))
         settled: list[supersede.Settled] = []
 
         def plan(version: int) -> pa.Table:
@@ -397,6 +454,8 @@ class Landing:
 def _mark(lake: Lake, staged: Staged) -> None:
     """A note for whoever looks into the folder; the bytes stay where they were received."""
     row = staged.logs.select(["uri", "bytes", "reason"]).to_pylist()[0]
+    if staged.trace:
+        row["trace"] = staged.trace.splitlines()
     with lake.place.write("quarantine", f"{staged.log_id}.json") as note:
         note.write(json.dumps(row, indent=1).encode())
 

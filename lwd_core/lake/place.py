@@ -13,7 +13,6 @@ import fsspec
 from fsspec.config import conf
 
 from lwd_core.errors import StorageError, UserError
-from lwd_core.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Place:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
         try:
             with open(temporary, "xb", buffering=1 << 20) as stream:
                 yield stream
@@ -103,6 +102,8 @@ def open_place(root: str, endpoint: str | None = None) -> Place:
     scheme = root.split("://", 1)[0]
     if scheme != "s3":
         raise UserError(f"{root}: {scheme}:// is no place the lake knows; use a folder or s3://bucket/prefix")
+    from lwd_core.settings import Settings  # costly, and none of a process that only reads logs
+
     endpoint = endpoint or Settings().s3_endpoint or os.environ.get("AWS_ENDPOINT_URL") or None
     if endpoint:
         # readers of logs open URLs by themselves

@@ -32,7 +32,7 @@ class Origin:
         """Raises ``UserError`` for what can't name a site or a day."""
         if self.site is not None and not is_site(self.site):
             raise UserError(
-                f"site {self.site!r}: no folder name; use letters, digits, dot, dash and underscore, 80 at most"
+                f"site {self.site!r}: no folder name; use letters, digits, dot, dash and underscore"
             )
         if self.day is not None and not is_day(self.day):
             raise UserError(f"day {self.day!r}: not a day; write it YYYY-MM-DD")
@@ -60,9 +60,9 @@ def is_day(text: str) -> bool:
 class Received:
     """One raw log: a file, or a folder that is a log as a whole.
 
-    ``uri`` is its full address, ``place`` the same as rows hold it: relative to the landing zone where it lies
-    there. ``site``, ``day`` and ``robot`` come from its path in the landing zone, else from who named it; None
-    where nobody said. ``problem`` is why it can't be read at all.
+    ``uri`` is its full address, ``place`` the same as rows hold it: relative to the landing zone where it
+    lies there. ``site``, ``day`` and ``robot`` come from its path in the landing zone, else from who named it;
+    None where nobody said. ``problem`` is why it can't be read at all.
     """
 
     uri: str
@@ -101,8 +101,8 @@ class Received:
 def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iterator[Received]:
     """Every raw log under the paths (files, folders, URLs), each once, in the order of names.
 
-    A folder is one log from ``<site>/<day>/<robot>/<name>/`` of the landing zone down, and anywhere outside of
-    it, where its format says so; it holds the files its format lists, the others are logs of their own.
+    A folder is one log from ``<site>/<day>/<robot>/<name>/`` of the landing zone down, and anywhere outside
+    of it, where its format says so; it holds the files its format lists, the others are logs of their own.
     Hidden and temporary names are uploads under way. ``origin`` counts where the landing path doesn't say.
     Raises ``UserError`` for a path that isn't there.
     """
@@ -201,5 +201,5 @@ def origin_of(landing: str, uri: str) -> Origin:
         return UNSAID
     site, day, robot = (shown(part) for part in parts[:3])
     return Origin(
-        site if is_site(site) else None, day if is_day(day) else None, robot.strip() and robot or None
+        site if is_site(site) else None, day if is_day(day) else None, robot if robot.strip() else None
     )

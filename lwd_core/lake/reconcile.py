@@ -1,6 +1,6 @@
 """Every byte received accounted for: what each robot sent on each day, and what became of it.
 
-What lies in the landing zone is counted here by a plain walk of its own, so that what ingest can't see is seen.
+What lies in the landing zone is counted by a plain walk of its own, so that what ingest can't see is seen.
 """
 
 import os
@@ -43,11 +43,12 @@ def reconcile(lake: Lake) -> pa.Table:
 
 
 def unaccounted(lake: Lake, landing: str, under: Iterable[str] = ("",)) -> list[Unaccounted]:
-    """Files of the landing zone that no row accounts for, and logs of other bytes than their row says: still to
-    be taken in, or lost.
+    """Files of the landing zone that no row accounts for, and logs of other bytes than their row says: still
+    to be taken in, or lost.
 
     A file is accounted for by the row of its address or of the nearest folder above it. Hidden names, uploads
-    under way and digests beside logs are none of a log. ``under`` names folders of the landing zone to look at.
+    under way and digests beside logs are none of a log. ``under`` names folders of the landing zone to look
+    at.
     """
     rows = addresses.logs(lake, landing, ["created_ns"], f"state <> '{LogState.SUPERSEDED}'")
     known = {row["uri"]: row["bytes"] for row in sorted(rows, key=lambda row: row["created_ns"])}

@@ -13,7 +13,8 @@ RECORDING = "coalesce(content, episode_id)"
 DUPLICATES = f"""
 SELECT * FROM (
     SELECT episode_id, log_id, index_in_log, site, day, robot_id, task,
-           first_value(episode_id) OVER (PARTITION BY {RECORDING} ORDER BY created_ns, episode_id) AS duplicate_of
+           first_value(episode_id) OVER (PARTITION BY {RECORDING} ORDER BY created_ns, episode_id)
+           AS duplicate_of
     FROM episodes
 ) WHERE duplicate_of <> episode_id ORDER BY ALL
 """
@@ -22,8 +23,8 @@ SELECT * FROM (
 def content(task: str, steps: pa.Table, actions: int) -> str | None:
     """Digest of an episode's task and of states and executed actions of its valid steps, as float32.
 
-    ``steps`` are its rows in order, the first ``actions`` of them with an action. Times, names and frames don't
-    count: formats keep them differently. None where no step is valid, for that says nothing.
+    ``steps`` are its rows in order, the first ``actions`` of them with an action. Times, names and frames
+    don't count: formats keep them differently. None where no step is valid, for that says nothing.
     """
     rows = steps.slice(0, actions)
     rows = rows.filter(rows["valid"])

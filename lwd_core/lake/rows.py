@@ -19,7 +19,8 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
     column, a value that doesn't fit its type, a null where none may be, a partition value that is no
     plain folder name.
     """
-    unknown = set(rows.column_names) - set(table.names)
+    given = dict(zip(rows.column_names, rows.columns, strict=True))
+    unknown = given.keys() - set(table.names)
     if unknown:
         raise UserError(
             f"table {table.name}: column {sorted(unknown)[0]!r} is not in its schema; "
@@ -27,12 +28,12 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
         )
     arrays: list[pa.ChunkedArray | pa.Array] = []
     for column in table.columns:
-        if column.name not in rows.column_names:
+        values = given.get(column.name)
+        if values is None:
             if not column.nullable:
                 raise UserError(f"table {table.name}: column {column.name!r} is missing; give it a value")
             arrays.append(pa.nulls(rows.num_rows, column.type))
             continue
-        values = rows.column(column.name)
         if values.type != column.type:
             try:
                 values = values.cast(column.type)

@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +18,7 @@ from lwd_core.lake.received import Received, is_site
 from lwd_core.lake.recording import content
 from lwd_core.lake.rows import conform
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.faults import fault
 from lwd_core.logs.source import LogSource
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS, SEGMENTS, STEPS
@@ -29,7 +32,10 @@ _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno
 
 @dataclass(frozen=True)
 class Staged:
-    """What one log gives each table. ``state`` is its fate, unless it turns out to be there already."""
+    """What one log gives each table. ``state`` is its fate, unless it turns out to be there already.
+
+    ``trace`` is the reader's traceback where the reader itself failed.
+    """
 
     log_id: str
     received: Received
@@ -38,6 +44,25 @@ class Staged:
     episodes: pa.Table
     steps: pa.Table
     segments: pa.Table
+    trace: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tables travel as Arrow streams: pickled, a slice would take along all it was cut from."""
+        stream = pa.BufferOutputStream()
+        for name in _TABLES:
+            table = getattr(self, name)
+            with pa.ipc.new_stream(stream, table.schema) as writer:
+                writer.write_table(table)
+        return _unpacked, (self.log_id, self.received, self.state, self.trace, stream.getvalue().to_pybytes())
+
+
+_TABLES = ("logs", "episodes", "steps", "segments")
+
+
+def _unpacked(log_id: str, received: Received, state: LogState, trace: str | None, streams: bytes) -> Staged:
+    source = pa.BufferReader(streams)
+    tables = {name: pa.ipc.open_stream(source).read_all() for name in _TABLES}
+    return Staged(log_id, received, state, **tables, trace=trace)
 
 
 def stage(
@@ -50,8 +75,8 @@ def stage(
 ) -> Staged:
     """Read one log; frames go to the lake's shards at once, rows are returned.
 
-    Whatever is wrong with the log ends in the state quarantined. Raises ``OSError``
-    when disk or network fail.
+    Whatever is wrong with the log ends in the state quarantined, and so does a fault of the reader, with its
+    traceback. Raises ``OSError`` when disk or network fail, ``MemoryError`` when there is no more.
     """
     try:
         with FrameShards(place, log_id, received.site or "local", received.day) as frames:
@@ -63,17 +88,38 @@ def stage(
         if error.errno in _OURS:
             raise
         return refused(received, log_id, _line(error), now_ns)
-    except Exception as error:
-        # a reader meeting bytes nobody foresaw must not stop the logs behind it
+    except (UnreadableLog, UserError) as error:
         tried = error.format if isinstance(error, UnreadableLog) else "unknown"
         return refused(received, log_id, _line(error), now_ns, tried)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # bytes nobody foresaw must not stop the logs behind them
+        trace = "".join(traceback.format_exception(error))
+        return refused(received, log_id, fault(error), now_ns, trace=trace)
 
 
-def refused(received: Received, log_id: str, reason: str, now_ns: int, log_format: str = "unknown") -> Staged:
+def stage_log(
+    place: Place, received: Received, log_id: str, embodiments: Mapping[str, Embodiment], now_ns: int
+) -> Staged:
+    """`stage` by the readers of every format; what a child is asked to do."""
+    from lwd_core.logs.read import read_log  # costly, and needed where logs are read alone
+
+    return stage(place, received, log_id, embodiments, read_log, now_ns)
+
+
+def refused(
+    received: Received,
+    log_id: str,
+    reason: str,
+    now_ns: int,
+    log_format: str = "unknown",
+    trace: str | None = None,
+) -> Staged:
     """A log that goes to quarantine."""
     row = _log_row(received, log_id, LogState.QUARANTINED, reason, now_ns, log_format=log_format)
     empty = (t.schema.empty_table() for t in (EPISODES, STEPS, SEGMENTS))
-    return Staged(log_id, received, LogState.QUARANTINED, row, *empty)
+    return Staged(log_id, received, LogState.QUARANTINED, row, *empty, trace=trace)
 
 
 def duplicate(received: Received, log_id: str, now_ns: int) -> pa.Table:

@@ -69,7 +69,7 @@ def settle(there: Iterable[Row], made: Sequence[Row]) -> Settled:
 
 
 def rows_at(lake: Lake, version: int, uris: Sequence[str], ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of ``logs`` at these addresses or of these digests, and all rows of the digests at the addresses."""
+    """Rows of ``logs`` of these digests and of those at these addresses, wherever they lie."""
     where = "list_contains($1, log_id) OR log_id IN (SELECT log_id FROM logs WHERE list_contains($2, uri))"
     found = lake.read("logs", where=where, params=[list(ids), list(uris)], versions={"logs": version})
     return found.to_pylist()

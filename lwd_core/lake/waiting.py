@@ -11,7 +11,8 @@ def waiting(lake: Lake, landing: str) -> dict[tuple[str, str], list[str]]:
     """Addresses of the logs in the landing zone that ``logs`` has no row of, by (day, site).
 
     A log that has changed its size since counts as new. Day and site are "" where a log's path
-    ``<site>/<day>/<robot>/`` doesn't say them: it belongs to no partition. An absent landing zone holds nothing.
+    ``<site>/<day>/<robot>/`` doesn't say them: it belongs to no partition. An absent landing zone holds
+    nothing.
     """
     place = open_place(landing)
     if not place.exists():

@@ -1,4 +1,4 @@
-"""Every file below a place, with what is in the way of reading it: nothing that lies there is passed over unseen."""
+"""Every file below a place, with what is in the way of reading it: nothing is passed over unseen."""
 
 import os
 import stat

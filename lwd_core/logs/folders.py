@@ -1,7 +1,8 @@
 """Which folders are one log as a whole, and which files belong to it: only those that its format lists.
 
-A mark (``metadata.yaml``, ``meta/info.json``) speaks for the folder it stands in and for the files its format
-names there. Whatever else lies below is a log of its own: no mark, however high, takes in another robot's logs.
+A mark (``metadata.yaml``, ``meta/info.json``) speaks for the folder it stands in and for the files its
+format names there. Whatever else lies below is a log of its own: no mark, however high, takes in another
+robot's logs.
 """
 
 import re
@@ -38,8 +39,8 @@ def folder_logs(
 ) -> dict[str, tuple[str, ...]]:
     """Folders that are one log each, with the files that belong to it, sorted and relative to the folder.
 
-    ``names`` are paths below one root, ``opened`` opens one of them; ``""`` is the root itself. A file belongs
-    to the nearest folder above it that lists it. ``fit`` says which folders may be a log at all.
+    ``names`` are paths below one root, ``opened`` opens one of them; ``""`` is the root itself. A file
+    belongs to the nearest folder above it that lists it. ``fit`` says which folders may be a log at all.
     """
     lists: dict[str, Callable[[str], bool]] = {}
     by_folder: dict[str, list[str]] = {}

@@ -51,8 +51,8 @@ class LogSource:
     def files(self) -> tuple[str, ...]:
         """Relative paths of a folder's files, sorted; empty for a file.
 
-        Those that its format lists, all where it is of no known format. What leads out of the folder (symbolic
-        links, dots) is no part of the log, but for the links that a Hugging Face cache is made of.
+        Those that its format lists, all where it is of no known format. What leads out of the folder
+        (symbolic links, dots) is no part of the log, but for the links that a Hugging Face cache is made of.
         """
         if not self.is_folder:
             return ()
@@ -103,7 +103,7 @@ class LogSource:
 
     def sha256(self) -> str:
         """Hex digest of the bytes; of several files, over their sorted (relative path, sha256) pairs."""
-        fs, path = self._place
+        path = self._place[1]
         if not self.is_folder and not self.beside:
             return self._file_sha256(path)
         root = path if self.is_folder else path.rpartition("/")[0]
@@ -155,7 +155,8 @@ def leads_inside(root: str, relative: str) -> bool:
     Such a cache is ``<repository>/snapshots/<revision>/…``, links into ``<repository>/blobs``.
     """
     real, named = os.path.realpath(f"{root}/{relative}"), os.path.join(os.path.realpath(root), relative)
-    return real == named or (blobs := blobs_of(named)) is not None and real.startswith(blobs + "/")
+    blobs = blobs_of(named)
+    return real == named or (blobs is not None and real.startswith(blobs + "/"))
 
 
 def blobs_of(path: str) -> str | None:

@@ -101,7 +101,10 @@ def judge(canary: dict[str, Tally], production: dict[str, Tally], rule: CanaryRu
 
 
 def tallies(lake: Lake, policy_id: str) -> dict[str, Tally]:
-    """Fleet episodes of a policy by task, each recording once; demonstrations and unknown outcomes don't count."""
+    """Fleet episodes of a policy by task, each recording once.
+
+    Demonstrations and unknown outcomes don't count.
+    """
     rows = lake.sql(
         "SELECT task, count(*) AS episodes, count(*) FILTER (outcome = 'success') AS successes, "
         f"count(*) FILTER (interventions > 0) AS intervened FROM (SELECT DISTINCT ON ({RECORDING}) * "
