@@ -59,8 +59,10 @@ def valid_site(name: str) -> str:
     return name
 
 
-def valid_name(name: str, what: str) -> str:
-    """Return ``name`` if it may become a site or round partition. Raises UserError."""
-    if not NAME.fullmatch(name):
-        raise UserError(f"{what} {name!r}: not a name; use lower-case letters, digits, '-', '_' and '.'")
-    return name
+def partition(day: str, site: str) -> Cell:
+    """The partition of a day and site of the landing zone. Raises UserError where they are none."""
+    if not day or not site:
+        raise UserError("its path doesn't say <site>/<day>/<robot>/")
+    if not DAYS.has_partition_key(day):
+        raise UserError(f"day {day} is not between {DAYS.start:%Y-%m-%d} and today")
+    return Cell(day, valid_site(site))

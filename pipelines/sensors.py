@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lwd_core.errors import UserError
-from pipelines.jobs import canary_verdict, ingest_day
-from pipelines.partitions import DAYS, SITES, Cell, valid_name
+from pipelines.jobs import canary_verdict, ingest_day, ingest_rest
+from pipelines.partitions import SITES, Cell, partition
 from pipelines.platform import Platform
 
 #: Partitions asked for at once; the rest waits for the next tick.
@@ -28,10 +28,10 @@ _UNFINISHED = [
 
 
 @dg.sensor(
-    job=ingest_day,
+    jobs=[ingest_day, ingest_rest],
     minimum_interval_seconds=20,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Days and sites whose landing zone holds logs the lake has no row of.",
+    description="Days and sites whose landing zone holds logs the lake has no row of, and logs of none.",
 )
 def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
     from lwd_core.lake.waiting import waiting
@@ -39,15 +39,20 @@ def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> d
     found = waiting(platform.lake(), platform.settings.landing)
     fit, unfit = _fitting(found)
     for what in unfit:
-        context.log.warning(what)
+        context.log.warning(f"{what}; ingest_rest takes it, in no partition")
     busy = _busy(context.instance)
     asked = [cell for cell in fit if cell.key not in busy][:CELLS_A_TICK]
+    requests = [dg.RunRequest(job_name=ingest_day.name, partition_key=cell.key) for cell in asked]
+    if unfit and not context.instance.get_runs(
+        dg.RunsFilter(job_name=ingest_rest.name, statuses=_UNFINISHED)
+    ):
+        requests.append(dg.RunRequest(job_name=ingest_rest.name, tags={"logs": str(len(unfit))}))
     known = set(context.instance.get_dynamic_partitions(str(SITES.name)))
     new_sites = sorted({cell.site for cell in asked} - known)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(partition_key=cell.key) for cell in asked],
+        run_requests=requests,
         dynamic_partitions_requests=[SITES.build_add_request(new_sites)] if new_sites else [],
-        skip_reason=None if asked else f"nothing new; {len(fit)} partitions are being ingested",
+        skip_reason=None if requests else f"nothing new; {len(fit)} partitions are being ingested",
     )
 
 
@@ -56,14 +61,9 @@ def _fitting(found: dict[tuple[str, str], list[str]]) -> tuple[list[Cell], list[
     fit, unfit = [], []
     for (day, site), uris in sorted(found.items()):
         try:
-            valid_name(site, "site")
+            fit.append(partition(day, site))
         except UserError as error:
-            unfit.append(f"{uris[0]}: {error}")
-            continue
-        if not DAYS.has_partition_key(day):
-            unfit.append(f"{uris[0]}: day {day} is not between {DAYS.start:%Y-%m-%d} and today")
-            continue
-        fit.append(Cell(day, site))
+            unfit.append(f"{uris[0]!r} and {len(uris) - 1} more: {error}")
     return fit, unfit
 
 

@@ -61,8 +61,9 @@ class Received:
     """One raw log: a file, or a folder that is a log as a whole.
 
     ``uri`` is its full address, ``place`` the same as rows hold it: relative to the landing zone where it
-    lies there. ``site``, ``day`` and ``robot`` come from its path in the landing zone, else from who named it;
-    None where nobody said. ``problem`` is why it can't be read at all.
+    lies there. ``site``, ``day`` and ``robot`` come from its path in the landing zone, else from who named
+    it; None where nobody said. ``problem`` is why it can't be read at all, ``note`` what its path
+    can't name.
     """
 
     uri: str
@@ -72,6 +73,7 @@ class Received:
     robot: str | None = None
     place: str = ""
     problem: str | None = field(default=None, compare=False)
+    note: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "place", self.place or shown(self.uri))
@@ -118,7 +120,7 @@ def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iter
             if uri in seen:
                 continue
             seen.add(uri)
-            said = origin_of(landing, uri)
+            said, note = origin_of(landing, uri)
             yield Received(
                 uri,
                 size,
@@ -127,6 +129,7 @@ def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iter
                 said.robot or origin.robot,
                 shown(stored(landing, uri)),
                 problem or _beside(uri),
+                note,
             )
 
 
@@ -194,12 +197,15 @@ def _beside(uri: str) -> str | None:
     )
 
 
-def origin_of(landing: str, uri: str) -> Origin:
-    """What a path in the landing zone says: site, day and robot, each where it is one."""
+def origin_of(landing: str, uri: str) -> tuple[Origin, str | None]:
+    """What a path in the landing zone says: site, day and robot, each where it is one; and what it says amiss."""
     parts = (below(landing, uri) or "").split("/")
     if len(parts) < 4:
-        return UNSAID
+        return UNSAID, None
     site, day, robot = (shown(part) for part in parts[:3])
-    return Origin(
+    said = Origin(
         site if is_site(site) else None, day if is_day(day) else None, robot if robot.strip() else None
     )
+    odd = [f"{name} {text!r}" for name, text in zip(("site", "day", "robot"), parts, strict=False)
+           if getattr(said, name) is None]  # fmt: skip
+    return said, f"{' and '.join(odd)} of its path can't be taken: rename the folder" if odd else None

@@ -176,6 +176,7 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
         )
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     reason = content.salvaged or "; ".join(content.notes) or None
+    reason = "; ".join(filter(None, (received.note, reason))) or None
     log = _log_row(received, log_id, state, reason, now_ns, content)
     episodes, steps, segments = [], [], []
     for data in content.episodes:

@@ -22,7 +22,7 @@ def waiting(lake: Lake, landing: str) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for log in receive([landing], landing):
         if (log.place, log.bytes) not in known:
-            said = origin_of(place.root, log.uri)
+            said, _ = origin_of(place.root, log.uri)
             whole = said.site and said.day and said.robot
             found.setdefault((said.day or "", said.site or "") if whole else ("", ""), []).append(log.uri)
     return found
