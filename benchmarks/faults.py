@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of ingest, compaction and erasure; then the same again must leave what an
+"""SIGKILL at random moments of ingest (new logs, and others in their place), compaction and erasure; then the same again must leave what an
 undisturbed run leaves.
 
     python -m benchmarks.faults [--json] [--kills 100] [--seed 0]
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.lwd_core.lake.kills import kill_once, prepare
 
-VERBS = ("ingest", "compact", "erase")
+VERBS = ("ingest", "supersede", "compact", "erase")
 
 
 def main() -> None:

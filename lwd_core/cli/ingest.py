@@ -14,6 +14,7 @@ from lwd_core.lake.ingest import IngestResult
 from lwd_core.lake.ingest import ingest as take_in
 from lwd_core.lake.place import open_place
 from lwd_core.lake.received import UNSAID, Origin, Received
+from lwd_core.lake.reconcile import quarantined
 from lwd_core.lake.store import Lake
 from lwd_core.lake.walk import shown
 from lwd_core.logs.embodiment import load_embodiments
@@ -43,10 +44,12 @@ def ingest(
     settings = Settings()
     origin = Origin(site or None, day or None, robot or None)
     lake = Lake.open(settings.lake, create=True)
+    # what was refused for want of an origin is read anew with one
+    again = frozenset() if origin == UNSAID else quarantined(lake)
     while follow:
         try:
             if paths or open_place(settings.landing).exists():
-                result = run(lake, settings, paths or [settings.landing], workers, origin=origin)
+                result = run(lake, settings, paths or [settings.landing], workers, again, origin)
                 if result.episodes or result.reasons:
                     report(result, as_json)
         except (UserError, OSError) as problem:
@@ -54,7 +57,7 @@ def ingest(
                 raise
             typer.echo(f"{problem}; trying again", err=True)  # a full disk or a lost line passes
         time.sleep(every)
-    result = run(lake, settings, paths or [settings.landing], workers, origin=origin)
+    result = run(lake, settings, paths or [settings.landing], workers, again, origin)
     report(result, as_json)
     if not result.met:
         where = ", ".join(map(shown, paths or [settings.landing]))

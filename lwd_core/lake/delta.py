@@ -136,7 +136,11 @@ class TableLog:
     def files(self, version: int | None = None) -> list[str]:
         """Full paths of the data files of a version."""
         table = self.at(version)
-        return [] if table is None else sorted(table.file_uris())
+        if table is None:
+            return []
+        # the library writes a root with spaces or umlauts as a URL does; the names below it are plain
+        above = self.uri.count("/") + 1
+        return sorted("/".join([self.uri, *file.split("/")[above:]]) for file in table.file_uris())
 
     def entries(self, version: int | None = None) -> list[DataFile]:
         """Data files of a version with what the log knows of each."""

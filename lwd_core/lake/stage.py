@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import shlex
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ def _accepted(received: Received, log_id: str, content: LogContent, now_ns: int)
     if odd:
         raise UserError(
             f"its site {min(odd)!r} names no folder; give one of letters, digits, dot, dash and underscore: "
-            f"`lwd ingest {received.place} --site NAME`"
+            f"`lwd ingest {shlex.quote(received.place)} --site NAME`"
         )
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     reason = content.salvaged or "; ".join(content.notes) or None

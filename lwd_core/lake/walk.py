@@ -87,13 +87,14 @@ def _of_folder(root: str, below: str) -> Iterator[Entry]:
 
 def _look(path: str, root: str = "", name: str = "") -> tuple[str | None, int]:
     """What is in the way of reading a path, and its bytes; -1 where it is gone."""
-    if name and os.path.islink(path) and not leads_inside(root, name):
-        target = shown(os.path.realpath(path))
-        return f"a link to {target}, outside of what was named; put the file itself there (`cp -rL`)", 0
+    link = os.path.islink(path)
     try:
         found = os.stat(path)
     except OSError:
-        return ("a link to nothing" if os.path.islink(path) else None), 0 if os.path.islink(path) else -1
+        return ("a link to nothing; put the file itself there", 0) if link else (None, -1)
+    if link and name and not leads_inside(root, name):
+        target = shown(os.path.realpath(path))
+        return f"a link to {target}, outside of what was named; put the file itself there (`cp -rL`)", 0
     kind = _KINDS.get(stat.S_IFMT(found.st_mode))
     if kind:
         return f"{kind}, not a file; move it away", 0

@@ -67,6 +67,9 @@ def prepare(root: Path, verb: str) -> Trial:
         episode = world.lake.sql("SELECT min(episode_id) e FROM episodes WHERE index_in_log = 1")["e"][
             0
         ].as_py()
+    if verb == "supersede":
+        for i in range(LOGS):
+            write_log(world.landing, f"log{i}", seed=i, episodes=2 + i % 2, frames=3, site=f"lab{i % 2}")
     shutil.copytree(home, template)
     trial = Trial(verb, template, home, episode)
     world = trial.reset()

@@ -14,7 +14,7 @@ BATCH = 3
 
 def act(world: World, verb: str, episode: str = "") -> None:
     match verb:
-        case "ingest":
+        case "ingest" | "supersede":
             world.ingest(batch_logs=BATCH)
         case "compact":
             compact(world.lake)
