@@ -1,5 +1,5 @@
-"""SIGKILL at random moments of ingest (new logs, and others in their place), compaction and erasure; then the same again must leave what an
-undisturbed run leaves.
+"""SIGKILL at random moments of ingest (of new logs, of others at their addresses), compaction and erasure;
+then the same again must leave what an undisturbed run leaves.
 
     python -m benchmarks.faults [--json] [--kills 100] [--seed 0]
 """

@@ -198,7 +198,7 @@ def _beside(uri: str) -> str | None:
 
 
 def origin_of(landing: str, uri: str) -> tuple[Origin, str | None]:
-    """What a path in the landing zone says: site, day and robot, each where it is one; and what it says amiss."""
+    """What a path in the landing zone says: site, day and robot, each where it is one; and what is amiss."""
     parts = (below(landing, uri) or "").split("/")
     if len(parts) < 4:
         return UNSAID, None

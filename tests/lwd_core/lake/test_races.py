@@ -56,5 +56,5 @@ def test_columns_are_added_by_several_at_once(tmp_path: Path) -> None:
         log.create("t", narrow, [])
         wide = pa.schema([pa.field("b", pa.string()), pa.field("c", pa.string())])
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _, log=log: TableLog(log.uri, {}).widen(wide), range(4)))
+            list(pool.map(lambda _, log=log, wide=wide: TableLog(log.uri, {}).widen(wide), range(4)))
         assert log.columns() == ["a", "b", "c"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lwd_core.lake.reconcile import reconcile, unaccounted
 from lwd_core.lake.recording import DUPLICATES
 from lwd_core.lake.supersede import settle
+from lwd_core.lineage import impact
 from lwd_core.policies.canary import tallies
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.select import pin, selected
@@ -135,6 +136,18 @@ def test_a_log_that_can_no_longer_be_read_takes_nothing_away(world: World) -> No
     assert len(world.tables()["episodes"]) == 1
 
 
+def test_lineage_says_what_was_superseded(world: World) -> None:
+    write_log(world.landing, "log", seed=1)
+    world.ingest()
+    (old,) = world.tables()["episodes"]
+    digest = world.snapshot().digest
+    write_log(world.landing, "log", seed=2)
+    world.ingest()
+    found = impact(world.lake, old["episode_id"][:12])
+    assert [(row["robot_id"], row["outcome"]) for row in found.episodes.to_pylist()] == [("r1", "superseded")]
+    assert [row["digest"] for row in found.snapshots.to_pylist()] == [digest]
+
+
 def test_labels_go_with_the_recording(world: World) -> None:
     write_log(world.landing, "set", seed=1, episodes=2)
     world.ingest()
@@ -186,7 +199,7 @@ def test_one_recording_counts_once_whichever_way_it_came(world: World) -> None:
 
 def test_a_verdict_counts_recordings(world: World) -> None:
     for name in ("a", "b"):
-        write_log(world.landing, name, seed=1, episodes=8, length=12 if name == "a" else 12)
+        write_log(world.landing, name, seed=1, episodes=8, length=12)
     path = world.landing / "lab/2026-01-01/r1/b.json"
     path.write_text(path.read_text() + " ")
     world.ingest()
@@ -255,7 +268,7 @@ STATES = ("accepted", "salvaged", "quarantined")
 def test_each_address_holds_one_log_and_each_content_has_one_owner(
     events: list[tuple[str, str]], rng: random.Random
 ) -> None:
-    """Whatever comes to whatever address: rows are kept, the newest at an address lives, owners are single."""
+    """Whatever comes wherever: rows are kept, the newest of an address lives, each content has one owner."""
     rows: list[dict] = []
     owned: set[str] = set()
     bad = {"d"}
@@ -265,7 +278,8 @@ def test_each_address_holds_one_log_and_each_content_has_one_owner(
             continue  # known
         state = "quarantined" if log_id in bad else "duplicate" if log_id in owned else "accepted"
         new = {"log_id": log_id, "uri": uri, "state": state, "bytes": 1, "superseded_by": None, "format": "x",
-               "reason": None, "messages": 1, "messages_lost": 0, "episodes": 1, "embodiment": "e"}  # fmt: skip
+               "reason": None, "messages": 1, "messages_lost": 0, "episodes": 1,
+               "embodiment": "e"}  # fmt: skip
         settled = settle(rows, [new])
         assert {(r["log_id"], r["uri"]) for r in rows} <= {(r["log_id"], r["uri"]) for r in settled.rows}
         rows = settled.rows

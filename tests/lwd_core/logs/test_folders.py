@@ -93,8 +93,12 @@ def test_recordings_that_were_numbered_by_hand_stay_their_own() -> None:
     assert logs(mixed) == {}
 
 
-@given(st.lists(st.lists(st.sampled_from(["a", "meta", "data", "info.json", "metadata.yaml", "x_0.db3", "x_1.db3",
-                                          "f.parquet"]), min_size=1, max_size=5).map("/".join), unique=True))  # fmt: skip
+PARTS = st.sampled_from(
+    ["a", "meta", "data", "info.json", "metadata.yaml", "x_0.db3", "x_1.db3", "f.parquet"]
+)
+
+
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=5).map("/".join), unique=True))
 def test_every_file_belongs_to_one_log_at_most(names: list[str]) -> None:
     found = logs({name: metadata("x_0.db3") for name in names})
     held = [f"{folder}/{name}" if folder else name for folder, parts in found.items() for name in parts]
