@@ -19,7 +19,7 @@ from lwd_core.lake.received import Received, is_site
 from lwd_core.lake.recording import content
 from lwd_core.lake.rows import conform
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
-from lwd_core.logs.faults import fault
+from lwd_core.logs.faults import fault, lacked_memory, out_of_room
 from lwd_core.logs.source import LogSource
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS, SEGMENTS, STEPS
@@ -77,12 +77,25 @@ def stage(
     """Read one log; frames go to the lake's shards at once, rows are returned.
 
     Whatever is wrong with the log ends in the state quarantined, and so does a fault of the reader, with its
-    traceback. Raises ``OSError`` when disk or network fail, ``MemoryError`` when there is no more.
+    traceback. Raises ``OSError`` when disk or network fail, ``MemoryError`` where the reader lacked memory,
+    also where it took that for damage of a part: what is read must not depend on what there was.
     """
     try:
         with FrameShards(place, log_id, received.site or "local", received.day) as frames:
             content = reader(received.source, embodiments, frames)
+            if lacked_memory(content.salvaged or "", *content.notes):
+                raise MemoryError(content.salvaged)
             return _accepted(received, log_id, content, now_ns)
+    except Exception as error:
+        return _refusal(error, received, log_id, now_ns)
+
+
+def _refusal(error: Exception, received: Received, log_id: str, now_ns: int) -> Staged:
+    """What a reader's exception makes of its log. Raises what is not the log's fault."""
+    if out_of_room(error):
+        raise MemoryError from error
+    try:
+        raise error
     except (StorageError, ConnectionError, TimeoutError):
         raise
     except OSError as error:
@@ -92,8 +105,6 @@ def stage(
     except (UnreadableLog, UserError) as error:
         tried = error.format if isinstance(error, UnreadableLog) else "unknown"
         return refused(received, log_id, _line(error), now_ns, tried)
-    except MemoryError:
-        raise
     except Exception as error:
         # bytes nobody foresaw must not stop the logs behind them
         trace = "".join(traceback.format_exception(error))

@@ -16,6 +16,8 @@ from typing import Any
 
 from fsspec.config import conf
 
+from lwd_core.logs.faults import out_of_room
+
 #: Imported before the first log comes.
 WARM = ("lwd_core.lake.stage", "lwd_core.logs.read")
 #: A child that keeps more than this (bytes) is replaced, lest it count against the logs to come.
@@ -72,11 +74,8 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        seen: BaseException | None = error
-        while seen is not None:  # a reader may have taken it for the log's damage
-            if isinstance(seen, MemoryError):
-                raise MemoryError from None
-            seen = seen.__cause__ or seen.__context__
+        if out_of_room(error):  # a reader may have taken it for the log's damage
+            raise MemoryError from None
         raise
 
 
@@ -86,13 +85,15 @@ def _at_most(memory: int) -> Iterator[None]:
 
     Address space would be the wrong measure: libraries reserve far more of it than they use.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    with contextlib.suppress(OSError, ValueError):  # a system that knows no such limit
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, hard))
+    limits = {kind: resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)}
+    for kind, hard in limits.items():
+        with contextlib.suppress(OSError, ValueError):  # a system that knows no such limit, or a lower one
+            resource.setrlimit(kind, (memory, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        for kind, hard in limits.items():
+            resource.setrlimit(kind, (hard, hard))
 
 
 def data_bytes() -> int:

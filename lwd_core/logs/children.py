@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 from fsspec.config import conf
 
 from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.faults import lacked_memory
 
 T = TypeVar("T")
 
@@ -36,7 +37,6 @@ MEMORY_A_BYTE, SECONDS_A_MB = 16, 10.0
 MEMORY_SHARE = 0.75
 START_S = 120.0
 _TOLD = 4000  # bytes of a dead child's last words
-_NO_MEMORY = ("bad_alloc", "MemoryError", "out of memory", "Cannot allocate memory", "malloc")
 # pyarrow's own allocator maps a gigabyte ahead, which would count as taken
 _PLAIN = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
 _BOOT = "import sys; sys.path[:] = {path!r}; from lwd_core.logs.child import serve; serve(*{fds})"
@@ -51,7 +51,10 @@ class Lost(UnreadableLog):
 
 @dataclass(frozen=True)
 class Limits:
-    """Memory (bytes) of the whole child, and time (s), of the work on one log."""
+    """Memory (bytes) of the whole child, and time (s), of the work on one log.
+
+    No file that it writes, on its way to a shard or unpacked for a library, gets larger than that memory.
+    """
 
     memory: int
     seconds: float
@@ -65,8 +68,8 @@ class Limits:
 
     @property
     def too_much(self) -> str:
-        """What is said of a log that asked for more memory."""
-        return f"reading it took more than {self.memory / 1e9:.3g} GB of memory"
+        """What is said of a log that asked for more memory, or room on disk to unpack itself."""
+        return f"reading it took more than {self.memory / 1e9:.3g} GB"
 
 
 @cache
@@ -93,7 +96,8 @@ class _Child:
 
     def __init__(self) -> None:
         self.environment = dict(os.environ)
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`
+        self._folder = tempfile.TemporaryDirectory(prefix="lwd-reader-")  # what it leaves there is removed
+        self._said = open(f"{self._folder.name}/said", "wb+")  # noqa: SIM115 - closed by `close`
         hear, answer = os.pipe()
         request, tell = os.pipe()
         until, self._lifeline = os.pipe()
@@ -105,7 +109,7 @@ class _Child:
                 stdout=self._said,
                 stderr=self._said,
                 pass_fds=theirs,
-                env=self.environment | _PLAIN,
+                env=self.environment | _PLAIN | {"TMPDIR": self._folder.name},
             )
         finally:
             for line in theirs:
@@ -156,7 +160,7 @@ class _Child:
             self._process.kill()
         code = self._process.wait()
         told = self._words(start)
-        if not why and any(word in told for word in _NO_MEMORY):
+        if not why and lacked_memory(told):
             why = limits.too_much
         if not why:
             hint = ", out of memory?" if code == -signal.SIGKILL else ""
@@ -181,6 +185,7 @@ class _Child:
         for line in (self._tell, self._hear, self._said):
             line.close()
         os.close(self._lifeline)
+        self._folder.cleanup()
 
 
 _idle: list[_Child] = []

@@ -1,5 +1,9 @@
-"""An error of the reader's own is not the log's fault: it is named as ours, until the reader is mended."""
+"""Whose fault an exception of a reader is: the log's, that of too little room, or the reader's own.
 
+An error of ours is named as ours, and its log is read again once the readers are mended.
+"""
+
+import errno
 import hashlib
 import re
 import traceback
@@ -9,6 +13,32 @@ from pathlib import Path
 
 _OURS = re.compile(r"the reader failed: a fault of lwd (\S+), please report")
 _ROOT = Path(__file__).parents[1]
+
+
+_NO_MEMORY = (
+    "bad_alloc",
+    "MemoryError",
+    "out of memory",
+    "Cannot allocate memory",
+    "Unable to allocate",
+    "alloc of size",
+)
+
+
+def lacked_memory(*texts: str) -> bool:
+    """Whether words of a library or a reader say that memory was refused."""
+    return any(sign in text for text in texts for sign in _NO_MEMORY)
+
+
+def out_of_room(error: BaseException | None) -> bool:
+    """Whether an exception comes of memory refused, or of a file that grew beyond its limit."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.EFBIG:
+            return True
+        if lacked_memory(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @cache

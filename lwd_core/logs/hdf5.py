@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import simplejpeg
 
-from lwd_core.logs import arrays, hdf5_probe
+from lwd_core.logs import arrays
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.rows import Rows, content_of_rows
 from lwd_core.logs.source import LogSource
@@ -36,7 +36,6 @@ class Hdf5Reader:
     def survey(self, source: LogSource) -> Survey:
         """Arrays of the first demonstration, or the flat ones."""
         with source.on_disk() as path:
-            hdf5_probe.check(path)
             try:
                 with h5py.File(path, "r") as file:
                     first = next(iter(_demos(file)), None)
@@ -51,7 +50,6 @@ class Hdf5Reader:
         damage: list[str] = []
         notes: list[str] = []
         with source.on_disk() as path:
-            hdf5_probe.check(path)
             try:
                 with h5py.File(path, "r") as file:
                     sets = _episodes(file, embodiment, damage, notes)

@@ -180,7 +180,7 @@ class McapScan:
             opcode, length = FRAME.unpack(frame)
             end = at + FRAME.size + length
             if at in indexed:  # the index knows a chunk's length better than a damaged frame
-                opcode, end = int(Opcode.CHUNK), at + indexed[at].chunk_length
+                opcode, end = int(Opcode.CHUNK), at + max(FRAME.size, indexed[at].chunk_length)
             final = opcode == Opcode.DATA_END and length == 4
             missed = bool(ahead) and (at < ahead[-1] < end or (final and at < ahead[-1]))
             if end > self._size or opcode == 0 or missed:

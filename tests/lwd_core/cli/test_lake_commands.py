@@ -1,6 +1,7 @@
 """The lake from the command line, from a first ingest to an erasure."""
 
 import json
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
+from lwd_core.lake.ingest import ingest
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 
 
@@ -16,7 +18,7 @@ from tests.lwd_core.lake.fake_logs import read_fake, write_log
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("LWD_HOME", str(home))
-    monkeypatch.setattr("lwd_core.logs.read.read_log", read_fake)
+    monkeypatch.setattr("lwd_core.cli.ingest.take_in", partial(ingest, reader=read_fake))
     folder = home / "embodiments"
     folder.mkdir(parents=True)
     source = resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml"

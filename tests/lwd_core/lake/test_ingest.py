@@ -10,6 +10,7 @@ import webdataset
 
 from lwd_core.errors import UserError
 from lwd_core.lake.frames import read_frame
+from lwd_core.logs.faults import version
 from tests.lwd_core.lake.fake_logs import picture, write_log
 from tests.lwd_core.lake.world import World
 
@@ -80,10 +81,16 @@ def test_what_cannot_be_read_is_quarantined_with_a_reason(world: World) -> None:
     assert (result.accepted.files, result.quarantined.files) == (1, 4)
     reasons = {row["uri"].rsplit("/")[-1]: row["reason"] for row in world.tables()["logs"]}
     assert reasons["foreign.json"] == "no log of the tests"
-    assert "KeyError" in reasons["crash.json"]
+    assert reasons["crash.json"].startswith(
+        f"the reader failed: a fault of lwd {version()}, please report (KeyError"
+    )
+    assert [uri.rsplit("/")[-1] for uri, _ in result.faults] == ["crash.json"]
     assert "the robot stated 000000000000" in reasons["hurt.json"]
     notes = [json.loads(p.read_text()) for p in Path(world.lake.path("quarantine")).iterdir()]
     assert sorted(note["reason"] for note in notes) == sorted(r for r in reasons.values() if r)
+    (trace,) = [note["trace"] for note in notes if "trace" in note]
+    assert trace[0].startswith("Traceback")
+    assert "KeyError" in trace[-1]
 
 
 def test_received_is_the_sum_of_the_states(world: World) -> None:
@@ -123,17 +130,6 @@ def test_frames_are_found_by_offset_and_by_webdataset(world: World) -> None:
     assert [s["wrist.jpg"] for s in samples] == [picture(seed, step) for seed in (0, 1) for step in range(12)]
     with tarfile.open(shard) as tar:
         assert all(m.mtime == 0 for m in tar)
-
-
-def test_workers_give_the_same(tmp_path: Path) -> None:
-    one, two = World(tmp_path / "one"), World(tmp_path / "two")
-    for world in (one, two):
-        for i in range(5):
-            write_log(world.landing, f"log{i}", seed=i, frames=2)
-    one.ingest()
-    two.ingest(workers=2)
-    assert [r["state"] for r in two.tables()["steps"]] == [r["state"] for r in one.tables()["steps"]]
-    assert two.tables()["episodes"] == one.tables()["episodes"]
 
 
 def test_a_path_that_is_not_there(world: World) -> None:

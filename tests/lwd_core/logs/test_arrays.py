@@ -2,10 +2,8 @@
 
 import json
 import pickle
-import subprocess
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -222,17 +220,3 @@ def test_published_ogbench_set():
     content = read_log(source, {"x": cube}, Sink())
     assert [e.actions for e in content.episodes] == [1000] * 10
     assert content.messages == 10_000
-
-
-def test_a_file_the_library_hangs_or_dies_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def hang(*_: Any, timeout: float, **__: Any) -> Any:
-        raise subprocess.TimeoutExpired("probe", timeout)
-
-    for name, run, words in [
-        ("a", hang, "does not come back"),
-        ("b", lambda *_, **__: SimpleNamespace(returncode=-11), "dies"),
-    ]:
-        write_robomimic(tmp_path / name)
-        monkeypatch.setattr(subprocess, "run", run)
-        with pytest.raises(UnreadableLog, match=words):
-            read(tmp_path / name, ROBOMIMIC)
