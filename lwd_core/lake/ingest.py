@@ -9,7 +9,7 @@ the same logs land each once, because every commit looks at the version it build
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context
 
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import Received, receive
 from lwd_core.lake.rewrite import holds
+from lwd_core.lake.spared import spared
 from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -219,6 +220,7 @@ def _land(
     lake: Lake, batch: list[Item], again: frozenset[tuple[str, str]], now_ns: int, result: IngestResult
 ) -> None:
     """Commit a batch."""
+    batch = [replace(i, staged=spared(lake, i.staged)) if i.staged is not None else i for i in batch]
     new: dict[str, Staged] = {}
     for item in batch:
         if item.staged is not None:
