@@ -10,8 +10,8 @@ from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import TABLES_OF_EPISODES
 from lwd_core.lake.upkeep import GRACE_HOURS, HOUR, age
 
-# An entry that says nothing. It keeps its number taken: a writer that computed a commit on an old version must
-# lose the race and not find its number free, where nobody would ever read what it wrote.
+# An entry that says nothing and keeps its number taken: a writer that computed a commit on an old version
+# must lose the race and not find its number free, where nobody would ever read what it wrote.
 BLANK = b'{"txn":{"appId":"erased","version":0}}\n'
 
 
@@ -19,7 +19,8 @@ def purge(lake: Lake, episodes: Sequence[str]) -> list[str]:
     """Delete every data file, of whatever version, that holds one of the episodes, and shorten histories.
 
     The newest versions must not show the episodes any more, and tables be fenced, so that no writer under way
-    can commit such a file. Older versions of these tables can't be read afterwards. Returns the paths deleted, relative to the lake.
+    can commit such a file. Older versions of these tables can't be read afterwards. Returns the paths
+    deleted, relative to the lake.
     """
     gone = []
     for name in TABLES_OF_EPISODES:
@@ -40,10 +41,15 @@ def purge(lake: Lake, episodes: Sequence[str]) -> list[str]:
     return gone
 
 
+def columns(lake: Lake, path: str, names: list[str]) -> pa.Table:
+    """Columns of one data file, by its path in the lake."""
+    with lake.fs.open(lake.path(path), "rb") as stream:
+        return pq.read_table(stream, columns=names)
+
+
 def _holds(lake: Lake, path: str, episodes: Sequence[str]) -> bool:
     try:
-        with lake.fs.open(lake.path(path), "rb") as stream:
-            values = pq.read_table(stream, columns=["episode_id"]).column(0)
+        values = columns(lake, path, ["episode_id"]).column(0)
     except (OSError, pa.ArrowInvalid):
         return False  # gone meanwhile, or no data file of ours
     return not set(episodes).isdisjoint(values.unique().to_pylist())

@@ -13,21 +13,21 @@ from storage_schemas.tables import LOGS
 
 def spared(lake: Lake, staged: Staged) -> Staged:
     """The log without episodes that were erased earlier; itself where there is none."""
-    kept = lake.tombstones.without(staged.episodes)
-    if kept is staged.episodes:
+    if not lake.tombstones.logs([staged.log_id]):
         return staged
+    kept = lake.tombstones.without(staged.episodes)
     stays = kept["episode_id"].combine_chunks()
     inside = pc.is_in(staged.steps["episode_id"], value_set=stays)
-    steps, gone = staged.steps.filter(inside), offsets(staged.steps.filter(pc.invert(inside)))
-    moved = move(lake.place, sorted(gone), offsets(steps))
+    steps, gone = staged.steps.filter(inside), set(offsets(staged.steps.filter(pc.invert(inside))))
+    stay = offsets(steps)
+    gone |= lake.tombstones.buried(stay)  # a name that an erasure took is not used again
+    moved = move(lake.place, sorted(gone), stay)
     for shard in gone:
         lake.place.remove(shard)
     row = staged.logs.to_pylist()[0]
-    left_out = f"{staged.episodes.num_rows - kept.num_rows} episodes erased earlier are left out"
-    row |= {
-        "reason": "; ".join(filter(None, (row["reason"], left_out))),
-        "episodes": kept.num_rows,
-    }
+    erased = staged.episodes.num_rows - kept.num_rows
+    left_out = f"{erased} episodes erased earlier are left out" if erased else None
+    row |= {"reason": "; ".join(filter(None, (row["reason"], left_out))) or None, "episodes": kept.num_rows}
     return replace(
         staged,
         logs=pa.Table.from_pylist([row], schema=LOGS.schema),

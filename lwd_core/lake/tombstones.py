@@ -5,15 +5,15 @@ never go; they hold salted digests, so that they name nobody.
 
 Why nothing comes back: a commit asks for tombstones *after* it has read the version that it builds on, and
 leaves out the rows of what they name. The erasure, its tombstone written, puts a fence (an empty commit) on
-every table and sweeps only then. A writer that asked too early builds on a version from before the fence. Either
-it lands before the fence, where the sweep sees its rows; or the fence has taken its number, it has lost
-the race, and asks again. A writer that dies has committed in the same order, or not at all.
+every table and sweeps only then. A writer that asked too early builds on a version from before the fence.
+Either it lands before the fence, where the sweep sees its rows; or the fence has taken its number, it has
+lost the race, and asks again. A writer that dies has committed in this order too, or not at all.
 """
 
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -46,7 +46,7 @@ class _Graves:
     """Everything buried under one salt."""
 
     salt: bytes
-    episodes: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     logs: dict[str, list[LogStone]] = field(default_factory=dict)
 
     def digest(self, name: str) -> str:
@@ -61,14 +61,14 @@ class Tombstones:
         self._read: set[str] = set()
         self._graves: dict[bytes, _Graves] = {}
 
-    def bury(self, episodes: Iterable[str], logs: Mapping[str, LogStone]) -> None:
-        """Write the tombstone of episodes, and of what of their logs (by log id) is erased."""
+    def bury(self, names: Iterable[str], logs: Mapping[str, LogStone]) -> None:
+        """Write the tombstone of episodes and frame shards, and of what of the logs, by id, is erased."""
         self._look()
         salt = next(iter(self._graves), None) or secrets.token_bytes(16)
         grave = _Graves(salt)
         said = {
             "salt": salt.hex(),
-            "episodes": sorted(grave.digest(episode) for episode in episodes),
+            "names": sorted(grave.digest(name) for name in names),
             "logs": {grave.digest(log): [stone.bytes, stone.ranges] for log, stone in sorted(logs.items())},
         }
         data = json.dumps(said).encode()
@@ -77,10 +77,11 @@ class Tombstones:
             with self._place.write(*FOLDER, name) as stream:
                 stream.write(data)
 
-    def episodes(self, ids: Iterable[str]) -> set[str]:
-        """Which of these episodes were erased."""
+    def buried(self, names: Iterable[str]) -> set[str]:
+        """Which of these episodes or frame shards were erased."""
         self._look()
-        return _named(ids, [(grave.digest, grave.episodes) for grave in self._graves.values()])
+        graves = [grave for grave in self._graves.values() if grave.names]
+        return {name for name in names if any(g.digest(name) in g.names for g in graves)} if graves else set()
 
     def logs(self, ids: Iterable[str]) -> dict[str, LogStone]:
         """What was erased of each of these logs; logs nothing was erased of are left out."""
@@ -93,6 +94,11 @@ class Tombstones:
                 ranges = None if whole else [r for stone in stones for r in stone.ranges or ()]
                 found[log] = LogStone(stones[0].bytes, ranges)
         return found
+
+    def count(self) -> int:
+        """How many erasures there were; another number says that work under way may have lost its ground."""
+        self._look()
+        return len(self._read)
 
     def sizes(self) -> set[int]:
         """Sizes of the logs of which something was erased: other files need not be hashed."""
@@ -109,11 +115,10 @@ class Tombstones:
             return rows
         return rows.filter(pc.invert(gone))
 
-    def refuse(self, episodes: Iterable[str], work: str) -> None:
-        """Raise ``ErasedMeanwhile`` if one of the episodes was erased; ``work`` names what can't go on."""
-        erased = self.episodes(episodes)
-        if erased:
-            raise ErasedMeanwhile(f"{work}: {len(erased)} of its episodes were erased meanwhile; do it again")
+    def refuse(self, names: Iterable[str], work: str) -> None:
+        """Raise ``ErasedMeanwhile`` if one of the episodes or shards was erased; ``work`` can't go on."""
+        if self.buried(names):
+            raise ErasedMeanwhile(f"{work}: episodes in it were erased meanwhile; do it again")
 
     def _erased(self, rows: pa.Table) -> pa.ChunkedArray | pa.Array | None:
         self._look()
@@ -121,9 +126,11 @@ class Tombstones:
             return None
         stones = self.logs(pc.unique(rows["log_id"]).to_pylist())
         whole = [log for log, stone in stones.items() if stone.ranges is None]
-        ids = self.episodes(pc.unique(rows["episode_id"]).to_pylist())
+        ids = self.buried(pc.unique(rows["episode_id"]).to_pylist())
         if "first_message" in rows.column_names:
-            columns = (rows[name].to_pylist() for name in ("episode_id", "log_id", "first_message", "last_message"))
+            columns = (
+                rows[name].to_pylist() for name in ("episode_id", "log_id", "first_message", "last_message")
+            )
             for episode, log, first, last in zip(*columns, strict=True):
                 ranges = stones[log].ranges if log in stones else None
                 if any(first <= end and start <= last for start, end in ranges or ()):
@@ -146,7 +153,7 @@ class Tombstones:
                 said = json.loads(self._place.read(*FOLDER, name))
                 salt = bytes.fromhex(said["salt"])
                 grave = self._graves.setdefault(salt, _Graves(salt))
-                grave.episodes.update(said["episodes"])
+                grave.names.update(said["names"])
                 for log, (size, ranges) in said["logs"].items():
                     grave.logs.setdefault(log, []).append(LogStone(size, ranges))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -155,12 +162,6 @@ class Tombstones:
                     "erased could come back: restore the file from a backup"
                 ) from error
             self._read.add(name)
-
-
-def _named(ids: Iterable[str], graves: Sequence[tuple[Callable[[str], str], set[str]]]) -> set[str]:
-    if not any(buried for _, buried in graves):
-        return set()
-    return {i for i in ids if any(digest(i) in buried for digest, buried in graves)}
 
 
 def apart(erased: Iterable[tuple[int, int]], staying: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
