@@ -1,4 +1,4 @@
-"""A process to be killed, or to be raced: ``python -m tests.lwd_core.lake.victim HOME VERB [EPISODE]``.
+"""A process to be killed, or to be raced: ``python -m tests.lwd_core.lake.victim HOME VERB [EPISODES]``.
 
 Prints a line when its imports are done, then does one thing to the lake of a home.
 """
@@ -18,7 +18,7 @@ def act(world: World, verb: str, episode: str = "") -> None:
         case "compact":
             compact(world.lake)
         case "erase":
-            for what in world.pending() or [world.plan(episode)]:
+            for what in world.pending() or [world.plan(*episode.split(","))]:
                 world.erase(what)
 
 
