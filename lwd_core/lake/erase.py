@@ -22,7 +22,7 @@ from lwd_core.lake.place import open_place
 from lwd_core.lake.raw import Fate, RawLog, copies, delete, fate, raw_path
 from lwd_core.lake.search import Needles, needles_of, unrecognised
 from lwd_core.lake.store import Lake
-from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, apart
+from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, Ranges, apart
 from lwd_core.lineage import impact
 from storage_schemas.tables import LOGS, SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState
@@ -42,18 +42,19 @@ class Plan:
     """What an erasure takes away and what it touches.
 
     ``unknown`` are those of the episodes that the lake doesn't have, ``before`` those of them that an
-    earlier erasure took. ``ranges`` are by log the message ranges that go, None: all. ``siblings`` are
-    episodes of the same logs that stay, ``shards`` frame shards that go or are written anew, ``snapshots``
-    digests to be withdrawn, ``policies`` those trained on the episodes, directly or through a parent.
-    ``needles`` and ``numbers`` are what the proof of absence looks for, ``unseen`` what of a log, by its
-    path, it can't see.
+    earlier erasure took. ``ranges`` are by log the message ranges that go, None: all. ``also`` are paths that
+    the caller named, ``siblings`` episodes of the same logs that stay, ``shards`` frame shards that go or are
+    written anew, ``snapshots`` digests to be withdrawn, ``policies`` those trained on the episodes, directly
+    or through a parent. ``needles`` and ``numbers`` are what the proof of absence looks for, ``unseen`` what
+    of a log, by its path, it can't see.
     """
 
     episodes: tuple[str, ...]
     unknown: tuple[str, ...]
     before: tuple[str, ...]
-    ranges: Mapping[str, Sequence[tuple[int, int]] | None]
+    ranges: Mapping[str, Ranges | None]
     raw: tuple[RawLog, ...]
+    also: tuple[str, ...]
     siblings: tuple[str, ...]
     steps: int
     shards: tuple[str, ...]
@@ -104,7 +105,7 @@ def plan(
     although they lie outside the landing zone, or hold episodes that stay. Raises ``UserError`` for what is
     no episode id and for a path that is none of their raw logs.
     """
-    ids = sorted(set(episodes))
+    ids, wanted = sorted(set(episodes)), {open_place(path).root for path in also_delete}
     columns = ["episode_id", "log_id", "first_message", "last_message"]
     found = lake.read("episodes", columns=columns, where="list_contains(?, episode_id)", params=[ids])
     unknown = sorted(set(ids) - set(found["episode_id"].to_pylist()))
@@ -122,7 +123,7 @@ def plan(
         ids = sorted({*ids, *(row["episode_id"] for row in there)})
     staying = [row for row in there if row["episode_id"] not in ids]
     ranges = {log: _ranges(lake, log, there, staying) for log in logs}
-    raw = _raw_logs(lake, landing, ranges, also_delete, again=bool(before))
+    raw = _raw_logs(lake, landing, ranges, wanted, before)
     siblings = tuple(sorted(row["episode_id"] for row in staying))
     shards = _shards(lake, ids)
     needles = needles_of(lake, ids)
@@ -132,6 +133,7 @@ def plan(
         before=tuple(sorted(before)),
         ranges=ranges,
         raw=tuple(raw),
+        also=tuple(sorted(wanted)),
         siblings=siblings,
         steps=lake.sql("SELECT count(*) n FROM steps WHERE list_contains(?, episode_id)", [ids])["n"][
             0
@@ -169,7 +171,7 @@ def _policies(lake: Lake, episodes: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({policy for policies in found for policy in policies}))
 
 
-def _ranges(lake: Lake, log: str, there: list[dict], staying: list[dict]) -> list[tuple[int, int]] | None:
+def _ranges(lake: Lake, log: str, there: list[dict], staying: list[dict]) -> Ranges | None:
     """The messages of the log that go, without those that episodes that stay have too; None: all."""
     of_log = [row for row in there if row["log_id"] == log]
     if not of_log:  # what else is in a log that left only rows out of sight, nobody knows
@@ -183,34 +185,31 @@ def _ranges(lake: Lake, log: str, there: list[dict], staying: list[dict]) -> lis
 def _raw_logs(
     lake: Lake,
     landing: str,
-    ranges: dict[str, list[tuple[int, int]] | None],
+    ranges: dict[str, Ranges | None],
     also: Collection[str],
+    before: Collection[str] = (),
     *,
-    again: bool = False,
+    strict: bool = True,
 ) -> list[RawLog]:
     """Every file that holds one of the logs: where it was received, and copies under any name in landing.
 
-    ``again`` looks also for logs that earlier erasures took whole; those that came back join ``ranges``.
+    Logs that ``before``, episodes erased earlier, are from, and whose bytes are there, join ``ranges``.
     """
-    rows = lake.read(
-        "logs", columns=["uri", "bytes", "log_id"], where="list_contains(?, log_id)", params=[list(ranges)]
-    ).to_pylist()
-    named = {(raw_path(landing, row["uri"]), row["log_id"]): row["bytes"] for row in rows}
-    sizes = {row["bytes"] for row in rows} | (lake.tombstones.sizes() if again else set())
-    for path, log_id, size in copies(landing, sizes, {path for path, _ in named}):
-        stone = lake.tombstones.logs([log_id]).get(log_id) if again else None
-        if stone is not None and stone.ranges is None:
-            ranges.setdefault(log_id, None)
-        if log_id in ranges:
-            named[path, log_id] = size
-    wanted = {open_place(path).root for path in also}
-    if missing := sorted(wanted - {path for path, _ in named}):
+    rows = lake.read("logs", columns=["uri", "bytes", "log_id"]).to_pylist()
+    known = {(raw_path(landing, row["uri"]), row["log_id"]): row["bytes"] for row in rows}
+    earlier = lake.tombstones.erased_with(before)
+    sizes = {size for (_, log), size in known.items() if log in ranges} | earlier.sizes()
+    paths = {path for path, log in known if log in ranges}
+    known |= {(path, log): size for path, log, size in copies(landing, sizes, paths)}
+    gone = earlier.logs({log for _, log in known} - set(ranges))
+    back = {log for path, log in known if log in gone and open_place(path).exists()}
+    ranges |= {log: stone.ranges for log, stone in lake.tombstones.logs(back).items()}
+    named = {key: size for key, size in known.items() if key[1] in ranges}
+    if strict and (missing := sorted(set(also) - {path for path, _ in named})):
         listed = ", ".join(sorted(path for path, _ in named)) or "none is known"
         raise UserError(f"--also-delete {missing[0]}: no raw log of these episodes; theirs: {listed}")
     return [
-        RawLog(
-            path, log_id, size, fate(landing, path, log_id, shared=ranges[log_id] is not None, also=wanted)
-        )
+        RawLog(path, log_id, size, fate(landing, path, log_id, shared=ranges[log_id] is not None, also=also))
         for (path, log_id), size in sorted(named.items())
     ]
 
@@ -247,23 +246,25 @@ def pending(lake: Lake, landing: str) -> list[Plan]:
 
 
 def _read(lake: Lake, landing: str, said: dict[str, Any]) -> Plan:
-    if "ranges" not in said:  # begun by an older release: which bytes are the log's is found out now
+    """A plan as it was noted. Raw logs are looked for anew: a copy of a home has its own."""
+    root = said.pop("root", lake.root)
+    if "ranges" not in said:  # noted by an older release
         shared = lake.read(
             "episodes", columns=["log_id"], where="list_contains(?, episode_id)", params=[said["siblings"]]
         )
-        ranges = {log: [] if log in shared["log_id"].to_pylist() else None for log in said.pop("logs")}
-        raw = [asdict(log) for log in _raw_logs(lake, landing, ranges, ())]
-        said |= {"ranges": ranges, "raw": raw, "unknown": [], "before": [], "numbers": [], "unseen": {}}
-    raw = tuple(RawLog(**log | {"fate": Fate(log["fate"])}) for log in said.pop("raw"))
-    ranges = {log: r and [(a, b) for a, b in r] for log, r in said.pop("ranges").items()}
+        stays = set(shared["log_id"].to_pylist())
+        said |= {"ranges": {log: [] if log in stays else None for log in said.pop("logs")}, "unseen": {}}
+        said |= {"unknown": [], "before": [], "numbers": [], "also": []}
+    ranges: dict[str, Ranges | None] = {
+        log: r and [(a, b) for a, b in r] for log, r in said.pop("ranges").items()
+    }
+    said.pop("raw", None)
+    named = said.pop("also")
+    also = named if root == lake.root else []
     steps, unseen = said.pop("steps"), said.pop("unseen")
-    return Plan(
-        raw=raw,
-        ranges=ranges,
-        steps=steps,
-        unseen=unseen,
-        **{name: tuple(value) for name, value in said.items()},
-    )
+    lists = {name: tuple(value) for name, value in said.items()}
+    raw = _raw_logs(lake, landing, ranges, also, lists["before"], strict=False)
+    return Plan(raw=tuple(raw), ranges=ranges, also=tuple(also), steps=steps, unseen=unseen, **lists)
 
 
 def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) -> Erased:
@@ -317,7 +318,8 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
 def _note(lake: Lake, what: Plan) -> str:
     note = f"{what.token}{PENDING}"
     with lake.place.write("erasures", note) as stream:
-        stream.write(json.dumps(asdict(what)).encode())
+        said = {name: value for name, value in asdict(what).items() if name != "raw"}
+        stream.write(json.dumps(said | {"root": lake.root}).encode())
     return note
 
 

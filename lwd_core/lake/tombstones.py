@@ -13,8 +13,9 @@ lost the race, and asks again. A writer that dies has committed in this order to
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +28,7 @@ FOLDER = ("erasures", "tombstones")
 TABLES_OF_EPISODES = tuple(name for name, table in TABLES.items() if "episode_id" in table.names)
 
 Ranges = Sequence[tuple[int, int]]
+Done = TypeVar("Done")
 
 
 class ErasedMeanwhile(UserError):
@@ -43,7 +45,7 @@ class LogStone:
 
 @dataclass
 class _Graves:
-    """Everything buried under one salt."""
+    """What was buried under one salt: by one erasure, or by all."""
 
     salt: bytes
     names: set[str] = field(default_factory=set)
@@ -59,6 +61,7 @@ class Tombstones:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._read: set[str] = set()
+        self._erasures: list[_Graves] = []
         self._graves: dict[bytes, _Graves] = {}
 
     def bury(self, names: Iterable[str], logs: Mapping[str, LogStone]) -> None:
@@ -99,6 +102,24 @@ class Tombstones:
         """How many erasures there were; another number says that work under way may have lost its ground."""
         self._look()
         return len(self._read)
+
+    def steady(self, work: Callable[[], Done]) -> Done:
+        """Do work that puts episodes on show; again if one was erased before it was done."""
+        while True:
+            before = self.count()
+            done = work()
+            if self.count() == before:
+                return done
+
+    def erased_with(self, episodes: Iterable[str]) -> "Tombstones":
+        """The tombstones of those erasures only that took one of these episodes."""
+        self._look()
+        wanted, found = list(episodes), Tombstones(self._place)
+        for erasure in self._erasures:
+            if any(erasure.digest(episode) in erasure.names for episode in wanted):
+                found._add(erasure)
+        found._read = set(self._read)
+        return found
 
     def sizes(self) -> set[int]:
         """Sizes of the logs of which something was erased: other files need not be hashed."""
@@ -151,17 +172,24 @@ class Tombstones:
         for name in sorted(n for n in names - self._read if n.endswith(".json")):
             try:
                 said = json.loads(self._place.read(*FOLDER, name))
-                salt = bytes.fromhex(said["salt"])
-                grave = self._graves.setdefault(salt, _Graves(salt))
-                grave.names.update(said["names"])
-                for log, (size, ranges) in said["logs"].items():
-                    grave.logs.setdefault(log, []).append(LogStone(size, ranges))
+                logs = {
+                    log: [LogStone(size, ranges and [(a, b) for a, b in ranges])]
+                    for log, (size, ranges) in said["logs"].items()
+                }
+                self._add(_Graves(bytes.fromhex(said["salt"]), set(said["names"]), logs))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise StorageError(
                     f"{self._place.path(*FOLDER, name)}: a damaged tombstone ({error}); without it what was "
                     "erased could come back: restore the file from a backup"
                 ) from error
             self._read.add(name)
+
+    def _add(self, erasure: _Graves) -> None:
+        self._erasures.append(erasure)
+        grave = self._graves.setdefault(erasure.salt, _Graves(erasure.salt))
+        grave.names |= erasure.names
+        for log, stones in erasure.logs.items():
+            grave.logs.setdefault(log, []).extend(stones)
 
 
 def apart(erased: Iterable[tuple[int, int]], staying: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -121,6 +121,7 @@ def remove_bytes(place: Place, manifest: Manifest) -> None:
     for shard in manifest.shards:
         place.remove(digest, shard.name)
     place.remove(digest, MANIFEST)
+    drop_cache(place, digest)  # again: one that was being made looked for the manifest before it went
     if not place.remote:
         shutil.rmtree(Path(place.path(digest)), ignore_errors=True)
 

