@@ -36,6 +36,10 @@ class LostRace(Exception):
     """Another commit took the version this one was computed for."""
 
 
+class VersionGone(UserError):
+    """A version of a table that isn't there, or that an erasure took."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """One data file: path below the table, size in bytes, partition values, and what its columns hold.
@@ -112,7 +116,7 @@ class TableLog:
             try:
                 return DeltaTable(self.uri, version=version, storage_options=self._options)
             except (DeltaError, TableNotFoundError) as error:
-                raise UserError(
+                raise VersionGone(
                     f"{self.uri}: version {version} is not there or was erased; "
                     f"name one of `lwd lake stats` ({error})"
                 ) from None
@@ -198,6 +202,15 @@ class TableLog:
         self._newest = None
         return table.version()
 
+    def fence(self) -> None:
+        """An empty commit: whoever computed one on an older version has lost the race from now on."""
+        while (base := self.version()) is not None:
+            try:
+                self.commit(base, [], [])
+            except LostRace:
+                continue
+            return
+
     def commit(
         self, base: int, add: Sequence[DataFile], remove: Sequence[tuple[str, int]], *, changed: bool = True
     ) -> int:
@@ -241,13 +254,19 @@ class TableLog:
         """
         try:
             newest = self.version()
-            there = {file.path for file in self.entries(base + 1)} if newest and newest > base else set()
+            there = {file.path for file in self._after(base, newest)} if newest and newest > base else set()
         except (OSError, DeltaError) as error:
             raise StorageError(
                 f"{self.uri}: the store stopped answering ({_line(tried)}), and whether version {base + 1} "
                 f"was written can't be told ({_line(error)}); see `lwd lake stats` when it answers again"
             ) from error
         return bool(add) and there.issuperset(file.path for file in add)
+
+    def _after(self, base: int, newest: int) -> list[DataFile]:
+        try:
+            return self.entries(base + 1)
+        except VersionGone:  # its history was erased meanwhile
+            return self.entries(newest)
 
 
 def _line(error: Exception) -> str:

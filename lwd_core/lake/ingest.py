@@ -22,6 +22,7 @@ from lwd_core.lake import addresses, supersede
 from lwd_core.lake.place import Place
 from lwd_core.lake.received import UNSAID, Origin, Received, receive
 from lwd_core.lake.rewrite import holds
+from lwd_core.lake.spared import spared
 from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage, stage_log
 from lwd_core.lake.store import Lake
 from lwd_core.lake.supersede import TAKEN
@@ -319,6 +320,7 @@ def _land(
     lake: Lake, batch: list[Item], again: frozenset[tuple[str, str]], now_ns: int, result: IngestResult
 ) -> list[Item]:
     """Commit a batch; return the logs whose bytes were known and are not any more, to be read after all."""
+    batch = [replace(i, staged=spared(lake, i.staged)) if i.staged is not None else i for i in batch]
     for item in batch:
         if item.log_id == MOVED_ON:
             why = "renamed, removed or written to while it was read; the next ingest takes what is there then"

@@ -9,11 +9,12 @@ from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
+from lwd_core.lake.query import Unreadable
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.members import counts_of, member_of, tensors_of
 from lwd_core.snapshots.moments import MomentsAccumulator
-from lwd_core.snapshots.publish import Staging, register
+from lwd_core.snapshots.publish import Staging, release
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
 from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, selected
@@ -42,14 +43,19 @@ def build_snapshot(
     counts episodes. UserError if nothing fits the spec or a label is missing.
     """
     place = open_place(root)
-    staging = Staging(place, now_ns)
-    try:
-        manifest = _write(lake, spec, pin(lake, spec, versions), staging, progress)
-        staging.publish(manifest)
-    finally:
-        staging.discard()
-    register(lake, manifest, now_ns)
-    return Snapshot.open(root, manifest.digest)
+    while True:
+        erasures = lake.tombstones.count()
+        staging = Staging(place, now_ns)
+        try:
+            manifest = _write(lake, spec, pin(lake, spec, versions), staging, progress)
+            release(lake, staging, manifest, place, now_ns)
+        except (UserError, Unreadable, FileNotFoundError):
+            if versions is not None or lake.tombstones.count() == erasures:
+                raise
+            continue  # an erasure took what it was built from: once more from what is left
+        finally:
+            staging.discard()
+        return Snapshot.open(root, manifest.digest)
 
 
 def _write(
