@@ -20,6 +20,7 @@ from lwd_core.lake import purge, rewrite
 from lwd_core.lake.moved import Moved, move, offsets, repointed
 from lwd_core.lake.place import open_place
 from lwd_core.lake.raw import Fate, RawLog, copies, delete, fate, raw_path
+from lwd_core.lake.recording import recordings
 from lwd_core.lake.search import Needles, needles_of, unrecognised
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, Ranges, apart
@@ -105,7 +106,8 @@ def plan(
     although they lie outside the landing zone, or hold episodes that stay. Raises ``UserError`` for what is
     no episode id and for a path that is none of their raw logs.
     """
-    ids, wanted = sorted(set(episodes)), {open_place(path).root for path in also_delete}
+    # the same recording under other names would bring it back: copies, and what a grown set superseded
+    ids, wanted = sorted(recordings(lake, episodes)[0]), {open_place(path).root for path in also_delete}
     columns = ["episode_id", "log_id", "first_message", "last_message"]
     found = lake.read("episodes", columns=columns, where="list_contains(?, episode_id)", params=[ids])
     unknown = sorted(set(ids) - set(found["episode_id"].to_pylist()))
@@ -275,7 +277,8 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     """
     sizes = {log.log_id: log.bytes for log in what.raw}
     stones = {log: LogStone(sizes.get(log, 0), ranges) for log, ranges in what.ranges.items()}
-    lake.tombstones.bury([*what.episodes, *what.shards], stones)
+    contents = recordings(lake, what.episodes)[1]
+    lake.tombstones.bury([*what.episodes, *what.shards, *contents], stones)
     note = _note(lake, what)
     for table in FENCED:
         lake.log(table).fence()
@@ -284,7 +287,7 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     ids = list(what.episodes)
     if late := set(_shards(lake, ids)) - set(what.shards):  # came between plan and fence
         what = replace(what, shards=tuple(sorted({*what.shards, *late})))
-        lake.tombstones.bury([*ids, *what.shards], stones)
+        lake.tombstones.bury([*ids, *what.shards, *contents], stones)
         _note(lake, what)
         lake.log("snapshots").fence()
     for table in ("episodes", "labels", "segments"):

@@ -219,7 +219,7 @@ def _unmoved(run: Run, log: Received) -> bool:
 
 @dataclass(frozen=True)
 class Item:
-    """One log of a batch: staged, or only named because its bytes are known."""
+    """One log of a batch: staged, or only named because its bytes are known or didn't stay the same."""
 
     received: Received
     log_id: str
@@ -297,7 +297,7 @@ def _item(run: Run, log: Received, outcome: Staged | str) -> Item:
     if isinstance(outcome, str):
         return Item(log, outcome, None, (outcome, log.place) in run.known.received)
     if not _unmoved(run, log):
-        return Item(log, MOVED_ON, None, False)
+        return Item(log, MOVED_ON, outcome, False)  # its frames are there: an erasure may ask for them
     if outcome.state in TAKEN:
         run.known.taken.add(outcome.log_id)  # the same bytes further on are not read again
     return Item(log, outcome.log_id, outcome, False)

@@ -48,7 +48,7 @@ def fate(landing: str, path: str, log_id: str, *, shared: bool, also: Collection
     if path not in also:
         if not _inside(landing, path):
             return Fate.ELSEWHERE
-        if shared:
+        if shared and _is(path, log_id):
             return Fate.SHARED
     return Fate.DELETED if _is(path, log_id) else Fate.REPLACED
 

@@ -1,10 +1,16 @@
 """One recording, whichever way it came: through two formats, as a copy, or in a data set that has grown."""
 
 import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from lwd_core.lake.store import Lake
 
 #: SQL of what tells recordings apart: episodes that say nothing of their content are each their own.
 RECORDING = "coalesce(content, episode_id)"
@@ -39,3 +45,31 @@ def content(task: str, steps: pa.Table, actions: int) -> str | None:
         values = pc.list_flatten(lists).to_numpy(zero_copy_only=False).astype("<f4") + np.float32(0)
         digest.update(widths.tobytes() + values.tobytes())
     return digest.hexdigest()
+
+
+def contents(lake: "Lake") -> pa.Table:
+    """episode_id and content of every episode that says its content, of whatever version is still on disk."""
+    found = [pa.table({"episode_id": pa.array([], pa.string()), "content": pa.array([], pa.string())})]
+    for path in lake.fs.find(lake.path("tables", "episodes")):
+        if path.endswith(".parquet") and "/_delta_log/" not in path:
+            try:
+                with lake.fs.open(path, "rb") as stream:
+                    file = pq.ParquetFile(stream)
+                    if "content" in file.schema_arrow.names:
+                        found.append(file.read(columns=["episode_id", "content"]))
+            except (OSError, pa.ArrowInvalid):
+                continue  # gone meanwhile, or a write under way
+    rows = pa.concat_tables([table.cast(found[0].schema) for table in found])
+    return rows.filter(pc.is_valid(rows["content"]))
+
+
+def recordings(lake: "Lake", episodes: Sequence[str]) -> tuple[set[str], set[str]]:
+    """What the recordings of some episodes are called: the ids of all their episodes, and their contents.
+
+    Copies and superseded episodes are among them, as far as some version on disk still holds their rows.
+    """
+    rows = contents(lake)
+    mine = rows.filter(pc.is_in(rows["episode_id"], pa.array(list(episodes), pa.string())))
+    named = pc.unique(mine["content"])
+    same = rows.filter(pc.is_in(rows["content"], named))
+    return {*episodes, *same["episode_id"].to_pylist()}, set(named.to_pylist())

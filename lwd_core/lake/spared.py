@@ -13,9 +13,9 @@ from storage_schemas.tables import LOGS
 
 def spared(lake: Lake, staged: Staged) -> Staged:
     """The log without episodes that were erased earlier; itself where there is none."""
-    if not lake.tombstones.logs([staged.log_id]):
-        return staged
     kept = lake.tombstones.without(staged.episodes)
+    if kept is staged.episodes and not lake.tombstones.logs([staged.log_id]):
+        return staged
     stays = kept["episode_id"].combine_chunks()
     inside = pc.is_in(staged.steps["episode_id"], value_set=stays)
     steps, gone = staged.steps.filter(inside), set(offsets(staged.steps.filter(pc.invert(inside))))

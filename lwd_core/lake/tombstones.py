@@ -65,7 +65,7 @@ class Tombstones:
         self._graves: dict[bytes, _Graves] = {}
 
     def bury(self, names: Iterable[str], logs: Mapping[str, LogStone]) -> None:
-        """Write the tombstone of episodes and frame shards, and of what of the logs, by id, is erased."""
+        """Write the tombstone of episodes, contents, frame shards, and of what of the logs, by id, goes."""
         self._look()
         salt = next(iter(self._graves), None) or secrets.token_bytes(16)
         grave = _Graves(salt)
@@ -148,6 +148,11 @@ class Tombstones:
         stones = self.logs(pc.unique(rows["log_id"]).to_pylist())
         whole = [log for log, stone in stones.items() if stone.ranges is None]
         ids = self.buried(pc.unique(rows["episode_id"]).to_pylist())
+        if "content" in rows.column_names:  # the recording, under whatever name it comes
+            known = rows.filter(pc.is_valid(rows["content"]))
+            again = self.buried(pc.unique(known["content"]).to_pylist())
+            back = known.filter(pc.is_in(known["content"], pa.array(sorted(again), pa.string())))
+            ids |= set(back["episode_id"].to_pylist())
         if "first_message" in rows.column_names:
             columns = (
                 rows[name].to_pylist() for name in ("episode_id", "log_id", "first_message", "last_message")

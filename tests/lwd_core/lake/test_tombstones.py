@@ -356,3 +356,25 @@ def test_work_that_shows_episodes_is_done_again(world: World) -> None:
         return shown
 
     assert world.lake.tombstones.steady(work) == 3
+
+
+def test_an_erased_recording_does_not_come_back_with_a_set_that_grew(tmp_path: Path) -> None:
+    """Under the old name or the new one, as a copy or in a log of other bytes: it is the same recording."""
+    world = World(tmp_path / "home")
+    path = write_log(world.landing, "set", seed=1, episodes=2)
+    world.ingest()
+    old = world.lake.sql("SELECT episode_id FROM episodes ORDER BY index_in_log")["episode_id"].to_pylist()
+    world.snapshot("before")
+    write_log(world.landing, "set", seed=1, episodes=3)
+    world.ingest()
+    new = world.lake.sql("SELECT episode_id FROM episodes ORDER BY index_in_log")["episode_id"].to_pylist()
+    what = world.plan(new[0])
+    assert set(what.episodes) == {old[0], new[0]}
+    world.erase(what)
+    write_log(world.landing, "set", seed=1, episodes=4)
+    path.with_name("copy.json").write_text(path.read_text() + " ")
+    world.ingest()
+    rows = world.lake.sql("SELECT log_id, index_in_log FROM episodes ORDER BY ALL").to_pylist()
+    assert sorted(row["index_in_log"] for row in rows) == [1, 1, 2, 2, 3, 3]
+    reasons = [row["reason"] for row in world.tables()["logs"] if row["state"] == "accepted"]
+    assert all("1 episodes erased earlier are left out" in reason for reason in reasons)
