@@ -64,7 +64,7 @@ def test_a_set_holds_meta_data_and_videos_and_no_recordings() -> None:
 
 
 def test_a_set_within_a_set_is_its_own() -> None:
-    files = dict.fromkeys(
+    files: dict[str, bytes] = dict.fromkeys(
         ("a/meta/info.json", "a/data/x.parquet", "a/data/b/meta/info.json", "a/data/b/data/y.parquet"), b""
     )
     assert logs(files) == {
