@@ -1,7 +1,7 @@
-"""SIGKILL at random moments of ingest, compaction, erasure and remapping; then the same again must leave
-what an undisturbed run leaves. And a thousand control loops whose rows must be paired rightly or masked; and
-small logs that ask for more than there is, or lie about themselves: each may cost 2 GB and 60 s at most, and
-stops nothing but itself.
+"""SIGKILL at random moments of ingest (of new logs, of others at their addresses), compaction, erasure and
+remapping; then the same again must leave what an undisturbed run leaves. And a thousand control loops whose
+rows must be paired rightly or masked; and small logs that ask for more than there is, or lie about
+themselves: each may cost 2 GB and 60 s at most, and stops nothing but itself.
 
     python -m benchmarks.faults [--json] [--kills 100] [--loops 1000] [--bombs] [--seed 0]
 """
@@ -28,7 +28,7 @@ from tests.lwd_core.lake.kills import kill_once, prepare
 from tests.lwd_core.logs import bombs
 
 GB, MOST_BYTES, MOST_SECONDS = 10**9, 2 * 10**9, 60.0
-VERBS = ("ingest", "compact", "erase", "remap")
+VERBS = ("ingest", "supersede", "compact", "erase", "remap")
 
 
 @dataclass(frozen=True)

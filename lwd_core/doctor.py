@@ -19,6 +19,7 @@ from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.damage import all_damage
 from lwd_core.lake.place import open_place
 from lwd_core.lake.reconcile import quarantine
+from lwd_core.lake.recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
@@ -246,6 +247,19 @@ def _quarantine(settings: Settings) -> Diagnosis:
     return Diagnosis("quarantine", Health.OK, found, remedy)
 
 
+def _recordings(settings: Settings) -> Diagnosis:
+    """Episodes that came several ways count once; somebody may want to know."""
+    if not open_place(settings.lake).exists("tables", "episodes", "_delta_log"):
+        return Diagnosis("recordings", Health.ABSENT, "no lake", "`lwd init` or `lwd ingest` makes one")
+    copies = Lake.open(settings.lake).sql(DUPLICATES).num_rows
+    found = (
+        f"{copies} episodes are the recording of another (`lwd logs same`)"
+        if copies
+        else "each is one episode"
+    )
+    return Diagnosis("recordings", Health.OK, found)
+
+
 def _embodiments(settings: Settings) -> Diagnosis:
     found = load_embodiments(settings.embodiments)
     if not found:
@@ -277,6 +291,7 @@ CHECKS: dict[str, Callable[[Settings], Diagnosis | list[Diagnosis]]] = {
     "lake": _lake,
     "files": _files,
     "quarantine": _quarantine,
+    "recordings": _recordings,
     "embodiments": _embodiments,
     "keys": _keys,
     "channels": _channels,

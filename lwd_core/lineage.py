@@ -24,6 +24,12 @@ WITH RECURSIVE ancestry(policy_id, parent, snapshots, stage, distance) AS (
 )
 """
 
+# The one row that speaks for a log: the one that is still at its address, where there is one.
+_LOG = (
+    "SELECT * FROM logs WHERE state <> 'duplicate' "
+    "QUALIFY row_number() OVER (PARTITION BY log_id ORDER BY state = 'superseded', uri) = 1"
+)
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -31,7 +37,8 @@ class Trace:
 
     ``ancestry``: policy_id, stage, parent, distance. ``snapshots``: digest, policy_id, name,
     state, versions, episodes. ``episodes``: episode_id, log_id, uri, robot_id, site, day, task,
-    outcome, first_message, last_message, snapshots (none where the lake was followed).
+    outcome, first_message, last_message, snapshots (none where the lake was followed). The outcome is
+    ``superseded`` where other bytes came to the log's address since, and the lake shows those.
     """
 
     policy_id: str
@@ -42,7 +49,10 @@ class Trace:
 
 @dataclass(frozen=True)
 class Impact:
-    """What rests on some episodes. ``policies`` holds also those that only a parent was trained on."""
+    """What rests on some episodes, superseded ones too.
+
+    ``policies`` holds also those that only a parent was trained on.
+    """
 
     episodes: pa.Table
     snapshots: pa.Table
@@ -66,11 +76,12 @@ def trace(lake: Lake, policy: str) -> Trace:
     episodes = lake.sql(
         used + ", m AS (SELECT episode_id, log_id, digest FROM used JOIN snapshot_members USING (digest) "
         "UNION ALL SELECT episode_id, log_id, NULL FROM episodes WHERE episode_id IN (SELECT unnest(?))) "
-        "SELECT m.episode_id, m.log_id, l.uri, e.robot_id, e.site, e.day, e.task, e.outcome, "
+        "SELECT m.episode_id, m.log_id, l.uri, coalesce(e.robot_id, l.robot_id) AS robot_id, "
+        "coalesce(e.site, l.site) AS site, coalesce(e.day, l.day) AS day, e.task, "
+        "CASE WHEN e.log_id IS NULL AND l.state = 'superseded' THEN l.state ELSE e.outcome END AS outcome, "
         "e.first_message, e.last_message, coalesce(list(DISTINCT m.digest ORDER BY m.digest) "
         "FILTER (m.digest IS NOT NULL), []) AS snapshots FROM m LEFT JOIN episodes e USING (episode_id) "
-        "LEFT JOIN (SELECT log_id, min(uri) AS uri FROM logs WHERE state <> 'duplicate' GROUP BY log_id) l "
-        "ON l.log_id = m.log_id GROUP BY ALL ORDER BY e.day, m.episode_id",
+        f"LEFT JOIN ({_LOG}) l ON l.log_id = m.log_id GROUP BY ALL ORDER BY day, m.episode_id",
         (policy_id, followed),
     )
     return Trace(policy_id, ancestry, snapshots, episodes)
@@ -82,7 +93,10 @@ def impact(lake: Lake, thing: str) -> Impact:
     Raises UserError where nothing in the lake is called so.
     """
     episodes = lake.sql(
-        "SELECT episode_id, log_id, robot_id, site, day, task, outcome FROM episodes "
+        "SELECT * FROM (SELECT episode_id, log_id, robot_id, site, day, task, outcome FROM episodes "
+        "UNION ALL "
+        "SELECT DISTINCT episode_id, log_id, robot_id, site, day, NULL, state FROM snapshot_members "
+        f"JOIN ({_LOG}) USING (log_id) WHERE state = 'superseded') "
         "WHERE robot_id = $1 OR starts_with(episode_id, $1) OR starts_with(log_id, $1) "
         "ORDER BY day, episode_id",
         (thing,),

@@ -18,17 +18,21 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.labels.labeller import derived
-from lwd_core.lake import ingest
+from lwd_core.lake import addresses, ingest
 from lwd_core.lake.meaning import Meaning
 from lwd_core.lake.place import open_place
-from lwd_core.lake.received import Received, origin
+from lwd_core.lake.query import text
+from lwd_core.lake.received import Received, origin_of
 from lwd_core.lake.refilmed import Shown, refilmed, shards_in, shards_of, sweep
+from lwd_core.lake.spared import spared
 from lwd_core.lake.stage import Reader, Staged
 from lwd_core.lake.store import Lake
+from lwd_core.places import resolve, stored
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS
+from storage_schemas.vocabulary import LogState
 
 _KEPT = ("site", "day", "robot_id")  # where and when a log was received does not depend on how it is read
 Row = dict[str, Any]
@@ -70,8 +74,9 @@ def outdated(
 
 
 def _is_called(row: Row, name: str) -> bool:
-    uri, whole = row["uri"], open_place(name).root
-    return whole == uri or uri.endswith(f"/{name}") or (len(name) >= 6 and row["log_id"].startswith(name))
+    uri, whole = f"/{row['uri']}", open_place(name).root
+    called = whole == row["uri"] or whole.endswith(uri) or uri.endswith(f"/{name}")
+    return called or (len(name) >= 6 and row["log_id"].startswith(name))
 
 
 def remap(
@@ -92,11 +97,13 @@ def remap(
     again: list[tuple[Received, str]] = []
     landing = open_place(settings.landing).root
     for row in logs:
-        uri = _address(lake, row)
+        uri = _address(lake, landing, row)
         if uri is None:
             result.left.append((row["uri"], "the raw log is not there any more"))
             continue
-        again.append((Received(uri, row["bytes"], *origin(uri, landing), mark=mark), row["log_id"]))
+        said, _ = origin_of(landing, uri)
+        log = Received(uri, row["bytes"], said.site, said.day, said.robot, stored(landing, uri), mark=mark)
+        again.append((log, row["log_id"]))
         here[row["log_id"]] = row
     read = ingest.read_anew(
         lake.place, again, embodiments=embodiments, now_ns=now_ns, workers=workers, reader=reader
@@ -106,12 +113,12 @@ def remap(
     return result
 
 
-def _address(lake: Lake, row: Row) -> str | None:
+def _address(lake: Lake, landing: str, row: Row) -> str | None:
     """Where a log's bytes still lie: where they were taken from, else where they came to once more."""
-    copies = lake.read(
-        "logs", columns=["uri"], where="log_id = ? AND state = 'duplicate'", params=[row["log_id"]]
-    )["uri"].to_pylist()
-    return next((uri for uri in (row["uri"], *copies) if open_place(uri).exists()), None)
+    known = addresses.logs(lake, landing, ("state",), f"log_id = {text(row['log_id'])}")
+    known.sort(key=lambda other: other["state"] == LogState.DUPLICATE)
+    places = (resolve(landing, other["uri"]) for other in known if other["state"] != LogState.SUPERSEDED)
+    return next((place for place in places if open_place(place).exists()), None)
 
 
 def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], result: Remapped) -> None:
@@ -124,6 +131,7 @@ def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], 
             result.left.append((item.received.uri, why))
             continue
         assert staged is not None
+        staged = spared(lake, staged)
         old = shards_of(lake, staged.log_id)
         try:
             staged = refilmed(lake, staged)

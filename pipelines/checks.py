@@ -37,7 +37,7 @@ SPECS = [
         "reconciliation",
         asset="logs",
         blocking=True,
-        description="Every file received has a row: accepted, duplicate, salvaged or quarantined.",
+        description="Every file that lies in the landing zone is accounted for by a row, with all its bytes.",
     ),
     dg.AssetCheckSpec(
         "whole",
@@ -119,7 +119,7 @@ def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iter
             "AND (s.stored IS DISTINCT FROM e.steps OR coalesce(g.covered, 0) < e.steps) LIMIT 20",
             times=3,
         )
-    yield _reconciled(platform, context, {row["uri"] for row in rows})
+    yield _reconciled(platform, context)
     yield dg.AssetCheckResult(
         asset_key="episodes",
         check_name="whole",
@@ -136,25 +136,23 @@ def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iter
     )
 
 
-def _reconciled(
-    platform: Platform, context: dg.AssetCheckExecutionContext, known: set[str]
-) -> dg.AssetCheckResult:
-    from lwd_core.lake.received import receive
+def _reconciled(platform: Platform, context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    from lwd_core.lake.reconcile import unaccounted
+    from lwd_core.places import below, resolve
 
-    folders = platform.landed(cells(context.partition_keys))
-    received = {log.uri for log in receive(folders, platform.settings.landing)}
+    landing = platform.settings.landing
+    folders = [below(landing, folder) or "" for folder in platform.landed(cells(context.partition_keys))]
+    missing = {log.uri for log in unaccounted(platform.lake(), landing, folders)}
     run = context.instance.get_run_record_by_id(context.run.run_id)
     began = run.start_time if run and run.start_time else time.time()
     # robots upload at any time: what came while this run worked is the next one's
-    since = {uri for uri in received - known if landed(uri) >= began}
-    lost = sorted(received - known - since)
+    since = {uri for uri in missing if landed(resolve(landing, uri)) >= began}
+    lost = sorted(missing - since)
     return dg.AssetCheckResult(
         asset_key="logs",
         check_name="reconciliation",
         passed=not lost,
         metadata={
-            "received": len(received),
-            "accounted for": len(known),
             "landed since": len(since),
             "lost": dg.MetadataValue.json(lost[:20]),
         },

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from lwd_core.errors import UserError
+from pipelines.partitions import partition
 from pipelines.platform import Platform
 
 
@@ -35,6 +37,28 @@ def renew_channels(context: dg.OpExecutionContext, platform: Platform) -> None:
     )
     for release in done:
         context.log.info(f"channel {release.channel}: number {release.number}, expires {release.expires}")
+
+
+@dg.op(
+    description="Takes in logs of days before the first, of days to come, or of sites that are no partition.",
+    pool="lake",
+)
+def ingest_unpartitioned(context: dg.OpExecutionContext, platform: Platform) -> None:
+    from lwd_core.lake.ingest import ingest
+    from lwd_core.lake.waiting import waiting
+
+    lake, settings = platform.lake(), platform.settings
+    paths = []
+    for (day, site), uris in waiting(lake, settings.landing).items():
+        try:
+            partition(day, site)
+        except UserError as error:
+            paths += uris
+            context.log.warning(f"{len(uris)} logs, {uris[0]!r} the first: {error}")
+    result = ingest(lake, settings, paths, embodiments=platform.embodiments(), now_ns=platform.now_ns())
+    context.log.info(f"{result.episodes} episodes from {result.accepted.files} logs")
+    for uri, reason in result.reasons[:20]:
+        context.log.warning(f"{uri}: {reason}")
 
 
 @dg.op(

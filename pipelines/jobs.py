@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipelines.chores import compact_and_vacuum, judge_canary, renew_channels
+from pipelines.chores import compact_and_vacuum, ingest_unpartitioned, judge_canary, renew_channels
 
 DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality")
 LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
@@ -21,6 +21,13 @@ fleet_day = dg.define_asset_job(
 ingest_day = dg.define_asset_job(
     "ingest_day", selection=_all(*DATA), description="Whatever landed of a day becomes labelled episodes."
 )
+
+
+@dg.job(description="What landed and belongs to no day and site of the graph, into the lake all the same.")
+def ingest_rest() -> None:
+    ingest_unpartitioned()
+
+
 learning_round = dg.define_asset_job(
     "learning_round",
     selection=_all(*LEARNING),
@@ -46,4 +53,13 @@ def upkeep() -> None:
     compact_and_vacuum()
 
 
-JOBS = [fleet_day, ingest_day, learning_round, make_report, canary_verdict, channel_renewal, upkeep]
+JOBS = [
+    fleet_day,
+    ingest_day,
+    ingest_rest,
+    learning_round,
+    make_report,
+    canary_verdict,
+    channel_renewal,
+    upkeep,
+]

@@ -20,6 +20,8 @@ SITES = dg.DynamicPartitionsDefinition(name="site")
 DAY_SITE = dg.MultiPartitionsDefinition({"day": DAYS, "site": SITES})
 ROUNDS = dg.DynamicPartitionsDefinition(name="round")
 
+#: What Dagster takes for no partition key.
+_NO_KEY = "..."
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
 
@@ -48,8 +50,19 @@ def inside(partition_keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
     return f"(day, site) IN ({marks})", tuple(value for cell in wanted for value in (cell.day, cell.site))
 
 
-def valid_name(name: str, what: str) -> str:
-    """Return ``name`` if it may become a site or round partition. Raises UserError."""
-    if not NAME.fullmatch(name):
-        raise UserError(f"{what} {name!r}: not a name; use lower-case letters, digits, '-', '_' and '.'")
+def valid_site(name: str) -> str:
+    """Return ``name`` if a site may be called so: as `lwd ingest` takes it. Raises UserError."""
+    from lwd_core.lake.received import is_site
+
+    if not is_site(name) or _NO_KEY in name:
+        raise UserError(f"site {name!r}: not a name; use letters, digits, '-', '_' and single dots")
     return name
+
+
+def partition(day: str, site: str) -> Cell:
+    """The partition of a day and site of the landing zone. Raises UserError where they are none."""
+    if not day or not site:
+        raise UserError("its path doesn't say <site>/<day>/<robot>/")
+    if not DAYS.has_partition_key(day):
+        raise UserError(f"day {day} is not between {DAYS.start:%Y-%m-%d} and today")
+    return Cell(day, valid_site(site))

@@ -7,14 +7,14 @@ cursor, a restart or a late upload to an old day drops nothing.
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from lwd_core.errors import UserError
-from pipelines.jobs import canary_verdict, ingest_day
-from pipelines.partitions import DAYS, SITES, Cell, valid_name
+from pipelines.jobs import canary_verdict, ingest_day, ingest_rest
+from pipelines.partitions import SITES, Cell, partition
 from pipelines.platform import Platform
 
 #: Partitions asked for at once; the rest waits for the next tick.
@@ -32,10 +32,10 @@ _UNFINISHED = [
 
 
 @dg.sensor(
-    job=ingest_day,
+    jobs=[ingest_day, ingest_rest],
     minimum_interval_seconds=20,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Days and sites whose landing zone holds logs the lake has no row of.",
+    description="Days and sites whose landing zone holds logs the lake has no row of, and logs of none.",
 )
 def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
     from lwd_core.lake.waiting import waiting
@@ -43,19 +43,35 @@ def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> d
     found = waiting(platform.lake(), platform.settings.landing)
     fit, unfit = _fitting(found)
     for what in unfit:
-        context.log.warning(what)
+        context.log.warning(f"{what}; ingest_rest takes it, in no partition")
     busy = _busy(context.instance)
-    resting = _resting(context.instance, [cell.key for cell in fit if cell.key not in busy])
+    suspects = _failed_lately(context.instance)
+    resting = {
+        cell.key: why
+        for cell in fit
+        if cell.key in suspects - busy and (why := _rests(context.instance, ingest_day.name, cell.key))
+    }
+    if unfit and "" in suspects and (why := _rests(context.instance, ingest_rest.name)):
+        resting[ingest_rest.name] = why
     for what in resting.values():
         context.log.warning(what)
     free = [cell for cell in fit if cell.key not in busy and cell.key not in resting]
     asked = free[:CELLS_A_TICK]
+    requests = [dg.RunRequest(job_name=ingest_day.name, partition_key=cell.key) for cell in asked]
+    if (
+        unfit
+        and ingest_rest.name not in resting
+        and not context.instance.get_runs(
+            dg.RunsFilter(job_name=ingest_rest.name, statuses=_UNFINISHED), limit=1
+        )
+    ):
+        requests.append(dg.RunRequest(job_name=ingest_rest.name, tags={"logs": str(len(unfit))}))
     known = set(context.instance.get_dynamic_partitions(str(SITES.name)))
     new_sites = sorted({cell.site for cell in asked} - known)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(partition_key=cell.key) for cell in asked],
+        run_requests=requests,
         dynamic_partitions_requests=[SITES.build_add_request(new_sites)] if new_sites else [],
-        skip_reason=None if asked else _why_not(len(fit) - len(resting), [*resting.values(), *unfit]),
+        skip_reason=None if requests else _why_not(len(busy), [*resting.values(), *unfit]),
     )
 
 
@@ -70,17 +86,9 @@ def _fitting(found: dict[tuple[str, str], list[str]]) -> tuple[list[Cell], list[
     fit, unfit = [], []
     for (day, site), uris in sorted(found.items()):
         try:
-            valid_name(site, "site")
+            fit.append(partition(day, site))
         except UserError as error:
-            unfit.append(f"{_all_of(uris)}: {error}; `lwd ingest` takes them in")
-            continue
-        if not DAYS.has_partition_key(day):
-            unfit.append(
-                f"{_all_of(uris)}: day {day} is not between {DAYS.start:%Y-%m-%d} and today; "
-                "`lwd ingest` takes them in as they are, `--day` on another day"
-            )
-            continue
-        fit.append(Cell(day, site))
+            unfit.append(f"{_all_of(uris)}: {error}")
     return fit, unfit
 
 
@@ -88,38 +96,32 @@ def _all_of(uris: list[str]) -> str:
     return uris[0] + (f" and {len(uris) - 1} more" if len(uris) > 1 else "")
 
 
-def _resting(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, str]:
-    """Partitions whose last runs failed too lately to try again, with what to say of each."""
-    failed = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-    lately = instance.get_run_records(
-        dg.RunsFilter(
-            job_name=ingest_day.name,
-            statuses=failed,
-            updated_after=datetime.fromtimestamp(time.time() - LONGEST_WAIT_S, UTC),
-        ),
-        limit=1000,
+_FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+def _failed_lately(instance: dg.DagsterInstance) -> set[str]:
+    """Partitions whose runs failed since the longest wait; empty text for what has none."""
+    since = datetime.fromtimestamp(time.time() - LONGEST_WAIT_S, UTC)
+    runs = instance.get_run_records(dg.RunsFilter(statuses=_FAILED, updated_after=since), limit=1000)
+    return {record.dagster_run.tags.get("dagster/partition", "") for record in runs}
+
+
+def _rests(instance: dg.DagsterInstance, job: str, partition: str = "") -> str:
+    """What to say of an ingest whose last runs failed too lately to try again; empty where it may run."""
+    tags = {"dagster/partition": partition} if partition else {}
+    runs = instance.get_run_records(dg.RunsFilter(job_name=job, tags=tags), limit=16)
+    count = [*(record.dagster_run.status in _FAILED for record in runs), False].index(False)
+    if not count:
+        return ""
+    last, wait = runs[0], min(FIRST_WAIT_S * 2 ** (count - 1), LONGEST_WAIT_S)
+    again = (last.end_time or last.update_timestamp.timestamp()) + wait
+    if again <= time.time():
+        return ""
+    times = "1 time" if count == 1 else f"{count} times in a row"
+    return (
+        f"{partition or job} failed {times} (run {last.dagster_run.run_id[:8]}), "
+        f"tried again at {datetime.fromtimestamp(again, UTC):%H:%M} UTC"
     )
-    suspects = {record.dagster_run.tags.get("dagster/partition") for record in lately}
-    resting = {}
-    for key in suspects.intersection(keys):
-        runs = instance.get_run_records(
-            dg.RunsFilter(job_name=ingest_day.name, tags={"dagster/partition": str(key)}), limit=16
-        )
-        in_a_row = [record.dagster_run.status in failed for record in runs]
-        count = [*in_a_row, False].index(False)
-        if not count:
-            continue
-        last = runs[0]
-        again = (last.end_time or last.update_timestamp.timestamp()) + min(
-            FIRST_WAIT_S * 2 ** (count - 1), LONGEST_WAIT_S
-        )
-        if again > time.time():
-            resting[str(key)] = (
-                f"{key} failed {count} {'time' if count == 1 else 'times in a row'} "
-                f"(run {last.dagster_run.run_id[:8]}), "
-                f"tried again at {datetime.fromtimestamp(again, UTC):%H:%M} UTC"
-            )
-    return resting
 
 
 def _busy(instance: dg.DagsterInstance) -> set[str]:

@@ -46,7 +46,11 @@ LOGS = Table(
     meaning="Every raw log received, whatever became of it.",
     columns=(
         LOG,
-        Column("uri", STRING, "Where the log was received."),
+        Column(
+            "uri",
+            STRING,
+            "Where the log was received: its path within the landing zone, else its full address.",
+        ),
         SITE,
         DAY,
         ROBOT,
@@ -56,7 +60,12 @@ LOGS = Table(
             "Reader that took it: mcap, rosbag1, rosbag2, lerobot, npz, hdf5; unknown if none did.",
         ),
         Column("bytes", I64, "Size of the raw log.", unit="bytes"),
-        Column("state", STRING, "accepted, duplicate, salvaged or quarantined.", words=words.LogState),
+        Column(
+            "state",
+            STRING,
+            "accepted, duplicate, salvaged, quarantined or superseded.",
+            words=words.LogState,
+        ),
         Column("reason", STRING, "Why it is not simply accepted.", nullable=True),
         Column("messages", I64, "Messages read from it."),
         Column(
@@ -66,6 +75,7 @@ LOGS = Table(
         Column("embodiment", STRING, "Embodiment its topics were mapped with.", nullable=True),
         CREATED,
         DIGEST_OF_EMBODIMENT,
+        Column("superseded_by", STRING, "Log that came to the same address since.", nullable=True),
     ),
     key=("log_id", "uri"),
     partition=("day", "site"),
@@ -104,6 +114,12 @@ EPISODES = Table(
         DIGEST_OF_EMBODIMENT,
         Column("reader_version", STRING, "The reader and its version: mcap@0.1.0.", nullable=True),
         READING,
+        Column(
+            "content",
+            STRING,
+            "Digest of task, states and actions: the same for one recording, whichever way it came.",
+            nullable=True,
+        ),
     ),
     key=("episode_id",),
     partition=("day", "site"),
@@ -227,7 +243,7 @@ SNAPSHOTS = Table(
     columns=(
         Column("digest", STRING, "Digest over everything in the snapshot; its name."),
         Column("name", STRING, "What the spec calls it."),
-        Column("uri", STRING, "Folder of manifest and shards."),
+        Column("uri", STRING, "Folder of manifest and shards, within the place of snapshots."),
         Column("state", STRING, "valid or withdrawn.", words=words.SnapshotState),
         Column("successor", STRING, "Digest that replaces a withdrawn one.", nullable=True),
         Column("spec", STRING, "The spec, canonical JSON."),

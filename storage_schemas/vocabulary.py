@@ -48,12 +48,16 @@ class Source(StrEnum):
 
 
 class LogState(StrEnum):
-    """What became of a raw log. Received = the sum over these, in files and in bytes."""
+    """What became of a raw log. Received = the sum over these, in files and in bytes.
+
+    ``SUPERSEDED``: other bytes came to its address since.
+    """
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     SALVAGED = "salvaged"
     QUARANTINED = "quarantined"
+    SUPERSEDED = "superseded"
 
 
 class SegmentKind(StrEnum):

@@ -1,17 +1,27 @@
 """Erase episodes: from raw logs, tables, frames, snapshots and histories, with proof."""
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.errors import UserError
-from lwd_core.lake.erase import Moved, Plan, needles, pending, plan
+from lwd_core.lake.erase import Plan, needles, pending, plan
 from lwd_core.lake.erase import erase as carry_out
-from lwd_core.lake.search import search
+from lwd_core.lake.moved import Moved
+from lwd_core.lake.place import open_place
+from lwd_core.lake.raw import Fate
+from lwd_core.lake.search import Findings, search
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
+
+PLACES = ("lake", "snapshots", "checkpoints", "policies", "releases", "reports")
+REMEDY = {
+    Fate.SHARED: "--whole-log erases those too, --also-delete PATH deletes the file alone",
+    Fate.ELSEWHERE: "--also-delete PATH deletes it",
+}
 
 
 def erase(
@@ -19,18 +29,24 @@ def erase(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     whole_log: Annotated[bool, typer.Option("--whole-log", help="Also other episodes of its log.")] = False,
+    also_delete: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="A raw log to delete that else stays, if its digest is right."),
+    ] = None,
 ) -> None:
     """Erase episodes for good, search every byte for them, list the policies trained on them.
 
-    Without episodes, finishes erasures that were interrupted. Example: lwd erase 3f2a… --dry-run
+    Raw logs are deleted that lie in the landing zone and hold no other episode; what stays is named. Without
+    episodes, finishes erasures that were interrupted. Can be run again at any time.
+    Example: lwd erase 3f2a… --dry-run
     """
     settings = Settings()
     lake = Lake.open(settings.lake)
-    plans = pending(lake)
+    plans = pending(lake, settings.landing)
     begun = {episode for unfinished in plans for episode in unfinished.episodes}
     fresh = [episode for episode in episodes or () if episode not in begun]
     if fresh:
-        plans.append(plan(lake, fresh, whole_log=whole_log))
+        plans.append(plan(lake, settings.landing, fresh, whole_log=whole_log, also_delete=also_delete or ()))
     elif not plans:
         raise UserError("no episode named and no erasure to finish; give episode ids")
     for what in plans:
@@ -46,16 +62,31 @@ def erase(
 def describe(what: Plan) -> None:
     """Print what an erasure means."""
     typer.echo(f"{len(what.episodes)} episodes, {what.steps} steps")
-    for uri, size in what.raw:
-        typer.echo(f"raw log deleted     {uri} ({size} bytes)")
+    for episode in what.unknown:
+        known = "erased before" if episode in what.before else "never in this lake as far as it knows"
+        typer.echo(f"not in the lake     {episode}, {known}; whatever is found of it goes")
+    for log in what.of(Fate.DELETED):
+        typer.echo(f"raw log deleted     {log.path} ({log.bytes} bytes)")
+    for log in what.of(Fate.SHARED, Fate.ELSEWHERE, Fate.REPLACED):
+        remedy = f"; {REMEDY[log.fate]}" if log.fate in REMEDY else ""
+        typer.echo(f"raw log left        {log.path} ({log.bytes} bytes): {log.fate}{remedy}")
+    if elsewhere := what.of(Fate.ELSEWHERE):
+        typer.echo(
+            f"not ours to delete  {len(elsewhere)} raw logs, {sum(log.bytes for log in elsewhere)} bytes"
+        )
     if what.siblings:
-        typer.echo(f"episodes that stay, without their raw log: {', '.join(what.siblings)}")
+        typer.echo(f"episodes that stay  {', '.join(what.siblings)}")
     for shard in what.shards:
         typer.echo(f"frames              {shard} {'written anew' if what.siblings else 'deleted'}")
     for digest in what.snapshots:
         typer.echo(f"snapshot withdrawn  {digest}, a successor without them takes its place")
     for policy in what.policies:
         typer.echo(f"policy trained on   {policy}; it still is: retire it or train again")
+    for path, kinds in what.unseen.items():
+        typer.echo(
+            f"can't be searched   {' and '.join(kinds)} of {path}: not stored as the lake has them; "
+            "copies are found by their digest, not by this content"
+        )
     typer.echo("history             older versions of the tables can't be read any more")
     typer.echo("pages               every page under reports is deleted; the next report makes them anew")
     if what.shards:
@@ -65,22 +96,43 @@ def describe(what: Plan) -> None:
 
 
 def _carry_out(lake: Lake, settings: Settings, what: Plan) -> None:
-    from lwd_core.snapshots.reissue import reissue
+    from lwd_core.snapshots.publish import drop_unfinished
+    from lwd_core.snapshots.reissue import reissue_all
 
     now_ns = time.time_ns()
 
-    def again(digest: str, erased: frozenset[str], moved: Moved) -> str | None:
-        done = reissue(lake, settings.snapshots, digest, erased=erased, moved=moved, now_ns=now_ns)
-        return done.successor
+    def again(erased: frozenset[str], moved: Moved) -> Mapping[str, str | None]:
+        return reissue_all(lake, settings.snapshots, erased=erased, moved=moved, now_ns=now_ns)
 
     done = carry_out(lake, what, reissue=again, now_ns=now_ns, pages=settings.reports)
     for old, new in done.successors.items():
         typer.echo(f"snapshot {old[:12]} -> {new[:12] if new else 'nothing left'}")
-    places = ("landing", "lake", "snapshots", "checkpoints", "policies", "releases", "reports")
-    left = search([getattr(settings, place) for place in places], needles(what))
+    found = search([getattr(settings, place) for place in PLACES], needles(what), raw=[settings.landing])
+    found.holding = drop_unfinished(open_place(settings.snapshots), found.holding)
+    for log in done.changed:
+        typer.echo(f"raw log left        {log.path}: {Fate.REPLACED}")
+    _say(settings, what, found)
+
+
+def _say(settings: Settings, what: Plan, found: Findings) -> None:
+    """What the search found: kept on purpose, still there, out of sight."""
+    kept = [log for log in what.of(Fate.SHARED) if any(_within(path, log.path) for path in found.holding)]
+    left = [path for path in found.holding if not any(_within(path, log.path) for log in kept)]
+    for path, reason in found.blind.items():
+        typer.echo(f"can't be searched   {path}: {reason}")
     for path in left:
         typer.echo(f"still found in      {path}", err=True)
     if left:
         complain(f"{len(left)} files still hold it; delete them or make them anew, then erase again")
         raise typer.Exit(EXIT_FOUND)
-    typer.echo(f"absent: no file under {settings.home} holds its id or content")
+    exceptions = [f"{len(kept)} raw logs kept for their other episodes"] if kept else []
+    if elsewhere := what.of(Fate.ELSEWHERE):
+        exceptions.append(f"{len(elsewhere)} originals not ours to delete")
+    if found.blind:
+        exceptions.append(f"{len(found.blind)} files that can't be searched")
+    but = f", but for {' and '.join(exceptions)} named above" if exceptions else ""
+    typer.echo(f"absent: no file under {settings.home} holds its id or content{but}")
+
+
+def _within(path: str, log: str) -> bool:
+    return path == log or path.startswith(log + "/")

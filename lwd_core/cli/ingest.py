@@ -13,8 +13,10 @@ from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.ingest import IngestResult
 from lwd_core.lake.ingest import ingest as take_in
 from lwd_core.lake.place import open_place
-from lwd_core.lake.received import Received
+from lwd_core.lake.received import UNSAID, Origin, Received
+from lwd_core.lake.reconcile import quarantined
 from lwd_core.lake.store import Lake
+from lwd_core.lake.walk import shown
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
@@ -27,19 +29,28 @@ def ingest(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read logs.", min=1)] = 1,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what lands, until stopped.")] = False,
+    site: Annotated[str, typer.Option(help="Site of logs that lie outside of the landing zone.")] = "",
+    robot: Annotated[str, typer.Option(help="Robot of logs that lie outside of the landing zone.")] = "",
+    day: Annotated[str, typer.Option(help="Day of logs that lie outside of it, YYYY-MM-DD.")] = "",
     every: Annotated[float, typer.Option(help="Seconds between two looks, with --follow.", min=0)] = 2.0,
     as_json: AsJson = False,
 ) -> None:
     """Take raw logs into the lake: each once, unreadable ones to quarantine with a reason.
 
-    Example: lwd ingest s3://depot/2026-01-01 run-17.mcap
+    In the landing zone, <site>/<day>/<robot>/ says where a log is from; elsewhere --site, --robot and --day
+    do, and else the log itself.
+
+    Example: lwd ingest ~/sets/pick-cube --site lab-2 --robot so101-3 --day 2026-01-05
     """
     settings = Settings()
+    origin = Origin(site or None, day or None, robot or None)
     lake = Lake.open(settings.lake, create=True)
+    # what was refused for want of an origin is read anew with one
+    again = frozenset() if origin == UNSAID else quarantined(lake)
     while follow:
         try:
             if paths or open_place(settings.landing).exists():
-                result = run(lake, settings, paths or [settings.landing], workers)
+                result = run(lake, settings, paths or [settings.landing], workers, again, origin)
                 if result.episodes or result.reasons:
                     report(result, as_json)
         except (UserError, OSError) as problem:
@@ -47,8 +58,13 @@ def ingest(
                 raise
             typer.echo(f"{problem}; trying again", err=True)  # a full disk or a lost line passes
         time.sleep(every)
-    result = run(lake, settings, paths or [settings.landing], workers)
+    result = run(lake, settings, paths or [settings.landing], workers, again, origin)
     report(result, as_json)
+    if not result.met:
+        where = ", ".join(map(shown, paths or [settings.landing]))
+        raise UserError(
+            f"{where}: no log there, nothing was taken in; hidden names and *.tmp are passed over"
+        )
     if paths and result.quarantined.files and not (result.accepted.files or result.salvaged.files):
         uri, reason = result.reasons[0]
         raise UserError(f"{uri}: {reason}; none of the logs named could be taken in")
@@ -60,6 +76,7 @@ def run(
     paths: list[str],
     workers: int = 1,
     again: frozenset[tuple[str, str]] = frozenset(),
+    origin: Origin = UNSAID,
 ) -> IngestResult:
     """Ingest with a progress line on standard error. Raises ``UserError`` where disk or network fail."""
     embodiments = embodiments_of(settings)
@@ -67,12 +84,12 @@ def run(
         task = bar.add_task("logs", total=None)
 
         def seen(done: int, log: Received) -> None:
-            bar.update(task, completed=done, description=f"{done} logs, now {log.uri.rsplit('/', 1)[-1]}")
+            bar.update(task, completed=done, description=f"{done} logs, now {log.place.rsplit('/', 1)[-1]}")
 
         try:
             return take_in(
                 lake, settings, paths, embodiments=embodiments, now_ns=time.time_ns(), progress=seen,
-                workers=workers, again=again,
+                workers=workers, again=again, origin=origin,
             )  # fmt: skip
         except StorageError:
             raise

@@ -9,9 +9,13 @@ import typer
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.ingest import embodiments_of, report, run
 from lwd_core.cli.main import EXIT_FOUND
+from lwd_core.lake.addresses import renew
 from lwd_core.lake.output import Format, render
+from lwd_core.lake.place import open_place
 from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
+from lwd_core.lake.recording import DUPLICATES
 from lwd_core.lake.store import Lake
+from lwd_core.places import resolve
 from lwd_core.remap import outdated
 from lwd_core.remap import remap as take_anew
 from lwd_core.settings import Settings
@@ -19,7 +23,8 @@ from lwd_core.settings import Settings
 app = typer.Typer(add_completion=False)
 
 STATES = """
-SELECT state, uri, bytes, episodes, messages, messages_lost, reason FROM logs
+SELECT state, uri, bytes, episodes, messages, messages_lost,
+       coalesce(reason, 'other bytes at this address since: ' || superseded_by[:12]) AS reason FROM logs
 WHERE (? = '' OR state = ?) ORDER BY state, uri
 """
 
@@ -27,7 +32,9 @@ WHERE (? = '' OR state = ?) ORDER BY state, uri
 @app.callback(invoke_without_command=True)
 def logs(
     context: typer.Context,
-    state: Annotated[str, typer.Option(help="Only accepted, duplicate, salvaged or quarantined.")] = "",
+    state: Annotated[
+        str, typer.Option(help="Only accepted, duplicate, salvaged, quarantined or superseded.")
+    ] = "",
     format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
 ) -> None:
     """List raw logs with their state and reason.
@@ -35,7 +42,21 @@ def logs(
     Example: lwd logs --state quarantined --format json
     """
     if context.invoked_subcommand is None:
-        typer.echo(render(Lake.open(Settings().lake).sql(STATES, [state, state]), format), nl=False)
+        lake = Lake.open(Settings().lake)
+        typer.echo(render(lake.sql(STATES, [state, state]), format), nl=False)
+        if copies := lake.sql(DUPLICATES).num_rows:
+            typer.echo(f"{copies} episodes are the recording of another: lwd logs same", err=True)
+
+
+@app.command()
+def same(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
+    """List episodes that are the recording of another: copied, or received in two formats.
+
+    Snapshots and verdicts count such a recording once.
+
+    Example: lwd logs same --format json
+    """
+    typer.echo(render(Lake.open(Settings().lake).sql(DUPLICATES), format), nl=False)
 
 
 @app.command("reconcile")
@@ -49,7 +70,8 @@ def reconcile_command(format: Annotated[Format, typer.Option(help="Output form."
     typer.echo(render(reconcile(lake), format), nl=False)
     missing = unaccounted(lake, settings.landing) if lake.place.fs.exists(settings.landing) else []
     for log in missing:
-        typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes)", err=True)
+        knows = "" if log.known is None else f", of which the lake knows {log.known}"
+        typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes{knows})", err=True)
     raise typer.Exit(1 if missing else 0)
 
 
@@ -91,6 +113,8 @@ def retry(as_json: AsJson = False) -> None:
     """
     settings = Settings()
     lake = Lake.open(settings.lake)
+    renew(lake, settings.landing)
     again = quarantined(lake)
-    uris = sorted({uri for _, uri in again if lake.fs.exists(uri)})
+    uris = sorted({resolve(settings.landing, uri) for _, uri in again})
+    uris = [uri for uri in uris if open_place(uri).exists()]
     report(run(lake, settings, uris, again=again), as_json)

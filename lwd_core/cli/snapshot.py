@@ -62,6 +62,8 @@ def build(
         say_json({"digest": snapshot.digest, **counts})
         return
     typer.echo(f"{counts['episodes']} episodes, {counts['steps']} steps", err=True)
+    if copies := counts.get("copies_left_out"):
+        typer.echo(f"{copies} more are recordings that are in already; `lwd logs same` names them", err=True)
     typer.echo(snapshot.digest)
 
 

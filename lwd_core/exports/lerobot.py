@@ -72,6 +72,7 @@ def export_lerobot(
             if progress:
                 progress(i + 1, episodes.num_rows)
         writer.finish()
+        lake.tombstones.refuse(episodes["episode_id"].to_pylist(), f"{out}")
         temporary.rename(out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -28,8 +28,16 @@ CONFIGURATION: dict[str, str | None] = {
 }
 
 
+#: Tries of a change that others' commits may come before.
+_TRIES = 5
+
+
 class LostRace(Exception):
     """Another commit took the version this one was computed for."""
+
+
+class VersionGone(UserError):
+    """A version of a table that isn't there, or that an erasure took."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,15 @@ class TableLog:
                 storage_options=self._options,
             )
         except (DeltaError, TableNotFoundError) as error:
+            if self._made():
+                return  # by another process at the same moment
             raise OSError(str(error).splitlines()[0]) from error
+
+    def _made(self) -> bool:
+        try:
+            return self.version() is not None
+        except (DeltaError, OSError):
+            return False
 
     def at(self, version: int | None = None) -> DeltaTable | None:
         """The table at a version, the newest if none is named; None where there is no table yet."""
@@ -102,7 +118,7 @@ class TableLog:
             try:
                 return DeltaTable(self.uri, version=version, storage_options=self._options)
             except (DeltaError, TableNotFoundError) as error:
-                raise UserError(
+                raise VersionGone(
                     f"{self.uri}: version {version} is not there or was erased; "
                     f"name one of `lwd lake stats` ({error})"
                 ) from None
@@ -126,7 +142,11 @@ class TableLog:
     def files(self, version: int | None = None) -> list[str]:
         """Full paths of the data files of a version."""
         table = self.at(version)
-        return [] if table is None else sorted(table.file_uris())
+        if table is None:
+            return []
+        # the library writes a root with spaces or umlauts as a URL does; the names below it are plain
+        above = self.uri.count("/") + 1
+        return sorted("/".join([self.uri, *file.split("/")[above:]]) for file in table.file_uris())
 
     def entries(self, version: int | None = None) -> list[DataFile]:
         """Data files of a version with what the log knows of each."""
@@ -163,12 +183,19 @@ class TableLog:
 
     def widen(self, columns: pa.Schema) -> None:
         """Add nullable columns, in one commit; columns another writer added meanwhile are left."""
-        table = DeltaTable(self.uri, storage_options=self._options)
-        there = {field.name for field in table.schema().fields}
-        fields = [field for field in Schema.from_arrow(columns).fields if field.name not in there]
-        if fields:
-            table.alter.add_columns(fields)
-        self._newest = None
+        for tries in reversed(range(_TRIES)):
+            table = DeltaTable(self.uri, storage_options=self._options)
+            there = {field.name for field in table.schema().fields}
+            fields = [field for field in Schema.from_arrow(columns).fields if field.name not in there]
+            self._newest = None
+            if not fields:
+                return
+            try:
+                table.alter.add_columns(fields)
+                return
+            except DeltaError:  # another writer's commit came first: it may have added them
+                if not tries:
+                    raise
 
     def checkpoint(self) -> int:
         """Write the newest version down whole, so that entries before it aren't needed; return it."""
@@ -176,6 +203,15 @@ class TableLog:
         table.create_checkpoint()
         self._newest = None
         return table.version()
+
+    def fence(self) -> None:
+        """An empty commit: whoever computed one on an older version has lost the race from now on."""
+        while (base := self.version()) is not None:
+            try:
+                self.commit(base, [], [])
+            except LostRace:
+                continue
+            return
 
     def commit(
         self, base: int, add: Sequence[DataFile], remove: Sequence[tuple[str, int]], *, changed: bool = True
@@ -220,13 +256,19 @@ class TableLog:
         """
         try:
             newest = self.version()
-            there = {file.path for file in self.entries(base + 1)} if newest and newest > base else set()
+            there = {file.path for file in self._after(base, newest)} if newest and newest > base else set()
         except (OSError, DeltaError) as error:
             raise StorageError(
                 f"{self.uri}: the store stopped answering ({_line(tried)}), and whether version {base + 1} "
                 f"was written can't be told ({_line(error)}); see `lwd lake stats` when it answers again"
             ) from error
         return bool(add) and there.issuperset(file.path for file in add)
+
+    def _after(self, base: int, newest: int) -> list[DataFile]:
+        try:
+            return self.entries(base + 1)
+        except VersionGone:  # its history was erased meanwhile
+            return self.entries(newest)
 
 
 def _line(error: Exception) -> str:

@@ -1,111 +1,228 @@
 """Erasure: an episode's bytes leave raw logs, tables, frames, snapshots and histories; the rest stays.
 
-The plan is written down first and struck out last: killed anywhere, the next erasure finishes it.
-Nothing is left that could bring the episode back: its raw logs stay known by their digest, so that a
-robot's repeated upload is not taken in again.
+First of all its tombstone is written (see there), so that nothing under way brings it back. The plan is
+written down too and struck out last: killed anywhere, the next erasure finishes it. It can always be run
+again, also for an episode the lake doesn't have any more or never had.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
-from lwd_core.lake import purge
-from lwd_core.lake.frames import rewritten
+from lwd_core.lake import purge, rewrite
+from lwd_core.lake.moved import Moved, move, offsets, repointed
 from lwd_core.lake.place import open_place
-from lwd_core.lake.search import Needles, needles_of
+from lwd_core.lake.raw import Fate, RawLog, copies, delete, fate, raw_path
+from lwd_core.lake.recording import recordings
+from lwd_core.lake.search import Needles, needles_of, unrecognised
 from lwd_core.lake.store import Lake
+from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, Ranges, apart
 from lwd_core.lineage import impact
-from storage_schemas.tables import LOGS, STEPS
+from storage_schemas.tables import LOGS, SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState
 
 PENDING, MOVED = ".pending.json", ".moved.json"
+EPISODE_ID = re.compile(r"[0-9a-f]{32}")
+FENCED = (*TABLES_OF_EPISODES, "snapshots")
 
-# shard -> (new shard, new offset of each kept frame by its old one)
-Moved = dict[str, tuple[str, dict[int, int]]]
-
-# (digest of a snapshot, erased episodes, moved frames): withdraws it, deletes its bytes, returns the digest
-# of the same snapshot without the episodes, None if nothing would be left. Finishes what was interrupted.
-Reissue = Callable[[str, frozenset[str], Moved], str | None]
+# (erased episodes, moved frames): withdraws every snapshot that holds one of them or shows a moved frame,
+# listed or not, deletes its bytes, and returns by its digest that of the same snapshot without the episodes;
+# None if nothing would be left. Finishes what was interrupted.
+Reissue = Callable[[frozenset[str], Moved], Mapping[str, str | None]]
 
 
 @dataclass(frozen=True)
 class Plan:
     """What an erasure takes away and what it touches.
 
-    ``raw`` are (uri, bytes) of raw logs deleted whole, ``siblings`` episodes of the same logs that stay,
-    ``shards`` frame shards that go or are written anew, ``snapshots`` digests to be withdrawn, ``policies``
-    those trained on the episodes, directly or through a parent.
+    ``unknown`` are those of the episodes that the lake doesn't have, ``before`` those of them that an
+    earlier erasure took. ``ranges`` are by log the message ranges that go, None: all. ``also`` are paths that
+    the caller named, ``siblings`` episodes of the same logs that stay, ``shards`` frame shards that go or are
+    written anew, ``snapshots`` digests to be withdrawn, ``policies`` those trained on the episodes, directly
+    or through a parent. ``needles`` and ``numbers`` are what the proof of absence looks for, ``unseen`` what
+    of a log, by its path, it can't see.
     """
 
     episodes: tuple[str, ...]
-    logs: tuple[str, ...]
-    raw: tuple[tuple[str, int], ...]
+    unknown: tuple[str, ...]
+    before: tuple[str, ...]
+    ranges: Mapping[str, Ranges | None]
+    raw: tuple[RawLog, ...]
+    also: tuple[str, ...]
     siblings: tuple[str, ...]
     steps: int
     shards: tuple[str, ...]
     snapshots: tuple[str, ...]
     policies: tuple[str, ...]
     needles: tuple[str, ...]
+    numbers: tuple[str, ...]
+    unseen: Mapping[str, Sequence[str]]
 
     @property
     def token(self) -> str:
         """Name of the plan; says nothing of the episodes."""
         return hashlib.sha256("\n".join(self.episodes).encode()).hexdigest()[:16]
 
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Ids of the logs the episodes are from."""
+        return tuple(self.ranges)
+
+    def of(self, *fates: Fate) -> list[RawLog]:
+        """The raw logs that meet one of these fates."""
+        return [log for log in self.raw if log.fate in fates]
+
 
 @dataclass(frozen=True)
 class Erased:
-    """An erasure done: its plan, and the successor of each withdrawn snapshot."""
+    """An erasure done.
+
+    ``successors`` are by withdrawn snapshot, ``changed`` raw logs that had other bytes when it came to them.
+    """
 
     plan: Plan
     successors: Mapping[str, str | None]
+    changed: Sequence[RawLog] = ()
 
 
-def plan(lake: Lake, episodes: Sequence[str], *, whole_log: bool = False) -> Plan:
+def plan(
+    lake: Lake,
+    landing: str,
+    episodes: Sequence[str],
+    *,
+    whole_log: bool = False,
+    also_delete: Collection[str] = (),
+) -> Plan:
     """What erasing these episodes means; changes nothing.
 
-    ``whole_log`` takes their logs' other episodes too. Raises ``UserError`` for an unknown episode.
+    ``whole_log`` takes their logs' other episodes too. ``also_delete`` are paths of raw logs to delete
+    although they lie outside the landing zone, or hold episodes that stay. Raises ``UserError`` for what is
+    no episode id and for a path that is none of their raw logs.
     """
-    ids = sorted(set(episodes))
-    rows = lake.read(
-        "episodes", columns=["episode_id", "log_id"], where="list_contains(?, episode_id)", params=[ids]
+    # the same recording under other names would bring it back: copies, and what a grown set superseded
+    ids, wanted = sorted(recordings(lake, episodes)[0]), {open_place(path).root for path in also_delete}
+    columns = ["episode_id", "log_id", "first_message", "last_message"]
+    found = lake.read("episodes", columns=columns, where="list_contains(?, episode_id)", params=[ids])
+    unknown = sorted(set(ids) - set(found["episode_id"].to_pylist()))
+    for episode in unknown:
+        if not EPISODE_ID.fullmatch(episode):
+            raise UserError(
+                f"episode {episode}: not in the lake, and no episode id; `lwd episode list` shows them"
+            )
+    before = lake.tombstones.buried(unknown)
+    logs = sorted({*found["log_id"].to_pylist(), *_left_of(lake, unknown)})
+    there = lake.read(
+        "episodes", columns=columns, where="list_contains(?, log_id)", params=[logs]
     ).to_pylist()
-    missing = set(ids) - {row["episode_id"] for row in rows}
-    if missing:
-        raise UserError(f"episode {min(missing)}: not in the lake; list them with `lwd sql`")
-    logs = sorted({row["log_id"] for row in rows})
-    of_logs = lake.read(
-        "episodes", columns=["episode_id"], where="list_contains(?, log_id)", params=[logs]
-    ).to_pylist()
-    all_ids = sorted(row["episode_id"] for row in of_logs)
-    ids = all_ids if whole_log else ids
-    raw = lake.read(
-        "logs", columns=["uri", "bytes"], where="list_contains(?, log_id)", params=[logs]
-    ).to_pylist()
-    frames = lake.sql(
-        "SELECT DISTINCT f.shard "
-        "FROM (SELECT unnest(frames) f FROM steps WHERE list_contains(?, episode_id))",
-        [ids],
-    )
-    shards = sorted(frames["shard"].to_pylist())
+    if whole_log:
+        ids = sorted({*ids, *(row["episode_id"] for row in there)})
+    staying = [row for row in there if row["episode_id"] not in ids]
+    ranges = {log: _ranges(lake, log, there, staying) for log in logs}
+    raw = _raw_logs(lake, landing, ranges, wanted, before)
+    siblings = tuple(sorted(row["episode_id"] for row in staying))
+    shards = _shards(lake, ids)
+    needles = needles_of(lake, ids)
     return Plan(
         episodes=tuple(ids),
-        logs=tuple(logs),
-        raw=tuple((row["uri"], row["bytes"]) for row in raw),
-        siblings=tuple(sorted(set(all_ids) - set(ids))),
+        unknown=tuple(unknown),
+        before=tuple(sorted(before)),
+        ranges=ranges,
+        raw=tuple(raw),
+        also=tuple(sorted(wanted)),
+        siblings=siblings,
         steps=lake.sql("SELECT count(*) n FROM steps WHERE list_contains(?, episode_id)", [ids])["n"][
             0
         ].as_py(),
-        shards=tuple(shards),
-        snapshots=_snapshots(lake, ids, all_ids if shards else ids),
-        policies=tuple(sorted({p for i in ids for p in impact(lake, i).policies["policy_id"].to_pylist()})),
-        needles=needles_of(lake, ids),
+        shards=shards,
+        snapshots=_snapshots(lake, ids, [*ids, *siblings] if shards else ids),
+        policies=_policies(lake, sorted(set(ids) - set(unknown))),
+        needles=tuple(piece.hex() for piece in needles.pieces),
+        numbers=tuple(run.hex() for run in needles.numbers),
+        unseen={log.path: kinds for log in _one_each(raw) if (kinds := unrecognised(log.path, needles))},
     )
+
+
+def _one_each(raw: Sequence[RawLog]) -> list[RawLog]:
+    """One file for each log of which there is one."""
+    there = (Fate.DELETED, Fate.SHARED, Fate.ELSEWHERE)
+    return list({log.log_id: log for log in raw if log.fate in there}.values())
+
+
+def _left_of(lake: Lake, episodes: Sequence[str]) -> set[str]:
+    """Logs of episodes that aren't in the lake, by rows that were left behind out of sight."""
+    logs: set[str] = set()
+    for table in TABLES_OF_EPISODES if episodes else ():
+        version = lake.version(table)
+        for file in [] if version is None else lake.log(table).candidates(version, {"episode_id": episodes}):
+            if rewrite.distinct(lake, table, file, "episode_id").isdisjoint(episodes):
+                continue
+            rows = purge.columns(lake, f"tables/{table}/{file.path}", ["episode_id", "log_id"])
+            logs |= set(rows.filter(pc.is_in(rows["episode_id"], pa.array(episodes)))["log_id"].to_pylist())
+    return logs
+
+
+def _policies(lake: Lake, episodes: Sequence[str]) -> tuple[str, ...]:
+    found = (impact(lake, episode).policies["policy_id"].to_pylist() for episode in episodes)
+    return tuple(sorted({policy for policies in found for policy in policies}))
+
+
+def _ranges(lake: Lake, log: str, there: list[dict], staying: list[dict]) -> Ranges | None:
+    """The messages of the log that go, without those that episodes that stay have too; None: all."""
+    of_log = [row for row in there if row["log_id"] == log]
+    if not of_log:  # what else is in a log that left only rows out of sight, nobody knows
+        stone = lake.tombstones.logs([log]).get(log)
+        return None if stone is not None and stone.ranges is None else []
+    stays = [(row["first_message"], row["last_message"]) for row in of_log if row in staying]
+    goes = [(row["first_message"], row["last_message"]) for row in of_log if row not in staying]
+    return apart(goes, stays) if stays else None
+
+
+def _raw_logs(
+    lake: Lake,
+    landing: str,
+    ranges: dict[str, Ranges | None],
+    also: Collection[str],
+    before: Collection[str] = (),
+    *,
+    strict: bool = True,
+) -> list[RawLog]:
+    """Every file that holds one of the logs: where it was received, and copies under any name in landing.
+
+    Logs that ``before``, episodes erased earlier, are from, and whose bytes are there, join ``ranges``.
+    """
+    rows = lake.read("logs", columns=["uri", "bytes", "log_id"]).to_pylist()
+    known = {(raw_path(landing, row["uri"]), row["log_id"]): row["bytes"] for row in rows}
+    earlier = lake.tombstones.erased_with(before)
+    sizes = {size for (_, log), size in known.items() if log in ranges} | earlier.sizes()
+    paths = {path for path, log in known if log in ranges}
+    known |= {(path, log): size for path, log, size in copies(landing, sizes, paths)}
+    gone = earlier.logs({log for _, log in known} - set(ranges))
+    back = {log for path, log in known if log in gone and open_place(path).exists()}
+    ranges |= {log: stone.ranges for log, stone in lake.tombstones.logs(back).items()}
+    named = {key: size for key, size in known.items() if key[1] in ranges}
+    if strict and (missing := sorted(set(also) - {path for path, _ in named})):
+        listed = ", ".join(sorted(path for path, _ in named)) or "none is known"
+        raise UserError(f"--also-delete {missing[0]}: no raw log of these episodes; theirs: {listed}")
+    return [
+        RawLog(path, log_id, size, fate(landing, path, log_id, shared=ranges[log_id] is not None, also=also))
+        for (path, log_id), size in sorted(named.items())
+    ]
+
+
+def _shards(lake: Lake, episodes: Sequence[str]) -> tuple[str, ...]:
+    frames = lake.sql(
+        "SELECT DISTINCT f.shard "
+        "FROM (SELECT unnest(frames) f FROM steps WHERE list_contains(?, episode_id))",
+        [list(episodes)],
+    )
+    return tuple(sorted(frames["shard"].to_pylist()))
 
 
 def _snapshots(lake: Lake, ids: Sequence[str], of_logs: Sequence[str]) -> tuple[str, ...]:
@@ -119,18 +236,37 @@ def _snapshots(lake: Lake, ids: Sequence[str], of_logs: Sequence[str]) -> tuple[
     return tuple(sorted(found["digest"].to_pylist()))
 
 
-def pending(lake: Lake) -> list[Plan]:
+def pending(lake: Lake, landing: str) -> list[Plan]:
     """Erasures begun and not finished."""
     folder = lake.path("erasures")
     if not lake.fs.exists(folder):
         return []
     found = [p for p in lake.fs.find(folder) if p.endswith(PENDING)]
-    return [_read(json.loads(lake.place.read(lake.place.relative(path)))) for path in sorted(found)]
+    return [
+        _read(lake, landing, json.loads(lake.place.read(lake.place.relative(path)))) for path in sorted(found)
+    ]
 
 
-def _read(said: dict[str, Any]) -> Plan:
-    lists = {name: tuple(value) for name, value in said.items() if name not in ("raw", "steps")}
-    return Plan(raw=tuple((uri, size) for uri, size in said["raw"]), steps=said["steps"], **lists)
+def _read(lake: Lake, landing: str, said: dict[str, Any]) -> Plan:
+    """A plan as it was noted. Raw logs are looked for anew: a copy of a home has its own."""
+    root = said.pop("root", lake.root)
+    if "ranges" not in said:  # noted by an older release
+        shared = lake.read(
+            "episodes", columns=["log_id"], where="list_contains(?, episode_id)", params=[said["siblings"]]
+        )
+        stays = set(shared["log_id"].to_pylist())
+        said |= {"ranges": {log: [] if log in stays else None for log in said.pop("logs")}, "unseen": {}}
+        said |= {"unknown": [], "before": [], "numbers": [], "also": []}
+    ranges: dict[str, Ranges | None] = {
+        log: r and [(a, b) for a, b in r] for log, r in said.pop("ranges").items()
+    }
+    said.pop("raw", None)
+    named = said.pop("also")
+    also = named if root == lake.root else []
+    steps, unseen = said.pop("steps"), said.pop("unseen")
+    lists = {name: tuple(value) for name, value in said.items()}
+    raw = _raw_logs(lake, landing, ranges, also, lists["before"], strict=False)
+    return Plan(raw=tuple(raw), ranges=ranges, also=tuple(also), steps=steps, unseen=unseen, **lists)
 
 
 def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) -> Erased:
@@ -139,27 +275,39 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     ``pages`` is where reports lie. All HTML there goes: figures and films show episodes in a form that no
     search of bytes would find, and every page can be made anew from the lake.
     """
-    note = f"{what.token}{PENDING}"
-    with lake.place.write("erasures", note) as stream:
-        stream.write(json.dumps(asdict(what)).encode())
+    sizes = {log.log_id: log.bytes for log in what.raw}
+    stones = {log: LogStone(sizes.get(log, 0), ranges) for log, ranges in what.ranges.items()}
+    contents = recordings(lake, what.episodes)[1]
+    lake.tombstones.bury([*what.episodes, *what.shards, *contents], stones)
+    note = _note(lake, what)
+    for table in FENCED:
+        lake.log(table).fence()
+    _logs(lake, what, now_ns)
+    changed = delete(what.raw)
     ids = list(what.episodes)
-    _raw(lake, what, now_ns)
-    nothing = {name: lake.read(name, where="false") for name in ("episodes", "labels", "segments")}
-    for table, rows in nothing.items():
-        lake.replace(table, rows, {"episode_id": ids})
+    if late := set(_shards(lake, ids)) - set(what.shards):  # came between plan and fence
+        what = replace(what, shards=tuple(sorted({*what.shards, *late})))
+        lake.tombstones.bury([*ids, *what.shards, *contents], stones)
+        _note(lake, what)
+        lake.log("snapshots").fence()
+    for table in ("episodes", "labels", "segments"):
+        lake.replace(table, _nothing(lake, table), {"episode_id": ids})
     moved = _moved(lake, what)
     _steps(lake, what, moved)
-    successors = {digest: _reissued(lake, digest, what, reissue, moved) for digest in what.snapshots}
-    for shard in what.shards:
+    successors = dict(reissue(frozenset(ids), moved))
+    for shard in {*what.shards, *_orphans(lake, what)}:
         lake.place.remove(shard)
-    lake.replace("snapshot_members", lake.read("snapshot_members", where="false"), {"episode_id": ids})
-    purge.purge(lake, what.episodes)
+    _withdraw(lake, ids)
+    lake.replace("snapshot_members", _nothing(lake, "snapshot_members"), {"episode_id": ids})
+    purge.purge(lake, ids)
     _pages(pages)
+    gone = [log for log in what.of(Fate.DELETED) if log not in changed]
     record = {
         "erased_ns": now_ns,
         "episodes": len(ids),
         "steps": what.steps,
-        "raw_bytes": sum(size for _, size in what.raw),
+        "raw_bytes": sum(log.bytes for log in gone),
+        "raw_left": {str(f): len(what.of(f)) for f in (Fate.SHARED, Fate.ELSEWHERE, Fate.REPLACED)},
         "snapshots": successors,
         "policies": what.policies,
     }
@@ -167,25 +315,51 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
         stream.write(json.dumps(record, indent=1).encode())
     lake.place.remove("erasures", what.token + MOVED)
     lake.place.remove("erasures", note)
-    return Erased(what, successors)
+    return Erased(what, successors, changed)
+
+
+def _note(lake: Lake, what: Plan) -> str:
+    note = f"{what.token}{PENDING}"
+    with lake.place.write("erasures", note) as stream:
+        said = {name: value for name, value in asdict(what).items() if name != "raw"}
+        stream.write(json.dumps(said | {"root": lake.root}).encode())
+    return note
 
 
 def needles(what: Plan) -> Needles:
     """What must not be found anywhere any more."""
-    return Needles(what.episodes, tuple(bytes.fromhex(n) for n in what.needles))
+    return Needles(
+        what.episodes,
+        tuple(bytes.fromhex(piece) for piece in what.needles),
+        tuple(bytes.fromhex(run) for run in what.numbers),
+    )
 
 
-def _raw(lake: Lake, what: Plan, now_ns: int) -> None:
-    """Raw logs: remembered by digest, then deleted with the digest beside them."""
-    rows = lake.read("logs", where="list_contains(?, log_id)", params=[list(what.logs)])
-    reason = pa.repeat(pa.scalar(f"erased at {now_ns} ns"), rows.num_rows)
-    rows = rows.set_column(LOGS.names.index("reason"), "reason", reason)
-    lake.replace("logs", rows, {"log_id": list(what.logs)})
-    for uri, _ in what.raw:
-        place = open_place(uri)
-        for path in (uri, uri + ".sha256"):
-            if place.fs.exists(path):
-                place.fs.rm(path, recursive=True)
+def _nothing(lake: Lake, table: str) -> pa.Table:
+    return lake.read(table, where="false")
+
+
+def _logs(lake: Lake, what: Plan, now_ns: int) -> None:
+    """Raw logs stay known by their digest, and say what happened to them."""
+    logs = list(what.ranges)
+
+    def said(version: int) -> pa.Table:
+        rows = lake.read("logs", where="list_contains(?, log_id)", params=[logs], versions={"logs": version})
+        reasons = [
+            f"erased at {now_ns} ns" if what.ranges[log] is None else _in_part(reason, now_ns)
+            for log, reason in zip(rows["log_id"].to_pylist(), rows["reason"].to_pylist(), strict=True)
+        ]
+        return rows.set_column(
+            LOGS.names.index("reason"), LOGS.schema.field("reason"), pa.array(reasons, pa.string())
+        )
+
+    if logs:
+        lake.settle("logs", said, {"log_id": logs})
+
+
+def _in_part(reason: str | None, now_ns: int) -> str:
+    before = re.sub(r"(^|; )episodes of it erased, last at \d+ ns$", "", reason or "")
+    return "; ".join(filter(None, (before, f"episodes of it erased, last at {now_ns} ns")))
 
 
 def _pages(root: str) -> None:
@@ -201,46 +375,58 @@ def _moved(lake: Lake, what: Plan) -> Moved:
     note = what.token + MOVED
     if lake.place.exists("erasures", note):
         said = json.loads(lake.place.read("erasures", note))
-        return {old: (new, {int(a): b for a, b in offsets.items()}) for old, (new, offsets) in said.items()}
-    keep: dict[str, set[int]] = {}
-    for shown in _of_siblings(lake, what)["frames"].to_pylist() if what.shards else ():
-        for frame in shown or ():
-            keep.setdefault(frame["shard"], set()).add(frame["offset"])
-    moved: Moved = {}
-    for shard in what.shards:
-        if shard in keep:
-            new = shard.removesuffix(".tar") + f"-{what.token}.tar"
-            moved[shard] = (new, rewritten(lake.place, shard, new, keep[shard].__contains__))
+        return {old: (new, {int(a): b for a, b in places.items()}) for old, (new, places) in said.items()}
+    moved = move(lake.place, what.shards, offsets(_of_siblings(lake, what))) if what.shards else {}
     with lake.place.write("erasures", note) as stream:
         stream.write(json.dumps(moved).encode())
     return moved
 
 
-def _of_siblings(lake: Lake, what: Plan) -> pa.Table:
-    return lake.read("steps", where="list_contains(?, episode_id)", params=[list(what.siblings)])
+def _of_siblings(lake: Lake, what: Plan, version: int | None = None) -> pa.Table:
+    versions = None if version is None else {"steps": version}
+    return lake.read(
+        "steps", where="list_contains(?, episode_id)", params=[list(what.siblings)], versions=versions
+    )
 
 
 def _steps(lake: Lake, what: Plan, moved: Moved) -> None:
     """Drop the erased steps and, in the same commit, point the siblings' to where their frames lie now."""
     if not moved:
-        lake.replace("steps", lake.read("steps", where="false"), {"episode_id": list(what.episodes)})
+        lake.replace("steps", _nothing(lake, "steps"), {"episode_id": list(what.episodes)})
         return
-    rows = _of_siblings(lake, what)
-    frames = [shown and [_at(f, moved) for f in shown] for shown in rows["frames"].to_pylist()]
-    column = pa.array(frames, STEPS.schema.field("frames").type)
-    rows = rows.set_column(STEPS.names.index("frames"), "frames", column)
-    lake.replace("steps", rows, {"episode_id": [*what.episodes, *what.siblings]})
+    lake.settle(
+        "steps",
+        lambda version: repointed(_of_siblings(lake, what, version), moved),
+        {"episode_id": [*what.episodes, *what.siblings]},
+    )
 
 
-def _at(frame: dict[str, Any], moved: Moved) -> dict[str, Any]:
-    if frame["shard"] not in moved:
-        return frame
-    shard, offsets = moved[frame["shard"]]
-    return frame | {"shard": shard, "offset": offsets[frame["offset"]]}
+def _orphans(lake: Lake, what: Plan) -> list[str]:
+    """Frame shards of logs that are gone whole which no row shows: of an ingest cut off, or under way."""
+    starts = tuple(log[:32] for log, ranges in what.ranges.items() if ranges is None)
+    if not starts or not lake.place.exists("frames"):
+        return []
+    paths = [lake.place.relative(path) for path in lake.fs.find(lake.path("frames"))]
+    return [path for path in paths if path.rsplit("/", 1)[-1].startswith(starts) and path.endswith(".tar")]
 
 
-def _reissued(lake: Lake, digest: str, what: Plan, reissue: Reissue, moved: Moved) -> str | None:
-    facts = lake.read("snapshots", where="digest = ?", params=[digest]).to_pylist()[0]
-    if facts["state"] == SnapshotState.WITHDRAWN and not lake.fs.exists(facts["uri"]):
-        return facts["successor"]
-    return reissue(digest, frozenset(what.episodes), moved)
+def _withdraw(lake: Lake, episodes: Sequence[str]) -> None:
+    """Listed snapshots with one of the episodes whose bytes are already gone: not valid any more."""
+
+    def withdrawn(version: int) -> pa.Table:
+        rows = lake.sql(
+            "SELECT * FROM snapshots WHERE state <> ? AND digest IN "
+            "(SELECT digest FROM snapshot_members WHERE list_contains(?, episode_id))",
+            [SnapshotState.WITHDRAWN.value, list(episodes)],
+            versions={"snapshots": version},
+        ).to_pylist()
+        digests.extend(row["digest"] for row in rows)
+        return pa.Table.from_pylist(
+            [row | {"state": SnapshotState.WITHDRAWN.value} for row in rows], schema=SNAPSHOTS.schema
+        )
+
+    digests: list[str] = []
+    version = lake.version("snapshots")
+    rows = withdrawn(version) if version is not None else SNAPSHOTS.schema.empty_table()
+    if rows.num_rows:
+        lake.settle("snapshots", withdrawn, {"digest": sorted(set(digests))})

@@ -4,33 +4,42 @@ Order of one batch: frames (named by their log), steps, segments, episodes, then
 An episode is seen once its row is there. Killed anywhere, the next run finds the batch's logs unknown
 and lands them again: shards are overwritten by the same bytes, rows replaced by log. Two runs over
 the same logs land each once, because every commit looks at the version it builds on.
+Where a log supersedes another, one commit of ``episodes`` puts its own in the other's place.
 """
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lwd_core.lake import addresses, supersede
 from lwd_core.lake.place import Place
-from lwd_core.lake.received import Received, receive
+from lwd_core.lake.received import UNSAID, Origin, Received, receive
 from lwd_core.lake.rewrite import holds
+from lwd_core.lake.spared import spared
 from lwd_core.lake.stage import Reader, Staged, duplicate, refused, stage, stage_log
 from lwd_core.lake.store import Lake
+from lwd_core.lake.supersede import TAKEN
 from lwd_core.logs.children import Children, Job, Limits, Lost
 from lwd_core.logs.faults import mended
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
-from storage_schemas.tables import LOGS
+from storage_schemas.tables import EPISODES, LOGS
 from storage_schemas.vocabulary import LogState
 
 BATCH_LOGS, BATCH_BYTES = 128, 256 * 2**20
 #: Logs a child may be ahead of what is committed, and what it is given at once.
 AHEAD, GROUP_LOGS, GROUP_BYTES = 64, 16, 2**20
-TAKEN = (LogState.ACCEPTED, LogState.SALVAGED)
+#: Digest of a log that has no bytes to read.
+NO_BYTES = hashlib.sha256().hexdigest()
+#: Digest given to a log that was not the same throughout its reading.
+MOVED_ON = ""
 
 
 @dataclass
@@ -47,7 +56,8 @@ class Tally:
 
 @dataclass
 class IngestResult:
-    """What became of the logs of one run. ``known`` were there before, unchanged.
+    """What became of the logs of one run. ``known`` were there before, unchanged; ``superseded`` are logs of
+    earlier runs whose address holds other bytes now.
 
     ``reasons`` are (uri, why) of logs in quarantine or not whole, ``quarantine`` of the former alone;
     ``faults`` (uri, traceback) of logs the readers failed on by their own fault.
@@ -57,12 +67,19 @@ class IngestResult:
     duplicate: Tally = field(default_factory=Tally)
     salvaged: Tally = field(default_factory=Tally)
     quarantined: Tally = field(default_factory=Tally)
+    superseded: Tally = field(default_factory=Tally)
     known: Tally = field(default_factory=Tally)
     episodes: int = 0
     steps: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     quarantine: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def met(self) -> bool:
+        """Whether there was any log."""
+        tallies = (self.accepted, self.duplicate, self.salvaged, self.quarantined, self.known)
+        return any(tally.files for tally in tallies) or bool(self.reasons)
 
     def tally(self, state: str) -> Tally:
         """The tally of a log state."""
@@ -95,28 +112,36 @@ def ingest(
     batch_logs: int = BATCH_LOGS,
     reader: Reader | None = None,
     again: frozenset[tuple[str, str]] = frozenset(),
+    origin: Origin = UNSAID,
 ) -> IngestResult:
     """Take in every raw log under ``paths``; logs already in the lake cost a look.
 
     Logs are read in ``workers`` processes with limits of memory and time by their size; a ``reader`` of
-    one's own works in this process, without. ``batch_logs`` bounds a commit. ``again`` are (log_id, uri) of
-    quarantined logs to read anew; those that an older reader failed on are read anew anyway. ``progress`` is
-    called with the count of logs done and the log. Raises ``OSError`` when disk or network fail; what was
-    committed before stays.
+    one's own works in this process, without. ``batch_logs`` bounds a commit. ``again`` are (log_id, stored
+    address) of quarantined logs to read anew; those that an older reader failed on are read anew anyway.
+    ``origin`` says where logs come from that lie outside of the landing zone. ``progress`` is called with the
+    count of logs done and the log. Raises ``OSError`` when disk or network fail; what was committed before
+    stays.
     """
+    addresses.renew(lake, settings.landing)
     again |= _mended(lake)
     known = Known.of(lake, again)
     run = Run(lake.place, embodiments, reader, now_ns, known)
     result = IngestResult()
-    fresh = _fresh(receive(paths, settings.landing), known, result)
+    fresh = _fresh(receive(paths, settings.landing, origin), known, result)
     done = 0
-    for batch in batches(_staged(run, fresh, workers), batch_logs):
-        _land(lake, batch, again, now_ns, result)
-        for item in batch:
-            done += 1
-            if progress:
-                progress(done, item.received)
-    return result
+    while True:
+        orphans: list[Item] = []
+        for batch in batches(_staged(run, fresh, workers), batch_logs):
+            orphans += _land(lake, batch, again, now_ns, result)
+            for item in batch:
+                done += 1
+                if progress:
+                    progress(done, item.received)
+        if not orphans:
+            return result
+        run, workers = replace(run, known=Known.of(lake, again)), 1
+        fresh = iter([(item.received, None) for item in orphans])
 
 
 def _mended(lake: Lake) -> frozenset[tuple[str, str]]:
@@ -126,15 +151,18 @@ def _mended(lake: Lake) -> frozenset[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Known:
-    """Logs the lake has: by name and digest, and digests whose content is in."""
+    """Logs the lake has at their address: by digest and address, and digests whose content is in."""
 
     received: set[tuple[str, str]]
     sizes: dict[tuple[str, str], int]
     taken: set[str]
+    stamps: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, lake: Lake, again: frozenset[tuple[str, str]]) -> "Known":
-        rows = lake.read("logs", columns=["log_id", "uri", "bytes", "state"]).to_pylist()
+        rows = lake.read(
+            "logs", columns=["log_id", "uri", "bytes", "state"], where=f"state <> '{LogState.SUPERSEDED}'"
+        ).to_pylist()
         pairs = {(row["log_id"], row["uri"]): row["bytes"] for row in rows}
         taken = {row["log_id"] for row in rows if row["state"] in TAKEN}
         return cls(set(pairs) - again, pairs, taken)
@@ -148,27 +176,51 @@ def _fresh(
     A log whose name, size and stated digest are known is passed over without reading it.
     """
     for log in logs:
-        claimed = log.claimed()
-        pair = (claimed or "", log.uri)
+        claimed = None if log.problem else log.claimed()
+        pair = (claimed or "", log.place)
         if pair in known.received and known.sizes[pair] == log.bytes:
             result.known.add(log.bytes)
             continue
         yield log, claimed
 
 
-def _known_or_wrong(run: Run, log: Received, claimed: str | None, log_id: str) -> Staged | str | None:
-    """What can be said of a log by its digest alone: known already, damaged on its way; None if neither."""
-    if (log_id, log.uri) in run.known.received or log_id in run.known.taken:
-        return log_id
+def _looked(run: Run, log: Received, claimed: str | None) -> tuple[str, Staged | str | None]:
+    """A log's digest, and what can be said of it by that alone: known already, damaged on its way, none to
+    keep to; None if it has to be read."""
+    known = run.known
+    if log.problem:
+        seen = (NO_BYTES, log.place) in known.received
+        return NO_BYTES, NO_BYTES if seen else refused(log, NO_BYTES, log.problem, run.now_ns)
+    source = log.source
+    try:
+        stamp = source.stamp()
+        log_id = source.sha256()
+    except FileNotFoundError:
+        return MOVED_ON, MOVED_ON
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        reason = f"can't be read ({error.strerror}); mend its rights"
+        return NO_BYTES, refused(log, NO_BYTES, reason, run.now_ns)
+    if (log_id, log.place) in known.received or log_id in known.taken:
+        return log_id, log_id
     if claimed is not None and claimed != log_id:
         reason = f"its sha256 is {log_id[:12]}…, the robot stated {claimed[:12]}…: damaged on its way"
-        return refused(log, log_id, reason, run.now_ns)
-    return None
+        return log_id, refused(log, log_id, reason, run.now_ns)
+    known.stamps[log.uri] = stamp
+    return log_id, None
+
+
+def _unmoved(run: Run, log: Received) -> bool:
+    """Whether the log's files are still those whose digest was taken."""
+    try:
+        stamp = run.known.stamps.pop(log.uri, None)
+        return stamp is None or log.source.stamp() == stamp
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
 class Item:
-    """One log of a batch: staged, or only named because its bytes are known."""
+    """One log of a batch: staged, or only named because its bytes are known or didn't stay the same."""
 
     received: Received
     log_id: str
@@ -180,10 +232,9 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
     """Logs read, in their order. Children read on while this process hashes, and commits what came."""
     if run.reader is not None:
         for log, claimed in fresh:
-            log_id = log.source.sha256()
-            outcome = _known_or_wrong(run, log, claimed, log_id) or stage(
-                run.place, log, log_id, run.embodiments, run.reader, run.now_ns
-            )
+            log_id, outcome = _looked(run, log, claimed)
+            if outcome is None:
+                outcome = stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
             yield _item(run, log, outcome)
         return
     ahead: deque[tuple[Received, str, Staged | str | Future[Staged]]] = deque()
@@ -208,9 +259,8 @@ def _staged(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int
 
     with Children(workers) as children:
         for log, claimed in fresh:
-            log_id = log.source.sha256()
+            log_id, outcome = _looked(run, log, claimed)
             size += log.bytes
-            outcome = _known_or_wrong(run, log, claimed, log_id)
             if outcome is None:
                 group.append((log, log_id))
                 grouped += log.bytes
@@ -246,7 +296,9 @@ def sweep(place: Place, log_id: str, pid: int) -> None:
 
 def _item(run: Run, log: Received, outcome: Staged | str) -> Item:
     if isinstance(outcome, str):
-        return Item(log, outcome, None, (outcome, log.uri) in run.known.received)
+        return Item(log, outcome, None, (outcome, log.place) in run.known.received)
+    if not _unmoved(run, log):
+        return Item(log, MOVED_ON, outcome, False)  # its frames are there: an erasure may ask for them
     if outcome.state in TAKEN:
         run.known.taken.add(outcome.log_id)  # the same bytes further on are not read again
     return Item(log, outcome.log_id, outcome, False)
@@ -282,13 +334,28 @@ def batches(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
 def _land(
     lake: Lake, batch: list[Item], again: frozenset[tuple[str, str]], now_ns: int, result: IngestResult
-) -> None:
-    """Commit a batch."""
-    new: dict[str, Staged] = {}
+) -> list[Item]:
+    """Commit a batch; return the logs whose bytes were known and are not any more, to be read after all."""
+    batch = [replace(i, staged=spared(lake, i.staged)) if i.staged is not None else i for i in batch]
     for item in batch:
+        if item.log_id == MOVED_ON:
+            why = "renamed, removed or written to while it was read; the next ingest takes what is there then"
+            result.reasons.append((item.received.place, why))
+        elif item.known:
+            result.known.add(item.received.bytes)
+    news = [item for item in batch if item.log_id != MOVED_ON and not item.known]
+    new: dict[str, Staged] = {}
+    for item in news:
         if item.staged is not None:
             new.setdefault(item.log_id, item.staged)
     taken = [s for s in new.values() if s.state in TAKEN]
+    landing = Landing(lake, news, again, now_ns)
+    there = landing.there(lake.version("logs"))
+    orphans = landing.orphans(there)
+    if orphans:
+        landing = replace(landing, news=[item for item in news if item not in orphans])
+    settled = landing.settled(there)
+    leaving = sorted(settled.leaving)
     if taken:
         ids = [s.log_id for s in taken]
         for table in ("steps", "segments"):
@@ -296,11 +363,17 @@ def _land(
             if rows.num_rows:
                 days, sites = (pc.unique(rows[name]).to_pylist() for name in ("day", "site"))
                 lake.replace(table, rows, {"day": days, "site": sites, "log_id": ids})
-        _episodes(lake, pa.concat_tables([s.episodes for s in taken]), result)
-    _logs(lake, batch, again, now_ns, result)
+    if taken or leaving:
+        rows = pa.concat_tables([EPISODES.schema.empty_table(), *(s.episodes for s in taken)])
+        if leaving:
+            supersede.carry_labels(lake, leaving, rows)
+        _episodes(lake, rows, leaving, result)
+    if landing.news:
+        landing.commit([*there, *settled.made], leaving, result)
+    return orphans
 
 
-def _episodes(lake: Lake, rows: pa.Table, result: IngestResult) -> None:
+def _episodes(lake: Lake, rows: pa.Table, leaving: list[str], result: IngestResult) -> None:
     ids = pc.unique(rows["log_id"]).to_pylist()
     added = rows
 
@@ -312,59 +385,90 @@ def _episodes(lake: Lake, rows: pa.Table, result: IngestResult) -> None:
             added = kept
         return added
 
-    lake.settle("episodes", plan, {})
+    lake.settle("episodes", plan, {"log_id": leaving} if leaving else {})
     result.episodes += added.num_rows
     result.steps += pc.sum(added["steps"]).as_py() or 0
 
 
-def _logs(
-    lake: Lake, batch: list[Item], again: frozenset[tuple[str, str]], now_ns: int, result: IngestResult
-) -> None:
-    """Say what became of each log: the first with its bytes is taken, others are duplicates."""
-    news = [item for item in batch if not item.known]
-    for item in batch:
-        if item.known:
-            result.known.add(item.received.bytes)
-    if not news:
-        return
-    ids, uris = sorted({i.log_id for i in news}), sorted({i.received.uri for i in news})
-    rows = LOGS.schema.empty_table()
+class _Outgrown(Exception):
+    """Another writer has brought rows that concern these logs since they were looked at."""
 
-    def plan(version: int) -> pa.Table:
-        nonlocal rows
-        there = lake.read(
-            "logs",
-            columns=["log_id", "uri", "state"],
-            where="list_contains(?, log_id)",
-            params=[ids],
-            versions={"logs": version},
-        ).to_pylist()
+
+@dataclass(frozen=True)
+class Landing:
+    """What becomes of each new log of a batch: the first with its bytes is taken, others are duplicates, and
+    whatever was at its address before is superseded."""
+
+    lake: Lake
+    news: list[Item]
+    again: frozenset[tuple[str, str]]
+    now_ns: int
+
+    def there(self, version: int | None) -> list[dict]:
+        """Rows of ``logs`` that the batch concerns."""
+        if version is None or not self.news:
+            return []
+        uris = sorted({item.received.place for item in self.news})
+        ids = sorted({item.log_id for item in self.news})
+        return supersede.rows_at(self.lake, version, uris, ids)
+
+    def orphans(self, there: list[dict]) -> list[Item]:
+        """Logs that were passed over because their bytes are in the lake, where these have left it since."""
+        owned = {row["log_id"] for row in there if row["state"] in TAKEN} | {NO_BYTES}
+        owned |= {item.log_id for item in self.news if item.staged is not None}
+        return [item for item in self.news if item.log_id not in owned]
+
+    def settled(self, there: list[dict]) -> supersede.Settled:
+        """The rows that the batch concerns, as they will stand."""
+        uris = {item.received.place for item in self.news}
+        there = [
+            row for row in there if row["uri"] not in uris or (row["log_id"], row["uri"]) not in self.again
+        ]
         owner = {row["log_id"]: row["uri"] for row in there if row["state"] in TAKEN}
         made = []
-        for item in news:
+        for item in self.news:
             first = item.staged is not None and (
                 item.staged.state not in TAKEN
-                or owner.setdefault(item.log_id, item.received.uri) == item.received.uri
+                or owner.setdefault(item.log_id, item.received.place) == item.received.place
             )
             made.append(
-                item.staged.logs if first and item.staged else duplicate(item.received, item.log_id, now_ns)
+                item.staged.logs
+                if first and item.staged
+                else duplicate(item.received, item.log_id, self.now_ns)
             )
-        rows = pa.concat_tables(made)
-        return rows
+        return supersede.settle(there, pa.concat_tables(made).to_pylist() if made else [])
 
-    for item in news:
-        if item.staged is not None and item.staged.state == LogState.QUARANTINED:
-            _mark(lake, item.staged)
-            if item.staged.trace:
-                result.faults.append((item.received.uri, item.staged.trace))
-    mended = {old for old, uri in again if uri in uris}
-    lake.settle("logs", plan, {"log_id": sorted({*ids, *mended}), "uri": uris})
-    for row in rows.select(["uri", "bytes", "state", "reason"]).to_pylist():
-        result.tally(row["state"]).add(row["bytes"])
-        if row["reason"] and row["state"] != LogState.DUPLICATE:
-            result.reasons.append((row["uri"], row["reason"]))
-        if row["state"] == LogState.QUARANTINED:
-            result.quarantine.append((row["uri"], row["reason"]))
+    def commit(self, concerned: list[dict], left: list[str], result: IngestResult) -> None:
+        """Enter the logs. ``concerned`` are the rows to look at, ``left`` digests whose episodes are gone."""
+        for item in self.news:
+            if item.staged is not None and item.staged.state == LogState.QUARANTINED:
+                _mark(self.lake, item.staged)
+                if item.staged.trace:
+                    result.faults.append((item.received.place, item.staged.trace))
+        settled: list[supersede.Settled] = []
+
+        def plan(version: int) -> pa.Table:
+            there = self.there(version)
+            if any(row["log_id"] not in ids or row["uri"] not in uris for row in there):
+                concerned.extend(there)
+                raise _Outgrown
+            settled[:] = [self.settled(there)]
+            return pa.Table.from_pylist(settled[0].rows, schema=LOGS.schema)
+
+        while not settled:
+            ids, uris = ({row[name] for row in concerned} for name in ("log_id", "uri"))
+            with suppress(_Outgrown):
+                self.lake.settle("logs", plan, {"log_id": sorted(ids), "uri": sorted(uris)})
+        if gone := sorted({*settled[0].leaving, *left}):
+            supersede.sweep(self.lake, gone)
+        for row in settled[0].made:
+            result.tally(row["state"]).add(row["bytes"])
+            if row["reason"] and row["state"] != LogState.DUPLICATE:
+                result.reasons.append((row["uri"], row["reason"]))
+            if row["state"] == LogState.QUARANTINED:
+                result.quarantine.append((row["uri"], row["reason"]))
+        for row in settled[0].superseded:
+            result.superseded.add(row["bytes"])
 
 
 def _mark(lake: Lake, staged: Staged) -> None:

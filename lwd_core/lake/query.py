@@ -144,6 +144,7 @@ def run(
 
 
 Wrong = duckdb.Error
+Unreadable = duckdb.IOException  # a file of a version is gone
 
 
 def fence(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:

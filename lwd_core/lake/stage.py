@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import shlex
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,8 @@ from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.frames import FrameShards, utc_day
 from lwd_core.lake.meaning import Meaning, keep
 from lwd_core.lake.place import Place
-from lwd_core.lake.received import Received
+from lwd_core.lake.received import Received, is_site
+from lwd_core.lake.recording import content
 from lwd_core.lake.rows import conform
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.faults import fault, lacked_memory, out_of_room
@@ -168,7 +170,7 @@ def _log_row(
     start = first.steps["t_ns"][0].as_py() if first is not None and first.steps.num_rows else now_ns
     row = {
         "log_id": log_id,
-        "uri": received.uri,
+        "uri": received.place,
         "site": received.site or (first.site if first is not None else None) or "local",
         "day": received.day or utc_day(start),
         "robot_id": received.robot or (first.robot_id if first is not None else None) or "unknown",
@@ -202,6 +204,12 @@ def _accepted(
     embodiments: Mapping[str, Embodiment],
     now_ns: int,
 ) -> Staged:
+    odd = {e.site for e in content.episodes if e.site and not is_site(e.site)} if not received.site else set()
+    if odd:
+        raise UserError(
+            f"its site {min(odd)!r} names no folder; give one of letters, digits, dot, dash and underscore: "
+            f"`lwd ingest {shlex.quote(received.place)} --site NAME`"
+        )
     received = _dated(received, content)
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     episodes, steps, segments = [], [], []
@@ -217,7 +225,7 @@ def _accepted(
         episodes.append(row)
         steps.append(conform(STEPS, _with(data.steps, shared)))
         segments.append(conform(SEGMENTS, _with(data.segments, shared)))
-    reasons = [content.salvaged or "; ".join(content.notes)]
+    reasons = [received.note or "", content.salvaged or "; ".join(content.notes)]
     if nowhere:
         rows = sum(data.steps.num_rows for data in content.episodes)
         reasons.append(f"{nowhere} of {rows} steps hold what is not a number, masked")
@@ -294,4 +302,5 @@ def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int
         "last_message": data.last_message,
         "attributes": json.dumps(dict(data.attributes), sort_keys=True),
         "created_ns": now_ns,
+        "content": content(data.task, data.steps, data.actions),
     }

@@ -15,12 +15,13 @@ from lwd_core.errors import UserError
 from lwd_core.lake import query, rewrite
 from lwd_core.lake.arrange import arranged
 from lwd_core.lake.conditional import require_conditional_put
-from lwd_core.lake.delta import DataFile, LostRace, TableLog
+from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
 from lwd_core.lake.history import version_at
 from lwd_core.lake.migrate import additions
 from lwd_core.lake.parquet import write_file
 from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.rows import conform
+from lwd_core.lake.tombstones import TABLES_OF_EPISODES, Tombstones
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
 
@@ -42,6 +43,7 @@ class Lake:
         self._fitting: set[str] = set()  # tables whose stored schema was compared with its description
         self._views: query.Views | None = None
         self.contents: dict[tuple[str, str], frozenset[str]] = {}
+        self.tombstones = Tombstones(place)
         self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
 
     @classmethod
@@ -121,18 +123,27 @@ class Lake:
     def settle(self, table: str, plan: Callable[[int], pa.Table], where: Where) -> int:
         """``replace`` by rows that depend on what is there: ``plan`` gets the version the commit builds on.
 
-        It is asked again whenever another writer commits first.
+        It is asked again whenever another writer commits first. Rows of erased episodes are left out.
         """
         log, spec = self.log(table), known(table)
         planned: pa.Table | None = None
         added: list[DataFile] = []
         while True:
             base = self._base(spec)
-            rows = plan(base)
-            if rows is not planned:
-                rewrite.discard(self.place, spec, added)
-                planned, added = rows, self._write(spec, conform(spec, rows))
-            removed, kept = rewrite.without(self, spec, base, where) if where else ([], [])
+            try:
+                rows = plan(base)
+                if table in TABLES_OF_EPISODES:
+                    rows = self.tombstones.without(rows)  # after the base was read, see there
+                if rows is not planned:
+                    rewrite.discard(self.place, spec, added)
+                    planned, added = None, []
+                    added = self._write(spec, conform(spec, rows))
+                    planned = rows
+                removed, kept = rewrite.without(self, spec, base, where) if where else ([], [])
+            except (VersionGone, FileNotFoundError, query.Wrong):
+                if log.version() == base:
+                    raise
+                continue  # an erasure took what this version was made of
             if not added and not removed:
                 return base
             try:
@@ -186,7 +197,15 @@ class Lake:
             wanted.append("episodes")
         if self._views is None:
             self._views = query.Views(self.fs if self.place.remote else None)
-        return self._views.run(self._resolve(wanted, versions), self._view, statement, params)
+        resolved = self._resolve(wanted, versions)
+        while True:
+            try:
+                return self._views.run(resolved, self._view, statement, params)
+            except (query.Unreadable, VersionGone):
+                # an erasure deletes the files of older versions at once: look whether there are newer ones
+                before, resolved = resolved, self._resolve(wanted, versions)
+                if resolved == before:
+                    raise
 
     def _resolve(self, tables: Iterable[str], versions: Mapping[str, int] | None) -> dict[str, int | None]:
         """The version of each table, ``episodes`` first: the others look through it."""

@@ -18,6 +18,7 @@ from storage_schemas.tables import TABLES
 
 TARGET = 96 * 2**20
 HOUR = 3600
+GRACE_HOURS = 168.0  # longer than any ingest or query
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _merge(lake: Lake, table: Table, group: list[DataFile]) -> DataFile:
 
 
 def vacuum(
-    lake: Lake, *, grace_hours: float = 168.0, dry_run: bool = False, now_s: float | None = None
+    lake: Lake, *, grace_hours: float = GRACE_HOURS, dry_run: bool = False, now_s: float | None = None
 ) -> list[str]:
     """Delete data files the newest versions don't name and temporary files, if older than the grace.
 
@@ -127,10 +128,10 @@ def vacuum(
             inner = path.removeprefix(f"tables/{name}/")
             if inner.startswith("_delta_log/") and not inner.endswith(".tmp"):
                 continue
-            if inner not in named and _age(info, now) > grace_hours * HOUR:
+            if inner not in named and age(info, now) > grace_hours * HOUR:
                 gone.append(path)
     for path, info in _listing(lake, "frames").items():
-        if path.endswith(".tmp") and _age(info, now) > grace_hours * HOUR:
+        if path.endswith(".tmp") and age(info, now) > grace_hours * HOUR:
             gone.append(path)
     if not dry_run:
         for path in gone:
@@ -145,7 +146,7 @@ def _listing(lake: Lake, folder: str) -> dict[str, dict]:
     return {lake.place.relative(path): info for path, info in lake.fs.find(root, detail=True).items()}
 
 
-def _age(info: dict, now: float) -> float:
+def age(info: dict, now: float) -> float:
     """Seconds since a file was last written."""
     written = info.get("mtime") or info.get("LastModified")
     return now - (written if isinstance(written, int | float) else written.timestamp() if written else now)

@@ -102,7 +102,7 @@ def _together(draft: Draft, timed: Mapping[str, np.ndarray]) -> bool:
     """Whether all topics of the state speak once a tick of the first."""
     ticks = timed[draft.state[0].topic]
     near = [np.sum(_ages(ticks, timed[f.topic]) <= 0.45e9 / draft.control_hz) for f in draft.state]
-    return len(ticks) > 1 and min(near) >= 0.9 * len(ticks)
+    return len(ticks) > 1 and bool(min(near) >= 0.9 * len(ticks))
 
 
 def _stale(draft: Draft, timed: Mapping[str, np.ndarray]) -> None:

@@ -13,20 +13,29 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from lwd_core.logs.folders import BESIDE_DB3, folder_logs, passing
 
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class LogSource:
-    """A local path or fsspec URL. A LeRobot data set or a rosbag2 folder is one log."""
+    """A local path or fsspec URL. A LeRobot data set or a rosbag2 folder is one log.
+
+    A name is a name: ``::``, ``*`` and the like mean nothing in it.
+    """
 
     uri: str
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        fs, path = fsspec.core.url_to_fs(self.uri)
-        return fs, path.rstrip("/")
+        scheme, found, _ = self.uri.partition("://")
+        if not found or "/" in scheme:
+            return LocalFileSystem(), os.path.abspath(self.uri)
+        fs = fsspec.filesystem(scheme)
+        return fs, str(fs._strip_protocol(self.uri)).rstrip("/")
 
     @property
     def name(self) -> str:
@@ -42,26 +51,36 @@ class LogSource:
     def files(self) -> tuple[str, ...]:
         """Relative paths of a folder's files, sorted; empty for a file.
 
-        What leads out of the folder (symbolic links, dots) is no part of the log.
+        Those that its format lists, all where it is of no known format. What leads out of the folder
+        (symbolic links, dots) is no part of the log, but for the links that a Hugging Face cache is made of.
         """
         if not self.is_folder:
             return ()
         fs, path = self._place
-        root = os.path.realpath(path)
         found = []
         for full in fs.find(path):
             relative = full[len(path) :].lstrip("/")
-            inside = not self.local or os.path.realpath(full) == os.path.join(root, relative)
-            if inside and ".." not in PurePosixPath(relative).parts:
+            inside = not self.local or leads_inside(path, relative)
+            if inside and ".." not in PurePosixPath(relative).parts and not passing(relative):
                 found.append(relative)
-        return tuple(sorted(found))
+        held = folder_logs(found, lambda name: fs.open(f"{path}/{name}", "rb")).get("")
+        return held or tuple(sorted(found))
+
+    @cached_property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the files that belong to a single file: an SQLite database's log of changes."""
+        fs, path = self._place
+        if self.is_folder or not path.endswith(".db3"):
+            return ()
+        return tuple(self.name + end for end in BESIDE_DB3 if fs.isfile(path + end))
 
     @cached_property
     def size(self) -> int:
-        """Bytes, summed over the files of a folder."""
+        """Bytes, summed over the files of a folder, or of a file and what belongs to it."""
         fs, path = self._place
         if not self.is_folder:
-            return int(fs.size(path) or 0)
+            parent = path.rpartition("/")[0]
+            return sum(int(fs.size(p) or 0) for p in (path, *(f"{parent}/{name}" for name in self.beside)))
         return sum(int(fs.size(f"{path}/{f}") or 0) for f in self.files)
 
     @property
@@ -83,17 +102,30 @@ class LogSource:
         return open(target, "rb") if self.local else fs.open(target, "rb", block_size=8 * _BLOCK)
 
     def sha256(self) -> str:
-        """Hex digest of the bytes; of a folder, over its sorted (relative path, sha256) pairs."""
-        if not self.is_folder:
-            return self._file_sha256("")
+        """Hex digest of the bytes; of several files, over their sorted (relative path, sha256) pairs."""
+        path = self._place[1]
+        if not self.is_folder and not self.beside:
+            return self._file_sha256(path)
+        root = path if self.is_folder else path.rpartition("/")[0]
         whole = hashlib.sha256()
-        for relative in self.files:
-            whole.update(f"{relative}\0{self._file_sha256(relative)}\n".encode())
+        for relative in self.files or sorted((self.name, *self.beside)):
+            digest = self._file_sha256(f"{root}/{relative}")
+            whole.update(f"{relative}\0{digest}\n".encode(errors="surrogateescape"))
         return whole.hexdigest()
 
-    def _file_sha256(self, relative: str) -> str:
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Size and time of change of each local file: not the same any more once one was written to."""
+        if not self.local:
+            return ()
+        _, path = self._place
+        root = path if self.is_folder else path.rpartition("/")[0]
+        stats = [os.stat(f"{root}/{name}") for name in (self.files or (self.name, *self.beside))]
+        return tuple((found.st_size, found.st_mtime_ns) for found in stats)
+
+    def _file_sha256(self, path: str) -> str:
         digest = hashlib.sha256()
-        with self.open(relative) as f:
+        fs = self._place[0]
+        with open(path, "rb") if self.local else fs.open(path, "rb", block_size=8 * _BLOCK) as f:
             while block := f.read(_BLOCK):
                 digest.update(block)
         return digest.hexdigest()
@@ -111,4 +143,24 @@ class LogSource:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with self.open(relative) as f, target.open("wb") as out:
                     shutil.copyfileobj(f, out, _BLOCK)
+            fs, path = self._place
+            for name in self.beside:
+                fs.get_file(f"{path.rpartition('/')[0]}/{name}", str(root.with_name(name)))
             yield root
+
+
+def leads_inside(root: str, relative: str) -> bool:
+    """Whether a local file lies where its name says, or in the blobs of the Hugging Face cache it stands in.
+
+    Such a cache is ``<repository>/snapshots/<revision>/…``, links into ``<repository>/blobs``.
+    """
+    real, named = os.path.realpath(f"{root}/{relative}"), os.path.join(os.path.realpath(root), relative)
+    blobs = blobs_of(named)
+    return real == named or (blobs is not None and real.startswith(blobs + "/"))
+
+
+def blobs_of(path: str) -> str | None:
+    """The blobs that links of a Hugging Face cache may lead to; None for a path outside of one."""
+    head, found, _ = path.rpartition("/snapshots/")
+    blobs = f"{head}/blobs"
+    return blobs if found and os.path.isdir(blobs) else None

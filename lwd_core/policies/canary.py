@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from lwd_core.lake.recording import RECORDING
 from lwd_core.lake.store import Lake
 
 
@@ -100,11 +101,15 @@ def judge(canary: dict[str, Tally], production: dict[str, Tally], rule: CanaryRu
 
 
 def tallies(lake: Lake, policy_id: str) -> dict[str, Tally]:
-    """Fleet episodes of a policy by task; demonstrations and unknown outcomes don't count."""
+    """Fleet episodes of a policy by task, each recording once.
+
+    Demonstrations and unknown outcomes don't count.
+    """
     rows = lake.sql(
         "SELECT task, count(*) AS episodes, count(*) FILTER (outcome = 'success') AS successes, "
-        "count(*) FILTER (interventions > 0) AS intervened FROM episodes "
-        "WHERE policy_id = ? AND source IN ('rollout', 'online') AND outcome <> 'unknown' GROUP BY task",
+        f"count(*) FILTER (interventions > 0) AS intervened FROM (SELECT DISTINCT ON ({RECORDING}) * "
+        "FROM episodes WHERE policy_id = ? AND source IN ('rollout', 'online') AND outcome <> 'unknown' "
+        f"ORDER BY {RECORDING}, created_ns, episode_id) GROUP BY task",
         (policy_id,),
     ).to_pylist()
     return {row.pop("task"): Tally(**row) for row in rows}

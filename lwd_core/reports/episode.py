@@ -43,7 +43,10 @@ def episode_view(lake: Lake, episode: str) -> EpisodeView:
     identity = (facts["day"], facts["site"], facts["episode_id"])
     here = "day = ? AND site = ? AND episode_id = ?"
     uris = lake.read(
-        "logs", columns=["uri"], where="log_id = ? AND state <> 'duplicate'", params=(facts["log_id"],)
+        "logs",
+        columns=["uri"],
+        where="log_id = ? AND state NOT IN ('duplicate', 'superseded')",
+        params=(facts["log_id"],),
     )
     return EpisodeView(
         facts=facts,

@@ -22,11 +22,15 @@ PAGE = "fleet.html"
 
 def write_fleet_page(lake: Lake, settings: Settings, place: str, *, now_ns: int) -> str:
     """Write ``fleet.html`` below ``place``, whole or not at all; return where it lies."""
-    found = collect_fleet(lake, channels_now(settings))
     folder = open_place(place)
-    with folder.write(PAGE) as file:
-        file.write(render_fleet(found, clips(lake), now_ns=now_ns).encode())
-    return folder.path(PAGE)
+
+    def write() -> str:
+        found = collect_fleet(lake, channels_now(settings))
+        with folder.write(PAGE) as file:
+            file.write(render_fleet(found, clips(lake), now_ns=now_ns).encode())
+        return folder.path(PAGE)
+
+    return lake.tombstones.steady(write)
 
 
 def channels_now(settings: Settings) -> dict[str, str]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
+from lwd_core.lake.query import Unreadable
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.members import counts_of, member_of, tensors_of
 from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
-from lwd_core.snapshots.publish import Staging, register
+from lwd_core.snapshots.publish import Staging, release
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
 from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, require_one_meaning, selected
@@ -42,14 +43,19 @@ def build_snapshot(
     counts episodes. UserError if nothing fits the spec or a label is missing.
     """
     place = open_place(root)
-    staging = Staging(place, now_ns)
-    try:
-        manifest = _write(lake, spec, pin(lake, spec, versions), staging, progress)
-        staging.publish(manifest)
-    finally:
-        staging.discard()
-    register(lake, manifest, place.path(manifest.digest), now_ns)
-    return Snapshot.open(root, manifest.digest)
+    while True:
+        erasures = lake.tombstones.count()
+        staging = Staging(place, now_ns)
+        try:
+            manifest = _write(lake, spec, pin(lake, spec, versions), staging, progress)
+            release(lake, staging, manifest, place, now_ns)
+        except (UserError, Unreadable, FileNotFoundError):
+            if versions is not None or lake.tombstones.count() == erasures:
+                raise
+            continue  # an erasure took what it was built from: once more from what is left
+        finally:
+            staging.discard()
+        return Snapshot.open(root, manifest.digest)
 
 
 def _write(
@@ -89,7 +95,7 @@ def _write(
         versions=dict(versions),
         state_width=max(m.state_width for m in members),
         action_width=max(m.action_width for m in members),
-        counts=counts_of(members),
+        counts=counts_of(members) | _copies(episodes),
         stats=stats.result(),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),
@@ -108,6 +114,12 @@ def _groups(episodes: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         group.append(episode)
         steps += episode["steps"]
     yield group
+
+
+def _copies(episodes: list[dict[str, Any]]) -> dict[str, int]:
+    """How many episodes were left out because they are the recording of one that is in; nothing for none."""
+    copies = sum(episode["copies"] for episode in episodes)
+    return {"copies_left_out": copies} if copies else {}
 
 
 class _Stats:

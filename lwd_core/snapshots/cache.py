@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lwd_core.errors import UserError
 from lwd_core.lake.place import Place
 from lwd_core.snapshots.facts import Facts
 from lwd_core.snapshots.fetch import OBJECTS, cache_home
@@ -22,6 +23,7 @@ from lwd_core.snapshots.pool import RowPool
 from lwd_core.snapshots.records import RECORD, RecordPool, record_type, write_records
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.transitions import Expansion
+from storage_schemas.snapshot import MANIFEST
 
 HEADER = 4096  # bytes before the first record
 POPULATE_READ = 22  # MADV_POPULATE_READ, which the module mmap doesn't name yet
@@ -65,6 +67,12 @@ def cached(
         pool = load(whole)
         _make(file, pool, types[pool.masked])
         records = mapped(file, types)
+        if not snapshot.place.exists(snapshot.digest, MANIFEST):
+            # withdrawn while we wrote; whoever withdraws drops the cache once more when the manifest is gone
+            drop_cache(snapshot.place, snapshot.digest)
+            raise UserError(
+                f"snapshot {snapshot.digest}: withdrawn meanwhile, an episode was erased; use its successor"
+            )
     assert records is not None
     only = np.flatnonzero(np.isin(records["episode"], places)) if len(places) < len(whole) else None
     return RecordPool(records, facts, only)

@@ -3,12 +3,15 @@
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from lwd_core.lake.place import Place
 from lwd_core.lake.store import Lake
+from lwd_core.lake.tombstones import ErasedMeanwhile
+from lwd_core.snapshots.cache import drop_cache
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.canonical import canonical_json
 from storage_schemas.snapshot import MANIFEST, Manifest
@@ -77,8 +80,57 @@ def _left_behind(place: Place, before_s: int) -> list[str]:
     return [name for name, stamp in begun.items() if stamp.isdigit() and int(stamp) < before_s]
 
 
-def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
-    """Enter it in the lake's tables, once. A withdrawn snapshot stays withdrawn."""
+def release(lake: Lake, staging: Staging, manifest: Manifest, place: Place, now_ns: int) -> None:
+    """Publish and register, unless an episode of it was erased since the work began: ``ErasedMeanwhile``."""
+    lake.tombstones.refuse(_holds(manifest), f"snapshot {manifest.name}")
+    there = place.exists(manifest.digest, MANIFEST)
+    staging.publish(manifest)
+    try:
+        register(lake, manifest, now_ns)
+    except ErasedMeanwhile:
+        # an erasure that began in between has looked for published snapshots before or after this one came
+        if not there:
+            remove_bytes(place, manifest)
+        raise
+
+
+def drop_unfinished(place: Place, paths: Sequence[str]) -> list[str]:
+    """Of files that hold something erased, delete those of builds under way; return the others.
+
+    Such a build has an erased episode in hand and can't be published any more.
+    """
+    left = []
+    for path in paths:
+        relative = place.relative(path)
+        if relative != path and relative.startswith(STAGING):
+            place.remove(relative)
+        else:
+            left.append(path)
+    return left
+
+
+def _holds(manifest: Manifest) -> list[str]:
+    """Names of the episodes and frame shards a snapshot stands on."""
+    return [*(m.episode_id for m in manifest.episodes), *(shard.uri for shard in manifest.frame_shards)]
+
+
+def remove_bytes(place: Place, manifest: Manifest) -> None:
+    """Delete a snapshot's bytes, the manifest last: while it stands, the folder is still found."""
+    digest = manifest.digest
+    drop_cache(place, digest)
+    for shard in manifest.shards:
+        place.remove(digest, shard.name)
+    place.remove(digest, MANIFEST)
+    drop_cache(place, digest)  # again: one that was being made looked for the manifest before it went
+    if not place.remote:
+        shutil.rmtree(Path(place.path(digest)), ignore_errors=True)
+
+
+def register(lake: Lake, manifest: Manifest, now_ns: int) -> None:
+    """Enter it in the lake's tables, once. A withdrawn snapshot stays withdrawn.
+
+    Raises ``ErasedMeanwhile`` if one of its episodes was erased.
+    """
     digest = manifest.digest
     if lake.read("snapshots", columns=["digest"], where="digest = ?", params=[digest]).num_rows:
         return
@@ -96,7 +148,7 @@ def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
     row = {
         "digest": digest,
         "name": manifest.name,
-        "uri": uri,
+        "uri": digest,  # within the place of snapshots
         "state": SnapshotState.VALID.value,
         "successor": None,
         "spec": SnapshotSpec.parse(dict(manifest.spec)).to_json(),
@@ -106,7 +158,18 @@ def register(lake: Lake, manifest: Manifest, uri: str, now_ns: int) -> None:
         "bytes": sum(s.bytes for s in manifest.shards),
         "created_ns": now_ns,
     }
-    lake.replace(
-        "snapshot_members", pa.Table.from_pylist(members, SNAPSHOT_MEMBERS.schema), {"digest": [digest]}
-    )
-    lake.replace("snapshots", pa.Table.from_pylist([row], SNAPSHOTS.schema), {"digest": [digest]})
+    tables = {
+        "snapshot_members": pa.Table.from_pylist(members, SNAPSHOT_MEMBERS.schema),
+        "snapshots": pa.Table.from_pylist([row], SNAPSHOTS.schema),
+    }
+    holds = _holds(manifest)
+
+    def unless_erased(table: str) -> Callable[[int], pa.Table]:
+        def plan(_version: int) -> pa.Table:
+            lake.tombstones.refuse(holds, f"snapshot {manifest.name}")
+            return tables[table]
+
+        return plan
+
+    for table in tables:
+        lake.settle(table, unless_erased(table), {"digest": [digest]})

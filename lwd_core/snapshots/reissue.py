@@ -4,21 +4,20 @@ The successor is made from the old shards, not from the lake, whose old versions
 removes. Killed anywhere, the same call again finishes.
 """
 
-import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from lwd_core.errors import UserError
 from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.store import Lake
-from lwd_core.snapshots.cache import drop_cache
+from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.members import counts_of
 from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
-from lwd_core.snapshots.publish import Staging, register
+from lwd_core.snapshots.publish import Staging, release, remove_bytes
 from lwd_core.snapshots.sample import decode, encode
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
@@ -38,15 +37,36 @@ class Reissued:
     successor: str | None
 
 
+def reissue_all(
+    lake: Lake, root: str, *, erased: Collection[str], moved: MovedFrames | None = None, now_ns: int
+) -> dict[str, str | None]:
+    """Reissue every snapshot under ``root`` that an erasure touches; its successor by its digest, or None."""
+    return {
+        digest: reissue(lake, root, digest, erased=erased, moved=moved, now_ns=now_ns).successor
+        for digest in affected(lake, root, erased, moved)
+    }
+
+
 def affected(lake: Lake, root: str, erased: Collection[str], moved: MovedFrames | None = None) -> list[str]:
-    """Digests of snapshots whose bytes hold an erased episode or point into a rewritten frame shard."""
+    """Digests of snapshots whose bytes hold an erased episode or point into a rewritten frame shard.
+
+    Those that a build cut off left published and not registered are among them.
+    """
     digests = lake.read("snapshots", columns=["digest"], where="true ORDER BY created_ns").column("digest")
     place = open_place(root)
+    names = (
+        [path.rstrip("/").rsplit("/", 1)[-1] for path in place.fs.ls(place.root, detail=False)]
+        if place.exists()
+        else []
+    )
     found = []
-    for digest in digests.to_pylist():
+    for digest in dict.fromkeys([*digests.to_pylist(), *(n for n in sorted(names) if len(n) == 64)]):
         if not place.exists(digest, MANIFEST):
             continue
-        manifest = _manifest(place, digest)
+        try:
+            manifest = _manifest(place, digest)
+        except ValueError:
+            continue  # damaged; the search of its bytes says what it holds
         holds = any(member.episode_id in erased for member in manifest.episodes)
         if holds or any(shard.uri in (moved or {}) for shard in manifest.frame_shards):
             found.append(digest)
@@ -64,32 +84,48 @@ def reissue(
 ) -> Reissued:
     """Replace one snapshot: build and register its successor, withdraw it, remove its bytes.
 
-    The members that stay keep their order and split; norm statistics are taken anew. Raises
-    UserError where the old shards are damaged.
+    The members that stay keep their order and split; norm statistics are taken anew. One whose shards are
+    damaged, or that was never registered, gets no successor.
     """
     place = open_place(root)
-    row = lake.read("snapshots", where="digest = ?", params=[digest]).to_pylist()[0]
-    if row["state"] == SnapshotState.WITHDRAWN:  # an earlier call was cut off while removing
-        _remove(place, _manifest(place, digest), digest)
-        return Reissued(digest, row["successor"])
-    old = Snapshot.open(root, digest)
-    staying = [member for member in old.episodes if member.episode_id not in erased]
-    successor = None
-    if any(member.split == Split.TRAIN for member in staying):
+    rows = lake.read("snapshots", where="digest = ?", params=[digest]).to_pylist()
+    successor = rows[0]["successor"] if rows else None
+    if (
+        rows and rows[0]["state"] != SnapshotState.WITHDRAWN
+    ):  # else an earlier call was cut off while removing
+        successor = _successor(lake, root, digest, erased, moved or {}, now_ns)
+        row = rows[0] | {"state": SnapshotState.WITHDRAWN.value, "successor": successor}
+        lake.replace("snapshots", pa.Table.from_pylist([row], schema=SNAPSHOTS.schema), {"digest": [digest]})
+    if place.exists(digest, MANIFEST):
+        remove_bytes(place, _manifest(place, digest))
+    return Reissued(digest, successor)
+
+
+def _successor(
+    lake: Lake, root: str, digest: str, erased: Collection[str], moved: MovedFrames, now_ns: int
+) -> str | None:
+    """Build and register the snapshot without the episodes; None where nothing to train on is left."""
+    place = open_place(root)
+    try:
+        old = Snapshot.open(root, digest)
+    except UserError:
+        return None  # damaged: an erasure doesn't wait for that
+    while True:
+        also = lake.tombstones.buried(member.episode_id for member in old.episodes)
+        staying = [m for m in old.episodes if m.episode_id not in erased and m.episode_id not in also]
+        if not any(member.split == Split.TRAIN for member in staying):
+            return None
         staging = Staging(place, now_ns)
         try:
-            manifest = _without(lake, old, staying, moved or {}, staging)
-            staging.publish(manifest)
-            successor = manifest.digest
-            register(lake, manifest, place.path(successor), now_ns)
-        except NoRows:  # what stays has no valid row: nothing to train on is left
-            successor = None
+            manifest = _without(lake, old, staying, moved, staging)
+            release(lake, staging, manifest, place, now_ns)
+            return manifest.digest
+        except ErasedMeanwhile:
+            continue  # by another erasure
+        except NoRows:
+            return None  # what stays has no valid row: nothing to train on is left
         finally:
             staging.discard()
-    row |= {"state": SnapshotState.WITHDRAWN.value, "successor": successor}
-    lake.replace("snapshots", pa.Table.from_pylist([row], schema=SNAPSHOTS.schema), {"digest": [digest]})
-    _remove(place, old.manifest, digest)
-    return Reissued(digest, successor)
 
 
 def _without(
@@ -176,13 +212,3 @@ def _add(
 
 def _manifest(place: Place, digest: str) -> Manifest:
     return Manifest.from_bytes(place.read(digest, MANIFEST))
-
-
-def _remove(place: Place, manifest: Manifest, digest: str) -> None:
-    """Delete a snapshot's bytes, the manifest last: while it stands, the folder is still found."""
-    drop_cache(place, digest)
-    for shard in manifest.shards:
-        place.remove(digest, shard.name)
-    place.remove(digest, MANIFEST)
-    if not place.remote:
-        shutil.rmtree(Path(place.path(digest)), ignore_errors=True)

@@ -21,7 +21,7 @@ from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
-    'outcome, "end", control_hz, steps, start_ns, embodiment_digest, reading'
+    'outcome, "end", control_hz, steps, start_ns, embodiment_digest, reading, content, created_ns'
 )
 _LISTS = {
     "embodiments": "embodiment",
@@ -82,6 +82,9 @@ def _newest(lake: Lake, table: str) -> int:
 def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> list[dict[str, Any]]:
     """The episodes the spec asks for, in the order of the snapshot: train before holdout, each by hash.
 
+    A recording that is there several times (as a copy, through two formats) is taken once, as it came first;
+    ``copies`` counts those left out. Its content decides its split, so that it stays in it.
+
     Every dict has the columns of ``episodes`` it needs and ``split``, ``buffer`` and ``success``. All that
     the spec says of outcomes is said of those its outcome layer gives, where it names one.
     """
@@ -116,8 +119,9 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
     rows = [r for r in rows if r["buffer"] is not None and r["steps"] > 0]
     if not rows:
         raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
+    rows = _each_once(rows)
     for row in rows:
-        share = _hash(spec.split_salt, row["episode_id"])
+        share = _hash(spec.split_salt, row["content"] or row["episode_id"])
         row["order"] = share
         row["split"] = Split.HOLDOUT if share < spec.holdout else Split.TRAIN
         row["buffer"] = spec.buffers[row["buffer"]].name
@@ -126,6 +130,15 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
             row["end"] = EpisodeEnd.TERMINATED.value
     rows.sort(key=lambda r: (r["split"] == Split.HOLDOUT, r["order"], r["episode_id"]))
     return rows
+
+
+def _each_once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The earliest episode of each recording; those that say nothing of their content are each their own."""
+    first: dict[str, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["created_ns"], row["episode_id"])):
+        kept = first.setdefault(row["content"] or row["episode_id"], row | {"copies": -1})
+        kept["copies"] += 1
+    return list(first.values())
 
 
 def require_one_meaning(episodes: Iterable[Mapping[str, Any]]) -> None:
@@ -158,8 +171,8 @@ def succeeded(episode: Mapping[str, Any]) -> bool:
     return outcome == Outcome.SUCCESS and source != Source.PLAY
 
 
-def _hash(salt: str, episode_id: str) -> float:
-    digest = hashlib.sha256(f"{salt}:{episode_id}".encode()).digest()
+def _hash(salt: str, recording: str) -> float:
+    digest = hashlib.sha256(f"{salt}:{recording}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 

@@ -31,9 +31,9 @@ def trained_rounds(plan: Profile, lake: "Lake") -> list[str]:
 )
 def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Success per task and round, value along episodes, interventions, losses: a page and ``report.json``."""
-    from lwd_core.reports.findings import RoundOfLearning, collect
+    from lwd_core.reports.findings import Findings, RoundOfLearning, collect
     from lwd_core.reports.fleet_page import write_fleet_page
-    from lwd_core.reports.page import CAPTIONS, write_report
+    from lwd_core.reports.page import CAPTIONS, WrittenReport, write_report
 
     plan, settings, lake = platform.plan, platform.settings, platform.lake()
     rounds = [
@@ -46,13 +46,13 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
         )
         for r in map(plan.round, trained_rounds(plan, lake))
     ]
-    findings = collect(lake, rounds)
-    written = write_report(
-        f"{settings.reports}/{plan.name}",
-        findings,
-        title=f"A fleet learns while it is deployed ({plan.name})",
-        now_ns=platform.now_ns(),
-    )
+
+    def write() -> tuple[Findings, WrittenReport]:
+        findings = collect(lake, rounds)
+        title, now_ns = f"A fleet learns while it is deployed ({plan.name})", platform.now_ns()
+        return findings, write_report(f"{settings.reports}/{plan.name}", findings, title=title, now_ns=now_ns)
+
+    findings, written = lake.tombstones.steady(write)
     fleet = write_fleet_page(lake, settings, f"{settings.reports}/{plan.name}", now_ns=platform.now_ns())
     context.log.info(f"report: {written.html}")
     return dg.MaterializeResult(

@@ -93,7 +93,7 @@ def production_run(platform: Platform) -> str:
 )
 def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The deployable part of the checkpoint: weights, normaliser, lineage, signed."""
-    from lwd_core.lineage import trace
+    from lwd_core.lineage import Trace, trace
     from lwd_core.policies.keys import signing_key
     from lwd_core.policies.registry import register
     from lwd_core.reports.lineage import write_trace_page
@@ -109,8 +109,13 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
         parent=parent_of(lake, trained),
     )
     register(lake, bundle, now_ns=platform.now_ns())
-    lineage, made_of = bundle.manifest.lineage, trace(lake, bundle.policy_id)
-    written = write_trace_page(f"{settings.reports}/lineage", made_of)
+    lineage = bundle.manifest.lineage
+
+    def write() -> tuple[Trace, str]:
+        made_of = trace(lake, bundle.policy_id)
+        return made_of, write_trace_page(f"{settings.reports}/lineage", made_of)
+
+    made_of, written = lake.tombstones.steady(write)
     context.log.info(f"policy {bundle.policy_id}")
     return dg.MaterializeResult(
         metadata={

@@ -87,7 +87,8 @@ def test_every_planned_episode_is_there_once(lake: Lake) -> None:
 
 
 def test_nothing_received_is_lost(home: Path, lake: Lake) -> None:
-    received = {str(p): p.stat().st_size for p in (home / "landing").rglob("*.mcap")}
+    landing = home / "landing"
+    received = {str(p.relative_to(landing)): p.stat().st_size for p in landing.rglob("*.mcap")}
     rows = lake.sql("SELECT uri, bytes, state FROM logs").to_pylist()
     assert {row["uri"]: row["bytes"] for row in rows} == received
     assert {row["state"] for row in rows} == {"accepted"}

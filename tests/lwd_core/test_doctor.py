@@ -37,7 +37,7 @@ def test_a_new_home_is_sound_but_empty(settings):
     here = {n for n, d in found.items() if d.health is Health.OK} - {"rendering"}
     assert here == {"versions", "packages", "simulator", "viewer", "disk", "places"}
     absent = {n for n, d in found.items() if d.health is Health.ABSENT} - {"rendering"}
-    assert absent == {"lake", "files", "quarantine", "embodiments", "keys", "channels"}
+    assert absent == {"lake", "files", "quarantine", "recordings", "embodiments", "keys", "channels"}
     assert all(d.remedy for d in found.values() if d.health is not Health.OK)
 
 

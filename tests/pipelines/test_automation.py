@@ -19,7 +19,7 @@ from pipelines.assets.fleet import install_embodiment
 from pipelines.assets.snapshots import left_out, snapshot_spec
 from pipelines.definitions import defs
 from pipelines.home import enter
-from pipelines.partitions import SITES, Cell, valid_name
+from pipelines.partitions import SITES, Cell, valid_site
 from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
 from pipelines.sensors import canary_sensor, landing_sensor
@@ -127,14 +127,28 @@ def test_the_page_says_what_it_can_not_take(home: Path, instance: dg.DagsterInst
 
 
 @pytest.mark.parametrize(
-    ("site", "day"), [("Harbour 1", DAY), ("harbour", "1999-01-01"), ("harbour", "2999-01-01")]
+    ("site", "day"),
+    [("Harbour 1", DAY), ("harbour", "1970-01-01"), ("harbour", "2999-01-01"), ("harbour", "2025-13-01")],
 )
-def test_what_can_be_no_partition_is_left_to_a_person(
+def test_what_can_be_no_partition_is_taken_in_all_the_same(
     home: Path, instance: dg.DagsterInstance, site: str, day: str
 ) -> None:
     upload(home, "a.mcap", site, day)
-    upload(home, "a.mcap")
+    upload(home, "b.mcap")
+    requests = ask(instance).run_requests or []
+    assert [(r.job_name, r.partition_key) for r in requests] == [
+        ("ingest_day", f"{DAY}|harbour"),
+        ("ingest_rest", None),
+    ]
+    defs.resolve_job_def("ingest_rest").execute_in_process(instance=instance, run_config={"loggers": {}})
+    rows = Platform().lake().read("logs", columns=["uri"]).to_pylist()
+    assert rows == [{"uri": f"{site}/{day}/harbour-00/a.mcap"}]
     assert asked(instance) == [f"{DAY}|harbour"]
+
+
+def test_sites_are_those_that_lwd_ingest_takes(home: Path, instance: dg.DagsterInstance) -> None:
+    upload(home, "a.mcap", "Lab-1")
+    assert asked(instance) == [f"{DAY}|Lab-1"]
 
 
 def test_no_canary_no_verdict(home: Path) -> None:
@@ -362,7 +376,7 @@ def test_a_day_of_bad_recordings_is_held_up(home: Path, instance: dg.DagsterInst
     assert not again.success
 
 
-@pytest.mark.parametrize("name", ["a|b", "", "Ä", "a/b", "-x", "x" * 64])
+@pytest.mark.parametrize("name", ["a|b", "", "Ä", "a/b", "a...b", "..", "x" * 81])
 def test_names_that_would_break_a_partition_key(name: str) -> None:
     with pytest.raises(Exception, match="not a name"):
-        valid_name(name, "site")
+        valid_site(name)

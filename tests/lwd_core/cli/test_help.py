@@ -21,6 +21,7 @@ NO_JSON = {
     "embodiment infer": "YAML",
     "logs": "--format json",
     "logs reconcile": "--format json",
+    "logs same": "--format json",
     "sql": "--format json",
     "policy show": "always JSON",
     "snapshot show": "always JSON",

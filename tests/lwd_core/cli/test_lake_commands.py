@@ -48,11 +48,44 @@ def test_from_ingest_to_erasure(home: Path) -> None:
     assert "CREATE OR REPLACE VIEW" in lwd("lake", "shell-sql")
     found = json.loads(lwd("sql", "SELECT episode_id FROM episodes ORDER BY 1", "--format", "json"))
     first = found[0]["episode_id"]
-    assert "raw log deleted" in lwd("erase", first, "--dry-run")
+    plan = lwd("erase", first, "--dry-run")
+    assert "raw log left" in plan
+    assert "--whole-log" in plan
+    assert "raw log deleted" in lwd("erase", first, "--dry-run", "--whole-log")
     assert len(json.loads(lwd("sql", "SELECT 1 FROM episodes", "--format", "json"))) == 2
     assert "absent: no file" in lwd("erase", first, "--yes")
     assert len(json.loads(lwd("sql", "SELECT 1 FROM episodes", "--format", "json"))) == 1
+    assert list((home / "landing").rglob("good.json")), "another episode is in it"
+    again = lwd("erase", first, "--yes")
+    assert "erased before" in again
+    assert "absent: no file" in again
+    assert "absent: no file" in lwd("erase", found[1]["episode_id"], "--yes")
     assert not list((home / "landing").rglob("good.json"))
+    assert "never in this lake" in lwd("erase", "0" * 32, "--yes")
+
+
+def test_an_original_elsewhere_is_named_and_left(home: Path, tmp_path: Path) -> None:
+    mine = write_log(tmp_path / "mine", "drive", seed=5)
+    lwd("ingest", str(mine))
+    rows = json.loads(lwd("sql", "SELECT episode_id FROM episodes", "--format", "json"))
+    out = lwd("erase", rows[0]["episode_id"], "--yes")
+    assert f"raw log left        {mine}" in out
+    assert "not ours to delete  1 raw logs" in out
+    assert "1 originals not ours to delete named above" in out
+    assert mine.exists()
+    with pytest.raises(UserError, match="no raw log of these episodes"):
+        lwd("erase", rows[0]["episode_id"], "--yes", "--also-delete", str(tmp_path))
+
+
+def test_what_still_holds_it_is_named_and_fails(home: Path) -> None:
+    lwd("ingest")
+    first = json.loads(lwd("sql", "SELECT episode_id FROM episodes", "--format", "json"))[0]["episode_id"]
+    copy = home / "checkpoints" / "notes.txt"
+    copy.parent.mkdir()
+    copy.write_text(f"look at {first}")
+    result = CliRunner().invoke(app, ["erase", first, "--yes"])
+    assert result.exit_code == 1
+    assert f"still found in      {copy}" in result.output
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from lwd_core.lake.search import Needles, search
 from storage_schemas.tables import TABLES
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.rows import label_rows
@@ -64,9 +65,14 @@ def prepare(root: Path, verb: str) -> Trial:
         world.lake.append("labels", label_rows(world.tables()["episodes"]))
     if verb == "erase":
         world.snapshot(cameras=["wrist"])
-        episode = world.lake.sql("SELECT min(episode_id) e FROM episodes WHERE index_in_log = 1")["e"][
-            0
-        ].as_py()
+        # one whose log holds another that stays, and one that takes its log along
+        found = world.lake.sql(
+            "SELECT min(episode_id) e FROM episodes JOIN logs USING (log_id) GROUP BY logs.episodes"
+        )
+        episode = ",".join(found["e"].to_pylist())
+    if verb == "supersede":
+        for i in range(LOGS):
+            write_log(world.landing, f"log{i}", seed=i, episodes=2 + i % 2, frames=3, site=f"lab{i % 2}")
     shutil.copytree(home, template)
     trial = Trial(verb, template, home, episode)
     world = trial.reset()
@@ -95,6 +101,8 @@ def kill_once(trial: Trial, rng: random.Random) -> bool:
         assert found[table] == rows, f"{trial.verb}: table {table} differs after a kill and a rerun"
     whole(world)
     no_row_twice(world)
+    if trial.verb == "erase":
+        absent(world, trial.episode.split(","))
     return process.returncode == -signal.SIGKILL
 
 
@@ -106,6 +114,13 @@ def whole(world: World) -> None:
         "(SELECT count(*) FROM segments g WHERE g.episode_id = e.episode_id) <> 1"
     )
     assert broken.num_rows == 0, "an episode is seen in part"
+
+
+def absent(world: World, episodes: list[str]) -> None:
+    """Nothing under the home names them; of their logs the one stays that holds another episode."""
+    places = [world.settings.home]
+    assert search(places, Needles(tuple(episodes))).holding == [], "an erased episode is still there"
+    assert len(list(world.landing.rglob("*.json"))) == LOGS - 1
 
 
 def no_row_twice(world: World) -> None:

@@ -14,7 +14,7 @@ from tests.lwd_core.lake.kills import kill_once, prepare
 KILLS = int(os.environ.get("LWD_KILLS", "2"))
 
 
-@pytest.mark.parametrize("verb", ["ingest", "compact", "erase", "remap"])
+@pytest.mark.parametrize("verb", ["ingest", "supersede", "compact", "erase", "remap"])
 def test_killed_and_run_again(tmp_path: Path, verb: str) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)

@@ -1,8 +1,12 @@
 """Several processes over the same logs: each log once."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
+
+from lwd_core.lake.delta import TableLog
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.kills import no_row_twice, start, whole
 from tests.lwd_core.lake.world import World
@@ -26,3 +30,31 @@ def test_two_processes_over_one_landing_zone(tmp_path: Path) -> None:
     assert {row["log_id"] for row in tables["episodes"]} == {row["log_id"] for row in tables["logs"]}
     whole(world)
     no_row_twice(world)
+
+
+def test_a_new_lake_is_opened_by_several_at_once(tmp_path: Path) -> None:
+    """None fails, whoever makes which table first."""
+    home = tmp_path / "home"
+    for i in range(4):
+        write_log(home / "landing", f"log{i}", seed=i)
+    command = [sys.executable, "-m", "tests.lwd_core.lake.victim", str(home), "ingest"]
+    several = [start(command) for _ in range(3)]
+    for process in several:
+        out, _ = process.communicate(timeout=120)
+        assert (process.returncode, out) == (0, "done\n")
+    world = World(home)
+    assert len(world.tables()["episodes"]) == 4
+    whole(world)
+    no_row_twice(world)
+
+
+def test_columns_are_added_by_several_at_once(tmp_path: Path) -> None:
+    """A lake of an earlier version, and two processes of this one."""
+    narrow = pa.schema([pa.field("a", pa.string())])
+    for tries in range(5):
+        log = TableLog(f"{tmp_path}/{tries}", {})
+        log.create("t", narrow, [])
+        wide = pa.schema([pa.field("b", pa.string()), pa.field("c", pa.string())])
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, log=log, wide=wide: TableLog(log.uri, {}).widen(wide), range(4)))
+        assert log.columns() == ["a", "b", "c"]

@@ -80,7 +80,7 @@ def test_the_whole_way_on_a_bucket(store: str, tmp_path: Path) -> None:
     episode = before["episodes"][0]["episode_id"]
     what = world.plan(episode)
     world.erase(what)
-    assert search([world.settings.home], needles(what)) == []
+    assert search([world.settings.home], needles(what), raw=[world.settings.landing]).holding == []
     assert len(world.tables()["episodes"]) == 7
 
 

@@ -72,7 +72,7 @@ def test_a_mended_digest_is_tried_again(world: World) -> None:
     side.write_text(hashlib.sha256(hurt.read_bytes()).hexdigest())
     assert world.ingest().known.files == 7, "a quarantined log isn't read on every run"
     again = quarantined(world.lake)
-    result = world.ingest(*[uri for _, uri in again], again=again)
+    result = world.ingest(*[world.landing / uri for _, uri in again], again=again)
     assert (result.accepted.files, quarantined(world.lake)) == (1, frozenset())
 
 

@@ -1,11 +1,10 @@
-"""A process to be killed, or to be raced: ``python -m tests.lwd_core.lake.victim HOME VERB [EPISODE]``.
+"""A process to be killed, or to be raced: ``python -m tests.lwd_core.lake.victim HOME VERB [EPISODES]``.
 
 Prints a line when its imports are done, then does one thing to the lake of a home.
 """
 
 import sys
 
-from lwd_core.lake.erase import pending
 from lwd_core.lake.upkeep import compact
 from tests.lwd_core.lake.world import World
 
@@ -14,17 +13,14 @@ BATCH = 3
 
 def act(world: World, verb: str, episode: str = "") -> None:
     match verb:
-        case "ingest":
+        case "ingest" | "supersede":
             world.ingest(batch_logs=BATCH)
         case "compact":
             compact(world.lake)
         case "remap":
             world.remap(batch_logs=BATCH)
         case "erase":
-            plans = pending(world.lake)
-            if not plans and world.lake.read("episodes", where="episode_id = ?", params=[episode]).num_rows:
-                plans = [world.plan(episode)]
-            for what in plans:
+            for what in world.pending() or [world.plan(*episode.split(","))]:
                 world.erase(what)
 
 

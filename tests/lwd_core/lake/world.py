@@ -1,15 +1,17 @@
 """A home with a landing zone and a lake, and what the tests do in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from lwd_core.lake.erase import Erased, Moved, Plan, erase, plan
+from lwd_core.lake.erase import Erased, Plan, erase, pending, plan
 from lwd_core.lake.ingest import IngestResult, ingest
+from lwd_core.lake.moved import Moved
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.remap import Remapped, outdated, remap
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
-from lwd_core.snapshots.reissue import reissue
+from lwd_core.snapshots.reissue import reissue_all
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.embodiment import Dim, Embodiment, Feature
@@ -48,13 +50,15 @@ class World:
             self.lake, SnapshotSpec.parse({"name": name, **spec}), self.settings.snapshots, now_ns=NOW
         )
 
-    def plan(self, *episodes: str, whole_log: bool = False) -> Plan:
-        return plan(self.lake, episodes, whole_log=whole_log)
+    def plan(self, *episodes: str, whole_log: bool = False, also_delete: Sequence[str] = ()) -> Plan:
+        return plan(self.lake, self.settings.landing, episodes, whole_log=whole_log, also_delete=also_delete)
+
+    def pending(self) -> list[Plan]:
+        return pending(self.lake, self.settings.landing)
 
     def erase(self, what: Plan) -> Erased:
-        def again(digest: str, erased: frozenset[str], moved: Moved) -> str | None:
-            done = reissue(self.lake, self.settings.snapshots, digest, erased=erased, moved=moved, now_ns=NOW)
-            return done.successor
+        def again(erased: frozenset[str], moved: Moved) -> dict[str, str | None]:
+            return reissue_all(self.lake, self.settings.snapshots, erased=erased, moved=moved, now_ns=NOW)
 
         return erase(self.lake, what, reissue=again, now_ns=NOW, pages=self.settings.reports)
 

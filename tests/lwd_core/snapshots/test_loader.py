@@ -10,11 +10,13 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots import cache as cache_module
 from lwd_core.snapshots import feed, source
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.cache import cache_folder
 from lwd_core.snapshots.loader import Batch, TransitionLoader
 from lwd_core.snapshots.loader_mixed import MixedLoader, parts
+from lwd_core.snapshots.publish import remove_bytes
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from tests.lwd_core.snapshots.lakes import START, add_episode
@@ -310,3 +312,18 @@ def test_a_set_without_transitions_is_refused(lake: Lake, tmp_path: Path):
     for cache in (True, False):
         with pytest.raises(UserError, match="no transition"):
             take(TransitionLoader(snapshot, 4, 0, cache=cache, where=lambda m: m.task == "reach"), 1)
+
+
+def test_a_cache_of_a_snapshot_withdrawn_meanwhile_does_not_stay(fleet: Lake, tmp_path: Path, monkeypatch):
+    """An erasure took the snapshot's bytes while a training wrote them down once more."""
+    snapshot = build_snapshot(fleet, SnapshotSpec(name="all", chunk=4), str(tmp_path), now_ns=START)
+    make = cache_module._make
+
+    def late(*args):
+        remove_bytes(snapshot.place, snapshot.manifest)
+        make(*args)
+
+    monkeypatch.setattr(cache_module, "_make", late)
+    with pytest.raises(UserError, match="withdrawn meanwhile"):
+        take(TransitionLoader(snapshot, 12, 7), 1)
+    assert not cache_folder(snapshot.place, snapshot.digest).exists()
