@@ -1,7 +1,7 @@
 """SIGKILL at random moments of ingest, compaction and erasure; then the same again must leave what an
 undisturbed run leaves.
 
-    python -m benchmarks.faults [--json] [--kills 100] [--seed 0]
+    python -m benchmarks.faults [--json] [--kills 100 of each] [--seed 0]
 """
 
 import argparse
@@ -27,8 +27,8 @@ def main() -> None:
     chosen = options.parse_args()
     rng = random.Random(chosen.seed)
     result: dict[str, dict[str, float]] = {}
-    for index, verb in enumerate(VERBS):
-        rounds = len(range(index, chosen.kills, len(VERBS)))
+    for verb in VERBS:
+        rounds = chosen.kills
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             trial = prepare(Path(folder), verb)
