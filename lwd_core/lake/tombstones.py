@@ -146,7 +146,10 @@ class Tombstones:
     def refuse(self, names: Iterable[str], work: str) -> None:
         """Raise ``ErasedMeanwhile`` if one of the episodes or shards was erased; ``work`` can't go on."""
         if self.buried(names):
-            raise ErasedMeanwhile(f"{work}: episodes in it were erased meanwhile; do it again")
+            raise ErasedMeanwhile(
+                f"{work}: episodes in it were erased meanwhile; do it again (`lwd erase` finishes an erasure "
+                "that was cut off)"
+            )
 
     def _erased(self, rows: pa.Table) -> pa.ChunkedArray | pa.Array | None:
         self._look()
