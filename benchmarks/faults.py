@@ -3,7 +3,7 @@ remapping; then the same again must leave what an undisturbed run leaves. And a 
 rows must be paired rightly or masked; and small logs that ask for more than there is, or lie about
 themselves: each may cost 2 GB and 60 s at most, and stops nothing but itself.
 
-    python -m benchmarks.faults [--json] [--kills 100] [--loops 1000] [--bombs] [--seed 0]
+    python -m benchmarks.faults [--json] [--kills 100 of each] [--loops 1000] [--bombs] [--seed 0]
 """
 
 import argparse
@@ -109,8 +109,8 @@ def main() -> None:
         return
     rng = random.Random(chosen.seed)
     result: dict[str, dict[str, float]] = {}
-    for index, verb in enumerate(VERBS):
-        rounds = len(range(index, chosen.kills, len(VERBS)))
+    for verb in VERBS:
+        rounds = chosen.kills
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             trial = prepare(Path(folder), verb)

@@ -12,6 +12,7 @@ lost the race, and asks again. A writer that dies has committed in this order to
 
 import hashlib
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,12 +84,18 @@ class Tombstones:
     def buried(self, names: Iterable[str]) -> set[str]:
         """Which of these episodes or frame shards were erased."""
         self._look()
+        return self._buried(names)
+
+    def _buried(self, names: Iterable[str]) -> set[str]:
         graves = [grave for grave in self._graves.values() if grave.names]
         return {name for name in names if any(g.digest(name) in g.names for g in graves)} if graves else set()
 
     def logs(self, ids: Iterable[str]) -> dict[str, LogStone]:
         """What was erased of each of these logs; logs nothing was erased of are left out."""
         self._look()
+        return self._logs(ids)
+
+    def _logs(self, ids: Iterable[str]) -> dict[str, LogStone]:
         found: dict[str, LogStone] = {}
         for log in ids:
             stones = [s for grave in self._graves.values() for s in grave.logs.get(grave.digest(log), ())]
@@ -139,18 +146,21 @@ class Tombstones:
     def refuse(self, names: Iterable[str], work: str) -> None:
         """Raise ``ErasedMeanwhile`` if one of the episodes or shards was erased; ``work`` can't go on."""
         if self.buried(names):
-            raise ErasedMeanwhile(f"{work}: episodes in it were erased meanwhile; do it again")
+            raise ErasedMeanwhile(
+                f"{work}: episodes in it were erased meanwhile; do it again (`lwd erase` finishes an erasure "
+                "that was cut off)"
+            )
 
     def _erased(self, rows: pa.Table) -> pa.ChunkedArray | pa.Array | None:
         self._look()
         if not self._graves or not rows.num_rows or not {"episode_id", "log_id"} <= set(rows.column_names):
             return None
-        stones = self.logs(pc.unique(rows["log_id"]).to_pylist())
+        stones = self._logs(pc.unique(rows["log_id"]).to_pylist())
         whole = [log for log, stone in stones.items() if stone.ranges is None]
-        ids = self.buried(pc.unique(rows["episode_id"]).to_pylist())
+        ids = self._buried(pc.unique(rows["episode_id"]).to_pylist())
         if "content" in rows.column_names:  # the recording, under whatever name it comes
             known = rows.filter(pc.is_valid(rows["content"]))
-            again = self.buried(pc.unique(known["content"]).to_pylist())
+            again = self._buried(pc.unique(known["content"]).to_pylist())
             back = known.filter(pc.is_in(known["content"], pa.array(sorted(again), pa.string())))
             ids |= set(back["episode_id"].to_pylist())
         if "first_message" in rows.column_names:
@@ -168,12 +178,16 @@ class Tombstones:
 
     def _look(self) -> None:
         """Read what is new. The store is asked each time: a cached answer would be the hole in the fence."""
-        self._place.fs.invalidate_cache()
+        folder = self._place.path(*FOLDER)
         try:
-            listed = self._place.fs.ls(self._place.path(*FOLDER), detail=False)
+            if self._place.remote:
+                self._place.fs.invalidate_cache()
+                listed = self._place.fs.ls(folder, detail=False)
+            else:
+                listed = os.listdir(folder)
         except FileNotFoundError:
             return
-        names = {path.rstrip("/").rsplit("/", 1)[-1] for path in listed}
+        names = {path.rsplit("/", 1)[-1] for path in listed}
         for name in sorted(n for n in names - self._read if n.endswith(".json")):
             try:
                 said = json.loads(self._place.read(*FOLDER, name))

@@ -4,6 +4,7 @@ The bytes depend on spec, table versions and rows alone: no clock, no host, no o
 appears whole (folder renamed, or manifest put last) or not at all.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,13 +12,21 @@ from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
 from lwd_core.lake.query import Unreadable
 from lwd_core.lake.store import Lake
+from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.members import counts_of, member_of, tensors_of
 from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, release
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
-from lwd_core.snapshots.select import EpisodeRows, pin, read_rows, require_one_meaning, selected
+from lwd_core.snapshots.select import (
+    EpisodeRows,
+    NoEpisodes,
+    pin,
+    read_rows,
+    require_one_meaning,
+    selected,
+)
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -25,6 +34,7 @@ from storage_schemas.snapshot import Manifest, Member, Moments
 from storage_schemas.vocabulary import Split
 
 STEPS_AT_ONCE = 1_000_000
+WAITS_S = (0.1, 0.5, 2.0, 5.0, 15.0)  # for an erasure at work; one that was cut off is another's to finish
 Progress = Callable[[int, int], None]
 
 
@@ -43,12 +53,19 @@ def build_snapshot(
     counts episodes. UserError if nothing fits the spec or a label is missing.
     """
     place = open_place(root)
+    waits = iter(WAITS_S)
     while True:
         erasures = lake.tombstones.count()
         staging = Staging(place, now_ns)
         try:
             manifest = _write(lake, spec, pin(lake, spec, versions), staging, progress)
             release(lake, staging, manifest, place, now_ns)
+        except ErasedMeanwhile:
+            wait_s = next(waits, None)
+            if versions is not None or wait_s is None:
+                raise
+            time.sleep(wait_s)  # the erasure is still at work: its frames move, then it is done
+            continue
         except (UserError, Unreadable, FileNotFoundError):
             if versions is not None or lake.tombstones.count() == erasures:
                 raise
@@ -66,6 +83,11 @@ def _write(
     progress: Progress | None,
 ) -> Manifest:
     episodes = selected(lake, spec, versions)
+    # rows of an erasure at work are still there
+    erased = lake.tombstones.buried(e["episode_id"] for e in episodes)
+    episodes = [e for e in episodes if e["episode_id"] not in erased]
+    if not episodes:
+        raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
     require_one_meaning(episodes)
     if all(e["split"] == Split.HOLDOUT for e in episodes):
         raise UserError(f"spec {spec.name!r}: every episode is held out; lower `holdout`")

@@ -1,5 +1,6 @@
-"""Several processes over the same logs: each log once."""
+"""Several processes over the same logs: each log once, and nothing that was erased comes back."""
 
+import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from lwd_core.lake.delta import TableLog
+from lwd_core.lake.raw import Fate
+from lwd_core.snapshots.snapshot import Snapshot
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.kills import no_row_twice, start, whole
+from tests.lwd_core.lake.test_erase import left
 from tests.lwd_core.lake.world import World
 
 
@@ -58,3 +62,38 @@ def test_columns_are_added_by_several_at_once(tmp_path: Path) -> None:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _, log=log, wide=wide: TableLog(log.uri, {}).widen(wide), range(4)))
         assert log.columns() == ["a", "b", "c"]
+
+
+def test_erasures_beside_all_that_writes(tmp_path: Path) -> None:
+    """Two ingests, a labeller and a builder of snapshots at work; episodes go while they are."""
+    world = World(tmp_path / "home")
+    for i in range(6):
+        write_log(world.landing, f"log{i}", seed=i, episodes=1 + i % 2, frames=3)
+    world.ingest()
+    for i in range(6, 18):
+        write_log(world.landing, f"log{i}", seed=i, episodes=1 + i % 2, frames=3)
+    verbs = ("ingest", "ingest", "label", "snapshot")
+    command = [sys.executable, "-m", "tests.lwd_core.lake.victim", str(world.settings.home)]
+    running = [start([*command, verb]) for verb in verbs]
+    plans = []
+    while any(process.poll() is None for process in running) and len(plans) < 6:
+        ids = world.lake.read("episodes", columns=["episode_id"])["episode_id"].to_pylist()
+        plans.append(world.plan(random.choice(ids)))
+        world.erase(plans[-1])
+    for process in running:
+        out, _ = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, "done\n")
+    assert plans
+    world = World(tmp_path / "home")
+    erased = {episode for what in plans for episode in what.episodes}
+    tables = world.tables()
+    for name in ("episodes", "steps", "segments", "labels", "snapshot_members"):
+        assert not erased & {row["episode_id"] for row in tables[name]}
+    for what in plans:
+        kept = {log.path for log in what.of(Fate.SHARED)}
+        assert set(left(world, what)) <= kept
+    for row in tables["snapshots"]:
+        if row["state"] == "valid":
+            Snapshot.open(world.settings.snapshots, row["digest"])
+    whole(world)
+    no_row_twice(world)

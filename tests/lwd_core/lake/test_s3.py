@@ -81,7 +81,11 @@ def test_the_whole_way_on_a_bucket(store: str, tmp_path: Path) -> None:
     what = world.plan(episode)
     world.erase(what)
     assert search([world.settings.home], needles(what), raw=[world.settings.landing]).holding == []
+    (kept,) = what.raw
+    assert world.landing_place.fs.exists(kept.path), "another episode is in it"
     assert len(world.tables()["episodes"]) == 7
+    world.erase(world.plan(*what.siblings))
+    assert not world.landing_place.fs.exists(kept.path)
 
 
 def test_two_writers_on_a_bucket(store: str, tmp_path: Path) -> None:

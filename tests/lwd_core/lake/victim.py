@@ -6,6 +6,7 @@ Prints a line when its imports are done, then does one thing to the lake of a ho
 import sys
 
 from lwd_core.lake.upkeep import compact
+from tests.lwd_core.lake.rows import label_rows
 from tests.lwd_core.lake.world import World
 
 BATCH = 3
@@ -19,6 +20,13 @@ def act(world: World, verb: str, episode: str = "") -> None:
             compact(world.lake)
         case "remap":
             world.remap(batch_logs=BATCH)
+        case "label":
+            for _ in range(6):
+                episodes = world.lake.read("episodes").to_pylist()
+                world.lake.replace("labels", label_rows(episodes), {"layer_id": ["reward.sparse@1"]})
+        case "snapshot":
+            for i in range(3):
+                world.snapshot(f"s{i}", cameras=["wrist"])
         case "erase":
             for what in world.pending() or [world.plan(*episode.split(","))]:
                 world.erase(what)
