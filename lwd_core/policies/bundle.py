@@ -3,12 +3,9 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from lwd_core.errors import UserError
 from lwd_core.lake.place import open_place
@@ -23,6 +20,10 @@ from storage_schemas.policy import (
     PolicyManifest,
 )
 
+# torch takes a second to load, and what only names a policy has no use for it
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class BadBundle(UserError):
     """A policy bundle that must not be run: missing, damaged, or not signed by a trusted key."""
@@ -35,13 +36,13 @@ class Bundle:
     policy_id: str
     uri: str
     manifest: PolicyManifest
-    weights: dict[str, Tensor]
+    weights: "dict[str, Tensor]"
 
 
 def save_bundle(
     policies: str,
     manifest: PolicyManifest,
-    weights: dict[str, Tensor],
+    weights: "dict[str, Tensor]",
     key: Ed25519PrivateKey,
 ) -> Bundle:
     """Write a bundle below ``policies`` and return it; the same content gives the same id.
@@ -49,6 +50,8 @@ def save_bundle(
     ``manifest.weights_sha256`` is filled in here. The manifest is written last: a folder
     without one is no bundle yet, and a second call completes it.
     """
+    from safetensors.torch import save as save_tensors
+
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(weights.items())}
     data = save_tensors(weights)
     manifest = replace(manifest, weights_sha256=hashlib.sha256(data).hexdigest())
@@ -67,6 +70,9 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
 
     Nothing of the manifest is used before its signature holds. Raises BadBundle.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_tensors
+
     text = _part(uri, MANIFEST)
     try:
         signature = Signature(**json.loads(_part(uri, SIGNATURE)))

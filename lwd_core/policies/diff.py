@@ -9,8 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import binomtest
-
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
@@ -154,6 +152,8 @@ def _result(task: str, scenes: list[dict]) -> Result:
         wilson(sum(ran), len(ran))
         for ran in ([row[side] for row in scenes if row[side] is not None] for side in ("a", "b"))
     )
+    from scipy.stats import binomtest
+
     both = [(row["a"], row["b"]) for row in scenes if row["a"] is not None and row["b"] is not None]
     only_a, only_b = both.count((True, False)), both.count((False, True))
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0

@@ -73,3 +73,11 @@ def test_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         main.main()
     assert ended.value.code == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_no_command_loads_what_it_may_not_use() -> None:
+    """A command answers in the time its own imports take; each of these costs half a second or more."""
+    heavy = ("torch", "scipy", "transformers", "dagster", "matplotlib", "pandas", "mujoco")
+    modules = ", ".join(f"lwd_core.cli.{name}" for name in main.command_modules())
+    done = run(f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
