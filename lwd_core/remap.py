@@ -128,7 +128,7 @@ def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], 
     for item in batch:
         staged = item.staged
         if why := _unfit(item, here):
-            result.left.append((item.received.uri, why))
+            result.left.append((item.received.place, why))
             continue
         assert staged is not None
         staged = spared(lake, staged)
@@ -136,7 +136,7 @@ def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], 
         try:
             staged = refilmed(lake, staged)
         except Shown as shown:
-            result.left.append((item.received.uri, str(shown)))
+            result.left.append((item.received.place, str(shown)))
             sweep(lake, staged.log_id, old, shards_in(staged.steps))
             continue
         taken.append(staged)

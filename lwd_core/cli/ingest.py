@@ -60,8 +60,8 @@ def ingest(
         time.sleep(every)
     result = run(lake, settings, paths or [settings.landing], workers, again, origin)
     report(result, as_json)
-    if not result.met:
-        where = ", ".join(map(shown, paths or [settings.landing]))
+    if paths and not result.met:
+        where = ", ".join(map(shown, paths))
         raise UserError(
             f"{where}: no log there, nothing was taken in; hidden names and *.tmp are passed over"
         )

@@ -109,9 +109,9 @@ class FrameShards:
     def _finish(self) -> None:
         if self._open is None or self._stream is None:
             return
-        self._stream.write(END)
-        opened, self._open, self._stream = self._open, None, None
-        opened.close()
+        opened, stream, self._open, self._stream = self._open, self._stream, None, None
+        with opened:
+            stream.write(END)
 
     def __enter__(self) -> "FrameShards":
         return self

@@ -116,14 +116,16 @@ def test_a_partition_that_fails_is_let_rest_and_others_go_on(
     assert "tried again at" in str(waits.skip_reason)
 
 
-def test_the_page_says_what_it_can_not_take(home: Path, instance: dg.DagsterInstance) -> None:
+def test_what_is_no_partition_goes_to_a_job_of_its_own_and_rests_too(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
     upload(home, "a.mcap", day="1970-01-01")
+    (asked_for,) = ask(instance).run_requests or ()
+    assert (asked_for.job_name, asked_for.partition_key) == ("ingest_rest", None)
+    instance.create_run_for_job(defs.resolve_job_def("ingest_rest"), status=dg.DagsterRunStatus.FAILURE)
     said = str(ask(instance).skip_reason)
-    assert (
-        "landing/harbour/1970-01-01/harbour-00/a.mcap: day 1970-01-01 is not between 2020-01-01 and today"
-        in said
-    )
-    assert "`lwd ingest` takes them in" in said
+    assert "ingest_rest failed 1 time (run " in said
+    assert "harbour/1970-01-01/harbour-00/a.mcap: day 1970-01-01 is not between 2020-01-01 and today" in said
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def work(platform: Platform, policy_id: str, successes: int, episodes: int) -> N
     """Episodes that robots did with a policy."""
     rows = episode_rows(episodes).to_pylist()
     for i, row in enumerate(rows):
-        row |= {"episode_id": f"{policy_id}-{i}", "policy_id": policy_id}
+        row |= {"episode_id": f"{policy_id}-{episodes}-{i}", "policy_id": policy_id}
         row["outcome"] = "success" if i < successes else "failure"
     platform.lake().append("episodes", pa.Table.from_pylist(rows, schema=EPISODES.schema))
 

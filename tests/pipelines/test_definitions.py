@@ -60,6 +60,7 @@ def test_definitions_load_without_anything_heavy() -> None:
 
 BLOCKING = {
     ("logs", "schema"), ("logs", "key"), ("logs", "reconciliation"),
+    ("logs", "files"), ("episodes", "files"), ("steps", "files"), ("segments", "files"),
     ("episodes", "schema"), ("episodes", "key"), ("episodes", "whole"),
     ("steps", "schema"), ("steps", "key"), ("segments", "schema"), ("segments", "key"),
     ("quality", "recordings_are_sound"), ("training_snapshot", "snapshot_verifies"),

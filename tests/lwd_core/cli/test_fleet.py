@@ -1,5 +1,6 @@
 """lwd fleet: from demonstrations to judged policies, on the command line."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_demonstrations_land(settings: Settings, play: bool) -> None:
 
 
 def test_a_fleet_runs_on_its_channels(settings: Settings) -> None:
-    release(settings, bundle(settings, 1))
+    release(settings, bundle(settings, 1), now_ns=time.time_ns())
     said = lwd_fleet(
         *("run", "--robots", "2", "--episodes", "1", "--task", "drawer-open", "--cameras", "0"),
         *("--speed", "0", "--canary-share", "0.5", "--clock-offset-s", "30"),

@@ -31,4 +31,4 @@ def test_a_log_that_stays_is_named(home: Home) -> None:
     assert result.exit_code == 1
     said = json.loads(result.stdout)
     assert (said["logs"], list(said["left"].values())) == (1, ["the raw log is not there any more"])
-    assert f"left as it was: {raw}: the raw log is not there any more" in result.stderr
+    assert f"left as it was: lab/2026-01-01/r1/{raw.name}: the raw log is not there any more" in result.stderr

@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["nowhere.json"], "nowhere.json: cannot be read"),
         (["run", "nowhere.json"], "nowhere.json: cannot be read"),
-        (["online", "--follow"], "channel production: empty"),
+        (["online", "--follow"], "no lake there; `lwd ingest` makes one"),
         (["online", "--config", "nowhere.json"], "nowhere.json: cannot be read"),
     ],
 )
