@@ -30,13 +30,14 @@ class LearnerConfig:
     """Everything one update depends on but its networks and data.
 
     target_ema: LWD 0.005. ema_of "previous" averages the weights of before the step, as QAM's code.
-    policy_average: rate of an EMA of θ, which is what acts; 0 acts with θ itself.
-    policy_start: updates of value and reference before the policy first moves. policy_every: value
-    updates per policy update. policy_stride: the policy learns from each so-many-th transition of the
-    minibatch. reference_first: updates of the stage that only clone into the reference, before all
-    others, with ``warm``'s rate; the policy starts as a copy of what was cloned, else where it was. act_best_of: the policy acts by the best of so many chunks, and carries Q for it.
-    freeze_trunk: only the action expert learns (LWD online). extraction: how the policy follows Q;
-    "reference" acts as the reference itself, which leaves Q to ``act_best_of``; the others are baselines.
+    policy_average: rate of an EMA of θ, which is what acts; 0 acts with θ itself. policy_start: updates
+    of value and reference before the policy first moves. policy_every: value updates per policy update.
+    policy_stride: the policy learns from each so-many-th transition of the minibatch. reference_first:
+    updates of the stage that only clone into the reference, before all others, with ``warm``'s rate; the
+    policy then starts as a copy of the clone, else where it was. act_best_of: the policy acts by the best
+    of so many chunks, and carries Q for it. freeze_trunk: only the action expert learns (LWD online).
+    extraction: how the policy follows Q; "reference" acts as the reference itself, which leaves Q to
+    ``act_best_of``; the others are baselines.
     """
 
     divl: DIVLConfig = field(default_factory=DIVLConfig)
@@ -190,7 +191,7 @@ class Learner:
         self.policy_steps += 1
 
     def begin_stage(self) -> None:
-        """Go on from another stage's state: from what acted, and the critics and moments that were learned."""
+        """Go on from another stage's state: what acted, and the critics and moments it learned."""
         self.policy_steps = 0
         if self.config.extraction != "advantage":  # there what acts is θ as told "good"
             self.theta.load_state_dict(self.policy.field.state_dict())
