@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lwd_core.rl import flow
 from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.optim import OptimConfig, Optimiser, ema
+from lwd_core.rl.optim import OptimConfig, Optimiser, average_rate, ema
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
 
@@ -24,12 +24,12 @@ class ImitationConfig:
     2106.01345), those whose actor "finished" in success (leaves out what a takeover cut short), or those a
     "human" chose (HG-DAgger, arXiv 1810.02890: demonstrations and corrections). optim: LWD tells of SFT no
     more than AdamW and cosine; the rest is this project's choice for small networks. average: rate of an EMA
-    of the weights that is what acts; 0 acts with the weights themselves.
+    of the weights that is what acts, as with LWD's target; 0 acts with the weights themselves.
     """
 
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
     data: Literal["all", "success", "finished", "human"] = "all"
-    average: float = 0.0
+    average: float = 0.005
 
 
 class ImitationLearner:
@@ -54,7 +54,7 @@ class ImitationLearner:
         )
         norm = self.optimiser.step(loss, progress)
         acting, newest = list(self.policy.field.parameters()), list(self.newest.parameters())
-        ema(acting, newest, self.config.average or 1.0)
+        ema(acting, newest, average_rate(self.config.average, progress.update))
         return info | {"policy_gradient": norm}
 
     def diagnose(self, batch: Batch, noise: Noise) -> Info:

@@ -16,7 +16,7 @@ from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.fql import FQLConfig
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape, VelocityField
-from lwd_core.rl.optim import OptimConfig, Optimiser, ema
+from lwd_core.rl.optim import OptimConfig, Optimiser, average_rate, ema
 from lwd_core.rl.parallel import mean
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
@@ -30,13 +30,14 @@ class LearnerConfig:
     """Everything one update depends on but its networks and data.
 
     target_ema: LWD 0.005. ema_of "previous" averages the weights of before the step, as QAM's code.
-    policy_start: updates of value and reference before the policy first moves; with a refreshed
-    reference the policy starts as its copy then. policy_every: value updates per policy update.
-    policy_stride: the policy learns from each so-many-th transition of the minibatch.
-    reference_first: updates of the stage that only clone into the reference, before all others, with
-    ``warm``'s rate. act_best_of: the policy acts by the best of so many chunks, and carries Q for it.
-    freeze_trunk: only the action expert learns (LWD online). extraction: how the policy follows Q;
-    "reference" acts as the reference itself, which leaves Q to ``act_best_of``; the others are baselines.
+    policy_average: rate of an EMA of θ, which is what acts; 0 acts with θ itself. policy_start: updates
+    of value and reference before the policy first moves. policy_every: value updates per policy update.
+    policy_stride: the policy learns from each so-many-th transition of the minibatch. reference_first:
+    updates of the stage that only clone into the reference, before all others, with ``warm``'s rate; the
+    policy then starts as a copy of the clone, else where it was. act_best_of: the policy acts by the best
+    of so many chunks, and carries Q for it. freeze_trunk: only the action expert learns (LWD online).
+    extraction: how the policy follows Q; "reference" acts as the reference itself, which leaves Q to
+    ``act_best_of``; the others are baselines.
     """
 
     divl: DIVLConfig = field(default_factory=DIVLConfig)
@@ -50,6 +51,7 @@ class LearnerConfig:
     value: OptimConfig = field(default_factory=lambda: OptimConfig(rate=5e-4))
     target_ema: float = 0.005
     ema_of: Literal["updated", "previous"] = "updated"
+    policy_average: float = 0.005
     policy_start: int = 0
     policy_every: int = 1
     policy_stride: int = 1
@@ -77,8 +79,8 @@ class Learner:
         )
         self.policy = FlowPolicy(acting, policy.normaliser)
         self.policy.field.load_state_dict(policy.field.state_dict())
-        # What learns; it acts itself but for advantage conditioning, where it acts as told "good".
-        self.theta = self.policy.field if config.extraction != "advantage" else copy.deepcopy(policy.field)
+        # What learns; its average acts.
+        self.theta = copy.deepcopy(policy.field)
         self.reference = copy.deepcopy(policy.field).requires_grad_(False)
         # The flow that is trained by BC so that the reference can follow it.
         self.behaviour = copy.deepcopy(policy.field)
@@ -97,7 +99,7 @@ class Learner:
         }
         self._averaged = (_q_weights(self.target), _q_weights(self.critic))
         self.log_temperature = torch.tensor(math.log(config.qam.temperature), dtype=torch.float64)
-        self.policy_moved = False
+        self.policy_steps = 0  # of this stage
 
     def update(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """One update on one minibatch; scalars to log."""
@@ -165,20 +167,36 @@ class Learner:
     def _policy_step(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
         """5. θ: adjoint matching, or a baseline."""
         config = self.config.qam
-        if not self.policy_moved:
-            if config.reference == "refreshed" and (self.config.policy_start or self.config.reference_first):
-                self.theta.load_state_dict(self.reference.state_dict())
-            self.policy_moved = True
         if self.config.extraction == "reference":
-            self.theta.load_state_dict(self.reference.state_dict())
+            self.policy.field.load_state_dict(self.reference.state_dict())
             return {}
+        if self.policy_steps == 0 and (self.config.reference_first or config.reference == "acting"):
+            self.theta.load_state_dict(self.reference.state_dict())
         loss, info = getattr(self, f"_{self.config.extraction}_loss")(batch, noise)
         norm = self.optimisers["policy"].step(loss, progress)
-        if self.config.extraction == "advantage":
-            advantage.ask_for_good(self.policy.field, self.theta)
+        self._average()
         if config.kl_budget and "path_kl" in info:
             self.log_temperature = qam.dual_step(config, self.log_temperature, mean(info["path_kl"]))
         return info | {"policy_gradient": norm}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """What acts follows θ; for advantage conditioning it follows θ as told "good"."""
+        newest = self.theta
+        if self.config.extraction == "advantage":
+            newest = copy.deepcopy(self.theta)
+            advantage.ask_for_good(newest, self.theta)
+        rate = average_rate(self.config.policy_average, self.policy_steps)
+        ema(list(self.policy.field.parameters()), list(newest.parameters()), rate)
+        self.policy_steps += 1
+
+    def begin_stage(self) -> None:
+        """Go on from another stage's state: what acted, and the critics and moments it learned."""
+        self.policy_steps = 0
+        if self.config.extraction != "advantage":  # there what acts is θ as told "good"
+            self.theta.load_state_dict(self.policy.field.state_dict())
+        if self.config.qam.reference == "acting":
+            self.reference.load_state_dict(self.policy.field.state_dict())
 
     def _qam_loss(self, batch: Batch, noise: Noise) -> tuple[Tensor, Info]:
         config, width = self.config.qam, batch.action.shape[1]
@@ -274,7 +292,7 @@ class Learner:
         """Every network, by the name it is stored under."""
         return {
             "policy": self.policy,
-            **({"theta": self.theta} if self.theta is not self.policy.field else {}),
+            "theta": self.theta,
             "reference": self.reference,
             "behaviour": self.behaviour,
             "critic": self.critic,
@@ -288,19 +306,23 @@ class Learner:
             "modules": {name: module.state_dict() for name, module in self.modules().items()},
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "log_temperature": self.log_temperature,
-            "policy_moved": self.policy_moved,
+            "policy_steps": self.policy_steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`, for the same shapes. A fixed temperature stays the configured one."""
+        stored = state["modules"]
         for name, module in self.modules().items():
+            if name == "theta" and name not in stored:  # from before an average acted
+                module.load_state_dict(self.policy.field.state_dict())
+                continue
             # The acting policy's Q is a copy of the critic's, and another stage may act without.
-            module.load_state_dict(state["modules"][name], strict=name != "policy")
+            module.load_state_dict(stored[name], strict=name != "policy")
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
         if self.config.qam.kl_budget:
             self.log_temperature = state["log_temperature"]
-        self.policy_moved = state["policy_moved"]
+        self.policy_steps = state.get("policy_steps", int(state.get("policy_moved", False)))
 
 
 def _q_weights(critic: Critic) -> list[Tensor]:

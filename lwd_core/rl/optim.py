@@ -86,6 +86,14 @@ def learning_rate(config: OptimConfig, progress: Progress) -> float:
     return config.rate * warm * decay
 
 
+def average_rate(rate: float, update: int) -> float:
+    """The rate of an average at its so-many-th update (from 0): the plain mean so far until ``rate`` is less.
+
+    So a short run is not held back by the weights it began with. A rate of 0 takes the newest.
+    """
+    return max(rate, 1 / (update + 1)) if rate else 1.0
+
+
 @torch.no_grad()
 def ema(average: Sequence[Tensor], newest: Sequence[Tensor], rate: float) -> None:
     """average ← (1 − rate) · average + rate · newest, in place."""

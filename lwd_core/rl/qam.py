@@ -32,7 +32,8 @@ class QAMConfig:
     that it is 0 for numbers beyond the range (QAM's code), or "none". temperature: λ; LWD 2 for a Q in
     [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set it by
     dual descent instead. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
-    (``reference_ema``, QAM 0.005) of a flow trained by BC on replay. max_adjoint_norm bounds each
+    (``reference_ema``, QAM 0.005) of a flow trained by BC on replay; "acting" is what acted when the stage
+    began, and stands until its end. max_adjoint_norm bounds each
     chunk's ‖∇Q/λ‖; 0 leaves it.
     """
 
@@ -45,7 +46,7 @@ class QAMConfig:
     dual_rate: float = 0.01
     temperature_min: float = 1e-3
     temperature_max: float = 1e3
-    reference: Literal["frozen", "refreshed"] = "frozen"
+    reference: Literal["frozen", "refreshed", "acting"] = "frozen"
     reference_ema: float = 0.005
     reference_data: Literal["success", "finished", "all"] = "success"
     max_adjoint_norm: float = 0.0

@@ -13,6 +13,7 @@ from lwd_core.lake.place import open_place
 from lwd_core.lake.query import Unreadable
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
+from lwd_core.snapshots.discount import resolved
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.members import counts_of, member_of, tensors_of
 from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
@@ -91,6 +92,7 @@ def _write(
     require_one_meaning(episodes)
     if all(e["split"] == Split.HOLDOUT for e in episodes):
         raise UserError(f"spec {spec.name!r}: every episode is held out; lower `holdout`")
+    spec = resolved(spec, episodes)
     limit = int(spec.shard_mb * 1_000_000)
     writers = {split: ShardWriter(split, limit, staging.put) for split in (Split.TRAIN, Split.HOLDOUT)}
     members: list[Member] = []

@@ -40,6 +40,13 @@ class Buffer(_Strict):
     weight: float = Field(default=1.0, gt=0)
 
 
+class Discount(_Strict):
+    """The discount as a person thinks of it: what a success is worth at the start of an ``episode`` of the
+    longest task. LWD's γ makes it .58 for five minutes."""
+
+    episode: float = Field(gt=0, lt=1)
+
+
 class SnapshotSpec(_Strict):
     """A training set as a question to the lake.
 
@@ -62,6 +69,7 @@ class SnapshotSpec(_Strict):
     stride: int = Field(default=1, ge=1, description="frames between starts of chunks")
     n_step: int = Field(default=1, ge=1, le=500, description="chunks of a return before the bootstrap")
     gamma: float = Field(default=0.9999, gt=0, le=1, description="discount per frame")
+    discount: Discount | None = Field(default=None, description="in place of gamma, from the tasks' length")
     frame_rate: float | None = Field(default=None, gt=0, description="Hz; null keeps the control rate")
     cameras: Names = ()
 
@@ -71,10 +79,12 @@ class SnapshotSpec(_Strict):
     shard_mb: float = Field(default=48, gt=0, le=1024, description="size at which a shard is closed")
 
     @model_validator(mode="after")
-    def _distinct_buffers(self) -> Self:
+    def _says_one_thing(self) -> Self:
         names = [b.name for b in self.buffers]
         if len(set(names)) != len(names):
             raise ValueError("buffers: a name is used twice")
+        if self.discount is not None and self.gamma != type(self).model_fields["gamma"].default:
+            raise ValueError("gamma, discount: give one of them")
         return self
 
     def canonical(self) -> dict[str, Any]:

@@ -380,8 +380,7 @@ def _learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Train
     learner = Learner(config.learner, policy, config.critic)
     if start is not None and "critic" in start.state["learner"]["modules"]:
         learner.load_state_dict(start.state["learner"])
-        # A stage that gives the reference a head start begins its policy as the reference's copy.
-        learner.policy_moved = False
+        learner.begin_stage()
     return learner
 
 

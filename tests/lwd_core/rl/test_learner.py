@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from lwd_core.rl.advantage import ask_for_good
 from lwd_core.rl.batch import Batch, Noise, balanced, prepare
 from lwd_core.rl.best_of_n import BestOfNConfig
 from lwd_core.rl.divl import DIVLConfig
@@ -227,3 +228,49 @@ def test_schedule_warms_up_and_decays():
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(rates[9], abs=0.05)
     assert rates[100] == pytest.approx(0.1)
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("extraction", ["qam", "advantage"])
+def test_what_acts_is_the_mean_of_the_policies_learned_until_the_average_forgets(extraction):
+    learner, numbers, seen = (
+        Learner(LearnerConfig(extraction=extraction, **QUICK), policy(), SHAPE),
+        noise(),
+        [],
+    )
+    for u in range(6):
+        learner.update(batch(seed=u), numbers, Progress(u, 6))
+        told = copy.deepcopy(learner.theta)
+        if extraction == "advantage":
+            ask_for_good(told, learner.theta)
+        seen.append(weights(told))
+    torch.testing.assert_close(weights(learner.policy.field), torch.stack(seen).mean(0))
+    assert not torch.equal(weights(learner.policy.field), seen[-1])
+
+
+def test_a_clone_acts_by_its_average():
+    learner, numbers, seen = ImitationLearner(ImitationConfig(OptimConfig(3e-3)), policy()), noise(), []
+    for u in range(5):
+        learner.update(batch(seed=u), numbers, Progress(u, 5))
+        seen.append(weights(learner.newest))
+    torch.testing.assert_close(weights(learner.policy.field), torch.stack(seen).mean(0))
+
+
+@pytest.mark.parametrize("reference", ["frozen", "refreshed", "acting"])
+def test_a_stage_goes_on_from_the_policy_that_acted(reference):
+    before, _ = run(LearnerConfig(qam=QAMConfig(temperature=0.05, reference="refreshed"), **QUICK), 20)
+    config = LearnerConfig(qam=QAMConfig(temperature=0.05, reference=reference), policy_start=1, **QUICK)
+    after = Learner(config, policy(), SHAPE)
+    after.load_state_dict(before.state_dict())
+    after.begin_stage()
+    acted = weights(before.policy.field)
+    for module in (after.theta, after.policy.field):
+        assert torch.equal(weights(module), acted)
+    for u in range(2):
+        info = after.update(batch(seed=u), noise(u), Progress(u, 2))
+    stands = torch.equal(weights(after.reference), acted)
+    assert stands == (reference == "acting")
+    assert (float(info["path_kl"]) < 1e-9) == stands

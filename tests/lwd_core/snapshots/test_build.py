@@ -55,6 +55,19 @@ def test_same_spec_and_versions_give_the_same_bytes_on_another_machine(fleet: La
     assert files(first) == files(second)
 
 
+def test_a_discount_by_episode_is_that_of_the_longest_task(lake: Lake, tmp_path: Path):
+    """Half of a success is left at the start of the long task's median episode, 40 frames."""
+    for n, (steps, task) in enumerate(
+        [(30, "long"), (40, "long"), (90, "long"), (10, "short"), (60, "short")]
+    ):
+        add_episode(lake, n, steps, task=task)
+    snapshot = build(lake, tmp_path / "s", discount={"episode": 0.5})
+    assert snapshot.spec.gamma**40 == pytest.approx(0.5, abs=1e-4)
+    assert snapshot.spec.discount is None
+    resampled = build(lake, tmp_path / "s", discount={"episode": 0.5}, frame_rate=5)
+    assert resampled.spec.gamma**20 == pytest.approx(0.5, abs=1e-4)
+
+
 def test_a_second_build_changes_nothing(lake: Lake, tmp_path: Path):
     add_episode(lake, 1, 5)
     first = build(lake, tmp_path / "s")

@@ -28,6 +28,8 @@ def test_json_does_not_depend_on_the_order_of_fields():
         ("name: x\nstep: 1", "step: Extra inputs"),
         ("name: x\nholdout: 1.5", "holdout"),
         ("name: x\nsources: [dream]", "sources.0"),
+        ("name: x\ngamma: 0.9\ndiscount: {episode: 0.5}", "gamma, discount: give one of them"),
+        ("name: x\ndiscount: {episode: 1}", "discount.episode"),
         ("name: x\nbuffers: [{name: a}, {name: a}]", "used twice"),
     ],
 )
