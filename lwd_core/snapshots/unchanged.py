@@ -5,6 +5,7 @@ import json
 from lwd_core.errors import UserError
 from lwd_core.lake import query
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots.discount import resolved
 from lwd_core.snapshots.select import pin, selected
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.vocabulary import SnapshotState
@@ -21,12 +22,15 @@ def unchanged(lake: Lake, spec: SnapshotSpec) -> str | None:
         "SELECT digest, spec, state, versions FROM snapshots WHERE name = ? ORDER BY created_ns DESC LIMIT 1",
         (spec.name,),
     ).to_pylist()
-    if not rows or rows[0]["state"] != SnapshotState.VALID or rows[0]["spec"] != spec.to_json():
+    if not rows or rows[0]["state"] != SnapshotState.VALID:
+        return None
+    found = selected(lake, spec, pin(lake, spec))
+    if rows[0]["spec"] != resolved(spec, found).to_json():
         return None
     digest = rows[0]["digest"]
     members = lake.sql("SELECT episode_id FROM snapshot_members WHERE digest = ?", (digest,))
     ids = sorted(members["episode_id"].to_pylist())
-    now = {row["episode_id"]: row["reading"] for row in selected(lake, spec, pin(lake, spec))}
+    now = {row["episode_id"]: row["reading"] for row in found}
     if sorted(now) != ids:
         return None
     try:

@@ -40,3 +40,10 @@ def test_another_episode_is_another_snapshot(tmp_path: Path, lake: Lake) -> None
         new = [row | {"episode_id": "e0009", "log_id": "l0009"} for row in copies]
         lake.append(name, pa.Table.from_pylist(new, schema=lake.read(name).schema))
     assert unchanged(lake, SPEC) is None
+
+
+def test_a_discount_by_episode_is_the_same_question(tmp_path: Path, lake: Lake) -> None:
+    spec = SnapshotSpec.parse({"name": "night", "chunk": 5, "discount": {"episode": 0.5}})
+    built = build_snapshot(lake, spec, str(tmp_path / "snapshots"), now_ns=1)
+    assert unchanged(lake, spec) == built.digest
+    assert unchanged(lake, SPEC) is None
