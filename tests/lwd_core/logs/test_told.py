@@ -81,7 +81,9 @@ def test_a_failure_said_of_several_demonstrations_makes_none_a_success(tmp_path:
     assert [e.outcome for e in content.episodes] == ["unknown", "unknown"]
 
 
-@pytest.mark.parametrize(("word", "outcome"), [("yes", "success"), ("No", "failure"), ("succeeded", "success")])
+@pytest.mark.parametrize(
+    ("word", "outcome"), [("yes", "success"), ("No", "failure"), ("succeeded", "success")]
+)
 def test_yes_and_no_are_outcomes(tmp_path: Path, word: str, outcome: str):
     (episode,) = read(tmp_path, {"a": {"success": word}}).episodes
     assert (episode.outcome, episode.outcome_from) == (outcome, "robot")
