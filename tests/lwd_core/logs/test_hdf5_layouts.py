@@ -12,6 +12,7 @@ import simplejpeg
 from lwd_core.logs.content import LogContent, UnreadableLog
 from lwd_core.logs.draft import render
 from lwd_core.logs.embodiment import parse_embodiment
+from lwd_core.logs.hdf5_layout import datasets
 from lwd_core.logs.infer import infer
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
@@ -252,6 +253,18 @@ def test_trajectories_that_run_into_each_other_break_where_the_state_jumps(
     assert np.flatnonzero(found).tolist() == gaps
     assert bool(content.notes) == (told is not None)
     assert told is None or re.search(told, content.notes[0])
+
+
+def test_a_demonstration_without_rows_is_named(tmp_path: Path):
+    path = robomimic(tmp_path / "x.hdf5", {"env_name": "Lift"}, [{}, {}, {}])
+    with h5py.File(path, "r+") as file:
+        group = file["data/demo_1"]
+        for name, values in {n: d[:0] for n, d in datasets(group).items() if d.shape}.items():
+            del group[name]
+            group[name] = values
+    content = read(path)
+    assert [e.attributes["demo"] for e in content.episodes] == ["0", "2"]
+    assert "demo_1: no rows, left out" in content.notes
 
 
 def test_success_may_be_an_array_of_one_value(tmp_path: Path):
