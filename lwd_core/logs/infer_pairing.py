@@ -79,8 +79,8 @@ def _paired(
         )
         if not _regular(times):
             draft.open.append(
-                f"{f.topic}: its commands come in no rhythm, few are told of a state; if each stands until the "
-                f"next, `pairing: held` and ticks: {lead.topic}"
+                f"{f.topic}: its commands come in no rhythm, few are told of a state; if each stands "
+                f"until the next, `pairing: held` and ticks: {lead.topic}"
             )
     return replace(f, delay_ms=round(delay.middle / 1e6, 3) if delay.high > 0 else None)
 

@@ -151,7 +151,8 @@ def test_slower_commands_of_no_rhythm_are_asked_about_and_those_left_out_are_cou
     assert f"{asked}`pairing: held` and ticks: /state" in draft.open
     content = read_log(source, {"arm": parse_embodiment(render(draft))}, Sink())
     kept = pairs(content)
-    assert kept and all(s == a for s, a in kept)
+    assert kept
+    assert all(s == a for s, a in kept)
     left = len(given) - len(kept)
     assert f"/command: {left} of {len(given)} commands left out, of which state is not told" in content.notes
 
