@@ -137,7 +137,7 @@ def test_slower_commands_are_the_ticks_and_have_the_state_they_were_computed_fro
 
 def test_slower_commands_of_no_rhythm_are_asked_about_and_those_left_out_are_counted(tmp_path: Path):
     rng = np.random.default_rng(2)
-    given = np.flatnonzero(rng.random(500) < 0.05)
+    given = np.flatnonzero(rng.random(500) < 0.05).tolist()
     messages = [(i * PERIOD, "/state", i) for i in range(500)]
     messages += [(i * PERIOD + 6 * MS, "/command", i) for i in given]
     log = Log()
