@@ -121,11 +121,15 @@ class Aligner:
     def _lead(self, series: Series | None) -> np.ndarray:
         """Times that ticks are taken from, or a grid is laid along."""
         topic = self._embodiment.time.ticks
-        for feature, follows in zip(self._embodiment.action, self._follows, strict=True):
+        for feature, timed, follows in zip(self._embodiment.action, self._action, self._follows, strict=True):
             if feature.topic == topic and follows is not None:
                 states = self._anchor.t[follows.states_with_commands()]
                 if not len(states):
                     break  # no state is known to have a command: all are shown, and masked
+                if lost := len(timed.t) - len(states):
+                    self._clock.notes.append(
+                        f"{topic}: {lost} of {len(timed.t)} commands left out, of which state is not told"
+                    )
                 # where the last command led: the state a period later, command or not
                 period = self._embodiment.period_ns
                 after = self._anchor.t[self._anchor.t > states[-1] + period // 2][:1]

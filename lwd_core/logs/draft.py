@@ -59,6 +59,20 @@ class Draft:
     open: list[str] = field(default_factory=list)
 
 
+def assign(draft: Draft) -> None:
+    """See that there is a state where there is anything, and say where there is no action."""
+    if draft.proposed and not draft.action:
+        draft.action, draft.proposed = draft.proposed, []
+        draft.open.append("what the policy proposes is the only action found; is it what was executed?")
+    if draft.action and not draft.state:
+        draft.state, draft.action = draft.action, []
+        draft.open.append("every vector found is called like an action; they are drafted as state")
+    if draft.state and not draft.action:
+        draft.open.append(
+            "NO ACTION was found: nothing is called like a command; name its topic under action"
+        )
+
+
 def settle(draft: Draft) -> None:
     """Make the draft keep an embodiment file's own rules: names of their own, as many proposed as acted.
 

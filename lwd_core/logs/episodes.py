@@ -43,12 +43,12 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
 
 
 def _of_one(recording: Recording, alone: bool) -> Recording:
-    """The recording without an outcome that is said of the whole log, where that is several episodes."""
+    """The recording; an outcome said of the whole log is unknown of each, where that is several episodes."""
     said = recording.facts.get("outcome")
-    if alone or not said:
+    if alone or not said or said == Outcome.UNKNOWN:
         return recording
     note = f"the log's outcome {said!r} is not said of any one of its episodes"
-    facts = {k: v for k, v in recording.facts.items() if k != "outcome"}
+    facts = {**recording.facts, "outcome": str(Outcome.UNKNOWN)}
     return replace(recording, facts=facts, notes=(*recording.notes, note))
 
 
@@ -209,6 +209,8 @@ class _Story:
             return best
         unsaid = self._recording.cut or self._embodiment.outcome.default is None
         if unsaid and not span.closed:  # how it went lies behind the cut
+            return Outcome.UNKNOWN, OutcomeFrom.NOBODY
+        if word and self._embodiment.outcome.default is None:  # somebody judged it, in no word we know
             return Outcome.UNKNOWN, OutcomeFrom.NOBODY
         return self._embodiment.outcome_unsaid(source), OutcomeFrom.NOBODY
 

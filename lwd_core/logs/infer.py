@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lwd_core.logs import infer_arrays, infer_messages
 from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.draft import Draft, clean, render, settle
+from lwd_core.logs.draft import Draft, assign, clean, render, settle
 from lwd_core.logs.infer_folder import first_log
 from lwd_core.logs.look import look
 from lwd_core.logs.read import reader_of
@@ -56,7 +56,9 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
         infer_messages.fill(draft, seen)
     elif isinstance(reader, infer_arrays.OfRows):
         infer_arrays.fill(draft, survey, reader, source)
-    _roles(draft)
+        assign(draft)
+    if not draft.state:
+        raise UnreadableLog("; ".join(["no topic holds numbers an embodiment could map", *draft.open]))
     if states_outcome(survey.facts):
         draft.open = [question for question in draft.open if not question.startswith("outcome: no ")]
     settle(draft)
@@ -69,19 +71,3 @@ def infer(source: LogSource, name: str | None = None) -> Draft:
 def _said(facts: Mapping[str, str], fact: str) -> str | None:
     value = str(facts.get(fact, "")).strip()
     return None if value.lower() in _NOTHING else value
-
-
-def _roles(draft: Draft) -> None:
-    """See that there is a state, and say where there is no action."""
-    if draft.proposed and not draft.action:
-        draft.action, draft.proposed = draft.proposed, []
-        draft.open.append("what the policy proposes is the only action found; is it what was executed?")
-    if not draft.state:
-        if not draft.action:
-            raise UnreadableLog("; ".join(["no topic holds numbers an embodiment could map", *draft.open]))
-        draft.state, draft.action = draft.action, []
-        draft.open.append("every vector found is called like an action; they are drafted as state")
-    if not draft.action:
-        draft.open.append(
-            "NO ACTION was found: nothing is called like a command; name its topic under action"
-        )

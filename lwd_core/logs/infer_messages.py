@@ -7,7 +7,7 @@ import numpy as np
 
 from lwd_core.logs import infer_episodes, infer_pairing, roles
 from lwd_core.logs.clock import COLLAPSED_NS
-from lwd_core.logs.draft import Draft, DraftDim, DraftFeature
+from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, assign
 from lwd_core.logs.look import Seen
 from lwd_core.logs.naming import clean, short_names
 from lwd_core.logs.shapes import Shape, limits, odd, shape_of, together, usable
@@ -32,6 +32,7 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     if not (draft.state or draft.action or draft.proposed):
         return
     _together(draft, seen)
+    assign(draft)
     # the grid of ticks is laid along the first state, so it is one that is always known
     fastest = max((f.hz for f in draft.state), default=0.0)
     draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)

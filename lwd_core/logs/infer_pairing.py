@@ -77,6 +77,11 @@ def _paired(
             f"{f.topic}: taken as computed from the freshest state of {lead.topic}, "
             f"{delay.middle / 1e6:.3g} ms before; if from an older one, delay_ms: {older:.3g}"
         )
+        if not _regular(times):
+            draft.open.append(
+                f"{f.topic}: its commands come in no rhythm, few are told of a state; if each stands "
+                f"until the next, `pairing: held` and ticks: {lead.topic}"
+            )
     return replace(f, delay_ms=round(delay.middle / 1e6, 3) if delay.high > 0 else None)
 
 
@@ -96,6 +101,12 @@ def _bursts(times: np.ndarray) -> bool:
     gaps = np.diff(times)
     gaps = gaps[gaps > 0]
     return len(gaps) > 0 and np.sum(gaps > _BURSTS * np.median(gaps)) > max(3, _OFTEN * len(gaps))
+
+
+def _regular(times: np.ndarray) -> bool:
+    """Whether a stream has a rhythm: nearly all its gaps are one or a few times the usual one."""
+    gaps = np.diff(times) / max(1.0, float(np.median(np.diff(times))))
+    return bool((np.abs(gaps - np.maximum(np.rint(gaps), 1)) < 0.25).mean() > 0.8)
 
 
 def _together(draft: Draft, timed: Mapping[str, np.ndarray]) -> bool:

@@ -40,6 +40,7 @@ from lwd_core.logs.survey import Survey, Topic
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Outcome
 
+_PEEKED = 16  # rows that tell how wide a column of lists is
 _CAPTURED = "capture_time_ns"  # wall-clock time of a row, where a set holds it
 _OWN = re.compile(r"^(lwd[./])?(outcome|outcome_from|robot_id|site|source|policy_id|operator|end|task)$")
 _TEXTS = ("task", "instruction", "language_instruction")  # columns that say per row what to do
@@ -58,8 +59,8 @@ class LeRobotReader:
         with source.on_disk() as root:
             found = open_set(source, root)
             file, schema = usual_schema(found, root)
-            first = _first_row(root / file)
-        topics = {n: _topic(n, schema, found.features.get(n) or {}, first) for n in schema.names}
+            widths = _widths(root / file)
+        topics = {n: _topic(n, schema, found.features.get(n) or {}, widths.get(n)) for n in schema.names}
         for name in videos(found):
             if name not in topics:
                 topics[name] = Topic("video", "mp4", messages=int(has_video(name, source)))
@@ -84,23 +85,23 @@ class LeRobotReader:
             return content_of_rows(sets, embodiment, frames, self.format, found.damage, found.notes)
 
 
-def _topic(name: str, schema: pa.Schema, feature: dict[str, Any], first: dict[str, Any]) -> Topic:
+def _topic(name: str, schema: pa.Schema, feature: dict[str, Any], seen: int | None) -> Topic:
     kind = schema.field(name).type
     scalar = not pa.types.is_nested(kind)
-    width = 1 if scalar else kind.list_size if pa.types.is_fixed_size_list(kind) else None
-    if width is None and isinstance(first.get(name), list):
-        width = int(np.size(first[name]))
+    width = 1 if scalar else kind.list_size if pa.types.is_fixed_size_list(kind) else seen
     return Topic(str(kind), "parquet", width=width, names=tuple(_flat(feature.get("names"))))
 
 
-def _first_row(path: Path) -> dict[str, Any]:
+def _widths(path: Path) -> dict[str, int]:
+    """How many numbers most of the first rows have in each column of lists, by its name."""
     try:
         with pq.ParquetFile(path) as file:
             names = [f.name for f in file.schema_arrow if pa.types.is_list(f.type)]
-            batch = next(file.iter_batches(batch_size=1, columns=names), None)
-        return {n: batch[n][0].as_py() for n in names} if batch is not None and batch.num_rows else {}
+            head = list(islice(file.iter_batches(batch_size=_PEEKED, columns=names), 1)) if names else []
     except (*DAMAGED, IndexError):
         return {}
+    table = pa.Table.from_batches(head) if head else pa.table({})
+    return {name: column[0].size for name, column in _columns(table).items() if len(column)}
 
 
 def _flat(names: Any) -> Iterable[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lwd_core.logs import fields
+from lwd_core.logs import fields, told
 from lwd_core.logs.assemble import Facts
 from lwd_core.logs.episodes import read_outcome, task_name
 from lwd_core.logs.notes import Notes
@@ -44,8 +44,6 @@ DONE_COLUMNS = ("next.done", "done", "dones")
 FLAGS = frozenset((*SUCCESS_COLUMNS, *TERMINATED_COLUMNS, *TRUNCATED_COLUMNS, *DONE_COLUMNS))
 #: Facts of an episode that tell its outcome by yes and no.
 SUCCESS_FACTS = ("success", "is_success", "successful")
-_TRUE = frozenset({"true", "1", "1.0", "success", "successful", "yes"})
-_FALSE = frozenset({"false", "0", "0.0", "failure", "failed", "fail", "no"})
 
 
 def facts(
@@ -111,8 +109,7 @@ def verdict(value: Any) -> str:
     """The outcome that one value of a success attribute tells, empty if none."""
     value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     word = str(value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value)
-    word = word.strip().lower()
-    return str(Outcome.SUCCESS) if word in _TRUE else str(Outcome.FAILURE) if word in _FALSE else ""
+    return str(told.verdict(word) or "")
 
 
 def flags(columns: Columns, names: Iterable[str], n: int) -> np.ndarray | None:
@@ -173,8 +170,8 @@ def _outcome(
         return Outcome.SUCCESS if done.any() else Outcome.FAILURE, OutcomeFrom.ROBOT
     # a set that tells of outcomes or flags its ends was collected: what it leaves open is not known
     ends = any(flags(columns, names, n) is not None for names in (TERMINATED_COLUMNS, TRUNCATED_COLUMNS))
-    told = bool(outcome) or any(name in said for name in SUCCESS_FACTS)
-    if embodiment.outcome.default is None and (ends or told):
+    judged = bool(outcome) or any(name in said for name in SUCCESS_FACTS)
+    if embodiment.outcome.default is None and (ends or judged):
         return Outcome.UNKNOWN, OutcomeFrom.NOBODY
     return embodiment.outcome_unsaid(source), OutcomeFrom.NOBODY
 
@@ -198,5 +195,5 @@ def _end(columns: Columns, said: str, outcome: str, n: int, note: Notes, name: s
     if truncated is not None and truncated[-1]:
         return EpisodeEnd.TRUNCATED
     ends = terminated is None and done is not None and bool(done[-1])
-    told = truncated is not None or outcome == Outcome.FAILURE
-    return EpisodeEnd.TERMINATED if ends and told else EpisodeEnd.TRUNCATED
+    judged = truncated is not None or outcome == Outcome.FAILURE
+    return EpisodeEnd.TERMINATED if ends and judged else EpisodeEnd.TRUNCATED

@@ -73,6 +73,7 @@ def content_of_rows(
     for rows in sets:
         count += len(rows)
         if not len(rows):
+            notes.add("no rows, left out", rows.name)
             continue
         wider.update(_wider(rows, embodiment))
         try:

@@ -3,8 +3,9 @@
 File order is the order of events; stamps that contradict it are either stored out of order, or the clock
 was set. Stored out of order, a topic's stamps are regular once they are sorted. Set back, they are not: two
 runs lie over one another, or apart. Set forward looks like a silence; another clock of the same messages
-tells, or more than an hour does. A clock all topics share cuts the log; a topic that steps alone is
-left out from there on, as nothing tells how it lies beside the others.
+tells, or topics written in between that do not leap, or more than an hour does. A clock all topics share
+cuts the log; a topic that steps alone is left out from there on, as nothing tells how it lies beside the
+others.
 """
 
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def steps(tracks: Sequence[Track]) -> tuple[list[Step], dict[str, Step]]:
     while True:
         kept = [t for t in tracks if t.topic not in alone]
         rest = [t.within(start) for t in kept]
-        firsts = [s for t in rest if (s := _first(t)) is not None]
+        firsts = [s for t in rest if (s := _first(t, rest)) is not None]
         if not firsts:
             return found, alone
         if len(found) + len(alone) >= _MOST:
@@ -100,21 +101,41 @@ def runs_backwards(t: np.ndarray) -> bool:
     return len(t) > 2 and bool(t[-1] < t[0]) and (np.diff(t) < 0).mean() > 0.5
 
 
-def _first(track: Track) -> Step | None:
-    """The first step of one track."""
+def _first(track: Track, tracks: Sequence[Track]) -> Step | None:
+    """The first step of one of the tracks."""
     if len(track.t) < 2:
         return None
     gaps = np.diff(track.t)
-    leaps = np.abs(gaps) > max(_APART * track.period, _SECOND_NS // 10)
+    far = np.abs(gaps) > max(_APART * track.period, _SECOND_NS // 10)
     places = [*_back(track, gaps), *(np.flatnonzero(gaps > HOUR_NS)[:1] + 1).tolist()]
-    for place in (np.flatnonzero(leaps | (gaps < 0))[:_MOST] + 1).tolist():
-        if any(_leaves(track.t, other, place) for other in track.others):
-            places.append(place)
-            break
+    leaps = np.flatnonzero(far | (gaps < 0)) + 1
+    for other in track.others:
+        alone = np.abs(other[leaps] - other[leaps - 1]) <= np.abs(gaps[leaps - 1]) / 2
+        places += _staying(track, other, leaps[alone])
+    late = np.append(gaps < 0, False)  # beside a message out of order a leap tells nothing
+    ahead = np.flatnonzero((gaps > 1.5 * track.period) & ~late[1:] & ~np.append(False, late[:-2])) + 1
+    for beside in tracks if len(ahead) else ():
+        if beside is not track and len(beside.t) > 1:
+            before = np.searchsorted(beside.number, track.number) - 1
+            places += _staying(track, beside.t[np.maximum(before, 0)], _overtaken(track, beside, ahead))
     if not places:
         return None
     place = min(places)
     return Step(int(track.number[place]), int(gaps[place - 1]) - track.period)
+
+
+def _overtaken(track: Track, beside: Track, places: np.ndarray) -> np.ndarray:
+    """Those of the places where a track leaps ahead for which the log holds no time of the one beside it."""
+    before = np.searchsorted(beside.number, track.number[places - 1]) - 1
+    after = np.searchsorted(beside.number, track.number[places])
+    within = (before >= 0) & (after < len(beside.number))
+    places, before, after = places[within], before[within], after[within]
+    leap = track.t[places] - track.t[places - 1]
+    # the two must be written in turn there, not each in its own blocks
+    first = np.maximum(np.searchsorted(track.number, beside.number[before]) - 1, 0)
+    last = np.minimum(np.searchsorted(track.number, beside.number[after]), len(track.t) - 1)
+    in_turn = track.t[last] - track.t[first] < 2 * leap
+    return places[in_turn & (np.abs(beside.t[after] - beside.t[before]) < 0.75 * leap)]
 
 
 def _back(track: Track, gaps: np.ndarray) -> list[int]:
@@ -144,14 +165,15 @@ def _back(track: Track, gaps: np.ndarray) -> list[int]:
     return blocks[faulty][:1].tolist()
 
 
-def _leaves(t: np.ndarray, other: np.ndarray, place: int) -> bool:
-    """Whether a leap of ``t`` at ``place`` is one of this clock alone, and stays."""
-    leap = int(t[place] - t[place - 1])
-    if abs(other[place] - other[place - 1]) > abs(leap) / 2:
-        return False
-    apart = t - other
-    shift = np.median(apart[place : place + _AROUND]) - np.median(apart[max(0, place - _AROUND) : place])
-    return bool(shift / leap > 0.5)
+def _staying(track: Track, other: np.ndarray, places: np.ndarray) -> list[int]:
+    """The first of the places where a track leaps and ``other`` does not, and they stay so far apart."""
+    apart = track.t - other
+    for place in places[:_MOST].tolist():
+        by = int(track.t[place] - track.t[place - 1]) - track.period
+        after, before = apart[place : place + _AROUND], apart[max(0, place - _AROUND) : place]
+        if by and 0.5 < (np.median(after) - np.median(before)) / by < 1.5:
+            return [place]
+    return []
 
 
 def _agrees(track: Track, step: Step) -> bool | None:

@@ -12,8 +12,8 @@ _KNOWN = {
     "outcome": ("outcome", "success", "result"),
     "operator": ("operator", "operator_id", "operator_name", "teleoperator"),
 }
-_WON = frozenset({"success", "succeeded", "successful", "true", "1", "1.0"})
-_LOST = frozenset({"failure", "failed", "fail", "unsuccessful", "false", "0", "0.0"})
+_WON = frozenset({"success", "succeeded", "successful", "true", "1", "1.0", "yes"})
+_LOST = frozenset({"failure", "failed", "fail", "unsuccessful", "false", "0", "0.0", "no"})
 
 
 def told(
@@ -43,9 +43,15 @@ def states_outcome(facts: Mapping[str, str]) -> bool:
     return not set(_KNOWN["outcome"]).isdisjoint(k.lower() for k, v in facts.items() if v)
 
 
+def verdict(word: str) -> str | None:
+    """The outcome that a word in use means, None if it is none we know."""
+    word = word.strip().lower()
+    return Outcome.SUCCESS if word in _WON else Outcome.FAILURE if word in _LOST else None
+
+
 def outcome_told(word: str, embodiment: Embodiment) -> str | None:
     """The outcome that a log's own word means, None if it is none we know."""
-    rule, word = embodiment.outcome, word.strip().lower()
-    if word in _WON or word in {w.lower() for w in rule.success}:
+    rule, own = embodiment.outcome, word.strip().lower()
+    if own in {w.lower() for w in rule.success}:
         return Outcome.SUCCESS
-    return Outcome.FAILURE if word in _LOST or word in {w.lower() for w in rule.failure} else None
+    return Outcome.FAILURE if own in {w.lower() for w in rule.failure} else verdict(word)

@@ -1,5 +1,7 @@
 """What counts as moving is told by unit and limits, not by how far an episode happened to move."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,13 @@ def starts(state: np.ndarray) -> np.ndarray:
     return np.concatenate([still, state[:60]])
 
 
+def paused(state: np.ndarray, periods: int, at: int = 20) -> EpisodeColumns:
+    """The row ``at`` comes some control periods after the one before it."""
+    e = episode(state)
+    later = (np.arange(len(state)) >= at) * round((periods - 1) * 1e9 / e.control_hz)
+    return replace(e, t_ns=e.t_ns + later, gap=np.arange(len(state)) == at)
+
+
 @pytest.mark.parametrize(
     "e",
     [
@@ -102,13 +111,28 @@ def starts(state: np.ndarray) -> np.ndarray:
         episode(gripper(smooth())),
         episode(starts(smooth()), units=("rad",) * 3),
         episode(np.stack([(np.arange(200) * 0.1) % (2 * np.pi)] * 2, axis=1), units=("rad",) * 2),
-        episode(runs((0, 0), (10, -5)), gap=np.arange(40) == 20),
-        episode(runs((0, 0), (10, -5)), valid=np.arange(40) != 20),
+        paused(runs((0, 0), (10, -5)), periods=100),
+        paused(np.delete(smooth(), range(90, 110), axis=0), periods=20, at=90),
+        episode(smooth(), valid=np.arange(200) % 7 != 0),
         episode(np.ones((40, 2))),
     ],
 )  # fmt: skip
-def test_motion_grippers_turns_gaps_and_masked_rows_are_no_jumps(e: EpisodeColumns) -> None:
+def test_motion_grippers_turns_pauses_and_masked_rows_are_no_jumps(e: EpisodeColumns) -> None:
     assert verdict("defect.state_jumps", e) is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("e", "at"),
+    [
+        (paused(runs((0, 0), (10, -5)), periods=3), 20),
+        (episode(runs((0, 0), (10, -5)), gap=np.arange(40) == 20), 20),
+        (episode(runs((0, 0), (10, -5)), valid=np.arange(40) != 20), 21),
+    ],
+)
+def test_a_jump_is_one_across_a_gap_and_a_masked_row_too(e: EpisodeColumns, at: int) -> None:
+    found = CHECKS["defect.state_jumps"](e, Limits())
+    assert (found.verdict, found.value) == (Verdict.FAIL, 1)
+    assert found.detail == f"the state jumps 1 times, at steps {at}"
 
 
 def test_what_is_not_a_number_stops_no_check() -> None:

@@ -32,6 +32,7 @@ WORDS = [
     "joint_states",
     "state",
     "cmd",
+    "policy_action",
     "image_raw",
     "compressed",
     "a b",
@@ -125,3 +126,22 @@ def test_any_sound_log_drafts_what_reads_it(several: list[Stream], seconds: floa
     valid = any(any(e.steps["valid"].to_pylist()[: e.actions]) for e in content.episodes)
     why = [note for note in content.notes if re.search(r"^0 of \d+ rows valid \(.+\)$", note)]
     assert valid or why, text
+
+
+def test_what_a_policy_proposes_is_the_action_where_there_is_no_other(tmp_path: Path):
+    log = Log({})
+    for k in range(100):
+        log.write("/state", Vector(values=[k]), START + k * 20_000_000)
+        log.write("/policy/action", Vector(values=[k]), START + k * 20_000_000 + 6_000_000)
+    draft = infer(LogSource(saved(tmp_path, log.finish())), "bot")
+    assert [(f.topic, f.delay_ms) for f in draft.action] == [("/policy/action", 6)]
+    assert "what the policy proposes is the only action found; is it what was executed?" in draft.open
+
+
+def test_a_log_of_proposals_alone_drafts_them_as_state(tmp_path: Path):
+    log = Log({})
+    for k in range(100):
+        log.write("/policy/action", Vector(values=[k]), START + k * 20_000_000)
+    draft = infer(LogSource(saved(tmp_path, log.finish())), "bot")
+    assert [f.topic for f in draft.state] == ["/policy/action"]
+    assert any(question.startswith("NO ACTION was found") for question in draft.open)

@@ -254,6 +254,17 @@ def test_trajectories_that_run_into_each_other_break_where_the_state_jumps(
     assert told is None or re.search(told, content.notes[0])
 
 
+def test_a_demonstration_without_rows_is_named(tmp_path: Path):
+    path = robomimic(tmp_path / "x.hdf5", {"env_name": "Lift"}, [{}, {}, {}])
+    with h5py.File(path, "r+") as file:
+        for name in ("actions", "obs/joint_pos", "obs/actions", "states"):
+            del file[f"data/demo_1/{name}"]
+            file[f"data/demo_1/{name}"] = wave(0, 4, 0)
+    content = read(path)
+    assert [e.attributes["demo"] for e in content.episodes] == ["0", "2"]
+    assert "demo_1: no rows, left out" in content.notes
+
+
 def test_success_may_be_an_array_of_one_value(tmp_path: Path):
     path = robomimic(tmp_path / "a.hdf5", {"env_name": "Stack"}, [{}, {"success": np.array([True])}])
     with h5py.File(path, "a") as file:

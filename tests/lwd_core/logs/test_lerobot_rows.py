@@ -148,15 +148,18 @@ def test_rows_of_another_width_cost_their_episode_only(tmp_path: Path):
     assert content.messages_lost == LENGTHS[1]
 
 
-def test_a_row_without_numbers_masks_itself(tmp_path: Path):
+@pytest.mark.parametrize("odd", [(1, 3), (0, 2)])
+def test_a_row_without_numbers_masks_itself(tmp_path: Path, odd: tuple[int, int]):
+    narrow, missing = odd
+
     def holes(rows: pa.Table) -> pa.Table:
         action = rows["action"].to_pylist()
-        action[1], action[3] = None, action[3][:1]
+        action[narrow], action[missing] = action[narrow][:1], None
         return rows.set_column(1, "action", pa.array(action, pa.list_(pa.float32())))
 
     content = read(change(write(tmp_path / "set", "v2.1"), holes))
     for episode in content.episodes:
-        assert np.flatnonzero(~np.array(episode.steps["valid"])).tolist() == [1, 3]
+        assert np.flatnonzero(~np.array(episode.steps["valid"])).tolist() == sorted(odd)
 
 
 UNIX = 1_760_000_000

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from benchmarks.pairings import drafted, loop, run
 from lwd_core.errors import UserError
 from lwd_core.logs.content import LogContent
+from lwd_core.logs.draft import render
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.fields import NO_STAMP
+from lwd_core.logs.infer import infer
 from lwd_core.logs.pairing import Following, Stamps, anchor, measure
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log
@@ -131,6 +133,28 @@ def test_slower_commands_are_the_ticks_and_have_the_state_they_were_computed_fro
     assert pairs(content) == [(i, i) for i in range(0, 298, 2)]
     assert episode.steps["gap"].to_pylist() == [False] * episode.steps.num_rows
     assert episode.steps["state"][-1].as_py() == [298]
+
+
+def test_slower_commands_of_no_rhythm_are_asked_about_and_those_left_out_are_counted(tmp_path: Path):
+    rng = np.random.default_rng(2)
+    given = np.flatnonzero(rng.random(500) < 0.05).tolist()
+    messages = [(i * PERIOD, "/state", i) for i in range(500)]
+    messages += [(i * PERIOD + 6 * MS, "/command", i) for i in given]
+    log = Log()
+    for t, topic, i in sorted(messages):
+        log.write(topic, Vector(values=[i]), START + t)
+    source = LogSource(saved(tmp_path, log.finish()))
+    draft = infer(source, "arm")
+    asked = (
+        "/command: its commands come in no rhythm, few are told of a state; if each stands until the next, "
+    )
+    assert f"{asked}`pairing: held` and ticks: /state" in draft.open
+    content = read_log(source, {"arm": parse_embodiment(render(draft))}, Sink())
+    kept = pairs(content)
+    assert kept
+    assert all(s == a for s, a in kept)
+    left = len(given) - len(kept)
+    assert f"/command: {left} of {len(given)} commands left out, of which state is not told" in content.notes
 
 
 def test_a_command_that_bears_its_state_s_stamp_is_that_state_s(tmp_path: Path):

@@ -84,6 +84,27 @@ def test_a_step_forward_is_told_by_another_clock():
     assert steps([track(stalled, others=(other,))]) == ([], {})
 
 
+@given(ahead=st.floats(0.045, 600), at=st.integers(20, 180), jitter=st.sampled_from([0.0, 0.02]))
+@settings(max_examples=60, deadline=None)
+def test_a_topic_that_steps_ahead_alone_is_told_by_those_that_go_on(ahead: float, at: int, jitter: float):
+    t = clock(jitter=jitter)
+    command = t + 3 * MS
+    command[at:] += int(ahead * SECOND)
+    found, alone = steps([track(t), track(command, "/action")])
+    assert (found, {topic: step.number for topic, step in alone.items()}) == ([], {"/action": 2 * at + 1})
+
+
+@given(lost=st.sets(st.integers(1, 198), max_size=80), quiet=st.integers(1, 150), pause=st.floats(0, 90))
+@settings(max_examples=60, deadline=None)
+def test_lost_messages_a_silent_topic_and_a_pause_are_no_step_ahead(lost: set[int], quiet: int, pause: float):
+    t = clock(jitter=0.02)
+    t[120:] += int(pause * SECOND)
+    state, command = track(t), track(t + 3 * MS, "/action")
+    kept = np.setdiff1d(np.arange(200), [*lost, *range(quiet, quiet + 40)])
+    silent = Track("/action", command.number[kept], command.t[kept])
+    assert steps([state, silent]) == ([], {})
+
+
 def test_a_topic_whose_clock_steps_alone_is_left_out():
     t = clock()
     sensor = t.copy()

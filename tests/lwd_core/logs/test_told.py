@@ -65,6 +65,30 @@ def test_words_that_are_no_outcome_say_nothing(tmp_path: Path):
     assert episode.attributes["outcome"] == "maybe"
 
 
+@pytest.mark.parametrize("word", ["unknown", "maybe", "0.7", "aborted"])
+def test_a_demonstration_judged_in_no_known_word_is_no_success(tmp_path: Path, word: str):
+    (episode,) = read(tmp_path, {"a": {"outcome": word}}, "source: demonstration").episodes
+    assert (episode.outcome, episode.outcome_from, episode.end) == ("unknown", "nobody", "truncated")
+    (own,) = read(
+        tmp_path, {"a": {"outcome": word}}, f"source: demonstration\noutcome: {{failure: ['{word}']}}"
+    ).episodes
+    assert own.outcome == "failure"
+
+
+def test_a_failure_said_of_several_demonstrations_makes_none_a_success(tmp_path: Path):
+    more = "source: demonstration\nepisodes: {boundary: gap}"
+    content = read(tmp_path, {"a": {"success": "no"}}, more, pause=9_000_000_000)
+    assert [e.outcome for e in content.episodes] == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome"), [("yes", "success"), ("No", "failure"), ("succeeded", "success")]
+)
+def test_yes_and_no_are_outcomes(tmp_path: Path, word: str, outcome: str):
+    (episode,) = read(tmp_path, {"a": {"success": word}}).episodes
+    assert (episode.outcome, episode.outcome_from) == (outcome, "robot")
+
+
 def test_a_fact_that_is_none_is_refused():
     with pytest.raises(UserError, match=r"facts: colour is none; use instruction, operator, outcome"):
         parse_embodiment(BOT + "facts: {colour: a.b}")
