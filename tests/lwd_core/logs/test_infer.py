@@ -164,6 +164,34 @@ def test_silences_between_rollouts_part_them(tmp_path: Path):
     assert len(read_log(LogSource(uri), {"x": draft}, Sink()).episodes) == 3
 
 
+@pytest.mark.parametrize(
+    "clock_set",
+    [{60: -2.0, 140: -1.0}, {100: 1e7}, {100: -3600.0}, {50: -0.3, 100: 40.0, 120: -39.0}],
+)
+def test_pairing_is_drafted_from_a_part_in_which_the_clock_was_not_set(
+    tmp_path: Path, clock_set: dict[int, float]
+):
+    said, ahead = [], 0
+    for k in range(200):
+        ahead += int(clock_set.get(k, 0.0) * 1e9)
+        t = START + k * PERIOD + ahead
+        said.append(("/joint_states", t, joints(t, ["cycle"], [k])))
+        said.append(("/cmd", t + PERIOD // 4, array([k])))
+    uri = str(bag(tmp_path / "rec", said))
+    questions = infer(LogSource(uri)).open
+    assert sum("clock set" in question for question in questions) == sum(
+        by < 0 or by > 3600 for by in clock_set.values()
+    )
+    assert not [question for question in questions if "silences" in question]
+    draft = drafted(uri)
+    assert draft.action[0].pairing == "follows"
+    assert draft.action[0].delay_ms == pytest.approx(PERIOD / 4e6)
+    content = read_log(LogSource(uri), {"x": draft}, Sink())
+    rows = [row for e in content.episodes for row in e.steps.to_pylist() if row["valid"] and row["action"]]
+    assert len(rows) > 190
+    assert all(row["state"] == row["action"] for row in rows)
+
+
 def test_what_was_not_found_is_said(tmp_path: Path):
     said = []
     for k in range(60):
