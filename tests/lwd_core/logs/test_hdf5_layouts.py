@@ -254,6 +254,13 @@ def test_trajectories_that_run_into_each_other_break_where_the_state_jumps(
     assert told is None or re.search(told, content.notes[0])
 
 
+@pytest.mark.parametrize("name", ["success", "task_success", "is_successful", "outcome", "result"])
+def test_an_episode_that_says_nothing_among_such_that_do_is_open(tmp_path: Path, name: str):
+    path = robomimic(tmp_path / "a.hdf5", {"env_name": "Stack"}, [{}, {name: "success"}, {name: "failure"}])
+    assert [e.outcome for e in read(path).episodes] == ["unknown", "success", "failure"]
+    assert "says nothing of success" not in "\n".join(infer(LogSource(str(path))).open)
+
+
 def test_success_may_be_an_array_of_one_value(tmp_path: Path):
     path = robomimic(tmp_path / "a.hdf5", {"env_name": "Stack"}, [{}, {"success": np.array([True])}])
     with h5py.File(path, "a") as file:
