@@ -40,7 +40,9 @@ _OTHER_WORDS = frozenset({"0", "0.0", "false", "-1", "-1.0", "-10", "-10.0", "na
 #: Facts of an episode that tell its outcome by yes and no.
 SUCCESS_FACTS = ("success", "is_success", "successful", "is_successful", "succeeded", "task_success")
 SUCCESS_COLUMNS = tuple(
-    f"{before}{name}" for name in SUCCESS_FACTS for before in ("next.", "", "infos/", "info/", "infos.", "info.")
+    f"{before}{name}"
+    for name in SUCCESS_FACTS
+    for before in ("next.", "", "infos/", "info/", "infos.", "info.")
 )
 TERMINATED_COLUMNS = ("next.terminated", "terminated", "terminations", "terminals")
 TRUNCATED_COLUMNS = ("next.truncated", "truncated", "truncations", "timeouts")

@@ -164,6 +164,30 @@ def test_silences_between_rollouts_part_them(tmp_path: Path):
     assert len(read_log(LogSource(uri), {"x": draft}, Sink()).episodes) == 3
 
 
+def test_a_folder_of_logs_is_drafted_from_its_first_and_parts_of_one_together(tmp_path: Path):
+    folder = tmp_path / "day"
+    folder.mkdir()
+    for take in range(3):  # recorded by hand, an hour apart
+        said = []
+        for k in range(50):
+            t = START + take * 3600 * 10**9 + k * PERIOD
+            said += [("/joint_states", t, joints(t, ["j1"], [k])), ("/cmd", t, array([k]))]
+        (file,) = bag(tmp_path / f"take{take}", said).glob("*.mcap")
+        file.rename(folder / f"take_{take}.mcap")
+    questions = infer(LogSource(str(folder))).open
+    assert "drafted from take_0.mcap, the first log of the folder" in questions
+    assert not [question for question in questions if "clock" in question]
+    parts = test_rosbags.split(tmp_path / "parts")
+    parts.rename(folder / "a")
+    draft = infer(LogSource(str(folder)))
+    assert "drafted from a, the first log of the folder" in draft.open
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "run.mcap").symlink_to(folder / "take_0.mcap")
+    with pytest.raises(UnreadableLog, match=r"run\.mcap is a link out of it; put the file itself there"):
+        infer(LogSource(str(links)))
+
+
 @pytest.mark.parametrize(
     "clock_set",
     [{60: -2.0, 140: -1.0}, {100: 1e7}, {100: -3600.0}, {50: -0.3, 100: 40.0, 120: -39.0}],
