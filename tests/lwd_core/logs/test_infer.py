@@ -216,6 +216,21 @@ def test_pairing_is_drafted_from_a_part_in_which_the_clock_was_not_set(
     assert all(row["state"] == row["action"] for row in rows)
 
 
+def test_of_commands_that_bear_their_states_stamps_no_delay_is_asked(tmp_path: Path):
+    late = np.random.default_rng(0).uniform(0.05, 0.95, 200)
+    said = []
+    for k in range(200):
+        t = START + k * PERIOD
+        said.append(("/joint_states", t, joints(t, ["cycle"], [k])))
+        said.append(("/joint_commands", t + int(late[k] * PERIOD), joints(t, ["cycle"], [k])))
+    uri = str(bag(tmp_path / "rec", sorted(said, key=lambda m: m[1])))
+    assert not [question for question in infer(LogSource(uri)).open if "which command" in question]
+    (episode,) = read_log(LogSource(uri), {"x": drafted(uri)}, Sink()).episodes
+    rows = [row for row in episode.steps.to_pylist() if row["valid"] and row["action"]]
+    assert len(rows) > 190
+    assert all(row["state"] == row["action"] for row in rows)
+
+
 def test_what_was_not_found_is_said(tmp_path: Path):
     said = []
     for k in range(60):
