@@ -284,5 +284,5 @@ def test_a_folder_of_logs_is_drafted_from_its_first(tmp_path: Path):
         source = LogSource(str(tmp_path / f"episode_{number}.hdf5"))
         assert len(read_log(source, {"bot": draft}, Sink()).episodes) == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnreadableLog, match="no known log format"):
+    with pytest.raises(UnreadableLog, match="the folder holds no log"):
         infer(LogSource(str(tmp_path / "empty")))
