@@ -18,6 +18,7 @@ from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
 from lwd_core.logs.video import QUALITY
 from storage_schemas.embodiment import Embodiment
+from storage_schemas.vocabulary import Outcome
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, AttributeError)
@@ -44,7 +45,7 @@ class Hdf5Reader:
                     topics = {k: _topic(d) for k, d in found.items() if not k.startswith(_NEXT)}
                     facts = hdf5_facts.of_file(file)
                     facts.pop("instruction", None)
-                    if "outcome" in hdf5_facts.of_episode(_first(file, kind)):
+                    if _judged(file):
                         facts["outcome"] = "told"  # by each episode's attributes
                     layout = "aloha" if kind == "single" and "observations/qpos" in found else kind
                     return Survey(topics, {**facts, "layout": layout})
@@ -74,6 +75,13 @@ class Hdf5Reader:
 
 def _first(file: h5py.File, kind: str) -> h5py.Group:
     return next(hdf5_layout.episodes(file))[1] if kind == "numbered" else file
+
+
+def _judged(file: h5py.File) -> bool:
+    """Whether any episode says how it went."""
+    if hdf5_layout.layout(file) == "numbered":
+        return any(hdf5_facts.judged(group) for _, group in hdf5_layout.episodes(file))
+    return hdf5_facts.judged(file)
 
 
 def _groups(file: h5py.File) -> Iterator[dict[str, h5py.Dataset]]:
@@ -118,6 +126,8 @@ def _episodes(
     facts.pop("robot_type", None)
     if "env_name" in facts:
         facts.setdefault("instruction", embodiment.task.instruction or facts["env_name"])
+    if kind == "numbered" and _judged(file):
+        facts["outcome"] = str(Outcome.UNKNOWN)  # where episodes say how they went, one that doesn't is open
     named = hdf5_layout.episodes(file) if kind == "numbered" else iter([(log.rsplit(".", 1)[0], file)])
     first = 0
     for name, group in named:

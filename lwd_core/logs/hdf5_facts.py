@@ -11,6 +11,7 @@ import numpy as np
 from lwd_core.logs.row_facts import SUCCESS_FACTS, verdict
 
 _TOLD = ("language_instruction", "instruction", "lang", "language", "task_description")
+_VERDICTS = (*SUCCESS_FACTS, "outcome", "result")
 _KEPT = 200  # characters of an attribute that are kept
 
 
@@ -44,13 +45,13 @@ def of_file(file: h5py.File) -> dict[str, str]:
 def of_episode(group: h5py.Group) -> dict[str, str]:
     """What is said of one episode: ``outcome``, ``instruction``, and every plain attribute else."""
     attributes = _attributes(group)
-    for name in SUCCESS_FACTS:  # as an array of one value, too
+    for name in _VERDICTS:  # as an array of one value, too
         member = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
         if isinstance(member, h5py.Dataset) and member.size == 1:
             attributes.setdefault(name, member[()])
     said: dict[str, str] = {}
     for name, value in attributes.items():
-        if name in SUCCESS_FACTS and (found := verdict(value)):
+        if name in _VERDICTS and (found := verdict(value)):
             said["outcome"] = found
         elif name in _TOLD:
             said["instruction"] = _text(value)
@@ -59,6 +60,11 @@ def of_episode(group: h5py.Group) -> dict[str, str]:
         elif np.ndim(value) == 0 and len(_text(value)) <= _KEPT:
             said[name if name not in _TAKEN else f"{name}_said"] = _text(value)
     return said
+
+
+def judged(group: h5py.Group) -> bool:
+    """Whether an episode says how it went."""
+    return any(name in group.attrs or name in group for name in _VERDICTS)
 
 
 # names that mean something of their own among what is said of an episode

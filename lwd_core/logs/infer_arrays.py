@@ -206,7 +206,7 @@ def _actor(draft: Draft, seen: list[dict[str, np.ndarray]]) -> None:
 
 
 def _outcome(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) -> None:
-    if any(flags(c, SUCCESS_COLUMNS, _rows(c)) is not None for c in seen) or survey.facts.get("outcome"):
+    if any(_tells(c) for c in seen) or survey.facts.get("outcome"):
         return
     for name in _REWARDS:
         rewards = [np.nan_to_num(c[name].astype(np.float64)).reshape(-1) for c in seen if name in c]
@@ -218,6 +218,13 @@ def _outcome(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) ->
             draft.open.append(f"outcome: {name} is 0 until it is 1, taken for success")
             return
     draft.open.append("outcome: the set says nothing of success; name a column (a reward) or a default")
+
+
+def _tells(columns: dict[str, np.ndarray]) -> bool:
+    """Whether a column flags success: of each action, or of each state where those are one more."""
+    n = _rows(columns)
+    told = {k: columns[k][-n:] for k in SUCCESS_COLUMNS if k in columns and len(columns[k]) <= n + 1}
+    return n > 0 and flags(told, SUCCESS_COLUMNS, n) is not None
 
 
 def _left_out(draft: Draft, survey: Survey, seen: list[dict[str, np.ndarray]]) -> None:

@@ -1,18 +1,22 @@
 """Drafting an embodiment from a message log: topics by what they hold, roles by what they are called."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from lwd_core.logs import infer_episodes, infer_pairing, roles
 from lwd_core.logs.clock import COLLAPSED_NS
+from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, assign
 from lwd_core.logs.look import Seen
 from lwd_core.logs.naming import clean, short_names
 from lwd_core.logs.shapes import Shape, limits, odd, shape_of, together, usable
+from lwd_core.logs.steps import Track, steps
 
 _SCALARS = 64  # more single numbers than that are a status report
+_STEPS = 3  # of a clock that are named one by one
 
 
 def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
@@ -38,10 +42,10 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     draft.state.sort(key=lambda f: f.hz < 0.9 * fastest)
     _names(draft)
     _clock(draft, seen)
-    cuts = infer_episodes.restarts_of(draft, seen)
-    first = {t: one.before(int(cuts[0])) for t, one in seen.items()} if len(cuts) else seen
-    infer_pairing.fill(draft, first)
-    infer_episodes.fill(draft, seen, len(cuts))
+    restarts = infer_episodes.restarts_of(draft, seen)
+    stretch = _longest(seen, restarts if len(restarts) else _clock_set(draft, seen))
+    infer_pairing.fill(draft, stretch)
+    infer_episodes.fill(draft, stretch, len(restarts))
 
 
 def _says(draft: Draft, topic: str, one: Seen) -> bool:
@@ -186,6 +190,29 @@ def _together(draft: Draft, seen: Mapping[str, Seen]) -> None:
             draft.open.append(
                 f"{f.topic}: speaks for {max(0, both) / 1e9:.3g} of {(last - first) / 1e9:.3g} s, left out"
             )
+
+
+def _clock_set(draft: Draft, seen: Mapping[str, Seen]) -> list[int]:
+    """Numbers of the messages before which the clock of all topics was set, which is said."""
+    topics = dict.fromkeys(f.topic for f in (*draft.action, *draft.state))
+    try:
+        found, _ = steps([Track(t, seen[t].index, seen[t].times) for t in topics])
+    except UnreadableLog as error:
+        draft.open.append(f"time: {error}")
+        return []
+    draft.open += [f"time: {step}; each part is an episode of its own" for step in found[:_STEPS]]
+    if len(found) > _STEPS:
+        draft.open.append(f"time: the clock was set {len(found) - _STEPS} times more")
+    return [step.number for step in found]
+
+
+def _longest(seen: Mapping[str, Seen], cuts: Sequence[int] | np.ndarray) -> Mapping[str, Seen]:
+    """What was seen in the longest part between ``cuts``: times of two parts do not compare."""
+    if not len(cuts):
+        return seen
+    end = max(int(one.index[-1]) for one in seen.values() if len(one.index)) + 1
+    first, stop = max(pairwise([0, *map(int, cuts), end]), key=lambda part: part[1] - part[0])
+    return {topic: one.within(first, stop) for topic, one in seen.items()}
 
 
 def _clock(draft: Draft, seen: Mapping[str, Seen]) -> None:

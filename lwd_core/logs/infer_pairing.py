@@ -10,8 +10,9 @@ import numpy as np
 
 from lwd_core.logs.draft import Draft, DraftFeature
 from lwd_core.logs.fields import NO_STAMP
+from lwd_core.logs.fields import Stamps as HeaderStamps
 from lwd_core.logs.look import Seen
-from lwd_core.logs.pairing import Delay, Stamps, anchor, measure
+from lwd_core.logs.pairing import BULK, Delay, Stamps, anchor, measure
 
 _SLOWER = 1.5  # times: commands so much slower than their states are the ticks themselves
 _BURSTS, _OFTEN = 10, 0.01  # usual gaps: with such silences often, commands are given on a change, and hold
@@ -87,8 +88,26 @@ def _paired(
 
 def _delay(seen: Mapping[str, Seen], lead: DraftFeature, feature: DraftFeature) -> Delay:
     """How a topic follows the lead, in the order of time."""
+    period = round(1e9 / (lead.hz or feature.hz or 10.0))
+    if _bears_stamps(seen[feature.topic], seen[lead.topic]):
+        return Delay(period, 0, 0)  # a log's commands are paired by them, whatever their delay
     states, commands = (_stamps(seen[f.topic]) for f in (lead, feature))
-    return measure(states, commands, round(1e9 / (lead.hz or feature.hz or 10.0)))
+    return measure(states, commands, period)
+
+
+def _bears_stamps(commands: Seen, states: Seen) -> bool:
+    """Whether commands bear the sensors' stamps of their states, by the beginning of the log."""
+    stamps = []
+    for one in (states, commands):
+        first = one.at == np.arange(len(one.at))
+        stamp_of = HeaderStamps()
+        stamps.append(np.array([stamp_of(m) for m in one.messages[: int(first.sum())]], dtype=np.int64))
+    known, own = stamps
+    own = own[
+        : int(np.searchsorted(own, known.max(initial=0), side="right"))
+    ]  # later ones are of later states
+    ascending = len(own) > 1 and own[0] != NO_STAMP and bool((np.diff(own) > 0).all())
+    return ascending and bool(np.isin(own, known).mean() > BULK)
 
 
 def _stamps(one: Seen) -> Stamps:

@@ -48,10 +48,10 @@ class Seen:
         """ns from the earliest to the latest message."""
         return int(self.times.max() - self.times.min()) if len(self.times) else 0
 
-    def before(self, index: int) -> "Seen":
-        """The same of the messages before number ``index`` of the log; those kept stay all."""
-        first = self.index < index
-        return replace(self, times=self.times[first], index=self.index[first])
+    def within(self, first: int, stop: int) -> "Seen":
+        """The same of the messages with numbers in [first, stop) of the log; those kept stay all."""
+        here = (self.index >= first) & (self.index < stop)
+        return replace(self, times=self.times[here], index=self.index[here])
 
 
 def rate(times: np.ndarray) -> float:

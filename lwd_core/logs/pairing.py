@@ -14,7 +14,7 @@ import numpy as np
 
 from lwd_core.logs.fields import NO_STAMP
 
-_BULK = 0.9  # of the delays: the rest are outliers
+BULK = 0.9  # of the delays: the rest are outliers
 _WIDEST = 0.45  # of a period: delays further apart than this do not tell one cycle from the next
 _MARGIN = 0.125  # of a period: what lies further from the bulk is of no cycle
 _DOUBT = 0.02  # of a period: so shortly before a tick, a command could be that tick's own
@@ -115,7 +115,7 @@ class Following:
     def of(cls, states: Stamps, commands: Stamps, period: int, stated: float | None = None) -> "Following":
         """By the stamps of the sensors where commands bear that of their state, else by their delay."""
         s, c = states.t, commands.t
-        if states.stamped and commands.stamped and np.isin(commands.header, states.header).mean() > _BULK:
+        if states.stamped and commands.stamped and np.isin(commands.header, states.header).mean() > BULK:
             s, c = states.header, commands.header
             delay = Delay(min(_period(s, period), _period(c, period)), 0, 0)
         else:
@@ -175,7 +175,7 @@ def _bulk(offsets: np.ndarray, cycle: int) -> tuple[int, int]:
     """The shortest arc of the circle that holds the bulk of the offsets."""
     x = np.sort(offsets)
     n = len(x)
-    kept = n - int(n * (1 - _BULK))
+    kept = n - int(n * (1 - BULK))
     around = np.concatenate([x, x + cycle])
     lengths = around[kept - 1 : kept - 1 + n] - around[:n]
     at = int(np.argmin(lengths))

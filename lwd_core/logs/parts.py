@@ -15,6 +15,8 @@ from lwd_core.logs.recording import Frames, Recording, Series
 from lwd_core.logs.restarts import restarts
 from storage_schemas.embodiment import Embodiment, Feature
 
+_NAMED = 3  # restarts that are named, the rest are counted
+
 
 def by_driver(recording: Recording, embodiment: Embodiment) -> tuple[Recording, Embodiment]:
     """Features of which messages hold only some dims, as several: dims that come in the same messages each.
@@ -71,9 +73,12 @@ def by_restart(recording: Recording, embodiment: Embodiment) -> list[Recording]:
     index = np.concatenate([s.index for s in leading])
     order = np.argsort(index, kind="stable")
     times = np.concatenate([getattr(s, clock) for s in leading])[order]
-    cuts = index[order][restarts(times, embodiment.period_ns)]
-    edges = [0, *cuts.tolist(), np.iinfo(np.int64).max]
-    return [_between(recording, a, b) for a, b in pairwise(edges)]
+    cuts = index[order][restarts(times, embodiment.period_ns)].tolist()
+    if cuts:
+        more = f" and {len(cuts) - _NAMED} more" if len(cuts) > _NAMED else ""
+        note = f"time starts again at message {', '.join(map(str, cuts[:_NAMED]))}{more}: an episode each"
+        recording = replace(recording, notes=(*recording.notes, note))
+    return [_between(recording, a, b) for a, b in pairwise([0, *cuts, np.iinfo(np.int64).max])]
 
 
 def _between(recording: Recording, first: int, stop: int) -> Recording:

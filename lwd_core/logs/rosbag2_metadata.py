@@ -63,7 +63,7 @@ def _count(told: Mapping[str, Any]) -> int | None:
 
 
 def _gaps(names: set[str]) -> list[str]:
-    """Names that a numbered series lacks between its first and its last."""
+    """Names that a numbered series lacks; a recorder counts its parts from 0."""
     series: dict[tuple[str, str], set[int]] = {}
     for name in names:
         if part := _NUMBERED.fullmatch(name):
@@ -71,7 +71,7 @@ def _gaps(names: set[str]) -> list[str]:
     return [
         f"{stem}{number}{end}"
         for (stem, end), numbers in sorted(series.items())
-        if max(numbers) - min(numbers) < 10_000  # a date is no part's number
-        for number in range(min(numbers), max(numbers))
+        if len(numbers) > 1 and max(numbers) < 10_000  # a date is no part's number
+        for number in range(max(numbers))
         if number not in numbers
     ]

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,8 @@ from lwd_core.logs.decode import Encoding
 from lwd_core.logs.stream import Message
 
 MAGIC = b"SQLite format 3\0"
+_WAL_HEAD = struct.Struct(">8xI4x8s8x")  # size of a page, salt
+_WAL_FRAME = struct.Struct(">8x8s8x")  # salt
 _BESIDE = ("-wal", "-journal")  # messages not in the database yet; what a broken write has to be undone with
 
 
@@ -35,6 +38,8 @@ class SqliteScan:
         try:
             with _database(self._file) as database:
                 self._topics(database)
+                if _unfinished(Path(f"{self._file}-wal"), database):
+                    self.damage.append(f"{self._file.name}-wal ends within a write: its messages are lost")
                 rows = database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id")
                 for topic, t, data in rows:
                     self.count += 1
@@ -79,3 +84,22 @@ def _database(file: Path) -> Iterator[sqlite3.Connection]:
             shutil.copyfile(path, Path(folder, path.name))
         with closing(sqlite3.connect(Path(folder, file.name))) as database:
             yield database
+
+
+def _unfinished(wal: Path, database: sqlite3.Connection) -> bool:
+    """Whether a database's log of changes holds pages that SQLite did not take: a write that was cut short,
+    or is damaged."""
+    if not wal.is_file():
+        return False
+    taken = int(database.execute("PRAGMA wal_checkpoint").fetchone()[1])
+    with wal.open("rb") as stream:
+        head = stream.read(_WAL_HEAD.size)
+        if len(head) < _WAL_HEAD.size:
+            return False
+        page, salt = _WAL_HEAD.unpack(head)
+        stream.seek(max(0, taken) * (_WAL_FRAME.size + page), 1)
+        # frames of an earlier round lie behind those of this one, under another salt
+        return (
+            len(head := stream.read(_WAL_FRAME.size)) == _WAL_FRAME.size
+            and _WAL_FRAME.unpack(head)[0] == salt
+        )

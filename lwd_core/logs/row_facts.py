@@ -37,13 +37,17 @@ _HUMAN_WORDS = frozenset({"1", "1.0", "true", "human", "teleop", "expert", "pers
 _OTHER_WORDS = frozenset({"0", "0.0", "false", "-1", "-1.0", "-10", "-10.0", "nan", "none", ""}) | frozenset(
     {"policy", "robot", "autonomous", "auto", "agent", "model", "script", "scripted"}
 )
-SUCCESS_COLUMNS = ("next.success", "success", "is_success", "infos/success", "info/success")
+#: Facts of an episode that tell its outcome by yes and no.
+SUCCESS_FACTS = ("success", "is_success", "successful", "is_successful", "succeeded", "task_success")
+SUCCESS_COLUMNS = tuple(
+    f"{before}{name}"
+    for name in SUCCESS_FACTS
+    for before in ("next.", "", "infos/", "info/", "infos.", "info.")
+)
 TERMINATED_COLUMNS = ("next.terminated", "terminated", "terminations", "terminals")
 TRUNCATED_COLUMNS = ("next.truncated", "truncated", "truncations", "timeouts")
 DONE_COLUMNS = ("next.done", "done", "dones")
 FLAGS = frozenset((*SUCCESS_COLUMNS, *TERMINATED_COLUMNS, *TRUNCATED_COLUMNS, *DONE_COLUMNS))
-#: Facts of an episode that tell its outcome by yes and no.
-SUCCESS_FACTS = ("success", "is_success", "successful")
 
 
 def facts(

@@ -54,17 +54,33 @@ class LogSource:
         Those that its format lists, all where it is of no known format. What leads out of the folder
         (symbolic links, dots) is no part of the log, but for the links that a Hugging Face cache is made of.
         """
+        return self.folders.get("") or self._below
+
+    @cached_property
+    def folders(self) -> dict[str, tuple[str, ...]]:
+        """Folders in a folder that are one log each, with their files; ``""`` is the folder itself."""
+        fs, path = self._place
+        return folder_logs(self._below, lambda name: fs.open(f"{path}/{name}", "rb"))
+
+    @property
+    def leading_out(self) -> tuple[str, ...]:
+        """Relative paths in a local folder that are links out of it, and so no part of it."""
+        local = self.local
+        return tuple(f for f in self._found if local and not leads_inside(str(local), f))
+
+    @cached_property
+    def _below(self) -> tuple[str, ...]:
+        """Relative paths of all files in a folder, sorted."""
+        outside = set(self.leading_out)
+        return tuple(f for f in self._found if f not in outside)
+
+    @cached_property
+    def _found(self) -> tuple[str, ...]:
         if not self.is_folder:
             return ()
         fs, path = self._place
-        found = []
-        for full in fs.find(path):
-            relative = full[len(path) :].lstrip("/")
-            inside = not self.local or leads_inside(path, relative)
-            if inside and ".." not in PurePosixPath(relative).parts and not passing(relative):
-                found.append(relative)
-        held = folder_logs(found, lambda name: fs.open(f"{path}/{name}", "rb")).get("")
-        return held or tuple(sorted(found))
+        found = (full[len(path) :].lstrip("/") for full in fs.find(path))
+        return tuple(sorted(f for f in found if ".." not in PurePosixPath(f).parts and not passing(f)))
 
     @cached_property
     def beside(self) -> tuple[str, ...]:

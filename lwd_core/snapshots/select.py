@@ -271,6 +271,11 @@ class _Lists:
         """The lists at ``rows`` (n,) as (n, width); UserError where their lengths differ."""
         begin, end = self._offsets[rows], self._offsets[rows + 1]
         width = int(end[0] - begin[0])
+        if not np.any(end - begin):
+            raise UserError(
+                f"episode {episode['episode_id']}: it has no {column}; name its topic under `{column}` "
+                f"in the embodiment file {episode['embodiment']} and `lwd logs remap`"
+            )
         if width == 0 or np.any(end - begin != width):
             raise UserError(
                 f"episode {episode['episode_id']}: {column} is empty or changes its width; ingest it again"

@@ -265,6 +265,13 @@ def test_a_demonstration_without_rows_is_named(tmp_path: Path):
     assert "demo_1: no rows, left out" in content.notes
 
 
+@pytest.mark.parametrize("name", ["success", "task_success", "is_successful", "outcome", "result"])
+def test_an_episode_that_says_nothing_among_such_that_do_is_open(tmp_path: Path, name: str):
+    path = robomimic(tmp_path / "a.hdf5", {"env_name": "Stack"}, [{}, {name: "success"}, {name: "failure"}])
+    assert [e.outcome for e in read(path).episodes] == ["unknown", "success", "failure"]
+    assert "says nothing of success" not in "\n".join(infer(LogSource(str(path))).open)
+
+
 def test_success_may_be_an_array_of_one_value(tmp_path: Path):
     path = robomimic(tmp_path / "a.hdf5", {"env_name": "Stack"}, [{}, {"success": np.array([True])}])
     with h5py.File(path, "a") as file:
@@ -288,5 +295,5 @@ def test_a_folder_of_logs_is_drafted_from_its_first(tmp_path: Path):
         source = LogSource(str(tmp_path / f"episode_{number}.hdf5"))
         assert len(read_log(source, {"bot": draft}, Sink()).episodes) == 1
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UnreadableLog, match="no known log format"):
+    with pytest.raises(UnreadableLog, match="the folder holds no log"):
         infer(LogSource(str(tmp_path / "empty")))

@@ -164,6 +164,73 @@ def test_silences_between_rollouts_part_them(tmp_path: Path):
     assert len(read_log(LogSource(uri), {"x": draft}, Sink()).episodes) == 3
 
 
+def test_a_folder_of_logs_is_drafted_from_its_first_and_parts_of_one_together(tmp_path: Path):
+    folder = tmp_path / "day"
+    folder.mkdir()
+    for take in range(3):  # recorded by hand, an hour apart
+        said = []
+        for k in range(50):
+            t = START + take * 3600 * 10**9 + k * PERIOD
+            said += [("/joint_states", t, joints(t, ["j1"], [k])), ("/cmd", t, array([k]))]
+        (file,) = bag(tmp_path / f"take{take}", said).glob("*.mcap")
+        file.rename(folder / f"take_{take}.mcap")
+    questions = infer(LogSource(str(folder))).open
+    assert "drafted from take_0.mcap, the first log of the folder" in questions
+    assert not [question for question in questions if "clock" in question]
+    parts = test_rosbags.split(tmp_path / "parts")
+    parts.rename(folder / "a")
+    draft = infer(LogSource(str(folder)))
+    assert "drafted from a, the first log of the folder" in draft.open
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "run.mcap").symlink_to(folder / "take_0.mcap")
+    with pytest.raises(UnreadableLog, match=r"run\.mcap is a link out of it; put the file itself there"):
+        infer(LogSource(str(links)))
+
+
+@pytest.mark.parametrize(
+    "clock_set",
+    [{60: -2.0, 140: -1.0}, {100: 1e7}, {100: -3600.0}, {50: -0.3, 100: 40.0, 120: -39.0}],
+)
+def test_pairing_is_drafted_from_a_part_in_which_the_clock_was_not_set(
+    tmp_path: Path, clock_set: dict[int, float]
+):
+    said, ahead = [], 0
+    for k in range(200):
+        ahead += int(clock_set.get(k, 0.0) * 1e9)
+        t = START + k * PERIOD + ahead
+        said.append(("/joint_states", t, joints(t, ["cycle"], [k])))
+        said.append(("/cmd", t + PERIOD // 4, array([k])))
+    uri = str(bag(tmp_path / "rec", said))
+    questions = infer(LogSource(uri)).open
+    assert sum("clock set" in question for question in questions) == sum(
+        by < 0 or by > 3600 for by in clock_set.values()
+    )
+    assert not [question for question in questions if "silences" in question]
+    draft = drafted(uri)
+    assert draft.action[0].pairing == "follows"
+    assert draft.action[0].delay_ms == pytest.approx(PERIOD / 4e6)
+    content = read_log(LogSource(uri), {"x": draft}, Sink())
+    rows = [row for e in content.episodes for row in e.steps.to_pylist() if row["valid"] and row["action"]]
+    assert len(rows) > 190
+    assert all(row["state"] == row["action"] for row in rows)
+
+
+def test_of_commands_that_bear_their_states_stamps_no_delay_is_asked(tmp_path: Path):
+    late = np.random.default_rng(0).uniform(0.05, 0.95, 200)
+    said = []
+    for k in range(200):
+        t = START + k * PERIOD
+        said.append(("/joint_states", t, joints(t, ["cycle"], [k])))
+        said.append(("/joint_commands", t + int(late[k] * PERIOD), joints(t, ["cycle"], [k])))
+    uri = str(bag(tmp_path / "rec", sorted(said, key=lambda m: m[1])))
+    assert not [question for question in infer(LogSource(uri)).open if "which command" in question]
+    (episode,) = read_log(LogSource(uri), {"x": drafted(uri)}, Sink()).episodes
+    rows = [row for row in episode.steps.to_pylist() if row["valid"] and row["action"]]
+    assert len(rows) > 190
+    assert all(row["state"] == row["action"] for row in rows)
+
+
 def test_what_was_not_found_is_said(tmp_path: Path):
     said = []
     for k in range(60):

@@ -101,6 +101,7 @@ def test_rollouts_that_start_again_at_one_time_are_episodes(tmp_path: Path, tick
     content = read_log(source, {"bot": draft}, Sink())
     assert [e.actions for e in content.episodes] == ticks
     assert [e.index_in_log for e in content.episodes] == list(range(len(ticks)))
+    assert f"time starts again at message {2 * ticks[0]}" in content.notes[0]
     for r, episode in enumerate(content.episodes):
         state = np.array(episode.steps["state"].to_pylist())
         np.testing.assert_array_equal(state[:, 0], r)

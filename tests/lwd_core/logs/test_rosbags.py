@@ -188,7 +188,13 @@ def test_messages_that_sqlite_keeps_beside_a_database_are_read(tmp_path: Path):
         assert (content.messages, content.messages_lost, content.salvaged) == (120, 0, None)
         assert content.episodes[0].actions == 60
     assert {p.name: p.read_bytes() for p in killed.iterdir()} == before
-    (killed / "bag_0.db3-wal").unlink()
+    changes = killed / "bag_0.db3-wal"
+    changes.write_bytes(changes.read_bytes()[: changes.stat().st_size * 3 // 5])
+    cut = read(str(killed))
+    assert 40 <= cut.messages < 120
+    assert cut.messages_lost is None
+    assert "bag_0.db3-wal ends within a write: its messages are lost" in (cut.salvaged or "")
+    changes.unlink()
     told = (whole.parent / "metadata.yaml").read_text().replace(whole.name, "bag_0.db3")
     (killed / "metadata.yaml").write_text(told)
     content = read(str(killed))
@@ -217,6 +223,10 @@ def test_a_missing_part_is_named_and_counted(tmp_path: Path):
     (folder / "run_1.mcap").unlink()
     content = read(str(folder))
     assert (content.salvaged, content.messages_lost) == ("part run_1.mcap is missing", None)
+    (tmp_path / "other").mkdir()
+    first = split(tmp_path / "other" / "run")
+    (first / "run_0.mcap").unlink()
+    assert read(str(first)).salvaged == "part run_0.mcap is missing"
     files = "".join(f"  - {{path: run_{k}.mcap, message_count: 40}}\n" for k in range(3))
     head = "rosbag2_bagfile_information:\n  message_count: 120\n  custom_data: {operator: ann}\n  files:\n"
     (folder / "metadata.yaml").write_text(head + files)
