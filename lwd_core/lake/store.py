@@ -44,7 +44,7 @@ class Lake:
         self._views: query.Views | None = None
         self.contents: dict[tuple[str, str], frozenset[str]] = {}
         self.tombstones = Tombstones(place)
-        self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
+        self._logs = {name: TableLog(place.below("tables", name)) for name in TABLES}
 
     @classmethod
     def open(cls, root: str, *, create: bool = False, endpoint: str | None = None) -> "Lake":
@@ -59,11 +59,13 @@ class Lake:
             if create:
                 if place.remote:
                     require_conditional_put(place)
-                if not place.exists("tables", "episodes", "_delta_log"):
+                if lake.version("episodes") is None:
                     for name, table in TABLES.items():
                         lake.log(name).create(name, table.schema, table.partition)
-            elif not place.exists("tables", "episodes", "_delta_log"):
+            elif lake.version("episodes") is None:
                 raise UserError(f"{root}: no lake there; `lwd ingest` makes one, or set LWD_LAKE")
+        except UserError:
+            raise
         except OSError as error:
             raise UserError(
                 f"{root}: the lake can't be used there ({error}); check path and rights"
