@@ -31,4 +31,7 @@ def test_a_log_that_stays_is_named(home: Home) -> None:
     assert result.exit_code == 1
     said = json.loads(result.stdout)
     assert (said["logs"], list(said["left"].values())) == (1, ["the raw log is not there any more"])
-    assert f"left as it was: {raw}: the raw log is not there any more" in result.stderr
+    assert (
+        f"left as it was: {raw.relative_to(home.settings.landing)}: the raw log is not there any more"
+        in result.stderr
+    )
