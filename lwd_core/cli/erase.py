@@ -55,7 +55,8 @@ def erase(
         return
     if not yes:
         typer.confirm("Erase? This can't be undone", abort=True)
-    if not all([_carry_out(lake, settings, what) for what in plans]):
+    gone = [_carry_out(lake, settings, what) for what in plans]
+    if not all(gone):
         raise typer.Exit(EXIT_FOUND)
 
 

@@ -140,7 +140,12 @@ class TableLog:
             return self._none_yet()
         except DeltaError:
             # the entries after the version in hand were erased: start from the checkpoint
-            self._newest = DeltaTable(self.uri, storage_options=self._options)
+            try:
+                self._newest = DeltaTable(self.uri, storage_options=self._options)
+            except DeltaError as error:
+                raise StorageError(
+                    f"{self.uri}: its log can't be read ({_line(error)}); restore _delta_log from a backup"
+                ) from error
         return self._newest
 
     def _none_yet(self) -> DeltaTable | None:

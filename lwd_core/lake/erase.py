@@ -328,7 +328,7 @@ def _note(lake: Lake, what: Plan) -> str:
 
 
 def _seek(lake: Lake, what: Plan) -> None:
-    """Keep what is looked for until it is found nowhere: the lake's rows, that it is taken from, are going."""
+    """Keep what is looked for until it is found nowhere: the rows that it is taken from are going."""
     said = {"episodes": [_hidden(e) for e in what.episodes], "needles": what.needles, "numbers": what.numbers}
     if what.needles or what.numbers:
         with lake.place.write("erasures", what.token + SOUGHT) as stream:

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from storage_schemas.columns import Table
 
 GUARDED = ("steps", "segments", "labels")
@@ -86,6 +86,16 @@ def script(views: Sequence[str], about: str) -> str:
     """A file for ``duckdb -init``: every view over the files of one version of the lake."""
     lines = [f"-- {about}", "-- Read with any DuckDB: duckdb -init lake.sql", *(f"{v};" for v in views)]
     return "\n".join(lines) + "\n"
+
+
+class Damaged(StorageError):
+    """A file of the newest version can't be read."""
+
+    def __init__(self, root: str, why: object) -> None:
+        super().__init__(
+            f"{root}: a file of the lake can't be read ({str(why).splitlines()[0]}); `lwd doctor` names what "
+            "is damaged: restore it from a backup"
+        )
 
 
 class WrongQuery(UserError):
@@ -164,7 +174,7 @@ def run(
 
 
 Wrong = duckdb.Error
-Unreadable = duckdb.IOException  # a file of a version is gone
+Unreadable = (duckdb.IOException, duckdb.InvalidInputException)  # a file of a version is gone, or cut
 
 
 def fence(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:

@@ -142,7 +142,7 @@ class Lake:
                     added = self._write(spec, conform(spec, rows))
                     planned = rows
                 removed, kept = rewrite.without(self, spec, base, where) if where else ([], [])
-            except (VersionGone, FileNotFoundError, query.Wrong):
+            except (VersionGone, FileNotFoundError, query.Wrong, query.Damaged):
                 if log.version() == base:
                     raise
                 continue  # an erasure took what this version was made of
@@ -203,11 +203,13 @@ class Lake:
         while True:
             try:
                 return self._views.run(resolved, self._view, statement, params)
-            except (query.Unreadable, VersionGone):
+            except (*query.Unreadable, VersionGone) as error:
                 # an erasure deletes the files of older versions at once: look whether there are newer ones
                 before, resolved = resolved, self._resolve(wanted, versions)
                 if resolved == before:
-                    raise
+                    if isinstance(error, VersionGone):
+                        raise
+                    raise query.Damaged(self.root, error) from error
 
     def _resolve(self, tables: Iterable[str], versions: Mapping[str, int] | None) -> dict[str, int | None]:
         """The version of each table, ``episodes`` first: the others look through it."""

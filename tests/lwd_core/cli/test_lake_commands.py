@@ -110,7 +110,7 @@ def test_an_ingest_without_embodiments_says_where_they_go(home: Path) -> None:
 
 
 def test_what_is_still_found_is_found_again_until_it_is_gone(home: Path, tmp_path: Path) -> None:
-    """The rows that say what to look for went with the first erasure; another episode's is carried out too."""
+    """The rows that say what to look for went with the first erasure."""
     lwd("ingest")
     steps = "SELECT state FROM steps JOIN episodes USING (episode_id) WHERE index_in_log = 0"
     states = [row["state"] for row in json.loads(lwd("sql", steps, "--format", "json"))]

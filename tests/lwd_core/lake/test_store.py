@@ -121,3 +121,28 @@ def test_a_table_whose_log_is_gone_is_not_started_anew(tmp_path: Path, table: st
     world = World(tmp_path / "home")
     world.ingest()
     assert len(world.tables()["episodes"]) == 2
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "entry gone"])
+def test_a_damaged_lake_is_a_line(tmp_path: Path, harm: str) -> None:
+    world = World(tmp_path / "home")
+    write_log(world.landing, "one", seed=1)
+    world.ingest()
+    file = Path(world.lake.files("episodes")[0])
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-50])
+    elif harm == "gone":
+        file.unlink()
+    else:
+        Path(world.lake.path("tables", "episodes", "_delta_log", f"{0:020d}.json")).unlink()
+    write_log(world.landing, "two", seed=2)
+    for work in (
+        lambda: Lake.open(world.settings.lake).read("episodes"),
+        lambda: Lake.open(world.settings.lake).replace("episodes", fake_episodes(1)[0], {}),
+        lambda: World(tmp_path / "home").plan("0" * 32),
+    ):
+        if harm != "entry gone" and "replace" in work.__code__.co_names:
+            continue  # what it adds needs nothing of what is there
+        with pytest.raises(UserError, match="can't be read .*restore") as caught:
+            work()
+        assert "\n" not in str(caught.value)
