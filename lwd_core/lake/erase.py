@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.lake import purge, rewrite
 from lwd_core.lake.moved import Moved, move, offsets, repointed
 from lwd_core.lake.place import open_place
@@ -242,9 +242,17 @@ def pending(lake: Lake, landing: str) -> list[Plan]:
     if not lake.fs.exists(folder):
         return []
     found = [p for p in lake.fs.find(folder) if p.endswith(PENDING)]
-    return [
-        _read(lake, landing, json.loads(lake.place.read(lake.place.relative(path)))) for path in sorted(found)
-    ]
+    return [_read(lake, landing, _noted(lake, lake.place.relative(path))) for path in sorted(found)]
+
+
+def _noted(lake: Lake, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(lake.place.read(name))
+    except ValueError as error:
+        raise StorageError(
+            f"{lake.path(name)}: a damaged note of an erasure ({error}); restore it from a backup, or remove "
+            "it and erase the same episodes again"
+        ) from error
 
 
 def _read(lake: Lake, landing: str, said: dict[str, Any]) -> Plan:
@@ -345,7 +353,7 @@ def _sought(lake: Lake, episodes: Collection[str]) -> dict[str, dict[str, Any]]:
     if not lake.place.exists("erasures"):
         return {}
     names = [lake.place.relative(path) for path in lake.fs.find(folder) if path.endswith(SOUGHT)]
-    said = {name: json.loads(lake.place.read(name)) for name in sorted(names)}
+    said = {name: _noted(lake, name) for name in sorted(names)}
     return {name: one for name, one in said.items() if not hidden.isdisjoint(one["episodes"])}
 
 
