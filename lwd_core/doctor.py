@@ -193,6 +193,7 @@ def _lake(settings: Settings) -> Diagnosis:
                 f"table {name} has columns this version does not know: {', '.join(unknown)}",
                 "upgrade lwd to the version that wrote them",
             )
+    lake.tombstones.count()  # raises for one that is damaged
     row = lake.sql("SELECT count(*) AS episodes, max(day) AS newest FROM episodes").to_pylist()[0]
     newest = f", newest day {row['newest']}" if row["episodes"] else ""
     return Diagnosis("lake", Health.OK, f"{row['episodes']} episodes{newest}")

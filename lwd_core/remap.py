@@ -23,6 +23,7 @@ from lwd_core.lake.meaning import Meaning
 from lwd_core.lake.place import open_place
 from lwd_core.lake.query import text
 from lwd_core.lake.received import Received, origin_of
+from lwd_core.lake.recording import remembered
 from lwd_core.lake.refilmed import Shown, refilmed, shards_in, shards_of, sweep
 from lwd_core.lake.spared import spared
 from lwd_core.lake.stage import Reader, Staged
@@ -54,7 +55,8 @@ def outdated(
 ) -> list[Row]:
     """Rows of ``logs`` to read again: those read by other files than today's; those ``named``, in any case.
 
-    A name is an address, the end of one, or the beginning of a log's digest. Raises ``UserError`` for one of
+    Nothing is left to read of a log that was erased whole. A name is an address, the end of one, or the
+    beginning of a log's digest. Raises ``UserError`` for one of
     no log, and for an ``embodiment`` without a file.
     """
     if embodiment and embodiment not in embodiments:
@@ -65,7 +67,10 @@ def outdated(
     ).to_pylist()  # fmt: skip
     if not named:
         today = {name: e.digest for name, e in embodiments.items()}
-        return [row for row in rows if row["embodiment_digest"] != today.get(row["embodiment"], "")]
+        rows = [row for row in rows if row["embodiment_digest"] != today.get(row["embodiment"], "")]
+        stones = lake.tombstones.logs(row["log_id"] for row in rows)
+        erased = {log for log, stone in stones.items() if stone.ranges is None}
+        return [row for row in rows if row["log_id"] not in erased]
     found = {name: [row for row in rows if _is_called(row, name)] for name in named}
     if unknown := [name for name, logs in found.items() if not logs]:
         raise UserError(f"{unknown[0]}: no log of the lake is called so; `lwd logs` lists them")
@@ -166,6 +171,7 @@ def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], 
             past = [m for m in history.get(row["log_id"], []) if m != _meaning(row)]
             replaced[row["log_id"]] = past
             said = json.loads(row["attributes"]) | ({"remapped_from": json.dumps(past)} if past else {})
+            said |= remembered(known, row) if known else {}
             row = row | {"attributes": json.dumps(said, sort_keys=True)}
             rows.append(row | ({"created_ns": known["created_ns"]} if known else {}))
         return pa.Table.from_pylist(rows, schema=EPISODES.schema)

@@ -8,7 +8,7 @@ import typer
 
 from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.errors import UserError
-from lwd_core.lake.erase import Plan, needles, pending, plan
+from lwd_core.lake.erase import Plan, absent, needles, pending, plan
 from lwd_core.lake.erase import erase as carry_out
 from lwd_core.lake.moved import Moved
 from lwd_core.lake.place import open_place
@@ -55,8 +55,9 @@ def erase(
         return
     if not yes:
         typer.confirm("Erase? This can't be undone", abort=True)
-    for what in plans:
-        _carry_out(lake, settings, what)
+    gone = [_carry_out(lake, settings, what) for what in plans]
+    if not all(gone):
+        raise typer.Exit(EXIT_FOUND)
 
 
 def describe(what: Plan) -> None:
@@ -95,7 +96,7 @@ def describe(what: Plan) -> None:
         )
 
 
-def _carry_out(lake: Lake, settings: Settings, what: Plan) -> None:
+def _carry_out(lake: Lake, settings: Settings, what: Plan) -> bool:
     from lwd_core.snapshots.publish import drop_unfinished
     from lwd_core.snapshots.reissue import reissue_all
 
@@ -111,11 +112,14 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan) -> None:
     found.holding = drop_unfinished(open_place(settings.snapshots), found.holding)
     for log in done.changed:
         typer.echo(f"raw log left        {log.path}: {Fate.REPLACED}")
-    _say(settings, what, found)
+    gone = _say(settings, what, found)
+    if gone:
+        absent(lake, what)
+    return gone
 
 
-def _say(settings: Settings, what: Plan, found: Findings) -> None:
-    """What the search found: kept on purpose, still there, out of sight."""
+def _say(settings: Settings, what: Plan, found: Findings) -> bool:
+    """What the search found: kept on purpose, still there, out of sight. False where something has to go."""
     kept = [log for log in what.of(Fate.SHARED) if any(_within(path, log.path) for path in found.holding)]
     left = [path for path in found.holding if not any(_within(path, log.path) for log in kept)]
     for path, reason in found.blind.items():
@@ -124,7 +128,7 @@ def _say(settings: Settings, what: Plan, found: Findings) -> None:
         typer.echo(f"still found in      {path}", err=True)
     if left:
         complain(f"{len(left)} files still hold it; delete them or make them anew, then erase again")
-        raise typer.Exit(EXIT_FOUND)
+        return False
     exceptions = [f"{len(kept)} raw logs kept for their other episodes"] if kept else []
     if elsewhere := what.of(Fate.ELSEWHERE):
         exceptions.append(f"{len(elsewhere)} originals not ours to delete")
@@ -132,6 +136,7 @@ def _say(settings: Settings, what: Plan, found: Findings) -> None:
         exceptions.append(f"{len(found.blind)} files that can't be searched")
     but = f", but for {' and '.join(exceptions)} named above" if exceptions else ""
     typer.echo(f"absent: no file under {settings.home} holds its id or content{but}")
+    return True
 
 
 def _within(path: str, log: str) -> bool:

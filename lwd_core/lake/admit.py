@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from lwd_core.errors import UserError
-from lwd_core.lake.query import Wrong
+from lwd_core.lake.query import Wrong, kind
 
 #: Table functions that read the files the connection may read, or nothing.
 _READS = re.compile(
@@ -34,18 +34,20 @@ def admit(con: Any, text: str) -> None:
     if not statements:
         raise UserError("query: there is no statement in it; write a SELECT")
     for statement in statements:
-        _admit(con, statement.query, _kind(statement))
+        _admit(con, statement.query, kind(statement))
 
 
-def _admit(con: Any, text: str, kind: str) -> None:
-    if kind == "EXPLAIN":
-        text, kind = _explained(con, text)
-    if kind == "PRAGMA" and _PRAGMAS.match(text):
+def _admit(con: Any, text: str, is_a: str) -> None:
+    if is_a == "EXPLAIN":
+        text, is_a = _explained(con, text)
+    if is_a == "PRAGMA" and _PRAGMAS.match(text):
         return
-    if kind == "MULTI":
+    if is_a == "MULTI":
         raise UserError("query: a PIVOT must name its columns here; write PIVOT … ON column IN (values)")
-    if kind != "SELECT":
-        raise UserError(f"query: {kind} is not admitted, it may change something; a query here only reads")
+    if is_a != "SELECT":
+        raise UserError(
+            f"query: {is_a or 'this'} is not admitted, it may change something; a query here only reads"
+        )
     # a line of its own, so that DuckDB's messages point to the right column
     (_, plan), *_ = con.execute(f"EXPLAIN (FORMAT json)\n{text}").fetchall()
     functions = {name for (name,) in con.execute(_FUNCTIONS).fetchall()}
@@ -76,11 +78,7 @@ def _explained(con: Any, text: str) -> tuple[str, str]:
         rest = text[head.end() :]
         with suppress(Wrong, ValueError):
             (statement,) = con.extract_statements(rest)
-            return rest, _kind(statement)
+            return rest, kind(statement)
     raise UserError(
         "query: an EXPLAIN that can't be looked into; write EXPLAIN or EXPLAIN ANALYZE, then a SELECT"
     )
-
-
-def _kind(statement: Any) -> str:
-    return str(statement.type).removeprefix("StatementType.")

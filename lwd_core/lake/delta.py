@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from lwd_core.errors import StorageError, UserError
+from lwd_core.lake.place import Place
 
 CONFIGURATION: dict[str, str | None] = {
     "delta.checkpointInterval": "50",
@@ -77,18 +78,22 @@ class DataFile:
 
 
 class TableLog:
-    """The log of one Delta table.
+    """The log of one Delta table, at its place."""
 
-    Arguments: ``uri`` folder or URL of the table; ``storage_options`` as object stores want them.
-    """
-
-    def __init__(self, uri: str, storage_options: dict[str, str]) -> None:
-        self.uri = uri
-        self._options = storage_options or None
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._options = place.storage_options or None
         self._newest: DeltaTable | None = None
+
+    @property
+    def uri(self) -> str:
+        """Folder or URL of the table."""
+        return self.place.root
 
     def create(self, name: str, schema: pa.Schema, partition: Sequence[str]) -> None:
         """Make the table unless it is there. Raises ``OSError`` where the place can't be written."""
+        if self.version() is not None:
+            return
         try:
             DeltaTable.create(
                 self.uri,
@@ -111,7 +116,11 @@ class TableLog:
             return False
 
     def at(self, version: int | None = None) -> DeltaTable | None:
-        """The table at a version, the newest if none is named; None where there is no table yet."""
+        """The table at a version, the newest if none is named; None where there is no table yet.
+
+        Raises ``StorageError`` where a table's data lie there, but its log is gone: it would look like an
+        empty one, and the next commit would start it anew.
+        """
         if version is not None:
             if self._newest is not None and self._newest.version() == version:
                 return self._newest
@@ -128,10 +137,29 @@ class TableLog:
             else:
                 self._newest.update_incremental()
         except TableNotFoundError:
-            return None
+            return self._none_yet()
         except DeltaError:
             # the entries after the version in hand were erased: start from the checkpoint
+            try:
+                self._newest = DeltaTable(self.uri, storage_options=self._options)
+            except DeltaError as error:
+                raise StorageError(
+                    f"{self.uri}: its log can't be read ({_line(error)}); restore _delta_log from a backup"
+                ) from error
+        return self._newest
+
+    def _none_yet(self) -> DeltaTable | None:
+        data = sum(
+            name.endswith(".parquet") for name in self.place.fs.find(self.uri) if "_delta_log" not in name
+        )
+        if not data:
+            return None
+        try:  # another process may have made it meanwhile
             self._newest = DeltaTable(self.uri, storage_options=self._options)
+        except TableNotFoundError:
+            raise StorageError(
+                f"{self.uri}: its _delta_log is gone, {data} data files are there; restore it from a backup"
+            ) from None
         return self._newest
 
     def version(self) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.lake import purge, rewrite
 from lwd_core.lake.moved import Moved, move, offsets, repointed
 from lwd_core.lake.place import open_place
@@ -28,7 +28,7 @@ from lwd_core.lineage import impact
 from storage_schemas.tables import LOGS, SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState
 
-PENDING, MOVED = ".pending.json", ".moved.json"
+PENDING, MOVED, SOUGHT = ".pending.json", ".moved.json", ".sought.json"
 EPISODE_ID = re.compile(r"[0-9a-f]{32}")
 FENCED = (*TABLES_OF_EPISODES, "snapshots")
 
@@ -128,7 +128,7 @@ def plan(
     raw = _raw_logs(lake, landing, ranges, wanted, before)
     siblings = tuple(sorted(row["episode_id"] for row in staying))
     shards = _shards(lake, ids)
-    needles = needles_of(lake, ids)
+    needles = _with_sought(lake, needles_of(lake, ids))
     return Plan(
         episodes=tuple(ids),
         unknown=tuple(unknown),
@@ -242,9 +242,17 @@ def pending(lake: Lake, landing: str) -> list[Plan]:
     if not lake.fs.exists(folder):
         return []
     found = [p for p in lake.fs.find(folder) if p.endswith(PENDING)]
-    return [
-        _read(lake, landing, json.loads(lake.place.read(lake.place.relative(path)))) for path in sorted(found)
-    ]
+    return [_read(lake, landing, _noted(lake, lake.place.relative(path))) for path in sorted(found)]
+
+
+def _noted(lake: Lake, name: str) -> dict[str, Any]:
+    try:
+        return json.loads(lake.place.read(name))
+    except ValueError as error:
+        raise StorageError(
+            f"{lake.path(name)}: a damaged note of an erasure ({error}); restore it from a backup, or remove "
+            "it and erase the same episodes again"
+        ) from error
 
 
 def _read(lake: Lake, landing: str, said: dict[str, Any]) -> Plan:
@@ -280,6 +288,7 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     contents = recordings(lake, what.episodes)[1]
     lake.tombstones.bury([*what.episodes, *what.shards, *contents], stones)
     note = _note(lake, what)
+    _seek(lake, what)
     for table in FENCED:
         lake.log(table).fence()
     _logs(lake, what, now_ns)
@@ -324,6 +333,44 @@ def _note(lake: Lake, what: Plan) -> str:
         said = {name: value for name, value in asdict(what).items() if name != "raw"}
         stream.write(json.dumps(said | {"root": lake.root}).encode())
     return note
+
+
+def _seek(lake: Lake, what: Plan) -> None:
+    """Keep what is looked for until it is found nowhere: the rows that it is taken from are going."""
+    said = {"episodes": [_hidden(e) for e in what.episodes], "needles": what.needles, "numbers": what.numbers}
+    if what.needles or what.numbers:
+        with lake.place.write("erasures", what.token + SOUGHT) as stream:
+            stream.write(json.dumps(said).encode())
+
+
+def _hidden(episode: str) -> str:
+    return hashlib.sha256(episode.encode()).hexdigest()
+
+
+def _sought(lake: Lake, episodes: Collection[str]) -> dict[str, dict[str, Any]]:
+    """By file: what earlier erasures of one of the episodes looked for and were not seen to be rid of."""
+    folder, hidden = lake.path("erasures"), {_hidden(episode) for episode in episodes}
+    if not lake.place.exists("erasures"):
+        return {}
+    names = [lake.place.relative(path) for path in lake.fs.find(folder) if path.endswith(SOUGHT)]
+    said = {name: _noted(lake, name) for name in sorted(names)}
+    return {name: one for name, one in said.items() if not hidden.isdisjoint(one["episodes"])}
+
+
+def _with_sought(lake: Lake, what: Needles) -> Needles:
+    pieces, numbers = dict.fromkeys(what.pieces), dict.fromkeys(what.numbers)
+    for said in _sought(lake, what.ids).values():
+        pieces |= dict.fromkeys(bytes.fromhex(piece) for piece in said["needles"])
+        numbers |= dict.fromkeys(bytes.fromhex(run) for run in said["numbers"])
+    return Needles(what.ids, tuple(pieces), tuple(numbers))
+
+
+def absent(lake: Lake, what: Plan) -> None:
+    """To be called once a search found it nowhere but where it is kept: what was looked for is forgotten."""
+    hidden = {_hidden(episode) for episode in what.episodes}
+    for name, said in _sought(lake, what.episodes).items():
+        if hidden.issuperset(said["episodes"]):
+            lake.place.remove(name)
 
 
 def needles(what: Plan) -> Needles:

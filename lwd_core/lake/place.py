@@ -5,7 +5,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +34,10 @@ class Place:
             if part.startswith("/") or ".." in part.split("/"):
                 raise ValueError(f"{part!r} leaves {self.root}")
         return "/".join((self.root, *parts))
+
+    def below(self, *parts: str) -> "Place":
+        """A place in this one."""
+        return replace(self, root=self.path(*parts))
 
     def exists(self, *parts: str) -> bool:
         """Whether a file or folder lies there; asks the store, not a listing kept from before."""

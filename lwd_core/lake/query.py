@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from storage_schemas.columns import Table
 
 GUARDED = ("steps", "segments", "labels")
@@ -88,6 +88,31 @@ def script(views: Sequence[str], about: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+class Damaged(StorageError):
+    """A file of the newest version can't be read."""
+
+    def __init__(self, root: str, why: object) -> None:
+        super().__init__(
+            f"{root}: a file of the lake can't be read ({str(why).splitlines()[0]}); `lwd doctor` names what "
+            "is damaged: restore it from a backup"
+        )
+
+
+class WrongQuery(UserError):
+    """A query, or the condition in it, that means nothing; in DuckDB's words."""
+
+    def __init__(self, why: object) -> None:
+        super().__init__(f"query: {str(why).splitlines()[0]}")
+
+
+def kind(statement: Any) -> str:
+    """What a parsed statement is: SELECT, COPY and so on; empty for one that DuckDB's Python doesn't know."""
+    try:
+        return str(statement.type).removeprefix("StatementType.")
+    except ValueError:
+        return ""
+
+
 class Views:
     """A connection whose views follow the versions asked for; a view is made anew only when its files change.
 
@@ -108,19 +133,24 @@ class Views:
     ) -> pa.Table:
         """Rows of a query with these tables in view, by version; ``make`` gives the SQL of a missing view.
 
-        Raises ``UserError`` for anything but one SELECT: conditions that people write are part of queries.
+        Conditions that people write are part of queries: raises ``WrongQuery`` for anything but one SELECT,
+        and for one that DuckDB can't make sense of.
         """
         with self._lock:
-            kinds = [str(found.type) for found in self._con.extract_statements(statement)]
-            if kinds != ["StatementType.SELECT"]:
-                raise UserError(
-                    f"query: more than a condition, it holds {len(kinds)} statements: {statement}"
-                )
+            try:
+                kinds = [kind(found) for found in self._con.extract_statements(statement)]
+            except duckdb.ProgrammingError as error:
+                raise WrongQuery(error) from error
+            if kinds != ["SELECT"]:
+                raise WrongQuery(f"more than a condition, it holds {len(kinds)} statements: {statement}")
             for name, version in wanted.items():
                 if self._shown.get(name, -1) != version:
                     self._con.execute(make(name, version))
                     self._shown[name] = version
-            return run(self._con, statement, params)
+            try:
+                return run(self._con, statement, params)
+            except (duckdb.ProgrammingError, duckdb.DataError) as error:
+                raise WrongQuery(error) from error
 
 
 def connection(filesystem: Any = None) -> duckdb.DuckDBPyConnection:
@@ -144,7 +174,7 @@ def run(
 
 
 Wrong = duckdb.Error
-Unreadable = duckdb.IOException  # a file of a version is gone
+Unreadable = (duckdb.IOException, duckdb.InvalidInputException)  # a file of a version is gone, or cut
 
 
 def fence(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """One recording, whichever way it came: through two formats, as a copy, or in a data set that has grown."""
 
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 #: SQL of what tells recordings apart: episodes that say nothing of their content are each their own.
 RECORDING = "coalesce(content, episode_id)"
+
+#: The attribute that keeps what a recording was called when it came in, where a remap changed that.
+FIRST = "recorded_as"
+#: SQL of an episode's name for good: what is decided by it (its split) outlasts a remap.
+FOR_GOOD = f"coalesce(json_extract_string(attributes, '$.{FIRST}'), {RECORDING})"
 
 #: Episodes that are the recording of an earlier one; ``duplicate_of`` is that one.
 DUPLICATES = f"""
@@ -45,6 +51,12 @@ def content(task: str, steps: pa.Table, actions: int) -> str | None:
         values = pc.list_flatten(lists).to_numpy(zero_copy_only=False).astype("<f4") + np.float32(0)
         digest.update(widths.tobytes() + values.tobytes())
     return digest.hexdigest()
+
+
+def remembered(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """What the attributes of an episode read again keep of its name; rows of ``episodes``."""
+    name = json.loads(before["attributes"]).get(FIRST) or before["content"] or before["episode_id"]
+    return {} if name == after["content"] else {FIRST: name}
 
 
 def contents(lake: "Lake") -> pa.Table:

@@ -4,11 +4,12 @@ Ids and frames are looked for in plain bytes. Numbers are looked for as the lake
 everywhere; in raw logs also as their formats do (see numbers), what is packed unpacked (see inside).
 """
 
-import io
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from lwd_core.lake.inside import SMALL, Blind, Content, Long, blocks, inside
 from lwd_core.lake.numbers import Numbers, runs
 from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
+from lwd_core.logs.children import Lost, apart
 
 PROBE = 32
 STORED = ("<f4",)  # as snapshots and caches hold vectors
@@ -39,10 +41,15 @@ class Needles:
         """What is looked for as it is."""
         return [*(i.encode() for i in self.ids), *self.pieces]
 
-    @cached_property
+    @property
     def runs(self) -> Numbers:
         """The numbers, ready to be looked for."""
-        return Numbers(self.numbers)
+        return _ready(self.numbers)
+
+
+@lru_cache(maxsize=8)
+def _ready(numbers: tuple[bytes, ...]) -> Numbers:
+    return Numbers(numbers)
 
 
 @dataclass
@@ -139,7 +146,10 @@ def unrecognised(path: str, needles: Needles) -> list[str]:
 
 
 def holds(path: str, needles: Needles, *, raw: bool, found: Findings) -> bool:
-    """Whether a file holds a needle; what can't be looked into is noted in ``found``."""
+    """Whether a file holds a needle; what can't be looked into is noted in ``found``.
+
+    A raw log is a stranger's bytes: it is opened in a child, with the limits of its size.
+    """
     place = open_place(path)
     with place.fs.open(place.root, "rb") as stream:
         for block in blocks(stream):
@@ -147,22 +157,37 @@ def holds(path: str, needles: Needles, *, raw: bool, found: Findings) -> bool:
                 return True
             if b"\0" not in block[:SMALL] and needles.runs.in_text(block):
                 return True
-        stream.seek(0)
-        parquet = stream.read(4) == b"PAR1"
-        if parquet and _in_parquet(stream, needles):
-            return True
-    if not raw or parquet:
-        return False
+        if not raw:
+            with suppress(pa.ArrowException):  # cut short: never committed, its bytes were searched
+                return _is_parquet(stream) and _in_parquet(stream, needles)
+            return False
     try:
-        opened = False
-        for piece in inside(path):
-            opened = True
-            if _in_piece(piece, needles):
-                return True
-        return not opened and _in_unknown(path, needles)
-    except Blind as blind:
+        return apart(place.fs.size(place.root) or 0, _in_log, path, needles)
+    except (Blind, Lost) as blind:
         found.blind[path] = str(blind)
         return False
+
+
+def _in_log(path: str, needles: Needles) -> bool:
+    """Whether a raw log holds a needle inside of what its format packs."""
+    place = open_place(path)
+    with place.fs.open(place.root, "rb") as stream:
+        if _is_parquet(stream):
+            try:
+                return _in_parquet(stream, needles)
+            except Exception as error:
+                raise Blind(f"can't be opened ({type(error).__name__}: {error})") from error
+    opened = False
+    for piece in inside(path):
+        opened = True
+        if _in_piece(piece, needles):
+            return True
+    return not opened and _in_unknown(path, needles)
+
+
+def _is_parquet(stream: IO[bytes]) -> bool:
+    stream.seek(0)
+    return stream.read(4) == b"PAR1"
 
 
 def _in_piece(piece: Content, needles: Needles) -> bool:
@@ -182,16 +207,10 @@ def _in_unknown(path: str, needles: Needles) -> bool:
         return any(needles.runs.in_bytes(block) for block in blocks(stream))
 
 
-def _in_parquet(stream: io.IOBase, needles: Needles) -> bool:
+def _in_parquet(stream: IO[bytes], needles: Needles) -> bool:
     stream.seek(0)
-    try:
-        file = pq.ParquetFile(stream)
-        for batch in file.iter_batches():
-            if any(_in_column(column, needles) for column in batch.columns):
-                return True
-    except pa.ArrowException:
-        return False  # cut short: never committed, its bytes were searched
-    return False
+    batches = pq.ParquetFile(stream).iter_batches()
+    return any(_in_column(column, needles) for batch in batches for column in batch.columns)
 
 
 def _in_column(column: pa.Array, needles: Needles) -> bool:

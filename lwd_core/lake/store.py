@@ -44,7 +44,7 @@ class Lake:
         self._views: query.Views | None = None
         self.contents: dict[tuple[str, str], frozenset[str]] = {}
         self.tombstones = Tombstones(place)
-        self._logs = {name: TableLog(place.path("tables", name), place.storage_options) for name in TABLES}
+        self._logs = {name: TableLog(place.below("tables", name)) for name in TABLES}
 
     @classmethod
     def open(cls, root: str, *, create: bool = False, endpoint: str | None = None) -> "Lake":
@@ -59,11 +59,13 @@ class Lake:
             if create:
                 if place.remote:
                     require_conditional_put(place)
-                if not place.exists("tables", "episodes", "_delta_log"):
+                if lake.version("episodes") is None:
                     for name, table in TABLES.items():
                         lake.log(name).create(name, table.schema, table.partition)
-            elif not place.exists("tables", "episodes", "_delta_log"):
+            elif lake.version("episodes") is None:
                 raise UserError(f"{root}: no lake there; `lwd ingest` makes one, or set LWD_LAKE")
+        except UserError:
+            raise
         except OSError as error:
             raise UserError(
                 f"{root}: the lake can't be used there ({error}); check path and rights"
@@ -140,7 +142,7 @@ class Lake:
                     added = self._write(spec, conform(spec, rows))
                     planned = rows
                 removed, kept = rewrite.without(self, spec, base, where) if where else ([], [])
-            except (VersionGone, FileNotFoundError, query.Wrong):
+            except (VersionGone, FileNotFoundError, query.Wrong, query.Damaged):
                 if log.version() == base:
                     raise
                 continue  # an erasure took what this version was made of
@@ -201,11 +203,13 @@ class Lake:
         while True:
             try:
                 return self._views.run(resolved, self._view, statement, params)
-            except (query.Unreadable, VersionGone):
+            except (*query.Unreadable, VersionGone) as error:
                 # an erasure deletes the files of older versions at once: look whether there are newer ones
                 before, resolved = resolved, self._resolve(wanted, versions)
                 if resolved == before:
-                    raise
+                    if isinstance(error, VersionGone):
+                        raise
+                    raise query.Damaged(self.root, error) from error
 
     def _resolve(self, tables: Iterable[str], versions: Mapping[str, int] | None) -> dict[str, int | None]:
         """The version of each table, ``episodes`` first: the others look through it."""

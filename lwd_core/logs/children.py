@@ -6,9 +6,12 @@ a warm child; one that dies, or takes more than a log of its size may, is that l
 """
 
 import atexit
+import contextlib
+import fcntl
 import os
 import pickle
 import queue
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +39,7 @@ MEMORY_A_BYTE, SECONDS_A_MB = 16, 10.0
 #: However large a log, something of the machine's memory is left to others.
 MEMORY_SHARE = 0.75
 START_S = 120.0
+_PREFIX, _SAID = "lwd-reader-", "said"
 _TOLD = 4000  # bytes of a dead child's last words
 # pyarrow's own allocator maps a gigabyte ahead, which would count as taken
 _PLAIN = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
@@ -91,13 +95,26 @@ class Job:
     args: tuple[Any, ...]
 
 
+@cache
+def _sweep() -> None:
+    """Remove the folders of children whose parents were killed; the living hold a lock on a file there."""
+    for said in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_SAID}"):
+        with contextlib.suppress(OSError), open(said, "rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(said.parent, ignore_errors=True)
+
+
 class _Child:
     """One process that works on what it is given, one thing after another. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self.environment = dict(os.environ)
-        self._folder = tempfile.TemporaryDirectory(prefix="lwd-reader-")  # what it leaves there is removed
-        self._said = open(f"{self._folder.name}/said", "wb+")  # noqa: SIM115 - closed by `close`
+        _sweep()
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)  # what it leaves there is removed
+        self._said = open(f"{self._folder.name}/new", "wb+")  # noqa: SIM115 - closed by `close`
+        with contextlib.suppress(OSError):  # a disk that knows no locks
+            fcntl.flock(self._said, fcntl.LOCK_EX)
+            os.rename(self._said.name, f"{self._folder.name}/{_SAID}")
         hear, answer = os.pipe()
         request, tell = os.pipe()
         until, self._lifeline = os.pipe()

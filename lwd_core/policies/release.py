@@ -80,7 +80,7 @@ def current(releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey
         # a newer version may say more, an older one said where the bundle lay: signed with the rest, not used
         known = {field.name for field in fields(Release)}
         release = Release(**{name: value for name, value in record["release"].items() if name in known})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadRelease(f"{place}: no release record; release the policy anew") from error
     if problem:
         raise BadRelease(f"{place}: {problem}; trust the key or release the policy anew")

@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
+from lwd_core.lake.query import WrongQuery
+from lwd_core.lake.recording import FOR_GOOD
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split, Verdict
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
-    'outcome, "end", control_hz, steps, start_ns, embodiment_digest, reading, content, created_ns'
+    'outcome, "end", control_hz, steps, start_ns, embodiment_digest, reading, content, created_ns, '
+    f"{FOR_GOOD} AS recording"
 )
 _LISTS = {
     "embodiments": "embodiment",
@@ -83,7 +86,7 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
     """The episodes the spec asks for, in the order of the snapshot: train before holdout, each by hash.
 
     A recording that is there several times (as a copy, through two formats) is taken once, as it came first;
-    ``copies`` counts those left out. Its content decides its split, so that it stays in it.
+    ``copies`` counts those left out. What it was called when it came in decides its split, for good.
 
     Every dict has the columns of ``episodes`` it needs and ``split``, ``buffer`` and ``success``. All that
     the spec says of outcomes is said of those its outcome layer gives, where it names one.
@@ -110,10 +113,8 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
     query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {condition}"
     try:
         rows = lake.sql(query, params, versions=versions).to_pylist()
-    except Exception as e:
-        if type(e).__module__.partition(".")[0] not in ("duckdb", "_duckdb"):
-            raise
-        raise UserError(f"spec {spec.name!r}, where: {str(e).splitlines()[0]}") from e
+    except WrongQuery as error:
+        raise UserError(f"spec {spec.name!r}, where: {error}") from error
     if layer:
         _require_outcomes(layer, rows)
     rows = [r for r in rows if r["buffer"] is not None and r["steps"] > 0]
@@ -121,7 +122,7 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
     rows = _each_once(rows)
     for row in rows:
-        share = _hash(spec.split_salt, row["content"] or row["episode_id"])
+        share = _hash(spec.split_salt, row["recording"])
         row["order"] = share
         row["split"] = Split.HOLDOUT if share < spec.holdout else Split.TRAIN
         row["buffer"] = spec.buffers[row["buffer"]].name

@@ -257,3 +257,12 @@ def test_the_command_says_it_as_json(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert {d["name"] for d in json.loads(run.stdout)} == set(doctor.CHECKS)
+
+
+def test_a_damaged_tombstone_is_named(settings, filled):
+    path = Path(filled.root, "erasures", "tombstones", "a.json")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    found = health(settings)["lake"]
+    assert found.health is Health.WRONG
+    assert "a damaged tombstone" in found.found

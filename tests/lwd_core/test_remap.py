@@ -12,6 +12,7 @@ from lwd_core.errors import UserError
 from lwd_core.labels.labeller import run_labellers
 from lwd_core.labels.outcome import RecordedOutcome
 from lwd_core.labels.reward import SparseReward
+from lwd_core.lake.erase import erase, plan
 from lwd_core.lake.ingest import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments, parse_embodiment
@@ -172,11 +173,22 @@ def test_a_log_that_is_gone_changed_or_fails_stays_as_it_was(home: Home) -> None
     assert home.tables() == before
 
 
+def test_a_log_that_was_erased_whole_is_not_asked_for(home: Home) -> None:
+    rows = home.lake.sql("SELECT episode_id FROM episodes JOIN logs USING (log_id) WHERE uri LIKE '%one.npz'")
+    what = plan(home.lake, home.settings.landing, rows["episode_id"].to_pylist())
+    erase(home.lake, what, reissue=lambda *_: {}, now_ns=NOW, pages=home.settings.reports)
+    home.map(SECOND)
+    done = home.remap()
+    assert (done.logs, done.left) == (1, [])
+
+
 def test_a_mapping_that_does_not_fit_is_named(home: Home) -> None:
     before = home.tables()
     home.map(FIRST.replace("actions", "commands"))
     done = home.remap()
-    assert [why.split(" (")[0] for _, why in done.left] == ["no embodiment fits its topics"] * 2
+    assert [why.split(";")[0] for _, why in done.left] == [
+        "no embodiment fits its topics (actions: float32, observations: float32, terminals: float64)"
+    ] * 2
     assert home.tables() == before
 
 
@@ -354,6 +366,10 @@ def test_a_snapshot_of_before_is_not_the_one_of_now(home: Home) -> None:
     again = build_snapshot(home.lake, spec, home.settings.snapshots, now_ns=NOW + 1)
     assert {m.episode_id for m in again.episodes} == {m.episode_id for m in first.episodes}
     assert (first.manifest.state_width, again.manifest.state_width) == (3, 2)
+    home.map(FIRST)
+    home.remap()
+    third = build_snapshot(home.lake, spec, home.settings.snapshots, now_ns=NOW + 2)
+    assert [m.episode_id for m in third.episodes] == [m.episode_id for m in first.episodes]
 
 
 def test_a_run_that_follows_the_lake_does_not_mix_two_meanings(home: Home) -> None:

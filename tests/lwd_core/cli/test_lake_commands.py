@@ -5,6 +5,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -106,3 +107,22 @@ def test_an_ingest_without_embodiments_says_where_they_go(home: Path) -> None:
     (home / "embodiments" / "sawyer.yaml").unlink()
     with pytest.raises(UserError, match="no embodiment file there"):
         lwd("ingest")
+
+
+def test_what_is_still_found_is_found_again_until_it_is_gone(home: Path, tmp_path: Path) -> None:
+    """The rows that say what to look for went with the first erasure."""
+    lwd("ingest")
+    steps = "SELECT state FROM steps JOIN episodes USING (episode_id) WHERE index_in_log = 0"
+    states = [row["state"] for row in json.loads(lwd("sql", steps, "--format", "json"))]
+    copy = home / "landing" / "lab" / "copy.bin"
+    copy.write_bytes(np.array(states, "<f8").tobytes())
+    first, other = json.loads(
+        lwd("sql", "SELECT episode_id AS e FROM episodes ORDER BY index_in_log", "--format", "json")
+    )
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["erase", first["e"], "--yes"])
+        assert (result.exit_code, f"still found in      {copy}" in result.stderr) == (1, True)
+    assert "absent: no file" in lwd("erase", other["e"], "--yes")
+    copy.unlink()
+    assert "absent: no file" in lwd("erase", first["e"], "--yes")
+    assert not list((home / "lake" / "erasures").glob("*.sought.json"))

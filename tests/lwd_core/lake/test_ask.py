@@ -207,6 +207,18 @@ def test_a_condition_is_no_statement(lake: Lake) -> None:
     for more in ("1 = 1; COPY (SELECT 2) TO '@FILE' (USE_TMP_FILE false)", "true; SELECT 1"):
         with pytest.raises(UserError, match="more than a condition"):
             lake.read("episodes", where=more.replace("@FILE", file))
+    copy = "EXISTS(WITH x AS (COPY (SELECT 2) TO '@FILE' (USE_TMP_FILE false)) FROM x)".replace("@FILE", file)
+    for wrong in (
+        "outcom = 'success'",
+        "1 = ",
+        "(true",
+        "steps = 'many'",
+        "nosuch(1)",
+        "(true; SELECT 1)",
+        copy,
+    ):
+        with pytest.raises(UserError, match=r"query: .*Error: [^\n]*$"):
+            lake.read("episodes", where=wrong)
     assert digests(lake.root) == before
 
 

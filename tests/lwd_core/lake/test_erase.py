@@ -342,3 +342,11 @@ def test_a_copy_of_a_home_leaves_the_original_alone(world: World, tmp_path: Path
     copy.erase(unfinished)
     copy.erase(copy.plan(*by_log(copy, "two")))
     assert {path.name for path in world.landing.rglob("*.json")} == {"one.json", "two.json", "three.json"}
+
+
+@pytest.mark.parametrize("kind", ["pending", "sought"])
+def test_a_damaged_note_is_a_line(world: World, kind: str) -> None:
+    with world.lake.place.write("erasures", f"a.{kind}.json") as stream:
+        stream.write(b"{")
+    with pytest.raises(UserError, match="a damaged note of an erasure"):
+        world.pending() or world.plan(*by_log(world, "one"))

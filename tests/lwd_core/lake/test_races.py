@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lwd_core.lake.delta import TableLog
+from lwd_core.lake.place import open_place
 from lwd_core.lake.raw import Fate
 from lwd_core.snapshots.snapshot import Snapshot
 from tests.lwd_core.lake.fake_logs import write_log
@@ -56,11 +57,11 @@ def test_columns_are_added_by_several_at_once(tmp_path: Path) -> None:
     """A lake of an earlier version, and two processes of this one."""
     narrow = pa.schema([pa.field("a", pa.string())])
     for tries in range(5):
-        log = TableLog(f"{tmp_path}/{tries}", {})
+        log = TableLog(open_place(f"{tmp_path}/{tries}"))
         log.create("t", narrow, [])
         wide = pa.schema([pa.field("b", pa.string()), pa.field("c", pa.string())])
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _, log=log, wide=wide: TableLog(log.uri, {}).widen(wide), range(4)))
+            list(pool.map(lambda _, log=log, wide=wide: TableLog(log.place).widen(wide), range(4)))
         assert log.columns() == ["a", "b", "c"]
 
 

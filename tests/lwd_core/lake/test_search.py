@@ -25,6 +25,8 @@ from mcap.writer import CompressionType, Writer
 from lwd_core.lake import inside
 from lwd_core.lake.numbers import Numbers, digits, runs
 from lwd_core.lake.search import Needles, search, unrecognised
+from lwd_core.logs.children import Limits
+from tests.lwd_core.logs import bombs
 
 ID, FRAME = "0123456789abcdef" * 2, bytes(range(40, 72))
 STATE = np.random.default_rng(0).normal(size=7)
@@ -148,12 +150,31 @@ def test_ids_and_frames_are_found_inside_of_what_is_packed(tmp_path: Path, piece
     assert len(search([], needles(), raw=[str(tmp_path)]).holding) == 5
 
 
-def test_what_can_not_be_seen_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_a_log_holds_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "ROOM", 0)
-    (tmp_path / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + b"\0" * 99)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"\0" * 20_000_000))
+    with pytest.raises(inside.Blind, match="more is packed into it"):
+        list(inside.inside(str(tmp_path / "bomb.gz")))
+
+
+def test_what_takes_too_long_or_too_much_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Limits, "of", lambda size: Limits(700_000_000, 4.0))
+    (tmp_path / "a").mkdir()
+    bombs.sqlite_silent_view(tmp_path / "a")
+    pq.write_table(pa.table({"t": ["x" * 400_000_000]}), tmp_path / "b.parquet", compression="zstd")
+    (tmp_path / "it.json").write_bytes(text(STATE))
+    found = search([], needles(), raw=[str(tmp_path)])
+    assert found.holding == [f"{tmp_path}/it.json"]
+    said = {Path(path).name: reason for path, reason in found.blind.items()}
+    assert set(said) == {"a.db3", "b.parquet"}
+    assert "0.7 GB" in said["b.parquet"]
+
+
+def test_what_can_not_be_seen_is_said(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + b"\0" * 99)
     (tmp_path / "cut.xz").write_bytes(lzma.compress(text(OTHER) * 99)[:-40])
     (tmp_path / "cut.mcap").write_bytes(mcap([text(OTHER)] * 999, CompressionType.ZSTD)[:-3000])
+    (tmp_path / "cut.parquet").write_bytes(parquet(OTHER)[:-20])
     locked = bytearray(zipped(text(OTHER)))
     for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         locked[locked.find(mark) + at] |= 1
@@ -162,9 +183,8 @@ def test_what_can_not_be_seen_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     found = search([], needles(), raw=[str(tmp_path)])
     assert found.holding == []
     said = {Path(path).name: reason for path, reason in found.blind.items()}
-    assert set(said) == {"film.mp4", "bomb.gz", "cut.xz", "cut.mcap", "locked.zip"}
+    assert set(said) == {"film.mp4", "cut.xz", "cut.mcap", "cut.parquet", "locked.zip"}
     assert said["film.mp4"].startswith("video")
-    assert said["bomb.gz"].startswith("more is packed into it")
     assert said["locked.zip"] == "encrypted"
 
 

@@ -1,5 +1,6 @@
 """The lake's tables: what is written is read, commits are whole, versions stay."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,9 @@ from lwd_core.errors import UserError
 from lwd_core.lake.rows import conform
 from lwd_core.lake.store import Lake
 from storage_schemas.tables import TABLES
+from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.rows import episode_row, fake_episodes, segment_rows, step_rows
+from tests.lwd_core.lake.world import World
 
 
 @pytest.fixture
@@ -94,3 +97,52 @@ def test_segments_read_by_condition(lake: Lake) -> None:
     assert lake.read("segments", columns=["kind"], where="episode_id = ?", params=["a"]).to_pylist() == [
         {"kind": "autonomous"}
     ]
+
+
+@pytest.mark.parametrize("table", ["episodes", "steps", "logs"])
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_table_whose_log_is_gone_is_not_started_anew(tmp_path: Path, table: str, emptied: bool) -> None:
+    """Not by an ingest, and no question is answered as if it were empty."""
+    world = World(tmp_path / "home")
+    write_log(world.landing, "one", seed=1)
+    world.ingest()
+    write_log(world.landing, "two", seed=2)
+    log = Path(world.lake.path("tables", table, "_delta_log"))
+    shutil.move(log, tmp_path / "kept")
+    if emptied:
+        log.mkdir()
+    with pytest.raises(UserError, match="_delta_log is gone, 1 data files"):
+        Lake.open(world.settings.lake).read(table)
+    with pytest.raises(UserError, match="_delta_log is gone, 1 data files"):
+        World(tmp_path / "home").ingest()
+    if emptied:
+        log.rmdir()
+    shutil.move(tmp_path / "kept", log)
+    world = World(tmp_path / "home")
+    world.ingest()
+    assert len(world.tables()["episodes"]) == 2
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone", "entry gone"])
+def test_a_damaged_lake_is_a_line(tmp_path: Path, harm: str) -> None:
+    world = World(tmp_path / "home")
+    write_log(world.landing, "one", seed=1)
+    world.ingest()
+    file = Path(world.lake.files("episodes")[0])
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-50])
+    elif harm == "gone":
+        file.unlink()
+    else:
+        Path(world.lake.path("tables", "episodes", "_delta_log", f"{0:020d}.json")).unlink()
+    write_log(world.landing, "two", seed=2)
+    for work in (
+        lambda: Lake.open(world.settings.lake).read("episodes"),
+        lambda: Lake.open(world.settings.lake).replace("episodes", fake_episodes(1)[0], {}),
+        lambda: World(tmp_path / "home").plan("0" * 32),
+    ):
+        if harm != "entry gone" and "replace" in work.__code__.co_names:
+            continue  # what it adds needs nothing of what is there
+        with pytest.raises(UserError, match="can't be read .*restore") as caught:
+            work()
+        assert "\n" not in str(caught.value)

@@ -42,6 +42,10 @@ def hold(folder: Path) -> None:
     time.sleep(60)
 
 
+def skip(folder: Path) -> None:
+    pass
+
+
 def within(limits: Limits, function, *args):
     with Children() as one:
         return one.submit([Job(limits, function, args)])[0].result()
@@ -100,7 +104,12 @@ def test_an_error_outside_ends_the_work(tmp_path: Path) -> None:
     assert time.monotonic() - began < 45
 
 
-def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    tmp_path = tmp_path / "held"
+    tmp_path.mkdir()
     program = (
         "from pathlib import Path; from lwd_core.logs.children import apart; "
         f"from tests.lwd_core.logs.test_children import hold; apart(0, hold, Path({str(tmp_path)!r}))"
@@ -115,6 +124,10 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < end, "the child outlives its parent"
         time.sleep(0.05)
+    (left,) = temporary.iterdir()
+    subprocess.run([sys.executable, "-c", program.replace("hold", "skip")], check=True)
+    assert not left.exists(), "the next process clears up"
+    assert not list(temporary.iterdir())
 
 
 def test_limits_grow_with_the_log_and_leave_the_machine_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,3 +316,10 @@ def test_wilson_is_the_textbook_interval():
     assert (round(wilson(81, 263).low, 4), round(wilson(81, 263).high, 4)) == (0.2553, 0.3662)
     assert (round(wilson(15, 148).low, 4), round(wilson(15, 148).high, 4)) == (0.0624, 0.1605)
     assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[" * 100_000, '{"number": 1e400}'])
+def test_a_channel_file_of_anything_is_a_bad_release(tmp_path, text):
+    (tmp_path / "production.json").write_text(text)
+    with pytest.raises(BadRelease, match="no release record"):
+        current(str(tmp_path), Channel.PRODUCTION, {})
