@@ -66,7 +66,7 @@ def build_snapshot(
                 raise
             time.sleep(wait_s)  # the erasure is still at work: its frames move, then it is done
             continue
-        except (UserError, Unreadable, FileNotFoundError):
+        except (UserError, *Unreadable, FileNotFoundError):
             if versions is not None or lake.tombstones.count() == erasures:
                 raise
             continue  # an erasure took what it was built from: once more from what is left
