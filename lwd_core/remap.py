@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.labels.labeller import derived
-from lwd_core.lake import addresses, ingest
+from lwd_core.lake import addresses, reading
 from lwd_core.lake.meaning import Meaning
 from lwd_core.lake.place import open_place
 from lwd_core.lake.query import text
@@ -28,6 +28,7 @@ from lwd_core.lake.refilmed import Shown, refilmed, shards_in, shards_of, sweep
 from lwd_core.lake.spared import spared
 from lwd_core.lake.stage import Reader, Staged
 from lwd_core.lake.store import Lake
+from lwd_core.lake.supersede import TAKEN
 from lwd_core.places import resolve, stored
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
@@ -92,7 +93,7 @@ def remap(
     embodiments: Mapping[str, Embodiment],
     now_ns: int,
     workers: int = 1,
-    batch_logs: int = ingest.BATCH_LOGS,
+    batch_logs: int = reading.BATCH_LOGS,
     reader: Reader | None = None,
 ) -> Remapped:
     """Read these logs (rows of ``logs``) again and replace what they gave; ``batch_logs`` bounds a commit."""
@@ -110,10 +111,10 @@ def remap(
         log = Received(uri, row["bytes"], said.site, said.day, said.robot, stored(landing, uri), mark=mark)
         again.append((log, row["log_id"]))
         here[row["log_id"]] = row
-    read = ingest.read_anew(
+    read = reading.read_anew(
         lake.place, again, embodiments=embodiments, now_ns=now_ns, workers=workers, reader=reader
     )
-    for batch in ingest.batches(read, batch_logs):
+    for batch in reading.batches(read, batch_logs):
         _replace(lake, batch, here, result)
     return result
 
@@ -126,7 +127,7 @@ def _address(lake: Lake, landing: str, row: Row) -> str | None:
     return next((place for place in places if open_place(place).exists()), None)
 
 
-def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], result: Remapped) -> None:
+def _replace(lake: Lake, batch: Iterable[reading.Item], here: Mapping[str, Row], result: Remapped) -> None:
     """Commit a batch of logs that were read again."""
     taken: list[Staged] = []
     frames: dict[str, set[str]] = {}  # shards that hold those of a log so far
@@ -154,11 +155,11 @@ def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], 
     placed = _placed(episodes, before, here)
     for table in ("steps", "segments"):
         rows = _moved(pa.concat_tables([getattr(s, table) for s in taken]), placed)
-        for reading in pc.unique(episodes["reading"]).to_pylist():
-            own = rows.filter(pc.is_in(rows["reading"], pa.array([reading], pa.string())))
+        for own_reading in pc.unique(episodes["reading"]).to_pylist():
+            own = rows.filter(pc.is_in(rows["reading"], pa.array([own_reading], pa.string())))
             if own.num_rows:
                 logs = pc.unique(own["log_id"]).to_pylist()
-                lake.replace(table, own, {"log_id": logs, "reading": [reading]})
+                lake.replace(table, own, {"log_id": logs, "reading": [own_reading]})
     replaced: dict[str, list[str]] = {}
 
     def plan(version: int) -> pa.Table:
@@ -194,11 +195,11 @@ def _replace(lake: Lake, batch: Iterable[ingest.Item], here: Mapping[str, Row], 
     result.steps += pc.sum(episodes["steps"]).as_py() or 0
 
 
-def _unfit(item: ingest.Item, here: Mapping[str, Row]) -> str:
+def _unfit(item: reading.Item, here: Mapping[str, Row]) -> str:
     """Why a log that was read can't stand for what is there; empty where it can."""
     if item.log_id not in here or item.staged is None:
         return "it has other bytes than those that were taken in"
-    if item.staged.state not in ingest.TAKEN:
+    if item.staged.state not in TAKEN:
         return item.staged.logs["reason"][0].as_py()
     return "" if item.staged.episodes.num_rows else "it gives no episode any more"
 

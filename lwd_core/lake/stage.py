@@ -229,6 +229,8 @@ def _accepted(
     if nowhere:
         rows = sum(data.steps.num_rows for data in content.episodes)
         reasons.append(f"{nowhere} of {rows} steps hold what is not a number, masked")
+    if not episodes:
+        reasons.append(f"no episode is in it ({content.messages} messages)")
     reason = "; ".join(filter(None, reasons)) or None
     embodiment = embodiments.get(content.embodiment or "")
     log = _log_row(received, log_id, state, reason, now_ns, content, embodiment)

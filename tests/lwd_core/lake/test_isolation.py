@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lwd_core.lake.frames import FrameShards
-from lwd_core.lake.ingest import IngestResult, ingest, sweep
+from lwd_core.lake.ingest import IngestResult, ingest
 from lwd_core.lake.place import Place
+from lwd_core.lake.reading import sweep
 from lwd_core.lake.store import Lake
 from lwd_core.logs import children, faults
 from lwd_core.logs.children import Limits, Lost, apart
