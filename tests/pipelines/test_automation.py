@@ -22,7 +22,7 @@ from pipelines.home import enter
 from pipelines.partitions import SITES, Cell, valid_site
 from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
-from pipelines.sensors import canary_sensor, landing_sensor
+from pipelines.sensors import canary_sensor, landing_sensor, quarantine_notice
 from storage_schemas.vocabulary import Source
 
 DAY = "2025-03-05"
@@ -114,6 +114,26 @@ def test_a_partition_that_fails_is_let_rest_and_others_go_on(
     assert not waits.run_requests
     assert f"{DAY}|harbour failed 2 times in a row (run " in str(waits.skip_reason)
     assert "tried again at" in str(waits.skip_reason)
+
+
+def test_logs_that_an_ingest_quarantined_are_posted(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("pipelines.sensors._post", told.append)
+    upload(home, "a.mcap")
+    instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
+    result = ingest(instance, f"{DAY}|harbour")
+    context = dg.build_run_status_sensor_context(
+        sensor_name="quarantine_notice",
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+        dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", "ingest_day"),
+    )
+    quarantine_notice(context)
+    (line,) = told
+    assert f"ingest_day {DAY}|harbour: 1 logs in quarantine: harbour/{DAY}/harbour-00/a.mcap: " in line
+    assert "no known log format" in line
 
 
 def test_what_is_no_partition_goes_to_a_job_of_its_own_and_rests_too(

@@ -104,6 +104,19 @@ def test_an_empty_lake_has_a_page(settings: Settings) -> None:
     assert "no policy has run yet" in render_fleet(found, (), now_ns=0)
 
 
+def test_logs_in_quarantine_are_counted_where_people_look(settings: Settings) -> None:
+    lake = Lake.open(settings.lake, create=True)
+    assert "in quarantine" not in render_fleet(collect_fleet(lake, {}), (), now_ns=0)
+    row = {"log_id": "l", "uri": "lab/2026-01-01/r1/a.mcap", "site": "lab", "day": "2026-01-01",
+           "robot_id": "r1", "format": "unknown", "bytes": 3, "state": "quarantined",
+           "reason": "no known log format", "messages": 0, "episodes": 0, "created_ns": 1}  # fmt: skip
+    rows = [dict.fromkeys(TABLES["logs"].names) | row]
+    lake.append("logs", pa.Table.from_pylist(rows, TABLES["logs"].schema))
+    page = render_fleet(collect_fleet(lake, {}), (), now_ns=0)
+    assert "Logs in quarantine" in page
+    assert "1 log can't be read" in page.replace("&#39;", "'")
+
+
 def test_a_film_plays() -> None:
     pictures = [np.full((33, 65, 3), 40 * i, np.uint8) for i in range(5)]
     with av.open(io.BytesIO(encode(pictures, Fraction(5))), "r") as container:
