@@ -87,11 +87,12 @@ def learning_rate(config: OptimConfig, progress: Progress) -> float:
 
 
 def average_rate(rate: float, update: int) -> float:
-    """The rate of an average at its so-many-th update (from 0): the plain mean so far until ``rate`` is less.
+    """The rate of an average at its so-many-th update (from 0), so that a short run is not held back by the
+    weights it began with: polynomial decay (Shamir and Zhang, ICML 2013, η = 8) until ``rate`` is more.
 
-    So a short run is not held back by the weights it began with. A rate of 0 takes the newest.
+    The average then spans the last ninth of the updates, at most 1 / ``rate``. A rate of 0 takes the newest.
     """
-    return max(rate, 1 / (update + 1)) if rate else 1.0
+    return max(rate, 9 / (update + 9)) if rate else 1.0
 
 
 @torch.no_grad()
