@@ -210,6 +210,8 @@ def _accepted(
             f"its site {min(odd)!r} names no folder; give one of letters, digits, dot, dash and underscore: "
             f"`lwd ingest {shlex.quote(received.place)} --site NAME`"
         )
+    if content.salvaged and not content.episodes:
+        raise UnreadableLog(f"{content.salvaged}; no episode could be salvaged")
     received = _dated(received, content)
     state = LogState.SALVAGED if content.salvaged else LogState.ACCEPTED
     episodes, steps, segments = [], [], []

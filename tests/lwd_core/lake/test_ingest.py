@@ -112,6 +112,16 @@ def test_salvaged_logs_say_why(world: World) -> None:
     assert world.tables()["logs"][0]["reason"] == "cut after 7988 messages"
 
 
+def test_damage_that_leaves_no_episode_is_no_salvage(world: World) -> None:
+    path = write_log(world.landing, "a", episodes=1)
+    said = {"salvaged": "part a.db3: the database is damaged", "episodes": 0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    result = world.ingest()
+    assert (result.salvaged.files, result.quarantined.files) == (0, 1)
+    ((_, reason),) = result.reasons
+    assert reason == "part a.db3: the database is damaged; no episode could be salvaged"
+
+
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # webdataset leaves a file open
