@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import pairings
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from tests.lwd_core.lake.kills import kill_once, prepare

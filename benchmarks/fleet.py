@@ -30,13 +30,13 @@ import numpy as np
 
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
 from lwd_core.fleet.config import sample_fleet
-from lwd_core.lake.ingest import ingest
-from lwd_core.lake.place import open_place
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import newest_checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.follow import read_draws
@@ -59,7 +59,7 @@ def prepare(settings: Settings, updates: int) -> None:
     """Two demonstrations a task, a short SFT run, its policy in production."""
     target = Path(settings.embodiments, "sawyer.yaml")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with resources.as_file(resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml") as path:
+    with resources.as_file(resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml") as path:
         shutil.copyfile(path, target)
     fleet = sample_fleet(TASKS, cameras=0)
     seeds = demonstration_seeds(TASKS, "benchmark", 2)
@@ -106,7 +106,7 @@ def deploy(settings: Settings, robots: int, minutes: float, between: float) -> i
         fleet.wait(minutes * 60 + 300)
         said = Path(settings.home, "fleet.txt").read_text().strip().splitlines()[-1]
         delivered = int(said.split()[0])
-        run = open_place(f"{settings.checkpoints}/online")
+        run = open_location(f"{settings.checkpoints}/online")
         end = time.monotonic() + 120
         while time.monotonic() < end and not _all_drawn(settings, run, delivered):
             time.sleep(1)
@@ -127,7 +127,7 @@ def _all_drawn(settings: Settings, run, delivered: int) -> bool:
 def measure(settings: Settings, delivered: int) -> dict[str, object]:
     """The figures, from the lake and from what the learner wrote down."""
     lake = Lake.open(settings.lake)
-    draws = read_draws(open_place(f"{settings.checkpoints}/online"))
+    draws = read_draws(open_location(f"{settings.checkpoints}/online"))
     online = lake.sql(
         "SELECT episode_id, end_ns, start_ns, robot_id, attributes->>'release_id' AS release_id, "
         "(attributes->>'released_ns')::BIGINT AS released_ns FROM episodes WHERE source = 'online'"

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.logs import embodiment_text, raw, write
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.children import apart
 from lwd_core.logs.embodiment import parse_embodiment

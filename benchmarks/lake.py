@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from lwd_core.lake.parquet import ROW_GROUP, encoding
 from lwd_core.lake.query import connection, run
-from lwd_core.lake.rows import conform
 from lwd_core.lake.store import Lake
+from lwd_core.lake.typing import conform
 from lwd_core.lake.upkeep import compact
 from storage_schemas.tables import TABLES
 

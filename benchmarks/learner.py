@@ -23,9 +23,9 @@ import torch
 
 from benchmarks.learner_parts import count_flops, parts
 from lwd_core.rl.batch import Batch, Noise, prepare
+from lwd_core.rl.compute.engine import Engine
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.encoders import EncoderConfig
-from lwd_core.rl.engine import Engine
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.networks import CriticShape, FieldConfig

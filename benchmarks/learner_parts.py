@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lwd_core.rl import learner as learner_module
 from lwd_core.rl import qam
 from lwd_core.rl.batch import Batch, Noise
-from lwd_core.rl.engine import Engine
+from lwd_core.rl.compute.engine import Engine
 from lwd_core.rl.learner import Learner
 from lwd_core.rl.progress import Progress
 

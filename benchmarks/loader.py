@@ -23,9 +23,9 @@ from benchmarks.loader_frames import images
 from benchmarks.loader_lake import BATCH, CHUNK, synthetic_lake
 from benchmarks.loader_peers import lerobot_style, memcpy, records_alone, timed, webdataset_members
 from benchmarks.loader_wait import waits
+from lwd_core.loader.pool import COLUMNS as ALL_COLUMNS
+from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.snapshots.build import build_snapshot
-from lwd_core.snapshots.loader import TransitionLoader
-from lwd_core.snapshots.pool import COLUMNS as ALL_COLUMNS
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 

@@ -11,11 +11,11 @@ import simplejpeg
 
 from benchmarks.loader_lake import CHUNK, LENGTH, synthetic_lake
 from benchmarks.loader_peers import timed
-from lwd_core.lake.place import open_place
+from lwd_core.loader.transition_loader import TransitionLoader
+from lwd_core.loader.with_frames import ImageLoader
 from lwd_core.snapshots.build import build_snapshot
-from lwd_core.snapshots.loader import TransitionLoader
-from lwd_core.snapshots.loader_images import ImageLoader
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import open_location
 from storage_schemas.tables import TABLES
 
 
@@ -51,7 +51,7 @@ def images(clock: Callable[[], float], folder: Path, runs: int) -> tuple[list[fl
     lake.replace("episodes", row, {"episode_id": [identity]})
     spec = SnapshotSpec(name="film", chunk=CHUNK, cameras=cameras)
     snapshot = build_snapshot(lake, spec, str(folder / "film"), now_ns=1)
-    loader = ImageLoader(TransitionLoader(snapshot, 64, 0), open_place(lake.root), height=size, width=size)
+    loader = ImageLoader(TransitionLoader(snapshot, 64, 0), open_location(lake.root), height=size, width=size)
     batch = np.empty((2 * 64 * 3, size, size, 3), np.uint8)  # the memory the loader's two buffers have
 
     def alone() -> None:

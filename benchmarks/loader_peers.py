@@ -16,8 +16,8 @@ import torch
 from webdataset.compat import WebDataset
 
 from benchmarks.loader_lake import ACTION, BATCH, CHUNK, LENGTH, STATE, vectors
-from lwd_core.snapshots.cache import cache_folder, mapped
-from lwd_core.snapshots.records import record_type
+from lwd_core.loader.cache import cache_folder, mapped
+from lwd_core.loader.packed import record_type
 from lwd_core.snapshots.snapshot import Snapshot
 
 RECORD = 488

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lwd_core.logs.draft import Draft, DraftDim, DraftFeature, render
+from lwd_core.logs.draft.draft import Draft, DraftDim, DraftFeature, render
+from lwd_core.logs.draft.infer_pairing import fill
+from lwd_core.logs.draft.look import Seen
 from lwd_core.logs.embodiment import parse_embodiment
-from lwd_core.logs.infer_pairing import fill
-from lwd_core.logs.look import Seen
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource

@@ -161,7 +161,7 @@ def start_of_ui(home: Path) -> float:
 def landing_to_sql(home: Path, seed: int) -> float:
     """Seconds from an upload to its episode in SQL; the daemon must be running."""
     from lwd_core.fleet.robot import RobotSpec
-    from lwd_core.fleet.scripted import Scripted, land_scripted
+    from lwd_core.fleet.sim.scripted import Scripted, land_scripted
     from lwd_core.lake.store import Lake
     from storage_schemas.vocabulary import Source
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from lwd_core.errors import UserError
-from lwd_core.lake.conditional import require_conditional_put
+from lwd_core.ingest.reconcile import quarantine
 from lwd_core.lake.damage import all_damage
-from lwd_core.lake.place import open_place
-from lwd_core.lake.reconcile import quarantine
-from lwd_core.lake.recording import DUPLICATES
+from lwd_core.lake.same_recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
 from lwd_core.policies.release import disagreement, recorded
 from lwd_core.settings import Settings
+from lwd_core.storage.conditional import require_conditional_put
+from lwd_core.storage.location import open_location
 from storage_schemas.tables import TABLES
 from storage_schemas.vocabulary import Channel
 
@@ -155,7 +155,7 @@ def _places(settings: Settings) -> Diagnosis:
         name: getattr(settings, name) for name in ("landing", "lake", "snapshots", "policies", "releases")
     }
     for name, root in places.items():
-        place = open_place(root)
+        place = open_location(root)
         try:
             if place.remote:
                 require_conditional_put(place)
@@ -178,9 +178,9 @@ def _places(settings: Settings) -> Diagnosis:
 
 
 def _lake(settings: Settings) -> Diagnosis:
-    if not open_place(settings.lake).exists("tables"):
+    if not open_location(settings.lake).exists("tables"):
         return Diagnosis("lake", Health.ABSENT, settings.lake, "`lwd init` or `lwd ingest` makes one")
-    if not open_place(settings.lake).exists("tables", "episodes", "_delta_log"):
+    if not open_location(settings.lake).exists("tables", "episodes", "_delta_log"):
         said = "the log of table episodes is gone"
         return Diagnosis("lake", Health.WRONG, said, "restore it from a backup before anything is ingested")
     lake = Lake.open(settings.lake)
@@ -201,7 +201,7 @@ def _lake(settings: Settings) -> Diagnosis:
 
 def _files(settings: Settings, deep: bool = False) -> list[Diagnosis]:
     """Every file of the lake's newest versions is there, as large as the tables' logs say; a line a fault."""
-    place = open_place(settings.lake)
+    place = open_location(settings.lake)
     if not place.exists("tables"):
         return [Diagnosis("files", Health.ABSENT, settings.lake, "`lwd init` or `lwd ingest` makes one")]
     found = []
@@ -217,7 +217,7 @@ def _files(settings: Settings, deep: bool = False) -> list[Diagnosis]:
 
 def _channels(settings: Settings) -> Diagnosis:
     """What robots read says what the releases table says, and will for some days."""
-    if not open_place(settings.lake).exists("tables", "releases", "_delta_log"):
+    if not open_location(settings.lake).exists("tables", "releases", "_delta_log"):
         return Diagnosis(
             "channels", Health.ABSENT, settings.releases, "`lwd policy publish` releases a policy"
         )
@@ -237,7 +237,7 @@ def _channels(settings: Settings) -> Diagnosis:
 
 def _quarantine(settings: Settings) -> Diagnosis:
     """Logs that could not be read: nothing of the installation is wrong, but somebody should look."""
-    if not open_place(settings.lake).exists("tables", "logs", "_delta_log"):
+    if not open_location(settings.lake).exists("tables", "logs", "_delta_log"):
         return Diagnosis("quarantine", Health.ABSENT, "no lake yet", "`lwd ingest` makes one")
     count, newest = quarantine(Lake.open(settings.lake))
     if not count:
@@ -250,7 +250,7 @@ def _quarantine(settings: Settings) -> Diagnosis:
 
 def _recordings(settings: Settings) -> Diagnosis:
     """Episodes that came several ways count once; somebody may want to know."""
-    if not open_place(settings.lake).exists("tables", "episodes", "_delta_log"):
+    if not open_location(settings.lake).exists("tables", "episodes", "_delta_log"):
         return Diagnosis("recordings", Health.ABSENT, "no lake", "`lwd init` or `lwd ingest` makes one")
     copies = Lake.open(settings.lake).sql(DUPLICATES).num_rows
     found = (

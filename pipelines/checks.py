@@ -137,8 +137,8 @@ def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iter
 
 
 def _reconciled(platform: Platform, context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-    from lwd_core.lake.reconcile import unaccounted
-    from lwd_core.places import below, resolve
+    from lwd_core.ingest.reconcile import unaccounted
+    from lwd_core.storage.relative import below, resolve
 
     landing = platform.settings.landing
     folders = [below(landing, folder) or "" for folder in platform.landed(cells(context.partition_keys))]
@@ -161,9 +161,9 @@ def _reconciled(platform: Platform, context: dg.AssetCheckExecutionContext) -> d
 
 def landed(uri: str) -> float:
     """When a log came to lie where it lies, in seconds since the epoch; 0 where the store doesn't say."""
-    from lwd_core.lake.place import open_place
+    from lwd_core.storage.location import open_location
 
-    place = open_place(uri)
+    place = open_location(uri)
     said = place.fs.info(place.root)
     # locally the time of the rename: a copy may bring along the time its bytes were written
     times = [said[name] for name in ("created", "mtime", "LastModified") if said.get(name)]

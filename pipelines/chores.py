@@ -9,7 +9,7 @@ from pipelines.platform import Platform
 
 @dg.op(description="Promotes or rolls back; waits where the episodes have not decided.")
 def judge_canary(context: dg.OpExecutionContext, platform: Platform) -> None:
-    from lwd_core.policies.settle import settle
+    from lwd_core.policies.promotion import settle
 
     found = settle(platform.lake(), platform.settings, now_ns=platform.now_ns())
     if found is None:
@@ -44,8 +44,8 @@ def renew_channels(context: dg.OpExecutionContext, platform: Platform) -> None:
     pool="lake",
 )
 def ingest_unpartitioned(context: dg.OpExecutionContext, platform: Platform) -> None:
-    from lwd_core.lake.ingest import ingest
-    from lwd_core.lake.waiting import waiting
+    from lwd_core.ingest.commit import ingest
+    from lwd_core.ingest.pending import waiting
 
     lake, settings = platform.lake(), platform.settings
     paths = []

@@ -44,9 +44,9 @@ class Platform(dg.ConfigurableResource):
 
     def landed(self, wanted: Iterable[Cell]) -> list[str]:
         """Folders of the landing zone that hold something of these days and sites."""
-        from lwd_core.lake.place import open_place
+        from lwd_core.storage.location import open_location
 
-        landing = open_place(self.settings.landing)
+        landing = open_location(self.settings.landing)
         return [landing.path(cell.site, cell.day) for cell in wanted if landing.exists(cell.site, cell.day)]
 
     def now_ns(self) -> int:

@@ -79,7 +79,7 @@ class Profile(_Part):
 
     @model_validator(mode="after")
     def _names_are_real(self) -> "Profile":
-        from lwd_core.fleet.tasks import find_tasks
+        from lwd_core.fleet.sim.tasks import find_tasks
 
         names = [r.name for r in self.rounds]
         if len(set(names)) != len(names):

@@ -52,9 +52,9 @@ def picture(png: bytes, caption: str) -> dg.MetadataValue:
 
 def page(reports: str, written: str) -> dg.MetadataValue:
     """A page that lies under ``reports`` as a link, which works wherever the UI is seen from."""
-    from lwd_core.lake.place import open_place
+    from lwd_core.storage.location import open_location
 
-    return dg.MetadataValue.url(f"{REPORTS}/{open_place(reports).relative(written)}")
+    return dg.MetadataValue.url(f"{REPORTS}/{open_location(reports).relative(written)}")
 
 
 def _cell(value: object) -> str:

@@ -38,7 +38,7 @@ _UNFINISHED = [
     description="Days and sites whose landing zone holds logs the lake has no row of, and logs of none.",
 )
 def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
-    from lwd_core.lake.waiting import waiting
+    from lwd_core.ingest.pending import waiting
 
     found = waiting(platform.lake(), platform.settings.landing)
     fit, unfit = _fitting(found)
@@ -140,7 +140,7 @@ def canary_sensor(
     context: dg.SensorEvaluationContext, platform: Platform
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     from lwd_core.policies.canary import Decision
-    from lwd_core.policies.settle import standing
+    from lwd_core.policies.promotion import standing
 
     found = standing(platform.lake())
     if found is None:

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from lwd_core.lake.place import open_place
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from pipelines.schemas import REPORTS
 
 TYPES = {".html": "text/html", ".json": "application/json", ".png": "image/png"}
@@ -34,7 +34,7 @@ def show(request: Request) -> Response:
     try:
         if kind is None:
             raise FileNotFoundError(name)
-        body = open_place(Settings().reports).read(name)
+        body = open_location(Settings().reports).read(name)
     except (ValueError, FileNotFoundError, IsADirectoryError):
         return PlainTextResponse("no such page", 404)
     return Response(body, media_type=kind, headers=HEADERS)

@@ -13,7 +13,7 @@ from benchmarks.paper.plan import cells, load_plan
 from benchmarks.paper.results import keep, read_cells, render
 from benchmarks.paper.run import Bench
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
+from lwd_core.storage.location import open_location
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
             bench.make(name)
             page = Path(chosen.page)
             made = keep(plan, page.with_suffix(".json"), read_cells(home))
-            with open_place(str(page.parent)).write(page.name) as file:
+            with open_location(str(page.parent)).write(page.name) as file:
                 file.write(render(plan, chosen.plan, made).encode())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.paper.plan import LWD, SFT, Plan, cell_digest, cells
-from lwd_core.fleet.metaworld import CONTROL_HZ
-from lwd_core.lake.place import open_place
+from lwd_core.fleet.sim.metaworld import CONTROL_HZ
 from lwd_core.policies.intervals import Rate, wilson
+from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
 
 Made = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -36,7 +36,7 @@ def keep(plan: Plan, record: Path, made: Made) -> dict[str, list[dict[str, Any]]
     held = {(one["name"], one["seed"]): one for one in told if current.get(one["name"]) == one["digest"]}
     order = list(current)
     rows = sorted(held.values(), key=lambda one: (order.index(one["name"]), one["seed"]))
-    with open_place(str(record.parent)).write(record.name) as file:
+    with open_location(str(record.parent)).write(record.name) as file:
         file.write(b"[" + b",\n".join(canonical_json(row) for row in rows) + b"]\n")
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

@@ -11,22 +11,22 @@ from typing import Any
 from benchmarks.paper.plan import DEMONSTRATIONS, Cell, Day, Plan, calendar, cell_digest, cells
 from lwd_core.errors import UserError
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.evaluate import evaluate
-from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
+from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.supervisor import Supervisor
-from lwd_core.lake.ingest import ingest
-from lwd_core.lake.place import open_place
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
-from lwd_core.places import resolve
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.release import current
+from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import open_location
+from lwd_core.storage.relative import resolve
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.online import Publisher
 from lwd_core.training.run import find_checkpoint, train
@@ -52,7 +52,7 @@ class Bench:
         self.settings = Settings(home=str(home))
         self._cells = {cell.name: cell for cell in cells(plan)}
         self._calendar = calendar(plan)
-        self._place = open_place(str(home / "cells"))
+        self._place = open_location(str(home / "cells"))
         self._arms = Arms()
         _install_embodiment(self.settings)
         self._lake = Lake.open(self.settings.lake, create=True)
@@ -199,4 +199,4 @@ def _of_task(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _install_embodiment(settings: Settings) -> None:
     target = Path(settings.embodiments, "sawyer.yaml")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes((resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml").read_bytes())
+    target.write_bytes((resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml").read_bytes())

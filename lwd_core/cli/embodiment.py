@@ -10,8 +10,8 @@ from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import UserError
 from lwd_core.logs.children import apart
 from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.draft.infer import drafted
 from lwd_core.logs.embodiment import load_embodiment, load_embodiments, parse_embodiment
-from lwd_core.logs.infer import drafted
 from lwd_core.logs.source import LogSource
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment

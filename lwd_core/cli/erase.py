@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli.main import EXIT_FOUND, complain
+from lwd_core.erasure.erase import Plan, absent, needles, pending, plan
+from lwd_core.erasure.erase import erase as carry_out
+from lwd_core.erasure.raw_logs import Fate
+from lwd_core.erasure.search import Findings, search
 from lwd_core.errors import UserError
-from lwd_core.lake.erase import Plan, absent, needles, pending, plan
-from lwd_core.lake.erase import erase as carry_out
-from lwd_core.lake.moved import Moved
-from lwd_core.lake.place import open_place
-from lwd_core.lake.raw import Fate
-from lwd_core.lake.search import Findings, search
+from lwd_core.lake.kept_frames import Moved
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 
 PLACES = ("lake", "snapshots", "checkpoints", "policies", "releases", "reports")
 REMEDY = {
@@ -109,7 +109,7 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan) -> bool:
     for old, new in done.successors.items():
         typer.echo(f"snapshot {old[:12]} -> {new[:12] if new else 'nothing left'}")
     found = search([getattr(settings, place) for place in PLACES], needles(what), raw=[settings.landing])
-    found.holding = drop_unfinished(open_place(settings.snapshots), found.holding)
+    found.holding = drop_unfinished(open_location(settings.snapshots), found.holding)
     for log in done.changed:
         typer.echo(f"raw log left        {log.path}: {Fate.REPLACED}")
     gone = _say(settings, what, found)

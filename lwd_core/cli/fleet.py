@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.seeds import Purpose, scene_seeds, seed_range
-from lwd_core.fleet.tasks import all_tasks, find_tasks
+from lwd_core.fleet.sim.tasks import all_tasks, find_tasks
+from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
 
@@ -57,7 +57,7 @@ def demonstrate(
     Example: lwd fleet demonstrate --per-task 4 --task push --task drawer-tour
     """
     from lwd_core.fleet.actor import demonstration_seeds, opening_ns, run_fleet
-    from lwd_core.fleet.arms import Arms
+    from lwd_core.fleet.sim.arms import Arms
 
     day = day or time.strftime("%Y-%m-%d", time.gmtime())
     opening_ns(day)  # a day that is none is refused before anything runs

@@ -10,15 +10,15 @@ from rich.progress import Progress
 
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import StorageError, UserError
-from lwd_core.lake.ingest import IngestResult
-from lwd_core.lake.ingest import ingest as take_in
-from lwd_core.lake.place import open_place
-from lwd_core.lake.received import UNSAID, Origin, Received
-from lwd_core.lake.reconcile import quarantined
+from lwd_core.ingest.commit import IngestResult
+from lwd_core.ingest.commit import ingest as take_in
+from lwd_core.ingest.landing import UNSAID, Origin, Received
+from lwd_core.ingest.reconcile import quarantined
+from lwd_core.ingest.walk import shown
 from lwd_core.lake.store import Lake
-from lwd_core.lake.walk import shown
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LogState
 
@@ -49,7 +49,7 @@ def ingest(
     again = frozenset() if origin == UNSAID else quarantined(lake)
     while follow:
         try:
-            if paths or open_place(settings.landing).exists():
+            if paths or open_location(settings.landing).exists():
                 result = run(lake, settings, paths or [settings.landing], workers, again, origin)
                 if result.episodes or result.reasons:
                     report(result, as_json)

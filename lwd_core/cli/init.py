@@ -71,7 +71,7 @@ def _template(name: str) -> str:
 def _drafted(log: str, name: str) -> tuple[str, list[str]]:
     """An embodiment file from a log, and what it leaves to a person."""
     from lwd_core.logs.children import apart
-    from lwd_core.logs.infer import drafted
+    from lwd_core.logs.draft.infer import drafted
     from lwd_core.logs.source import LogSource
 
     try:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli._output import AsJson, say_json
-from lwd_core.lake.ask import versions_as_of
+from lwd_core.lake.person_query import versions_as_of
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact as merge
 from lwd_core.lake.upkeep import folder_bytes

@@ -9,16 +9,16 @@ import typer
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.ingest import embodiments_of, report, run
 from lwd_core.cli.main import EXIT_FOUND
+from lwd_core.ingest.reconcile import quarantined, reconcile, unaccounted
+from lwd_core.ingest.remap import outdated
+from lwd_core.ingest.remap import remap as take_anew
 from lwd_core.lake.addresses import renew
 from lwd_core.lake.output import Format, render
-from lwd_core.lake.place import open_place
-from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
-from lwd_core.lake.recording import DUPLICATES
+from lwd_core.lake.same_recording import DUPLICATES
 from lwd_core.lake.store import Lake
-from lwd_core.places import resolve
-from lwd_core.remap import outdated
-from lwd_core.remap import remap as take_anew
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
+from lwd_core.storage.relative import resolve
 
 app = typer.Typer(add_completion=False)
 
@@ -116,5 +116,5 @@ def retry(as_json: AsJson = False) -> None:
     renew(lake, settings.landing)
     again = quarantined(lake)
     uris = sorted({resolve(settings.landing, uri) for _, uri in again})
-    uris = [uri for uri in uris if open_place(uri).exists()]
+    uris = [uri for uri in uris if open_location(uri).exists()]
     report(run(lake, settings, uris, again=again), as_json)

@@ -11,12 +11,12 @@ from lwd_core.cli._named import PolicyId, policy_named
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.errors import UserError
-from lwd_core.fleet.seeds import Purpose
 from lwd_core.lake.store import Lake
 from lwd_core.policies import canary, keys, release
 from lwd_core.policies.gate import success_rate
+from lwd_core.policies.promotion import settle
 from lwd_core.policies.registry import address, find
-from lwd_core.policies.settle import settle
+from lwd_core.policies.scenes import Purpose
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 

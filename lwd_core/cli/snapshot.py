@@ -15,7 +15,6 @@ from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.errors import UserError
 from lwd_core.lake.output import Format, render
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
@@ -23,6 +22,7 @@ from lwd_core.snapshots.diff import diff as compare
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.verify import verify as faults_of
+from lwd_core.storage.location import open_location
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 Digest = Annotated[str, typer.Argument(help="Digest, or the beginning of one.")]
@@ -74,7 +74,7 @@ def verify(digest: Digest, as_json: AsJson = False) -> None:
     Example: lwd snapshot verify 5f9d6f
     """
     settings = Settings()
-    faults = faults_of(settings.snapshots, digest, open_place(settings.lake))
+    faults = faults_of(settings.snapshots, digest, open_location(settings.lake))
     if as_json:
         say_json({"digest": digest, "faults": faults})
     for fault in () if as_json else faults:
@@ -152,8 +152,8 @@ def batch(
     """
     from safetensors.torch import save
 
-    from lwd_core.snapshots.loader import TransitionLoader
-    from lwd_core.snapshots.loader_restore import restore
+    from lwd_core.loader.restore import restore
+    from lwd_core.loader.transition_loader import TransitionLoader
 
     snapshot = _open(digest)
     if state:
@@ -212,7 +212,7 @@ def _loader_state(path: str) -> dict[str, Any]:
         raise UserError(f"{path}: no loader state; give the state_dict of a loader")
     from lwd_core.training.checkpoint import read_checkpoint
 
-    return read_checkpoint(open_place(path)).state["loader"]
+    return read_checkpoint(open_location(path)).state["loader"]
 
 
 def _progress() -> Any:

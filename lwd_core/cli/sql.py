@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from lwd_core.errors import UserError
-from lwd_core.lake.ask import ask
 from lwd_core.lake.output import Format, render
+from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, run_together
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
-from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Policy, Robot, RobotSpec
-from lwd_core.fleet.seeds import Purpose, purpose_of, training_seeds
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.sim.play import Exploring
+from lwd_core.fleet.sim.tasks import find_tasks
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.tasks import find_tasks
 from lwd_core.fleet.upload import Landed, land
+from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Source

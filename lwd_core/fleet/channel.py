@@ -10,11 +10,11 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.link import over_the_line
 from lwd_core.fleet.robot import Policy
 from lwd_core.fleet.seen import Seen
-from lwd_core.places import resolve
 from lwd_core.policies.inference import Policy as BundledPolicy
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.release import BadRelease, Release, current, refused
 from lwd_core.settings import Settings
+from lwd_core.storage.relative import resolve
 from storage_schemas.vocabulary import Channel
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.tasks import find_tasks
+from lwd_core.fleet.sim.tasks import find_tasks
 from storage_schemas.vocabulary import Channel
 
 _NS = 1_000_000_000

@@ -9,9 +9,9 @@ import numpy as np
 from lwd_core.fleet.batching import Attempt, Request
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import Chunk, Policy, Robot, RobotSpec
+from lwd_core.fleet.sim.takeover import Person
+from lwd_core.fleet.sim.tasks import Task
 from lwd_core.fleet.supervisor import Watcher
-from lwd_core.fleet.takeover import Person
-from lwd_core.fleet.tasks import Task
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
 

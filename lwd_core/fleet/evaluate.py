@@ -6,11 +6,11 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, Request, run_together
 from lwd_core.fleet.robot import Policy
-from lwd_core.fleet.seeds import Purpose, purpose_of
-from lwd_core.fleet.tasks import Task, find_tasks
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.sim.tasks import Task, find_tasks
+from lwd_core.policies.scenes import Purpose, purpose_of
 from storage_schemas.tables import EVALUATIONS
 
 _LANES = 32  # a batch beyond this makes the network no cheaper per state

@@ -15,20 +15,20 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.actor import Delivered
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, episode
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.outbox import Landing, Outbox
-from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.seeds import training_seeds
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.sim.play import Exploring
+from lwd_core.fleet.sim.tasks import find_tasks
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.tasks import find_tasks
 from lwd_core.fleet.upload import Backoff
+from lwd_core.policies.scenes import training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Source

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
-from lwd_core.places import stored
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
+from lwd_core.storage.relative import stored
 from storage_schemas.canonical import canonical_json
 
 FILE = "seen.json"
@@ -41,7 +41,7 @@ class Seen:
                 all_seen = self._read()
                 own = all_seen.setdefault(self._releases, {})
                 own[channel] = max(number, own.get(channel, number))
-                with open_place(str(self._folder)).write(FILE) as file:
+                with open_location(str(self._folder)).write(FILE) as file:
                     file.write(canonical_json(all_seen))
         except OSError as error:
             raise UserError(

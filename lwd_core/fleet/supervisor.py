@@ -17,7 +17,7 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import State
-from lwd_core.fleet.tasks import Task
+from lwd_core.fleet.sim.tasks import Task
 from storage_schemas.vocabulary import InterventionReason
 
 # hand, gripper opening and first object: what a person sees moving

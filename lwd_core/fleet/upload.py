@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lwd_core.fleet.link import over_the_line
-from lwd_core.lake.place import open_place
+from lwd_core.storage.location import open_location
 
 DIGEST_SUFFIX = ".sha256"
 
@@ -57,7 +57,7 @@ def land(
     data = log.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{folder}/{log.stem}-{sha256[:8]}{log.suffix}"
-    place = open_place(landing)
+    place = open_location(landing)
     parts = ((name + DIGEST_SUFFIX, f"{sha256}\n".encode()), (name, data))
 
     def attempt() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.logs.source import LogSource
-from lwd_core.places import relative, stored
+from lwd_core.storage.location import open_location
+from lwd_core.storage.relative import relative, stored
 from storage_schemas.tables import LOGS
 
 #: What an address is read from.
@@ -41,7 +41,7 @@ def _copied(landing: str, row: Mapping[str, Any]) -> str | None:
     _, cut, name = row["uri"].rpartition(f"/{row['site']}/{row['day']}/{row['robot_id']}/")
     if not cut or not name or ".." in name.split("/"):
         return None
-    own, place = cut[1:] + name, open_place(landing)
+    own, place = cut[1:] + name, open_location(landing)
     return own if place.exists(own) and LogSource(place.path(own)).size == row["bytes"] else None
 
 

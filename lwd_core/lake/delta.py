@@ -19,7 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from lwd_core.errors import StorageError, UserError
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 
 CONFIGURATION: dict[str, str | None] = {
     "delta.checkpointInterval": "50",
@@ -80,7 +80,7 @@ class DataFile:
 class TableLog:
     """The log of one Delta table, at its place."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self.place = place
         self._options = place.storage_options or None
         self._newest: DeltaTable | None = None

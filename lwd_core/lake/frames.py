@@ -14,7 +14,7 @@ from functools import cache
 from typing import IO, Any
 
 from lwd_core.errors import StorageError
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 
 SHARD_BYTES = 512 * 2**20
 BLOCK = tarfile.BLOCKSIZE
@@ -72,7 +72,9 @@ class FrameShards:
     ``day`` is the day of the first frame where it is None; ``mark`` keeps another reading's shards apart.
     """
 
-    def __init__(self, place: Place, log_id: str, site: str, day: str | None = None, mark: str = "") -> None:
+    def __init__(
+        self, place: Location, log_id: str, site: str, day: str | None = None, mark: str = ""
+    ) -> None:
         self._place, self._log, self._site, self._day, self._mark = place, log_id, site, day, mark
         self._open: ExitStack | None = None
         self._stream: IO[bytes] | None = None
@@ -129,13 +131,13 @@ class FrameShards:
             raise StorageError(f"{self._place.root}: frames can't be written ({problem})") from problem
 
 
-def read_frame(place: Place, frame: Mapping[str, Any]) -> bytes:
+def read_frame(place: Location, frame: Mapping[str, Any]) -> bytes:
     """The bytes of one frame of ``steps.frames``."""
     path = place.path(frame["shard"])
     return place.fs.cat_file(path, start=frame["offset"], end=frame["offset"] + frame["size"])
 
 
-def rewritten(place: Place, old: str, new: str, keep: Callable[[int], bool]) -> dict[int, int]:
+def rewritten(place: Location, old: str, new: str, keep: Callable[[int], bool]) -> dict[int, int]:
     """Write shard ``new`` with those frames of ``old`` whose offset ``keep`` accepts.
 
     Returns where each kept frame lies now, by its old offset.

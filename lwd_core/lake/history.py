@@ -11,7 +11,7 @@ from bisect import bisect_right
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 
 _ENTRY = re.compile(r"\d{20}\.json")
 
@@ -24,7 +24,7 @@ class Committed(NamedTuple):
     latest: datetime
 
 
-def commits(place: Place, table: str) -> list[Committed]:
+def commits(place: Location, table: str) -> list[Committed]:
     """Every version whose log entry is still there, oldest first; neither time ever goes back."""
     folder = place.path("tables", table, "_delta_log")
     if not place.fs.exists(folder):
@@ -45,12 +45,12 @@ def commits(place: Place, table: str) -> list[Committed]:
     return found
 
 
-def committed(place: Place, table: str, version: int) -> datetime | None:
+def committed(place: Location, table: str, version: int) -> datetime | None:
     """By when a version was committed; None where its log entry is gone or never was."""
     return next((c.latest for c in commits(place, table) if c.version == version), None)
 
 
-def version_at(place: Place, table: str, moment: datetime) -> int | None:
+def version_at(place: Location, table: str, moment: datetime) -> int | None:
     """The newest version committed by a moment; None where that is before what the log still tells.
 
     In doubt an episode came late and all that belongs to it early: so none is seen without its steps.

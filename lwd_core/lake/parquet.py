@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lwd_core.lake.delta import DataFile
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 from storage_schemas.columns import Table
 
 ROW_GROUP = 128 * 1024
@@ -75,7 +75,7 @@ def bounds(written: pq.FileMetaData, schema: pa.Schema) -> tuple[dict[str, Any],
     return low, high
 
 
-def write_file(place: Place, table: Table, rows: pa.Table, values: dict[str, str]) -> DataFile:
+def write_file(place: Location, table: Table, rows: pa.Table, values: dict[str, str]) -> DataFile:
     """Write the rows of one partition as one new data file, in the order given.
 
     ``rows`` hold every column of the table; the partition's own columns go into the folder name.

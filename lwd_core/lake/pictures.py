@@ -14,7 +14,7 @@ import simplejpeg
 from av.error import FFmpegError
 
 from lwd_core.lake.frames import SIGNATURES, read_frame
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 
 #: Larger pictures are lies or bombs: 64 megapixels are twice an 8K frame.
 MOST_PIXELS = 64_000_000
@@ -54,7 +54,7 @@ def card(height: int = 240, width: int = 320) -> np.ndarray:
 class Pictures:
     """Frames of one lake. ``failed`` counts those asked for that can't be shown."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         self.failed = 0
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 
 from lwd_core.lake.delta import DataFile
 from lwd_core.lake.parquet import write_file
-from lwd_core.lake.place import Place
-from lwd_core.lake.rows import conform
+from lwd_core.lake.typing import conform
+from lwd_core.storage.location import Location
 from storage_schemas.columns import Table
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def matches(rows: pa.Table, values: Mapping[str, pa.Array]) -> pa.ChunkedArray:
     return mask
 
 
-def discard(place: Place, table: Table, files: Sequence[DataFile]) -> None:
+def discard(place: Location, table: Table, files: Sequence[DataFile]) -> None:
     """Remove files no commit names."""
     for file in files:
         place.remove("tables", table.name, file.path)

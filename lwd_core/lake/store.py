@@ -13,15 +13,15 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError
 from lwd_core.lake import query, rewrite
-from lwd_core.lake.arrange import arranged
-from lwd_core.lake.conditional import require_conditional_put
 from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
+from lwd_core.lake.evolve import additions
 from lwd_core.lake.history import version_at
-from lwd_core.lake.migrate import additions
 from lwd_core.lake.parquet import write_file
-from lwd_core.lake.place import Place, open_place
-from lwd_core.lake.rows import conform
+from lwd_core.lake.partition import arranged
 from lwd_core.lake.tombstones import TABLES_OF_EPISODES, Tombstones
+from lwd_core.lake.typing import conform
+from lwd_core.storage.conditional import require_conditional_put
+from lwd_core.storage.location import Location, open_location
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
 
@@ -38,7 +38,7 @@ def known(table: str) -> Table:
 class Lake:
     """An episode lake at one place. Open with ``Lake.open``; cheap to open, safe to open many times."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self.place = place
         self._fitting: set[str] = set()  # tables whose stored schema was compared with its description
         self._views: query.Views | None = None
@@ -53,7 +53,7 @@ class Lake:
         Raises ``UserError`` where there is none, where it can't be written, or where a bucket lets
         two writers put the same object (commits would be lost in silence).
         """
-        place = open_place(root, endpoint)
+        place = open_location(root, endpoint)
         lake = cls(place)
         try:
             if create:

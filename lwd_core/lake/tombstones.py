@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError, UserError
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 from storage_schemas.tables import TABLES
 
 FOLDER = ("erasures", "tombstones")
@@ -59,7 +59,7 @@ class _Graves:
 class Tombstones:
     """The tombstones of one lake. Each question lists the folder; a file is read once."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         self._read: set[str] = set()
         self._erasures: list[_Graves] = []

@@ -19,7 +19,7 @@ from fsspec.config import conf
 from lwd_core.logs.faults import out_of_room
 
 #: Imported before the first log comes.
-WARM = ("lwd_core.lake.stage", "lwd_core.logs.read")
+WARM = ("lwd_core.ingest.staging", "lwd_core.logs.read")
 #: A child that keeps more than this (bytes) is replaced, lest it count against the logs to come.
 KEPT = 700_000_000
 

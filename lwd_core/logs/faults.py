@@ -8,7 +8,7 @@ import hashlib
 import re
 import traceback
 from functools import cache
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 _OURS = re.compile(r"the reader failed: a fault of lwd (\S+), please report")
@@ -45,9 +45,8 @@ def out_of_room(error: BaseException | None) -> bool:
 def version() -> str:
     """This package's version and a digest of its readers' sources: readers mended are another version."""
     digest = hashlib.sha256()
-    for file in sorted(resources.files("lwd_core.logs").iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".py"):
-            digest.update(file.read_bytes())
+    for file in sorted((_ROOT / "logs").rglob("*.py")):
+        digest.update(file.read_bytes())
     return f"{metadata.version('lwd')}+{digest.hexdigest()[:8]}"
 
 

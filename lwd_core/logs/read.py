@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
-from lwd_core.logs.hdf5 import Hdf5Reader
-from lwd_core.logs.lerobot import LeRobotReader
-from lwd_core.logs.mcap import McapReader
-from lwd_core.logs.npz import NpzReader
-from lwd_core.logs.rosbag1 import Rosbag1Reader
-from lwd_core.logs.rosbag2 import Rosbag2Reader
+from lwd_core.logs.readers.hdf5 import Hdf5Reader
+from lwd_core.logs.readers.lerobot import LeRobotReader
+from lwd_core.logs.readers.mcap import McapReader
+from lwd_core.logs.readers.npz import NpzReader
+from lwd_core.logs.readers.rosbag1 import Rosbag1Reader
+from lwd_core.logs.readers.rosbag2 import Rosbag2Reader
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, choose
 from storage_schemas.embodiment import Embodiment

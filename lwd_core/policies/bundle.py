@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.policies.keys import Signature, sign, verify
+from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import (
     FORMAT_VERSION,
@@ -57,7 +57,7 @@ def save_bundle(
     manifest = replace(manifest, weights_sha256=hashlib.sha256(data).hexdigest())
     text = manifest.to_bytes()
     policy_id = hashlib.sha256(text).hexdigest()[:POLICY_ID_LENGTH]
-    place = open_place(policies)
+    place = open_location(policies)
     parts = {WEIGHTS: data, SIGNATURE: canonical_json(asdict(sign(text, key))), MANIFEST: text}
     for name, content in parts.items():
         with place.write(policy_id, name) as file:
@@ -103,6 +103,6 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
 
 def _part(uri: str, name: str) -> bytes:
     try:
-        return open_place(uri).read(name)
+        return open_location(uri).read(name)
     except FileNotFoundError:
         raise BadBundle(f"{uri}/{name}: no such file; the bundle is incomplete") from None

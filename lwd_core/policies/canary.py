@@ -11,7 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from lwd_core.lake.recording import RECORDING
+from lwd_core.lake.same_recording import RECORDING
 from lwd_core.lake.store import Lake
 
 

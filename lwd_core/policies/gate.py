@@ -6,9 +6,9 @@ at scenes of the selection range only: a figure that is reported must not have c
 
 from dataclasses import asdict, dataclass
 
-from lwd_core.fleet.seeds import Purpose, seed_range
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, difference, wilson
+from lwd_core.policies.scenes import Purpose, seed_range
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.loader.jpeg import decode_frame, scale_frame
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
-from lwd_core.snapshots.jpeg import decode_frame, scale_frame
 from storage_schemas.policy import Lineage, PolicyManifest
 
 #: A picture as a robot has it: JPEG bytes, or (h, w, 3) u8 RGB.

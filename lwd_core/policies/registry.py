@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
-from lwd_core.places import below, relative, resolve
 from lwd_core.policies.bundle import Bundle
+from lwd_core.storage.location import open_location
+from lwd_core.storage.relative import below, relative, resolve
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import MANIFEST
 from storage_schemas.tables import POLICIES
@@ -58,7 +58,7 @@ def address(policies: str, row: Mapping[str, Any]) -> str:
     """
     own = resolve(policies, row["policy_id"])
     foreign = not relative(row["uri"]) and below(policies, row["uri"]) is None
-    if foreign and not open_place(own).exists(MANIFEST):
+    if foreign and not open_location(own).exists(MANIFEST):
         raise UserError(
             f"policy {row['policy_id']}: lies at {row['uri']}, outside of {policies}; copy the folder there, "
             "or set LWD_POLICIES"

@@ -17,9 +17,9 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import Signature, sign, verify
+from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json, digest
 from storage_schemas.tables import RELEASES
 from storage_schemas.vocabulary import Channel, ReleaseState
@@ -67,7 +67,7 @@ def current(releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey
 
     Whether it is the newest one and still to be followed, `refused` says.
     """
-    releases_place = open_place(releases)
+    releases_place = open_location(releases)
     place = releases_place.path(_file(channel))
     try:
         data = releases_place.read(_file(channel))
@@ -328,5 +328,5 @@ def write_release(releases: str, release: Release, key: Ed25519PrivateKey) -> No
     """Sign a release and put it on its channel, whole; its row in the table is the caller's."""
     signature = sign(canonical_json(asdict(release)), key)
     record = {"release": asdict(release), "signature": asdict(signature)}
-    with open_place(releases).write(_file(release.channel)) as file:
+    with open_location(releases).write(_file(release.channel)) as file:
         file.write(canonical_json(record))

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import sign
 from lwd_core.policies.registry import address
 from lwd_core.policies.release import BadRelease, current, disagreement, refresh
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import MANIFEST, POLICY_ID_LENGTH, SIGNATURE
 from storage_schemas.vocabulary import Channel
@@ -54,7 +54,7 @@ def resign(
             raise BadRelease(problem)
     for row in lake.sql("SELECT policy_id, uri FROM policies ORDER BY created_ns").to_pylist():
         try:
-            place = open_place(address(settings.policies, row))
+            place = open_location(address(settings.policies, row))
         except UserError as foreign:
             left.append(str(foreign))
             continue
@@ -84,4 +84,4 @@ def resign(
 
 def signer(releases: str, channel: Channel) -> str:
     """Id of the key that signed what a channel holds."""
-    return json.loads(open_place(releases).read(f"{channel}.json"))["signature"]["key_id"]
+    return json.loads(open_location(releases).read(f"{channel}.json"))["signature"]["key_id"]

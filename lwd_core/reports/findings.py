@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from lwd_core.fleet.seeds import Purpose, seed_range
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
+from lwd_core.policies.scenes import Purpose, seed_range
+from lwd_core.storage.location import open_location
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def read_metrics(place: str) -> dict[str, list[tuple[float, float]]]:
     """
     curves: dict[str, list[tuple[float, float]]] = {}
     folder, _, name = place.rpartition("/")
-    there = open_place(folder)
+    there = open_location(folder)
     text = there.read(name).decode() if there.exists(name) else ""
     for line in text.splitlines():
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lwd_core.lake.reconcile import quarantine
+from lwd_core.ingest.reconcile import quarantine
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.reports.findings import ValueCurve, value_layer

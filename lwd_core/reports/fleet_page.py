@@ -6,7 +6,6 @@ from importlib import resources
 
 from jinja2 import Environment, select_autoescape
 
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.release import BadRelease, current
@@ -15,6 +14,7 @@ from lwd_core.reports.fleet import FleetFindings, collect_fleet
 from lwd_core.reports.fleet_figures import falls_of_value, interventions_over_time, success_over_time
 from lwd_core.reports.page import data_uri
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from storage_schemas.vocabulary import Channel
 
 PAGE = "fleet.html"
@@ -22,7 +22,7 @@ PAGE = "fleet.html"
 
 def write_fleet_page(lake: Lake, settings: Settings, place: str, *, now_ns: int) -> str:
     """Write ``fleet.html`` below ``place``, whole or not at all; return where it lies."""
-    folder = open_place(place)
+    folder = open_location(place)
 
     def write() -> str:
         found = collect_fleet(lake, channels_now(settings))

@@ -5,8 +5,8 @@ from importlib import resources
 import pyarrow as pa
 from jinja2 import Environment, select_autoescape
 
-from lwd_core.lake.place import open_place
 from lwd_core.lineage import Impact, Trace
+from lwd_core.storage.location import open_location
 
 #: Rows of one table a page holds; a policy may stand on 100,000 episodes.
 SHOWN = 500
@@ -27,7 +27,7 @@ def trace_page(found: Trace) -> str:
 
 def write_trace_page(folder: str, found: Trace) -> str:
     """Write `trace_page` under a folder or URL, named after the policy; return where it lies."""
-    place, name = open_place(folder), f"{found.policy_id}.html"
+    place, name = open_location(folder), f"{found.policy_id}.html"
     with place.write(name) as file:
         file.write(trace_page(found).encode())
     return place.path(name)

@@ -7,9 +7,9 @@ from importlib import resources
 
 from jinja2 import Environment, select_autoescape
 
-from lwd_core.lake.place import open_place
 from lwd_core.reports.figures import all_figures
 from lwd_core.reports.findings import Findings
+from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
 
 CAPTIONS = {
@@ -32,7 +32,7 @@ class WrittenReport:
 def write_report(place: str, findings: Findings, *, title: str, now_ns: int) -> WrittenReport:
     """Write ``index.html`` and ``report.json`` below ``place``, each whole or not at all."""
     figures = all_figures(findings)
-    folder = open_place(place)
+    folder = open_location(place)
     with folder.write("report.json") as file:
         file.write(canonical_json({"title": title, "created_ns": now_ns, **findings.as_json()}))
     with folder.write("index.html") as file:

@@ -22,8 +22,8 @@ import rerun.blueprint as rrb
 from lwd_core.errors import UserError
 from lwd_core.lake.frames import extension
 from lwd_core.lake.pictures import Pictures
-from lwd_core.lake.place import Place
 from lwd_core.reports.episode import EpisodeView
+from lwd_core.storage.location import Location
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
 
@@ -33,7 +33,7 @@ _MEDIA = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _LABELS = {LabelKind.REWARD: "reward", LabelKind.PROGRESS: "value"}
 
 
-def write_recording(place: Place, view: EpisodeView, embodiment: Embodiment | None, path: Path) -> None:
+def write_recording(place: Location, view: EpisodeView, embodiment: Embodiment | None, path: Path) -> None:
     """Write the episode to ``path`` (``.rrd``). ``place`` is the lake's: the frames are read from it.
 
     Entities: ``state``, ``action/executed``, ``action/proposed``, ``actor``, ``camera/<name>``,
@@ -122,7 +122,7 @@ def _vectors(
     recording.send_columns(entity, _times(rows), rr.Scalars.columns(scalars=values))
 
 
-def _frames(recording: rr.RecordingStream, place: Place, view: EpisodeView) -> None:
+def _frames(recording: rr.RecordingStream, place: Location, view: EpisodeView) -> None:
     """The bytes the robot sent at the tick that first saw them and at their own time.
 
     One that can't be shown is a card; the log says how many are.

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lwd_core.rl.compute.parallel import largest, total
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.parallel import largest, total
 from lwd_core.rl.policy import Normaliser
 
 

@@ -11,11 +11,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lwd_core.rl.compute.parallel import total, workers
+from lwd_core.rl.compute.walk import Linearised, Step, Walked, walk
 from lwd_core.rl.encoders import Observation
 from lwd_core.rl.networks import VelocityField
-from lwd_core.rl.parallel import total, workers
 from lwd_core.rl.velocity import Recording, VelocityAt
-from lwd_core.rl.walk import Linearised, Step, Walked, walk
 
 Info = dict[str, Tensor]
 

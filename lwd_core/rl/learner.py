@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from lwd_core.rl import advantage, best_of_n, divl, flow, fql, qam
 from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.best_of_n import BestOfNConfig
+from lwd_core.rl.compute.parallel import mean
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.fql import FQLConfig
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape, VelocityField
 from lwd_core.rl.optim import OptimConfig, Optimiser, average_rate, ema
-from lwd_core.rl.parallel import mean
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAMConfig

@@ -15,10 +15,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from lwd_core.rl.compute.gelu import LAYER_NORM_EPS, gelu, gelu_norm
+from lwd_core.rl.compute.layers import Layers
+from lwd_core.rl.compute.stack import Weights, in_one_call
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
-from lwd_core.rl.gelu import LAYER_NORM_EPS, gelu, gelu_norm
-from lwd_core.rl.layers import Layers
-from lwd_core.rl.stack import Weights, in_one_call
 from lwd_core.rl.velocity import VelocityAt
 
 

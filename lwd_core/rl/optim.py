@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lwd_core.rl.parallel import mean, workers
+from lwd_core.rl.compute.parallel import mean, workers
 from lwd_core.rl.progress import Progress
 
 

@@ -16,8 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lwd_core.rl.compute.walk import Source, Step, Walked, pull_along, walk
 from lwd_core.rl.flow import ConditionedFlow, Flow, RecordedFlow
-from lwd_core.rl.walk import Source, Step, Walked, pull_along, walk
 
 Info = dict[str, Tensor]
 

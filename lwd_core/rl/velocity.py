@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lwd_core.rl.layers import Layers
-from lwd_core.rl.walk import Step, Walked
+from lwd_core.rl.compute.layers import Layers
+from lwd_core.rl.compute.walk import Step, Walked
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.lake.query import Unreadable
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.discount import resolved
 from lwd_core.snapshots.frames import FrameTable, pin_frames
-from lwd_core.snapshots.members import counts_of, member_of, tensors_of
+from lwd_core.snapshots.manifest import counts_of, member_of, tensors_of
 from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, release
 from lwd_core.snapshots.resample import resample
@@ -31,6 +30,7 @@ from lwd_core.snapshots.select import (
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import open_location
 from storage_schemas.snapshot import Manifest, Member, Moments
 from storage_schemas.vocabulary import Split
 
@@ -53,7 +53,7 @@ def build_snapshot(
     ``versions`` pins tables at older versions, to rebuild an old snapshot. ``progress(done, all)``
     counts episodes. UserError if nothing fits the spec or a label is missing.
     """
-    place = open_place(root)
+    place = open_location(root)
     waits = iter(WAITS_S)
     while True:
         erasures = lake.tombstones.count()

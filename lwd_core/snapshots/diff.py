@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from lwd_core.snapshots.sample import decode
+from lwd_core.snapshots.shard_bytes import shard_bytes
 from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.snapshots.source import shard_bytes
 from storage_schemas.snapshot import Member
 
 _BY = ("robot_id", "site", "task", "source", "outcome", "embodiment", "split", "policy_id")

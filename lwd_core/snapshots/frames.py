@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 from storage_schemas.snapshot import FrameShard
 
 _CHUNK = 1 << 22
@@ -45,7 +45,7 @@ class FrameTable:
         return {"frame_shard": shard, "frame_offset": offset, "frame_size": size}
 
 
-def pin_frames(place: Place, uris: Sequence[str]) -> tuple[FrameShard, ...]:
+def pin_frames(place: Location, uris: Sequence[str]) -> tuple[FrameShard, ...]:
     """Size and SHA-256 of each frame shard, given relative to the lake's root."""
     pinned = []
     for uri in uris:

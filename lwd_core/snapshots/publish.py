@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lwd_core.lake.place import Place
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
-from lwd_core.snapshots.cache import drop_cache
+from lwd_core.snapshots.local_copy import drop_cache
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import Location
 from storage_schemas.canonical import canonical_json
 from storage_schemas.snapshot import MANIFEST, Manifest
 from storage_schemas.tables import SNAPSHOT_MEMBERS, SNAPSHOTS
@@ -27,7 +27,7 @@ class Staging:
     What a build that was killed more than a day before ``now_ns`` left behind is removed first.
     """
 
-    def __init__(self, place: Place, now_ns: int) -> None:
+    def __init__(self, place: Location, now_ns: int) -> None:
         self._place = place
         now_s = now_ns // 1_000_000_000
         for name in _left_behind(place, now_s - DAY_S):
@@ -69,7 +69,7 @@ class Staging:
             shutil.rmtree(Path(self._place.path(self._token)), ignore_errors=True)
 
 
-def _left_behind(place: Place, before_s: int) -> list[str]:
+def _left_behind(place: Location, before_s: int) -> list[str]:
     """Folders of builds begun before a time; it stands in their names, for a bucket's folders have none."""
     try:
         entries = place.fs.ls(place.root, detail=False)
@@ -80,7 +80,7 @@ def _left_behind(place: Place, before_s: int) -> list[str]:
     return [name for name, stamp in begun.items() if stamp.isdigit() and int(stamp) < before_s]
 
 
-def release(lake: Lake, staging: Staging, manifest: Manifest, place: Place, now_ns: int) -> None:
+def release(lake: Lake, staging: Staging, manifest: Manifest, place: Location, now_ns: int) -> None:
     """Publish and register, unless an episode of it was erased since the work began: ``ErasedMeanwhile``."""
     lake.tombstones.refuse(_holds(manifest), f"snapshot {manifest.name}")
     there = place.exists(manifest.digest, MANIFEST)
@@ -94,7 +94,7 @@ def release(lake: Lake, staging: Staging, manifest: Manifest, place: Place, now_
         raise
 
 
-def drop_unfinished(place: Place, paths: Sequence[str]) -> list[str]:
+def drop_unfinished(place: Location, paths: Sequence[str]) -> list[str]:
     """Of files that hold something erased, delete those of builds under way; return the others.
 
     Such a build has an erased episode in hand and can't be published any more.
@@ -114,7 +114,7 @@ def _holds(manifest: Manifest) -> list[str]:
     return [*(m.episode_id for m in manifest.episodes), *(shard.uri for shard in manifest.frame_shards)]
 
 
-def remove_bytes(place: Place, manifest: Manifest) -> None:
+def remove_bytes(place: Location, manifest: Manifest) -> None:
     """Delete a snapshot's bytes, the manifest last: while it stands, the folder is still found."""
     digest = manifest.digest
     drop_cache(place, digest)

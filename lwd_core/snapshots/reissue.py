@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.frames import pin_frames
-from lwd_core.snapshots.members import counts_of
+from lwd_core.snapshots.manifest import counts_of
 from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
 from lwd_core.snapshots.publish import Staging, release, remove_bytes
 from lwd_core.snapshots.sample import decode, encode
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.storage.location import Location, open_location
 from storage_schemas.snapshot import MANIFEST, FrameShard, Manifest, Member, Moments
 from storage_schemas.tables import SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState, Split
@@ -53,7 +53,7 @@ def affected(lake: Lake, root: str, erased: Collection[str], moved: MovedFrames 
     Those that a build cut off left published and not registered are among them.
     """
     digests = lake.read("snapshots", columns=["digest"], where="true ORDER BY created_ns").column("digest")
-    place = open_place(root)
+    place = open_location(root)
     names = (
         [path.rstrip("/").rsplit("/", 1)[-1] for path in place.fs.ls(place.root, detail=False)]
         if place.exists()
@@ -87,7 +87,7 @@ def reissue(
     The members that stay keep their order and split; norm statistics are taken anew. One whose shards are
     damaged, or that was never registered, gets no successor.
     """
-    place = open_place(root)
+    place = open_location(root)
     rows = lake.read("snapshots", where="digest = ?", params=[digest]).to_pylist()
     successor = rows[0]["successor"] if rows else None
     if (
@@ -105,7 +105,7 @@ def _successor(
     lake: Lake, root: str, digest: str, erased: Collection[str], moved: MovedFrames, now_ns: int
 ) -> str | None:
     """Build and register the snapshot without the episodes; None where nothing to train on is left."""
-    place = open_place(root)
+    place = open_location(root)
     try:
         old = Snapshot.open(root, digest)
     except UserError:
@@ -210,5 +210,5 @@ def _add(
     parts["action"].add(tensors["action"][tensors["valid"][: member.steps]])
 
 
-def _manifest(place: Place, digest: str) -> Manifest:
+def _manifest(place: Location, digest: str) -> Manifest:
     return Manifest.from_bytes(place.read(digest, MANIFEST))

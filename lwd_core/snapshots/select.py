@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.lake.query import WrongQuery
-from lwd_core.lake.recording import FOR_GOOD
+from lwd_core.lake.same_recording import FOR_GOOD
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split, Verdict

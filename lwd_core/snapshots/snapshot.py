@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place, open_place
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import Location, open_location
 from storage_schemas.snapshot import MANIFEST, Manifest, Member, Moments
 
 
@@ -16,7 +16,7 @@ from storage_schemas.snapshot import MANIFEST, Manifest, Member, Moments
 class Snapshot:
     """One frozen training set. Equal digests mean equal bytes."""
 
-    place: Place
+    place: Location
     digest: str
     manifest: Manifest
 
@@ -26,7 +26,7 @@ class Snapshot:
 
         UserError names each shard that is missing or, with ``verify``, whose bytes aren't those built.
         """
-        place = open_place(root)
+        place = open_location(root)
         digest = _full(place, digest)
         try:
             data = place.read(digest, MANIFEST)
@@ -115,7 +115,7 @@ def _arrays(moments: Moments) -> dict[str, np.ndarray]:
     return {name: np.asarray(getattr(moments, name), np.float32) for name in names}
 
 
-def _full(place: Place, digest: str) -> str:
+def _full(place: Location, digest: str) -> str:
     if len(digest) == 64:
         return digest
     try:
@@ -128,7 +128,7 @@ def _full(place: Place, digest: str) -> str:
     return found[0]
 
 
-def _sha256(place: Place, path: str) -> str:
+def _sha256(place: Location, path: str) -> str:
     with place.fs.open(path, "rb") as stream:
         if not place.remote:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,14 +3,14 @@
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.sample import decode
+from lwd_core.snapshots.shard_bytes import shard_bytes
 from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.snapshots.source import shard_bytes
+from lwd_core.storage.location import Location
 
 
-def verify(root: str, digest: str, lake: Place | None = None) -> list[str]:
+def verify(root: str, digest: str, lake: Location | None = None) -> list[str]:
     """Faults in words, none if it is whole: every shard's bytes, every sample's place, tensors and counts.
 
     With ``lake``, also the frame shards there that it points into.
@@ -42,7 +42,7 @@ def verify(root: str, digest: str, lake: Place | None = None) -> list[str]:
     return faults + (_frame_faults(snapshot, lake) if lake else [])
 
 
-def _frame_faults(snapshot: Snapshot, lake: Place) -> list[str]:
+def _frame_faults(snapshot: Snapshot, lake: Location) -> list[str]:
     faults = []
     for shard in snapshot.manifest.frame_shards:
         try:

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place, open_place
+from lwd_core.storage.location import Location, open_location
 from storage_schemas.canonical import canonical_json
 
 STATE, MANIFEST = "state.safetensors", "checkpoint.json"
@@ -34,7 +34,9 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def write_checkpoint(run: Place, step: int, about: Mapping[str, Any], state: Mapping[str, Any]) -> Checkpoint:
+def write_checkpoint(
+    run: Location, step: int, about: Mapping[str, Any], state: Mapping[str, Any]
+) -> Checkpoint:
     """Write ``<run>/step-<step>``; it exists once its manifest stands."""
     tensors: dict[str, Tensor] = {}
     plain = _take_tensors(state, "", tensors)
@@ -54,7 +56,7 @@ def write_checkpoint(run: Place, step: int, about: Mapping[str, Any], state: Map
     return Checkpoint(run.path(folder), hashlib.sha256(manifest).hexdigest(), dict(about), dict(state))
 
 
-def read_checkpoint(place: Place) -> Checkpoint:
+def read_checkpoint(place: Location) -> Checkpoint:
     """Read a ``step-<N>`` folder. UserError if it is incomplete, damaged or of another format."""
     uri = place.root
     try:
@@ -74,7 +76,7 @@ def read_checkpoint(place: Place) -> Checkpoint:
     return Checkpoint(uri, hashlib.sha256(manifest).hexdigest(), value["about"], state)
 
 
-def steps(run: Place) -> list[int]:
+def steps(run: Location) -> list[int]:
     """Steps of a run that have a whole checkpoint, rising."""
     if not run.exists():
         return []
@@ -85,12 +87,12 @@ def steps(run: Place) -> list[int]:
 
 def newest_checkpoint(checkpoints: str, run: str) -> Checkpoint | None:
     """The newest whole checkpoint of a run; None without one. UserError if it is damaged."""
-    place = open_place(f"{checkpoints}/{run}")
+    place = open_location(f"{checkpoints}/{run}")
     found = steps(place)
-    return read_checkpoint(open_place(place.path(f"step-{found[-1]}"))) if found else None
+    return read_checkpoint(open_location(place.path(f"step-{found[-1]}"))) if found else None
 
 
-def prune(run: Place, keep: int) -> None:
+def prune(run: Location, keep: int) -> None:
     """Remove all but the newest ``keep`` checkpoints, manifest first."""
     for step in steps(run)[:-keep]:
         run.remove(f"step-{step}", MANIFEST)

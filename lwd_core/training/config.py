@@ -9,9 +9,9 @@ from typing import Any, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from lwd_core.errors import UserError
+from lwd_core.rl.compute.engine import Device
+from lwd_core.rl.compute.fused import Compile
 from lwd_core.rl.encoders import VisionConfig
-from lwd_core.rl.engine import Device
-from lwd_core.rl.fused import Compile
 from lwd_core.rl.imitation import ImitationConfig
 from lwd_core.rl.learner import LearnerConfig
 from lwd_core.rl.networks import CriticShape

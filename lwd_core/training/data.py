@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place
+from lwd_core.loader.growing import GrowingLoader
+from lwd_core.loader.mixed import MixedLoader, Part, parts
+from lwd_core.loader.transition_loader import TransitionLoader
+from lwd_core.loader.with_frames import ImageLoader
 from lwd_core.rl.batch import Batch, prepare
 from lwd_core.rl.encoders import VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import Normaliser
-from lwd_core.snapshots.loader import TransitionLoader
-from lwd_core.snapshots.loader_growing import GrowingLoader
-from lwd_core.snapshots.loader_images import ImageLoader
-from lwd_core.snapshots.loader_mixed import MixedLoader, Part, parts
+from lwd_core.snapshots.shard_bytes import load
 from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.snapshots.source import load
+from lwd_core.storage.location import Location
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.workers import Share
 from storage_schemas.vocabulary import Split, Stage
@@ -31,7 +31,7 @@ class Film:
     """Camera frames of a run: how the networks take them, and the lake that keeps them."""
 
     vision: VisionConfig
-    lake: Place
+    lake: Location
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place, open_place
 from lwd_core.lake.store import Lake
+from lwd_core.loader.growing import GrowingLoader
+from lwd_core.loader.mixed import parts
 from lwd_core.settings import Settings
-from lwd_core.snapshots.loader_growing import GrowingLoader
-from lwd_core.snapshots.loader_mixed import parts
 from lwd_core.snapshots.select import NoEpisodes, pin, selected
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import Location, open_location
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.workers import Share
 
@@ -54,7 +54,7 @@ def follow(
     while not _any_episode(lake, spec):
         sleep(_WAIT_S)
     _, online = parts(config.batch, 1 - config.online_share)
-    draws = Draws(open_place(f"{settings.checkpoints}/{config.run}"), now)
+    draws = Draws(open_location(f"{settings.checkpoints}/{config.run}"), now)
     return GrowingLoader(lake, spec, online, config.seed + 1, poll_every=config.poll_every, told=draws)
 
 
@@ -64,7 +64,7 @@ class Draws:
     A line holds ``batch``, ``t_ns`` (when it could be drawn from), ``episodes`` so far and ``versions``.
     """
 
-    def __init__(self, run: Place, now: Callable[[], int]) -> None:
+    def __init__(self, run: Location, now: Callable[[], int]) -> None:
         self._run, self._now = run, now
         self._lines = read_draws(run)
 
@@ -78,7 +78,7 @@ class Draws:
             file.write("".join(f"{json.dumps(line)}\n" for line in self._lines).encode())
 
 
-def read_draws(run: Place) -> list[dict[str, Any]]:
+def read_draws(run: Location) -> list[dict[str, Any]]:
     """The lines of a run's draws.jsonl; none if there is no such file."""
     try:
         return [json.loads(line) for line in run.read(DRAWS).splitlines()]

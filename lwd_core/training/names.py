@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import Place, open_place
+from lwd_core.storage.location import Location, open_location
 from lwd_core.training.checkpoint import MANIFEST, steps
 from storage_schemas.canonical import digest
 
@@ -30,7 +30,7 @@ def identity(config: Mapping[str, Any], init: str | None) -> str:
 
 def holds(checkpoints: str, run: str, wanted: str) -> bool:
     """Whether a run's name stands for this configuration now."""
-    about = _newest(open_place(checkpoints), run)
+    about = _newest(open_location(checkpoints), run)
     return about is not None and _identity(about) == wanted
 
 
@@ -45,7 +45,7 @@ def take(checkpoints: str, run: str, wanted: str) -> None:
     Killed in the middle and called again, it goes on. Raises UserError where a run of another making has the
     name under which something would be kept.
     """
-    place = open_place(checkpoints)
+    place = open_location(checkpoints)
     here = _newest(place, run)
     if here is not None and _identity(here) != wanted:
         _move(place, run, aside(run, _identity(here)))
@@ -55,7 +55,7 @@ def take(checkpoints: str, run: str, wanted: str) -> None:
         _move(place, aside(run, wanted), run)
 
 
-def _move(place: Place, source: str, target: str) -> None:
+def _move(place: Location, source: str, target: str) -> None:
     """Give a run another name, unless the same configuration is there already and further."""
     ours, theirs = _newest(place, source), _newest(place, target)
     assert ours is not None
@@ -70,7 +70,7 @@ def _move(place: Place, source: str, target: str) -> None:
         _remove(place, source)
 
 
-def _rename(place: Place, source: str, target: str) -> None:
+def _rename(place: Location, source: str, target: str) -> None:
     """In a bucket a copy: manifests go last and leave first, so that what is whole is whole throughout."""
     if not place.remote:
         os.rename(place.path(source), place.path(target))
@@ -81,22 +81,22 @@ def _rename(place: Place, source: str, target: str) -> None:
     _remove(place, source)
 
 
-def _remove(place: Place, run: str) -> None:
+def _remove(place: Location, run: str) -> None:
     for name in sorted(_files(place, run), key=lambda name: (not name.endswith(MANIFEST), name)):
         place.remove(run, name)
     if not place.remote and place.exists(run):
         place.fs.rm(place.path(run), recursive=True)
 
 
-def _files(place: Place, run: str) -> list[str]:
+def _files(place: Location, run: str) -> list[str]:
     if not place.exists(run):
         return []
     return [place.relative(name).removeprefix(f"{run}/") for name in place.fs.find(place.path(run))]
 
 
-def _newest(place: Place, run: str) -> dict[str, Any] | None:
+def _newest(place: Location, run: str) -> dict[str, Any] | None:
     """What the newest whole checkpoint of a run says of itself; its tensors are not read."""
-    found = steps(open_place(place.path(run)))
+    found = steps(open_location(place.path(run)))
     return json.loads(place.read(run, f"step-{found[-1]}", MANIFEST))["about"] if found else None
 
 

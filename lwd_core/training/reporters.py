@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lwd_core.lake.place import Place
+from lwd_core.storage.location import Location
 
 METRICS = "metrics.jsonl"
 
@@ -23,7 +23,7 @@ class Reporter(Protocol):
 class Metrics:
     """metrics.jsonl in the run's folder: one JSON object a line."""
 
-    def __init__(self, run: Place, update: int):
+    def __init__(self, run: Location, update: int):
         """Keeps what is there up to ``update``, where the run goes on."""
         self._run = run
         self._lines = [row for row in read_metrics(run) if row["update"] <= update]
@@ -80,7 +80,7 @@ class Several:
             reporter.log(update, metrics)
 
 
-def read_metrics(run: Place) -> list[dict[str, float]]:
+def read_metrics(run: Location) -> list[dict[str, float]]:
     """The lines of a run's metrics.jsonl; none if there is no such file."""
     try:
         return [json.loads(line) for line in run.read(METRICS).splitlines()]

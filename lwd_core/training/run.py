@@ -17,21 +17,21 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lwd_core.errors import UserError
-from lwd_core.lake.lock import Lock, locked
-from lwd_core.lake.place import Place, open_place
-from lwd_core.places import relative, resolve, stored
 from lwd_core.rl.batch import Batch, Noise
+from lwd_core.rl.compute.engine import Engine
+from lwd_core.rl.compute.parallel import mean
 from lwd_core.rl.encoders import EncoderConfig
-from lwd_core.rl.engine import Engine
 from lwd_core.rl.imitation import ImitationLearner
 from lwd_core.rl.learner import Learner
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.optim import NonFinite
-from lwd_core.rl.parallel import mean
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.storage.location import Location, open_location
+from lwd_core.storage.lock import Lock, locked
+from lwd_core.storage.relative import relative, resolve, stored
 from lwd_core.training import names
 from lwd_core.training.checkpoint import (
     MANIFEST,
@@ -122,7 +122,7 @@ def _alone(checkpoints: str, run: str, share: Share) -> Iterator[Lock | None]:
         yield None
         return
     what = f"run {run}: no two trainers under one name, give one of them another"
-    with locked(open_place(checkpoints), run, what) as lock:
+    with locked(open_location(checkpoints), run, what) as lock:
         yield lock
 
 
@@ -184,7 +184,7 @@ class _Attempt:
             generator.set_state(newest.state["noise"])
             if update % config.checkpoint_every == 0 and share.first:
                 self.publish(newest)
-        run = open_place(f"{checkpoints}/{config.run}")
+        run = open_location(f"{checkpoints}/{config.run}")
         sinks: list[Reporter] = [Metrics(run, update), self.reporter] if share.first else []
         if share.first and not run.remote:
             sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
@@ -209,9 +209,9 @@ def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
     """
     if "/" in init:
         inside = (
-            relative(init) and ".." not in init and open_place(resolve(checkpoints, init)).exists(MANIFEST)
+            relative(init) and ".." not in init and open_location(resolve(checkpoints, init)).exists(MANIFEST)
         )
-        return read_checkpoint(open_place(resolve(checkpoints, init) if inside else init))
+        return read_checkpoint(open_location(resolve(checkpoints, init) if inside else init))
     newest = newest_checkpoint(checkpoints, init)
     if newest is None:
         raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
@@ -222,7 +222,7 @@ class _Loop:
     def __init__(
         self,
         config: TrainConfig,
-        run: Place,
+        run: Location,
         data: Data,
         learner: Trained,
         generator: torch.Generator,
@@ -293,7 +293,7 @@ class _Loop:
             write_checkpoint(self.run, update, about, state)
             prune(self.run, self.config.keep)
         self.share.meet()
-        return read_checkpoint(open_place(self.run.path(f"step-{update}")))
+        return read_checkpoint(open_location(self.run.path(f"step-{update}")))
 
     def _nonfinite(self, error: NonFinite, update: int, raw: Mapping[str, Tensor]) -> str:
         name = f"nonfinite-{update}-{self.share.rank}.safetensors"
@@ -390,7 +390,7 @@ def film_of(config: TrainConfig, start: Checkpoint | None, settings: Settings) -
         vision = config.network.vision
     else:
         vision = PolicyConfig.from_dict(start.about["network"]).field.encoder.vision
-    return vision and Film(vision, open_place(settings.lake))
+    return vision and Film(vision, open_location(settings.lake))
 
 
 def policy_of(checkpoint: Checkpoint) -> FlowPolicy:

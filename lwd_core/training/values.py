@@ -7,14 +7,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from lwd_core.lake.place import Place
 from lwd_core.lake.store import Lake
+from lwd_core.loader.images import Decoder, FrameIndex, files_of
 from lwd_core.rl import divl
 from lwd_core.rl.encoders import Observation, VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import Learner
 from lwd_core.snapshots.frames import FrameTable
-from lwd_core.snapshots.images import Decoder, FrameIndex, files_of
+from lwd_core.storage.location import Location
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import policy_of
@@ -71,7 +71,7 @@ class LearnedValue:
         return pa.concat_tables(parts)
 
 
-def shown(lake: Place, vision: VisionConfig, frames: list[list[dict] | None]) -> Tensor:
+def shown(lake: Location, vision: VisionConfig, frames: list[list[dict] | None]) -> Tensor:
     """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8."""
     table, rows = FrameTable(vision.cameras), np.arange(len(frames))
     at = table.tensors(frames)

@@ -36,7 +36,7 @@ CAMERA_HZ = 5.0
 )
 def fleet_logs(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Raw logs (MCAP, one an episode) in the landing zone, as robots upload them."""
-    from lwd_core.fleet.arms import Arms
+    from lwd_core.fleet.sim.arms import Arms
 
     install_embodiment(platform.settings.embodiments)
     arms = Arms()
@@ -55,7 +55,7 @@ def fleet_logs(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
 def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arms) -> dict[str, Any]:
     """One day of one site, as the round of that day plans it."""
     from lwd_core.fleet.actor import demonstration_seeds, run_fleet
-    from lwd_core.fleet.seeds import training_seeds
+    from lwd_core.policies.scenes import training_seeds
 
     plan = platform.plan
     planned = plan.round_of(cell.day).fleet
@@ -113,10 +113,10 @@ def site_fleet(plan: Profile, site: str) -> "FleetConfig":
 
 def released_policy(platform: Platform, channel: Channel = Channel.PRODUCTION) -> "Policy":
     """The policy on a channel, verified. Raises UserError while the channel is empty."""
-    from lwd_core.places import resolve
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
     from lwd_core.policies.release import BadRelease, current, disagreement
+    from lwd_core.storage.relative import resolve
 
     settings, lake = platform.settings, platform.lake()
     trusted = trusted_keys(settings.keys)
@@ -138,6 +138,6 @@ def install_embodiment(folder: str) -> None:
     target = Path(folder) / "sawyer.yaml"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml"
+        source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
         with resources.as_file(source) as path:
             shutil.copyfile(path, target)

@@ -39,7 +39,7 @@ INGESTED = ("logs", "episodes", "steps", "segments")
 )
 def ingest(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[dg.MaterializeResult]:
     """Take in whatever the landing zone holds of these days and sites; what is known changes nothing."""
-    from lwd_core.lake.ingest import ingest as take_in
+    from lwd_core.ingest.commit import ingest as take_in
 
     lake, settings = platform.lake(), platform.settings
     wanted = cells(context.partition_keys)

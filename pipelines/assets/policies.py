@@ -39,11 +39,11 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
     Half as many scenes of the selection range go before: the gate decides on those, the report never.
     """
     from lwd_core.fleet.evaluate import evaluate
-    from lwd_core.fleet.seeds import Purpose, scene_seeds, seed_range
     from lwd_core.policies.gate import success_rate
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
     from lwd_core.policies.registry import address
+    from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
     from lwd_core.reports.glimpses import success_bars
 
     plan, lake = platform.plan, platform.lake()

@@ -105,9 +105,9 @@ def left_out(lake: "Lake", spec: "SnapshotSpec") -> list[dict]:
 )
 def training_snapshot(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The round's training set: immutable, named by its digest, with norm statistics."""
-    from lwd_core.lake.place import open_place
     from lwd_core.snapshots.build import build_snapshot
     from lwd_core.snapshots.unchanged import unchanged
+    from lwd_core.storage.location import open_location
 
     lake, spec = platform.lake(), snapshot_spec(platform.plan, context.partition_key)
     digest = unchanged(lake, spec)
@@ -128,7 +128,7 @@ def training_snapshot(context: dg.AssetExecutionContext, platform: Platform) -> 
             "episodes": row["episodes"],
             "steps": row["steps"],
             "bytes": row["bytes"],
-            "dagster/uri": open_place(platform.settings.snapshots).path(digest),
+            "dagster/uri": open_location(platform.settings.snapshots).path(digest),
             "contents": markdown_table(contents),
             "left out": markdown_table(left_out(lake, spec)),
         },

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from lwd_core.exports.lerobot import export_lerobot
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from tests.docs.exempt import EXEMPT, SERVERS

@@ -12,9 +12,9 @@ from importlib import resources
 from pathlib import Path
 
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.config import sample_fleet
-from lwd_core.lake.ingest import ingest
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -56,7 +56,7 @@ def deployed(home: Path, arms: Arms, *, updates: int = 300, per_task: int = 2) -
     settings = Settings(home=str(home))
     target = Path(settings.embodiments, "sawyer.yaml")
     target.parent.mkdir(parents=True)
-    with resources.as_file(resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml") as path:
+    with resources.as_file(resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml") as path:
         shutil.copyfile(path, target)
     run_fleet(
         settings,

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.scripted import Scripted, land_scripted
+from lwd_core.fleet.sim.scripted import Scripted, land_scripted
 from lwd_core.lake.store import Lake
 from pipelines.assets.fleet import install_embodiment
 from storage_schemas.vocabulary import Source

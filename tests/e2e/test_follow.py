@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lwd_core.fleet.arms import Arms
-from lwd_core.lake.ask import ask
-from lwd_core.lake.place import open_place
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
 from lwd_core.training.reporters import read_metrics
 from tests.e2e.live import deployed, process, until
@@ -67,7 +67,7 @@ def test_releases_reach_the_robots_and_their_episodes_the_learner(settings: Sett
     assert versions == sorted(set(versions))
     assert len(versions) >= 2
     # the log says of every window which version its last batch drew from
-    rows = read_metrics(open_place(f"{settings.checkpoints}/online"))
+    rows = read_metrics(open_location(f"{settings.checkpoints}/online"))
     for row in rows:
         first = [v["episodes"] for step, v in stopped.about["drawn"] if step < row["update"]]
         assert row["lake_version"] == first[-1]

@@ -8,9 +8,9 @@ import fsspec
 import pytest
 from sqlalchemy import create_engine, text
 
-from lwd_core.fleet.scripted import Scripted
-from lwd_core.lake.place import open_place
+from lwd_core.fleet.sim.scripted import Scripted
 from lwd_core.settings import PLACES
+from lwd_core.storage.location import open_location
 from pipelines.home import enter
 from storage_schemas.vocabulary import Channel, Source
 from tests.e2e.test_week import MON, TASK, Week
@@ -53,7 +53,7 @@ def test_a_round_of_the_loop_over_a_bucket_and_a_database(tmp_path: Path, databa
         runs = {run.job_name: run.status for run in instance.get_runs()}
     assert runs == dict.fromkeys(("ingest_day", "learning_round"), dg.DagsterRunStatus.SUCCESS)
     settings = week.platform.settings
-    assert open_place(settings.policies).exists(released.policy_id, "manifest.json")
+    assert open_location(settings.policies).exists(released.policy_id, "manifest.json")
     assert settings.policies == "s3://lwd/policies"
     in_bucket = [name for name in PLACES if getattr(settings, name).startswith("s3://lwd/")]
     assert set(in_bucket) == set(PLACES) - {"embodiments"}

@@ -18,8 +18,8 @@ import dagster as dg
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.scripted import Scripted, land_scripted
-from lwd_core.lake.reconcile import unaccounted
+from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.ingest.reconcile import unaccounted
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import trace
 from lwd_core.policies.keys import trusted_keys

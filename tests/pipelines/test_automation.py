@@ -12,8 +12,8 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.scripted import Scripted, land_scripted
-from lwd_core.lake.ingest import ingest as take_in
+from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.ingest.commit import ingest as take_in
 from lwd_core.snapshots.select import pin, selected
 from pipelines.assets.fleet import install_embodiment
 from pipelines.assets.snapshots import left_out, snapshot_spec
@@ -316,7 +316,7 @@ def test_what_lands_during_a_run_is_the_next_ones(
         upload(home, "b.mcap")
         return found
 
-    monkeypatch.setattr("lwd_core.lake.ingest.ingest", meanwhile)
+    monkeypatch.setattr("lwd_core.ingest.commit.ingest", meanwhile)
     upload(home, "a.mcap")
     instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
     result = ingest(instance, f"{DAY}|harbour")
@@ -331,7 +331,7 @@ def test_a_log_that_ingest_passed_over_is_lost(
     def blind(lake: object, settings: object, _paths: object, **named: object) -> object:
         return take_in(lake, settings, [], **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("lwd_core.lake.ingest.ingest", blind)
+    monkeypatch.setattr("lwd_core.ingest.commit.ingest", blind)
     upload(home, "a.mcap")
     instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
     job = defs.resolve_job_def("ingest_day")

@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.scripted import Scripted, land_scripted
-from lwd_core.lake.ingest import ingest
+from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact
 from pipelines.assets.fleet import install_embodiment

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.tasks import find_tasks
+from lwd_core.fleet.sim.tasks import find_tasks
 from pipelines.demo import steps
 from pipelines.profile import PROFILES, load_profile
 

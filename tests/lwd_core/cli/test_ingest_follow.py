@@ -23,7 +23,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings = Settings()
     target = Path(settings.embodiments, "sawyer.yaml")
     target.parent.mkdir()
-    source = resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml"
+    source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
     target.write_bytes(source.read_bytes())
     return settings
 

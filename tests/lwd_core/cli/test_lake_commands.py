@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 
 
@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("lwd_core.cli.ingest.take_in", partial(ingest, reader=read_fake))
     folder = home / "embodiments"
     folder.mkdir(parents=True)
-    source = resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml"
+    source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
     (folder / "sawyer.yaml").write_text(source.read_text())
     write_log(home / "landing", "good", episodes=2, frames=2)
     write_log(home / "landing", "bad").write_bytes(b"?")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lwd_core.cli.main import app
-from tests.lwd_core.test_remap import SECOND, Home
+from tests.lwd_core.ingest.test_remap import SECOND, Home
 
 
 @pytest.fixture

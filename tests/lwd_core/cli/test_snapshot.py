@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from lwd_core.cli.snapshot import app
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.snapshots.loader import TransitionLoader
-from lwd_core.snapshots.loader_mixed import MixedLoader
+from lwd_core.loader.mixed import MixedLoader
+from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.snapshots.snapshot import Snapshot
 from tests.lwd_core.snapshots.lakes import add_episode
 

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from lwd_core.exports.lerobot import export_lerobot
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
-from lwd_core.logs.draft import render
+from lwd_core.logs.draft.draft import render
+from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
-from lwd_core.logs.infer import infer
 from lwd_core.logs.source import LogSource
 from lwd_core.settings import Settings
 from tests.lwd_core.recorded import ARM, recorded_lake

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lwd_core.fleet.arms import Arms
+from lwd_core.fleet.sim.arms import Arms
 from lwd_core.settings import Settings
 
 

@@ -13,14 +13,14 @@ from lwd_core.fleet.actor import (
     opening_ns,
     run_fleet,
 )
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.episode import Job
-from lwd_core.fleet.metaworld import HAS_EGL
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.sim.metaworld import HAS_EGL
+from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.supervisor import Supervisor, Unattended
-from lwd_core.fleet.tasks import all_tasks
+from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.fleet.conftest import Scripted

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.evaluate import evaluate
-from lwd_core.fleet.metaworld import Arm
-from lwd_core.fleet.seeds import Purpose, scene_seeds, training_seeds
-from lwd_core.fleet.tasks import all_tasks
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.sim.metaworld import Arm
+from lwd_core.fleet.sim.tasks import all_tasks
+from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from storage_schemas.tables import EVALUATIONS
 from tests.lwd_core.fleet.conftest import Scripted
 

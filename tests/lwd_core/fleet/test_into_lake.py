@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from lwd_core.fleet.actor import run_fleet
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.recorder import PARTIAL, Recorder
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.seeds import training_seeds
+from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.supervisor import Supervisor
 from lwd_core.fleet.upload import land
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiment
+from lwd_core.policies.scenes import training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Actor, Source
 from tests.lwd_core.fleet.conftest import Scripted
@@ -32,7 +32,7 @@ def lake(settings: Settings) -> Lake:
 
 
 def take_in(lake: Lake, settings: Settings):
-    with resources.as_file(resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml") as path:
+    with resources.as_file(resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml") as path:
         embodiment = load_embodiment(path)
     return ingest(lake, settings, [settings.landing], embodiments={embodiment.name: embodiment}, now_ns=1)
 

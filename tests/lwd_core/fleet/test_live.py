@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.arms import Arms
 from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.live import Deployment, Told, run_live
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Unattended
 from lwd_core.settings import Settings

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.sim.tasks import Task
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Unattended
-from lwd_core.fleet.tasks import Task
 from storage_schemas.vocabulary import InterventionReason
 
 STILL = np.zeros(39)

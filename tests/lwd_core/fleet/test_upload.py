@@ -7,7 +7,7 @@ from moto.server import ThreadedMotoServer
 
 from lwd_core.fleet import upload
 from lwd_core.fleet.upload import Backoff, land
-from lwd_core.lake.place import Place, open_place
+from lwd_core.storage.location import Location, open_location
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def test_whoever_sees_a_log_can_know_its_digest(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
-    write = Place.write
+    write = Location.write
 
-    def spy(self: Place, *parts: str):
+    def spy(self: Location, *parts: str):
         written.append(parts[-1])
         return write(self, *parts)
 
-    monkeypatch.setattr(Place, "write", spy)
+    monkeypatch.setattr(Location, "write", spy)
     land(log, str(tmp_path / "landing"), "n/d/r")
     assert [name.endswith(".sha256") for name in written] == [True, False]
 
@@ -67,19 +67,19 @@ def test_a_log_of_the_same_name_and_other_bytes_does_not_replace_it(tmp_path: Pa
 def test_a_broken_link_is_tried_again_after_longer_and_longer_waits(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, failures: int, problem: Exception
 ) -> None:
-    real, left, slept = upload.open_place, [failures], []
+    real, left, slept = upload.open_location, [failures], []
 
-    def flaky(root: str) -> Place:
+    def flaky(root: str) -> Location:
         return real(root)
 
-    def exists(self: Place, *parts: str) -> bool:
+    def exists(self: Location, *parts: str) -> bool:
         if left[0]:
             left[0] -= 1
             raise problem
         return False
 
-    monkeypatch.setattr(upload, "open_place", flaky)
-    monkeypatch.setattr(Place, "exists", exists)
+    monkeypatch.setattr(upload, "open_location", flaky)
+    monkeypatch.setattr(Location, "exists", exists)
     backoff = Backoff(attempts=5, first_s=1, most_s=3)
     land(log, str(tmp_path / "landing"), "n/d/r", backoff=backoff, sleep=slept.append)
     assert slept == [1, 2, 3, 3][:failures]
@@ -101,7 +101,7 @@ def test_a_log_lands_in_a_bucket_once(log: Path, monkeypatch: pytest.MonkeyPatch
     try:
         host, port = server.get_host_and_port()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        place = open_place("s3://fleet/landing")
+        place = open_location("s3://fleet/landing")
         place.fs.mkdir("fleet")
         landed = land(log, place.root, "n/d/r")
         log.write_bytes(b"log")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from lwd_core.lake.search import Needles, search
+from lwd_core.erasure.search import Needles, search
 from storage_schemas.tables import TABLES
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.rows import label_rows

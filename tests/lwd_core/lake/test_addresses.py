@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lwd_core.ingest.pending import waiting
+from lwd_core.ingest.reconcile import unaccounted
 from lwd_core.lake import addresses
-from lwd_core.lake.reconcile import unaccounted
-from lwd_core.lake.waiting import waiting
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.tables import LOGS
 from tests.lwd_core.lake.fake_logs import write_log

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lwd_core.lake.ingest import IngestResult, ingest
+from lwd_core.ingest.commit import IngestResult, ingest
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log

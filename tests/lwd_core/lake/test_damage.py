@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.logs import embodiment_text, write
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.settings import Settings

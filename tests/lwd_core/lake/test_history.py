@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwd_core.lake.ask import ask
 from lwd_core.lake.history import _agreed, commits, version_at
+from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from tests.lwd_core.lake.rows import episode_row, step_rows
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lwd_core.lake.received import Received
-from lwd_core.lake.stage import masked, stage
+from lwd_core.ingest.landing import Received
+from lwd_core.ingest.staging import masked, stage
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 from tests.lwd_core.lake.rows import step_rows
 from tests.lwd_core.lake.world import NOW, World

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lwd_core.erasure.raw_logs import Fate
 from lwd_core.lake.delta import TableLog
-from lwd_core.lake.place import open_place
-from lwd_core.lake.raw import Fate
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.storage.location import open_location
+from tests.lwd_core.erasure.test_erase import left
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.kills import no_row_twice, start, whole
-from tests.lwd_core.lake.test_erase import left
 from tests.lwd_core.lake.world import World
 
 
@@ -57,7 +57,7 @@ def test_columns_are_added_by_several_at_once(tmp_path: Path) -> None:
     """A lake of an earlier version, and two processes of this one."""
     narrow = pa.schema([pa.field("a", pa.string())])
     for tries in range(5):
-        log = TableLog(open_place(f"{tmp_path}/{tries}"))
+        log = TableLog(open_location(f"{tmp_path}/{tries}"))
         log.create("t", narrow, [])
         wide = pa.schema([pa.field("b", pa.string()), pa.field("c", pa.string())])
         with ThreadPoolExecutor(4) as pool:

@@ -10,11 +10,11 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
+from lwd_core.erasure.erase import needles
+from lwd_core.erasure.search import search
 from lwd_core.errors import StorageError, UserError
-from lwd_core.lake.ask import ask
-from lwd_core.lake.erase import needles
 from lwd_core.lake.frames import read_frame
-from lwd_core.lake.search import search
+from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact, vacuum
 from tests.lwd_core.lake import servers

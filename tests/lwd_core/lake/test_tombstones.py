@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from lwd_core.errors import StorageError, UserError
 from lwd_core.exports import lerobot
-from lwd_core.lake.ingest import ingest
-from lwd_core.lake.place import open_place
-from lwd_core.lake.received import Received
-from lwd_core.lake.spared import spared
-from lwd_core.lake.stage import stage
+from lwd_core.ingest.commit import ingest
+from lwd_core.ingest.landing import Received
+from lwd_core.ingest.spared import spared
+from lwd_core.ingest.staging import stage
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, Tombstones, apart
 from lwd_core.lake.upkeep import compact
@@ -26,10 +25,11 @@ from lwd_core.logs.source import LogSource
 from lwd_core.snapshots import build
 from lwd_core.snapshots.publish import Staging
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import open_location
 from storage_schemas.tables import TABLES
+from tests.lwd_core.erasure.test_erase import by_log, left
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 from tests.lwd_core.lake.rows import episode_row, label_rows, segment_rows, step_rows
-from tests.lwd_core.lake.test_erase import by_log, left
 from tests.lwd_core.lake.world import NOW, World
 
 
@@ -48,7 +48,7 @@ def other(world: World) -> World:
 
 
 def test_tombstones_name_nobody_and_are_read_by_others(tmp_path: Path) -> None:
-    place = open_place(str(tmp_path))
+    place = open_location(str(tmp_path))
     mine, theirs = Tombstones(place), Tombstones(place)
     assert theirs.buried(["e1"]) == set()
     mine.bury(["e1", "e2"], {"log": LogStone(7, None)})
@@ -75,7 +75,7 @@ def test_a_damaged_tombstone_stops_commits(world: World) -> None:
 
 def test_a_mapping_that_cuts_the_log_elsewhere_does_not_bring_it_back(tmp_path: Path) -> None:
     """The id of an episode follows from its place in the log; its messages are what was erased."""
-    stones = Tombstones(open_place(str(tmp_path)))
+    stones = Tombstones(open_location(str(tmp_path)))
     stones.bury(["e1"], {"log": LogStone(1, [(10, 19)])})
     rows = pa.concat_tables(
         [
@@ -312,7 +312,7 @@ def test_an_export_under_way_is_refused(
     (episode,) = by_log(world, "one")
     folder = tmp_path / "embodiments"
     folder.mkdir()
-    source = resources.files("lwd_core.fleet") / "embodiments" / "sawyer.yaml"
+    source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
     (folder / "sawyer.yaml").write_text(source.read_text())
     finish = lerobot._Writer.finish
 

@@ -11,8 +11,8 @@ from typing import IO
 import pytest
 
 from lwd_core.errors import StorageError, UserError
-from lwd_core.lake import place as place_module
 from lwd_core.lake.store import Lake
+from lwd_core.storage import location as place_module
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.kills import REPOSITORY, no_row_twice, whole
 from tests.lwd_core.lake.world import World

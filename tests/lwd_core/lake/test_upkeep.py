@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lwd_core.lake.reconcile import quarantined, reconcile, unaccounted
+from lwd_core.ingest.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.lake.upkeep import compact, stats, vacuum
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.world import World

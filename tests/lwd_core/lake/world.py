@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lwd_core.lake.erase import Erased, Plan, erase, pending, plan
-from lwd_core.lake.ingest import IngestResult, ingest
-from lwd_core.lake.moved import Moved
-from lwd_core.lake.place import open_place
+from lwd_core.erasure.erase import Erased, Plan, erase, pending, plan
+from lwd_core.ingest.commit import IngestResult, ingest
+from lwd_core.ingest.remap import Remapped, outdated, remap
+from lwd_core.lake.kept_frames import Moved
 from lwd_core.lake.store import Lake
-from lwd_core.remap import Remapped, outdated, remap
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.reissue import reissue_all
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.storage.location import open_location
 from storage_schemas.embodiment import Dim, Embodiment, Feature
 from tests.lwd_core.lake.fake_logs import read_fake
 
@@ -25,7 +25,7 @@ NOW = 1_767_300_000_000_000_000
 class World:
     def __init__(self, root: Path | str) -> None:
         self.settings = Settings(home=str(root))
-        self.landing_place = open_place(self.settings.landing)
+        self.landing_place = open_location(self.settings.landing)
         if not self.landing_place.remote:
             self.landing = Path(self.settings.landing)
             self.landing.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorS
 from mcap.writer import CompressionType
 
 from storage_schemas.embodiment import Embodiment
-from tests.lwd_core.logs import test_arrays, test_lerobot, test_rosbags
+from tests.lwd_core.logs import test_arrays
+from tests.lwd_core.logs.readers import test_lerobot, test_rosbags
 from tests.lwd_core.logs.robot_logs import ARM, START, Log, stamp, write_episode
 
 EMBODIMENTS: dict[str, Embodiment] = {

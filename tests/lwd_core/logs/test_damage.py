@@ -18,7 +18,8 @@ from lwd_core.logs.children import apart
 from lwd_core.logs.content import LogContent, UnreadableLog
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
-from tests.lwd_core.logs import test_arrays, test_lerobot, test_rosbags
+from tests.lwd_core.logs import test_arrays
+from tests.lwd_core.logs.readers import test_lerobot, test_rosbags
 from tests.lwd_core.logs.robot_logs import ARM, PERIOD, START, Log, Sink, vectors, write_episode
 
 STEPS = 60

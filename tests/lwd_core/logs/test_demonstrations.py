@@ -10,10 +10,10 @@ from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
 from lwd_core.reports.findings import fleet_day
+from tests.lwd_core.ingest.test_remap import FIRST
 from tests.lwd_core.logs.robot_logs import Sink
 from tests.lwd_core.logs.test_episodes import GO, STOP, read
 from tests.lwd_core.snapshots.lakes import add_episode
-from tests.lwd_core.test_remap import FIRST
 
 
 @pytest.mark.parametrize("source", ["demonstration", "play"])

@@ -12,10 +12,10 @@ import pytest
 import simplejpeg
 from foxglove_schemas_protobuf.CompressedVideo_pb2 import CompressedVideo
 
-from lwd_core.logs.draft import render
+from lwd_core.logs.draft.draft import render
+from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.footage import Footage
-from lwd_core.logs.infer import infer
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource

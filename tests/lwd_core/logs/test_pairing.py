@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from benchmarks.pairings import drafted, loop, run
 from lwd_core.errors import UserError
 from lwd_core.logs.content import LogContent
-from lwd_core.logs.draft import render
+from lwd_core.logs.draft.draft import render
+from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.infer import infer
 from lwd_core.logs.pairing import Following, Stamps, anchor, measure
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.draft import render
+from lwd_core.logs.draft.draft import render
+from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
-from lwd_core.logs.infer import infer
 from lwd_core.logs.read import read_log
 from lwd_core.logs.restarts import restarts
 from lwd_core.logs.source import LogSource

@@ -6,7 +6,7 @@ import pytest
 
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
-from tests.lwd_core.logs import test_lerobot
+from tests.lwd_core.logs.readers import test_lerobot
 from tests.lwd_core.logs.robot_logs import ARM, Sink, episode_log
 
 

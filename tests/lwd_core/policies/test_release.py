@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.seeds import Purpose, scene_seeds
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import save_bundle
 from lwd_core.policies.gate import gate, success_rate
@@ -23,6 +22,7 @@ from lwd_core.policies.release import (
     refresh,
     rollback,
 )
+from lwd_core.policies.scenes import Purpose, scene_seeds
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import Lineage, PolicyManifest
 from storage_schemas.tables import EVALUATIONS, RELEASES

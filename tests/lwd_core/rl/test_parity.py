@@ -14,9 +14,9 @@ import torch
 
 from lwd_core.rl import qam
 from lwd_core.rl.batch import Batch
+from lwd_core.rl.compute.fused import fusing
 from lwd_core.rl.encoders import EncoderConfig, Observation
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.fused import fusing
 from lwd_core.rl.networks import CriticShape, FieldConfig, StackedMLP, VelocityField
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.policy_td import PolicyTDConfig, PolicyTDLearner, UpdateNoise

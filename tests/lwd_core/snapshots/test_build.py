@@ -12,13 +12,13 @@ from safetensors.numpy import load as load_safetensors
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.publish import DAY_S, Staging
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.verify import verify
+from lwd_core.storage.location import open_location
 from storage_schemas.tables import TABLES
 from tests.lwd_core.snapshots.lakes import START, add_episode, episode_id
 
@@ -230,7 +230,7 @@ def test_steps_that_are_not_whole_are_refused(lake: Lake, tmp_path: Path):
 
 def test_what_a_killed_build_left_goes_after_a_day(fleet: Lake, tmp_path: Path):
     fresh, old = (
-        Staging(open_place(str(tmp_path / "s")), START - age * 10**9) for age in (DAY_S - 1, DAY_S + 1)
+        Staging(open_location(str(tmp_path / "s")), START - age * 10**9) for age in (DAY_S - 1, DAY_S + 1)
     )
     for staging in (old, fresh):
         staging.put("train-00000.tar", b"half")

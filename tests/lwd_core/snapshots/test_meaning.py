@@ -7,8 +7,8 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.snapshots.loader import TransitionLoader
-from lwd_core.snapshots.loader_growing import GrowingLoader
+from lwd_core.loader.growing import GrowingLoader
+from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from tests.lwd_core.snapshots.lakes import add_episode

@@ -11,7 +11,7 @@ import simplejpeg
 import torch
 
 from lwd_core.errors import UserError
-from lwd_core.lake.ingest import ingest
+from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.policies.inference import Frame, Policy

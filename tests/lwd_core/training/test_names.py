@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lwd_core.lake.place import Place, open_place
+from lwd_core.storage.location import Location, open_location
 from lwd_core.training import names
 from lwd_core.training.checkpoint import MANIFEST, STATE, steps
 from tests.lwd_core.lake.servers import KEYS, moto
@@ -13,7 +13,7 @@ from tests.lwd_core.lake.servers import KEYS, moto
 OURS, THEIRS = ({"config": {"init": None, "seed": seed}, "init": None} for seed in (0, 1))
 
 
-def write(place: Place, run: str, about: dict, updates: list[int]) -> None:
+def write(place: Location, run: str, about: dict, updates: list[int]) -> None:
     for update in updates:
         for name, data in (
             (STATE, b"state"),
@@ -27,9 +27,9 @@ def wanted(about: dict) -> str:
     return names.identity(about["config"], about["init"])
 
 
-def whole(place: Place) -> dict[str, list[int]]:
+def whole(place: Location) -> dict[str, list[int]]:
     runs = {name.rstrip("/").rsplit("/", 1)[-1] for name in place.fs.ls(place.path(), detail=False)}
-    return {run: found for run in sorted(runs) if (found := steps(open_place(place.path(run))))}
+    return {run: found for run in sorted(runs) if (found := steps(open_location(place.path(run))))}
 
 
 class Killed(Exception):
@@ -42,7 +42,7 @@ def test_a_move_in_a_bucket_survives_a_kill_at_any_write(monkeypatch: pytest.Mon
             monkeypatch.setenv(name, value)
         aside = names.aside("run", wanted(THEIRS))
         for n in range(20):
-            place = open_place(f"s3://lake/{n}", url)
+            place = open_location(f"s3://lake/{n}", url)
             write(place, "run", THEIRS, [6])
             left = [n]
             with monkeypatch.context() as patch:

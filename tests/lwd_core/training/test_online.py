@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.lake.store import Lake
-from lwd_core.places import resolve
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.policies.release import current, publish
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.storage.location import open_location
+from lwd_core.storage.relative import resolve
 from lwd_core.training.checkpoint import newest_checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.follow import follow, read_draws
@@ -63,7 +63,7 @@ def test_what_arrives_is_learned_from_and_written_down(settings, snapshots, trai
     assert [update for update, _ in published] == [6, 12, 15]
     assert "wave" not in published[0][1]
     assert "wave" in published[2][1]
-    draws = read_draws(open_place(f"{settings.checkpoints}/online"))
+    draws = read_draws(open_location(f"{settings.checkpoints}/online"))
     assert [d["episodes"] for d in draws] == [before, before + 1]
     grown = draws[1]["batch"]
     assert grown in (9, 12)  # seen at 6, if batch 6 was not already made when the episode came, else at 9
@@ -81,7 +81,7 @@ def test_stopped_and_taken_up_is_the_same_run(settings, snapshots, trained):
         train(live(snapshots, run="parts"), stop, settings)
     train(live(snapshots, run="parts"), Quiet(), settings)
     whole, parts = (
-        load_file(open_place(find_checkpoint(settings.checkpoints, run).uri).path("state.safetensors"))
+        load_file(open_location(find_checkpoint(settings.checkpoints, run).uri).path("state.safetensors"))
         for run in ("whole", "parts")
     )
     assert whole.keys() == parts.keys()

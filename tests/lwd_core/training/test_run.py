@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from lwd_core.errors import UserError
-from lwd_core.lake.place import open_place
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import Checkpoint, read_checkpoint, steps
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
@@ -54,12 +54,12 @@ def config(snapshots, stage, run=None, **changes) -> TrainConfig:
 
 
 def tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    path = open_place(checkpoint.uri).path("state.safetensors")
+    path = open_location(checkpoint.uri).path("state.safetensors")
     return load_file(path)
 
 
 def state(result: TrainResult) -> dict[str, torch.Tensor]:
-    return tensors(read_checkpoint(open_place(result.checkpoint)))
+    return tensors(read_checkpoint(open_location(result.checkpoint)))
 
 
 @pytest.fixture
@@ -77,8 +77,12 @@ def test_every_stage_starts_from_the_one_before(settings, snapshots, trained):
     name = "/learner/modules/policy/field."
     assert torch.equal(before[name + "context.weight"], after[name + "context.weight"])
     assert not torch.equal(before[name + "out.weight"], after[name + "out.weight"])
-    assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/online"))] == [2, 4, 6]
-    assert os.listdir(open_place(settings.checkpoints).path("online", "tensorboard"))
+    assert [row["update"] for row in read_metrics(open_location(f"{settings.checkpoints}/online"))] == [
+        2,
+        4,
+        6,
+    ]
+    assert os.listdir(open_location(settings.checkpoints).path("online", "tensorboard"))
 
 
 @pytest.mark.parametrize("head_start", [0, 3])
@@ -143,12 +147,16 @@ def test_a_finished_run_is_left_alone(settings, snapshots, trained):
 def test_another_configuration_takes_the_place_and_moves_the_old_one_aside(settings, snapshots, trained):
     again = train(config(snapshots, "sft", seed=1), Quiet(), settings)
     assert again.digest != trained.digest
-    assert steps(open_place(f"{settings.checkpoints}/sft")) == [6]
+    assert steps(open_location(f"{settings.checkpoints}/sft")) == [6]
     (old,) = [name for name in os.listdir(settings.checkpoints) if name.startswith("sft-")]
     kept = find_checkpoint(settings.checkpoints, old)
     assert kept.digest == trained.digest
     assert old == f"sft-{kept.about['identity'][:8]}"
-    assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/{old}"))] == [2, 4, 6]
+    assert [row["update"] for row in read_metrics(open_location(f"{settings.checkpoints}/{old}"))] == [
+        2,
+        4,
+        6,
+    ]
 
 
 def test_configurations_that_take_turns_under_one_name_each_keep_what_they_learned(settings, snapshots):
@@ -244,7 +252,7 @@ def test_resume_is_bit_exact(settings, snapshots, trained, stage):
     for other in (resumed, stopped):
         for name, tensor in state(whole).items():
             assert torch.equal(tensor, state(other)[name]), name
-    assert [row["update"] for row in read_metrics(open_place(f"{settings.checkpoints}/cut"))] == [2, 4, 6]
+    assert [row["update"] for row in read_metrics(open_location(f"{settings.checkpoints}/cut"))] == [2, 4, 6]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_batch(settings, snapshots, trained):
@@ -277,7 +285,7 @@ def test_wrong_input_is_one_line(settings, snapshots, trained):
 
 
 def test_a_damaged_checkpoint_is_refused(settings, snapshots, trained):
-    path = open_place(trained.checkpoint).path("state.safetensors")
+    path = open_location(trained.checkpoint).path("state.safetensors")
     with open(path, "r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x7f")
@@ -287,4 +295,4 @@ def test_a_damaged_checkpoint_is_refused(settings, snapshots, trained):
 
 def test_only_the_newest_checkpoints_stay(settings, snapshots):
     train(config(snapshots, "sft", run="many", checkpoint_every=1, keep=2), Quiet(), settings)
-    assert steps(open_place(f"{settings.checkpoints}/many")) == [5, 6]
+    assert steps(open_location(f"{settings.checkpoints}/many")) == [5, 6]

@@ -11,7 +11,7 @@ import time
 import pytest
 import torch
 
-from lwd_core.lake.place import open_place
+from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import read_checkpoint, steps
 from lwd_core.training.run import train
 from tests.lwd_core.training.test_run import Quiet, config, state
@@ -56,7 +56,7 @@ def test_two_workers_equal_one(settings, snapshots, tmp_path, stage):
 def test_two_workers_stop_when_told_to(settings, snapshots, tmp_path):
     long = config(snapshots, "sft", run="long", updates=1_000_000, log_every=1)
     process = torchrun(long, settings, tmp_path)
-    run = open_place(f"{settings.checkpoints}/long")
+    run = open_location(f"{settings.checkpoints}/long")
     deadline = time.monotonic() + 240
     while not run.exists("metrics.jsonl") and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -64,5 +64,5 @@ def test_two_workers_stop_when_told_to(settings, snapshots, tmp_path):
     _, said = process.communicate(timeout=120)
     (step,) = steps(run)
     assert f"run long: stopped at update {step}" in said
-    checkpoint = read_checkpoint(open_place(run.path(f"step-{step}")))
+    checkpoint = read_checkpoint(open_location(run.path(f"step-{step}")))
     assert checkpoint.about["update"] == step

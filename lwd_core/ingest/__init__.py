@@ -1,0 +1,1 @@
+"""From a landed log to rows of the lake: found, read, checked, committed, accounted for."""

@@ -1,0 +1,1 @@
+"""Feeding training: batches of transitions from snapshots and from a lake that grows."""

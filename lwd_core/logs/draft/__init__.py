@@ -1,0 +1,1 @@
+"""Drafting an embodiment file from a log that nobody described yet."""

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import simplejpeg
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+
+from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.sim.metaworld import CAMERA, HAS_EGL, STATE_DIMS, Arm
+from lwd_core.fleet.sim.tasks import all_tasks
+
+
+def trajectory(arm: Arm, seed: int, ticks: int) -> np.ndarray:
+    states = [arm.reset(seed)]
+    for _ in range(ticks):
+        states.append(arm.step(arm.person(states[-1]))[0])
+    return np.array(states)
+
+
+@pytest.mark.parametrize("name", ["push", "door-open", "assembly"])
+def test_a_used_arm_repeats_a_new_one_to_the_bit(arms: Arms, name: str) -> None:
+    task = all_tasks()[name]
+    with arms.borrow(task) as used:
+        other = trajectory(used, 7, 60)
+        again = trajectory(used, 3, 60)
+    assert np.array_equal(trajectory(Arm(task), 3, 60), again)
+    assert not np.array_equal(other, again)
+    assert again.shape == (61, STATE_DIMS)
+
+
+@pytest.mark.parametrize("name", [task.name for task in all_tasks().values() if not task.stages])
+def test_leaving_the_reward_out_changes_neither_motion_nor_success(arms: Arms, name: str) -> None:
+    task = all_tasks()[name]
+    stock = ALL_V3_ENVIRONMENTS[task.scene]()
+    stock.seeded_rand_vec, stock._freeze_rand_vec, stock._set_task_called = True, False, True
+    stock._partially_observable = False
+    del stock.sawyer_observation_space
+    stock.seed(11)
+    expected, _ = stock.reset()
+    with arms.borrow(task) as arm:
+        state = arm.reset(11)
+        for _ in range(120):
+            assert np.array_equal(state, expected)
+            action = arm.person(state)
+            state, done = arm.step(action)
+            expected, _, _, _, info = stock.step(action)
+            assert done == bool(info["success"])
+
+
+def test_the_goal_is_seen(arms: Arms) -> None:
+    with arms.borrow(all_tasks()["push"]) as arm:
+        goals = [arm.reset(seed)[-3:] for seed in (1, 2)]
+    assert not np.allclose(goals[0], 0)
+    assert not np.allclose(goals[0], goals[1])
+
+
+@pytest.mark.skipif(not HAS_EGL, reason="nothing to render with")
+def test_the_camera_sees_the_arm_move(arms: Arms) -> None:
+    with arms.borrow(all_tasks()["drawer-open"]) as arm:
+        trajectory(arm, 1, 0)
+        before = simplejpeg.decode_jpeg(arm.photograph()[CAMERA])
+        trajectory(arm, 1, 40)
+        after = simplejpeg.decode_jpeg(arm.photograph()[CAMERA])
+    assert before.shape == (128, 128, 3)
+    assert before.std() > 20
+    assert np.abs(before.astype(int) - after).max() > 60
