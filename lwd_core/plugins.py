@@ -1,0 +1,105 @@
+"""Doors for others: what a package adds is found by its entry points, or named as ``module:attribute``.
+
+A kind of plug-in (readers, labels, robots, …) is one `Door`. Its own members are written as addresses, so
+nothing is imported before it is asked for; those of other packages stand in their metadata:
+
+    [project.entry-points."lwd.readers"]
+    acme = "acme_logs.reader:AcmeReader"
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from lwd_core.errors import UserError
+
+T = TypeVar("T")
+
+
+class PluginError(UserError):
+    """A plug-in that is not there, can't be imported, or isn't what its door asks for."""
+
+
+@dataclass(frozen=True)
+class Door(Generic[T]):
+    """One kind of plug-in.
+
+    ``group``: the entry points it is found by. ``own``: the platform's members, name to ``module:attribute``.
+    ``needs``: attributes each member must have, so that a wrong object is named when it is loaded.
+    """
+
+    group: str
+    own: Mapping[str, str]
+    needs: tuple[str, ...] = ()
+    kind: str = field(default="plug-in")
+
+    def names(self) -> list[str]:
+        """The platform's own in their order, then those of other packages by name."""
+        return [*self.own, *sorted(_others(self.group, frozenset(self.own)))]
+
+    def get(self, name: str, *, addresses: bool = True) -> T:
+        """The member of that name, or what ``module:attribute`` names.
+
+        ``addresses=False`` where the name comes from outside (a policy's manifest): then only what is
+        installed under a name is imported. Raises `PluginError`.
+        """
+        if name in self.own:
+            return self._load(name, self.own[name], "lwd")
+        others = _others(self.group, frozenset(self.own))
+        if name in others:
+            point = others[name]
+            return self._load(name, point.value, _package(point))
+        if addresses and ":" in name:
+            return self._load(name, name, name.partition(":")[0])
+        near = get_close_matches(name, self.names(), 1)
+        raise PluginError(
+            f"{name}: no {self.kind} of that name{f', did you mean {near[0]}?' if near else ''} "
+            f"There are {', '.join(self.names()) or 'none'}; another one is installed as a package with the "
+            f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
+        )
+
+    def all(self) -> Iterator[tuple[str, T]]:
+        """Every member with its name. Raises `PluginError` at one that can't be loaded."""
+        for name in self.names():
+            yield name, self.get(name, addresses=False)
+
+    def _load(self, name: str, address: str, package: str) -> Any:
+        module, _, attribute = address.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except Exception as e:  # whatever a stranger's module raises
+            raise PluginError(
+                f"{self.kind} {name} ({address} of {package}) can't be imported: {type(e).__name__}: {e}; "
+                "mend or uninstall it"
+            ) from e
+        missing = [need for need in self.needs if not hasattr(found, need)]
+        if missing:
+            raise PluginError(
+                f"{self.kind} {name} ({address} of {package}) has no {', '.join(missing)}"
+            )
+        return found
+
+
+@cache
+def _others(group: str, taken: frozenset[str]) -> dict[str, EntryPoint]:
+    """Entry points by name. Raises `PluginError` for a name that is taken."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        if point.name in taken or (point.name in found and found[point.name].value != point.value):
+            holder = "lwd" if point.name in taken else _package(found[point.name])
+            raise PluginError(
+                f"{group} {point.name}: both {holder} and {_package(point)} have one of that name; "
+                "uninstall one or rename its entry point"
+            )
+        found[point.name] = point
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
