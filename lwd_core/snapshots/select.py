@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.lake.query import WrongQuery
+from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.same_recording import FOR_GOOD
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -111,6 +112,10 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         condition = f"CASE WHEN outcome IS NULL THEN ({condition}) IS NOT FALSE ELSE {condition} END"
         params = [layer, *params, *params]
     query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {condition}"
+    try:
+        admit_condition(query, params)
+    except UserError as error:
+        raise UserError(f"spec {spec.name!r}, where: {error}") from error
     try:
         rows = lake.sql(query, params, versions=versions).to_pylist()
     except WrongQuery as error:
