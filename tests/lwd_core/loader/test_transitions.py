@@ -24,12 +24,14 @@ def rows_of(episodes: list[Episode]) -> Rows:
         reward[begin : begin + e.steps] = e.reward
         human[begin : begin + e.steps] = e.human
     return Rows(
-        state=state,
-        action=action,
-        reward=reward,
-        human=human,
-        valid=np.concatenate([e.valid for e in episodes]).astype(bool),
-        gap=np.concatenate([e.gap for e in episodes]).astype(bool),
+        {
+            "state": state,
+            "action": action,
+            "reward": reward,
+            "human": human,
+            "valid": np.concatenate([e.valid for e in episodes]).astype(bool),
+            "gap": np.concatenate([e.gap for e in episodes]).astype(bool),
+        },
         first=first,
         steps=np.array([e.steps for e in episodes]),
         rows=counts,
