@@ -98,6 +98,11 @@ class RowColumn:
         """Whether samples may lack it: those whose episodes say nothing of it, and those of before."""
         return isinstance(self.source, FromSteps) and STEPS.column(self.source.column).nullable
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Axes of one row's value, by their letters or width."""
+        return (str(self.width),) if self.width else ()
+
     def shape(self, state: int, action: int) -> tuple[int, ...]:
         """Axes of one row's value, for these widths of state and action."""
         if self.width is Width.STATE:
@@ -204,8 +209,4 @@ def batch_columns() -> tuple[BatchColumn, ...]:
 def _in_batch(column: RowColumn, use: Use) -> BatchColumn:
     axes = ("H",) if use.take is Take.CHUNK else ()
     kind = F32 if use.take is Take.RETURN else column.type
-    return BatchColumn(use.name, kind, (*axes, *_axes(column)), use.meaning)
-
-
-def _axes(column: RowColumn) -> tuple[str, ...]:
-    return (str(column.width),) if column.width else ()
+    return BatchColumn(use.name, kind, (*axes, *column.axes), use.meaning)

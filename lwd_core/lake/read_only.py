@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from lwd_core.errors import UserError
 from lwd_core.lake.query import Wrong, WrongQuery, connection, fence, kind, require_select, scan
 from storage_schemas.tables import TABLES
 
@@ -33,9 +32,9 @@ _PRAGMAS = re.compile(r"\s*PRAGMA\s+(table_info|show|show_tables|database_list|v
 
 
 def admit_condition(statement: str, params: Sequence[Any] = ()) -> None:
-    """Raise UserError unless a query with a person's conditions in it reads the lake's tables alone, no file.
+    """Raise ``WrongQuery`` unless a query with a person's conditions reads the lake's tables alone, no file.
 
-    It is planned over tables that hold nothing. ``WrongQuery`` where it means nothing.
+    It is planned, over tables that hold nothing.
     """
     con = _empty_lake().cursor()
     require_select(con, statement)
@@ -57,10 +56,10 @@ def _empty_lake() -> Any:
 
 
 def admit(con: Any, text: str) -> None:
-    """Raise UserError unless every statement of ``text`` only reads. Nothing is run."""
+    """Raise ``WrongQuery`` unless every statement of ``text`` only reads. Nothing is run."""
     statements = con.extract_statements(text)
     if not statements:
-        raise UserError("query: there is no statement in it; write a SELECT")
+        raise WrongQuery("there is no statement in it; write a SELECT")
     for statement in statements:
         _admit(con, statement.query, kind(statement))
 
@@ -73,21 +72,21 @@ def _admit(
     if is_a == "PRAGMA" and _PRAGMAS.match(text):
         return
     if is_a == "MULTI":
-        raise UserError("query: a PIVOT must name its columns here; write PIVOT … ON column IN (values)")
+        raise WrongQuery("a PIVOT must name its columns here; write PIVOT … ON column IN (values)")
     if is_a != "SELECT":
-        raise UserError(
-            f"query: {is_a or 'this'} is not admitted, it may change something; a query here only reads"
+        raise WrongQuery(
+            f"{is_a or 'this'} is not admitted, it may change something; a query here only reads"
         )
     # a line of its own, so that DuckDB's messages point to the right column
     (_, plan), *_ = con.execute(f"EXPLAIN (FORMAT json)\n{text}", params or None).fetchall()
     known = _table_functions()
     for name, function in _operators(json.loads(plan)):
         if _WRITES.fullmatch(name):
-            raise UserError(f"query: it holds {name.upper()}, which writes; a query here only reads")
+            raise WrongQuery(f"it holds {name.upper()}, which writes; a query here only reads")
         for called in {function, *({name} & known)} - {""}:
             if not functions.fullmatch(called):
                 does = "do more than read" if functions is _READS else "read what is not the lake's"
-                raise UserError(f"query: the function {called} is not admitted, it may {does}")
+                raise WrongQuery(f"the function {called} is not admitted, it may {does}")
 
 
 @cache
@@ -113,6 +112,4 @@ def _explained(con: Any, text: str) -> tuple[str, str]:
         with suppress(Wrong, ValueError):
             (statement,) = con.extract_statements(rest)
             return rest, kind(statement)
-    raise UserError(
-        "query: an EXPLAIN that can't be looked into; write EXPLAIN or EXPLAIN ANALYZE, then a SELECT"
-    )
+    raise WrongQuery("an EXPLAIN that can't be looked into; write EXPLAIN or EXPLAIN ANALYZE, then a SELECT")
