@@ -75,3 +75,8 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Column names in order."""
         return tuple(c.name for c in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column of this name. ``KeyError`` if there is none."""
+        found = {c.name: c for c in self.columns}
+        return found[name]

@@ -1,15 +1,17 @@
-"""Tables, columns and vocabularies as one Markdown page: ``python -m storage_schemas.markdown``.
+"""Tables, columns, vocabularies and batches as one Markdown page: ``python -m storage_schemas.markdown``.
 
 The documentation is built from this, so it cannot say anything else than the schemas.
 """
 
 import inspect
+from collections.abc import Iterable
 from enum import StrEnum
 
 import pyarrow as pa
 
 from storage_schemas import vocabulary
 from storage_schemas.columns import Table
+from storage_schemas.snapshot_row import ROW, batch_columns
 from storage_schemas.tables import TABLES
 
 
@@ -22,7 +24,38 @@ def page() -> str:
     parts += [_table(table) for table in TABLES.values()]
     parts.append("## Vocabularies\n\nColumns that hold one of a closed set of words.")
     parts += [_vocabulary(words) for words in _vocabularies()]
+    parts.append(
+        "## A snapshot's sample\n\nThe tensors of an episode of R rows, T of them with an action; state and "
+        "action are S and D wide."
+    )
+    parts.append(sample_table())
+    parts.append("## A batch\n\nB samples with chunks of H frames.")
+    parts.append(batch_table())
     return "\n\n".join(parts) + "\n"
+
+
+def sample_table() -> str:
+    """The tensors of a snapshot's sample: shape, what a lower frame rate makes of them, meaning."""
+    rows = [
+        (f"`{c.name}`", _shape("T" if c.per_action else "R", *c.axes, kind=c.type), c.merge, c.meaning)
+        for c in ROW
+    ]
+    return _lines(("tensor", "shape", "a frame of several ticks has", "meaning"), rows)
+
+
+def batch_table() -> str:
+    """The columns of a batch: shape and meaning."""
+    rows = [(f"`{c.name}`", _shape("B", *c.axes, kind=c.type), c.meaning) for c in batch_columns()]
+    return _lines(("in a batch", "shape", "meaning"), rows)
+
+
+def _shape(*axes: str, kind: pa.DataType) -> str:
+    short = {"float": "f32", "int64": "i64"}.get(str(kind), str(kind))
+    return f"({', '.join(axes)}{',' if len(axes) == 1 else ''}) {short}"
+
+
+def _lines(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows))
 
 
 def type_name(kind: pa.DataType) -> str:

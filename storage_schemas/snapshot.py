@@ -4,21 +4,12 @@
     <root>/<digest>/train-000000.tar   WebDataset shard; member <episode_id>.safetensors is one episode
     <root>/<digest>/holdout-000000.tar
 
-A sample's tensors, for an episode of T actions and R rows (R = T + 1 where the state after the last
-action was recorded, else T):
+A sample holds the tensors that ``snapshot_row.ROW`` describes, of an episode of T actions and R rows (R =
+T + 1 where the state after the last action was recorded, else T). In snapshots with C cameras also:
 
-    state   F32  (R, S)   observation at each tick, 0 where it is not valid
-    action  F32  (T, D)   executed action, 0 where it is not valid
-    reward  F32  (T,)     reward of each tick
-    human   BOOL (T,)     a person chose the action
-    valid   BOOL (R,)     false where a feature was missing or stale
-    gap     BOOL (R,)     true where recording was interrupted before the row
-    t_ns    I64  (R,)     time of the tick, ns since epoch
     frame_shard  I32 (R, C)   per camera of the spec: index into the manifest's frame_shards, -1 for none
     frame_offset I64 (R, C)   first byte of the JPEG in that shard
     frame_size   I32 (R, C)   bytes of the JPEG
-
-The frame tensors stand only in snapshots with cameras.
 """
 
 import hashlib

@@ -113,6 +113,16 @@ def kind(statement: Any) -> str:
         return ""
 
 
+def require_select(con: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Raise ``WrongQuery`` for anything but one SELECT."""
+    try:
+        kinds = [kind(found) for found in con.extract_statements(statement)]
+    except duckdb.ProgrammingError as error:
+        raise WrongQuery(error) from error
+    if kinds != ["SELECT"]:
+        raise WrongQuery(f"more than a condition, it holds {len(kinds)} statements: {statement}")
+
+
 class Views:
     """A connection whose views follow the versions asked for; a view is made anew only when its files change.
 
@@ -137,12 +147,7 @@ class Views:
         and for one that DuckDB can't make sense of.
         """
         with self._lock:
-            try:
-                kinds = [kind(found) for found in self._con.extract_statements(statement)]
-            except duckdb.ProgrammingError as error:
-                raise WrongQuery(error) from error
-            if kinds != ["SELECT"]:
-                raise WrongQuery(f"more than a condition, it holds {len(kinds)} statements: {statement}")
+            require_select(self._con, statement)
             for name, version in wanted.items():
                 if self._shown.get(name, -1) != version:
                     self._con.execute(make(name, version))

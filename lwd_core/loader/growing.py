@@ -20,13 +20,14 @@ from lwd_core.lake.store import Lake
 from lwd_core.loader.episode_facts import Facts
 from lwd_core.loader.feed import BLOCK
 from lwd_core.loader.order import SEQUENCE, Strata, agree
-from lwd_core.loader.pool import COLUMNS, RowPool
+from lwd_core.loader.pool import RowPool, named
 from lwd_core.loader.transition_loader import Batch
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import allocate, assemble, fill
+from lwd_core.snapshots.episode_rows import read_rows
 from lwd_core.snapshots.manifest import member_of, tensors_of
 from lwd_core.snapshots.resample import resample
-from lwd_core.snapshots.select import pin, read_rows, require_one_meaning, selected
+from lwd_core.snapshots.select import pin, require_one_meaning, selected
 from lwd_core.snapshots.shards import Placed
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.snapshot import Member
@@ -120,7 +121,7 @@ class GrowingLoader:
         ids = pool.strata.draw(self._seed, (0, 0), len(steps) * size, step * size)
         ids = ids.reshape(len(steps), size)[:, self._rows]
         version = torch.full((ids.shape[1],), versions["episodes"], dtype=torch.int64)
-        for batch in pool.rows.batches(ids, COLUMNS, torch.from_numpy):
+        for batch in pool.rows.batches(ids, named(None), torch.from_numpy):
             yield batch | {"version": version}
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,8 +185,9 @@ class GrowingLoader:
         new = [e for e in episodes if e["episode_id"] not in self._held]
         for episode, rows in zip(new, read_rows(self._lake, spec, new, versions) if new else (), strict=True):
             rows = resample(rows, episode, spec.frame_rate)
-            member = member_of(episode, rows, spec.frame_rate, Placed("", 0, 0, 0))
-            self._held[member.episode_id] = (member, tensors_of(rows))
+            tensors = tensors_of(rows)
+            member = member_of(episode, tensors, spec.frame_rate, Placed("", 0, 0, 0))
+            self._held[member.episode_id] = (member, tensors)
         ids = [e["episode_id"] for e in episodes]
         self._learn([self._held[i][0] for i in ids])
         return ids

@@ -12,7 +12,9 @@ import numpy as np
 
 from lwd_core.loader.episode_facts import Facts
 from lwd_core.loader.order import Strata
-from lwd_core.loader.pool import COLUMNS, Arrays, RowPool, T, Wrap, length_masks
+from lwd_core.loader.pool import Arrays, Columns, RowPool, T, Wrap, length_masks, named
+from lwd_core.loader.transitions import aligned
+from storage_schemas.snapshot_row import Take, uses
 
 #: Counts changes of the record's layout, so that an older cache is not misread.
 RECORD = 3
@@ -20,34 +22,27 @@ RECORD = 3
 _LINE = 64
 
 
-def record_type(state: int, chunk: int, dims: int, masked: bool) -> np.dtype:
+def record_type(state: int, chunk: int, action: int, masked: bool) -> np.dtype:
     """A record of these widths: columns of a batch by name, ``length`` frames of the chunk, ``ahead`` rows
     to the next state. It has a ``mask`` where frames can be invalid, so that the length doesn't tell it.
     """
-    packed = np.dtype(
-        [
-            ("episode", "<i8"),
-            ("frame", "<i8"),
-            ("state", "<f4", (state,)),
-            ("next_state", "<f4", (state,)),
-            ("action", "<f4", (chunk, dims)),
-            *([("mask", "<f4", (chunk,))] if masked else []),
-            ("reward", "<f4"),
-            ("discount", "<f4"),
-            ("ahead", "<i4"),
-            ("length", "<i2"),
-            ("human", "?"),
-        ]
-    )
-    fields = packed.fields or {}
-    return np.dtype(
-        {
-            "names": list(fields),
-            "formats": [field[0] for field in fields.values()],
-            "offsets": [field[1] for field in fields.values()],
-            "itemsize": -(-packed.itemsize // _LINE) * _LINE,
-        }
-    )
+    scalars, vectors = [], []
+    for column, use in uses():
+        shape = (*((chunk,) if use.take is Take.CHUNK else ()), *column.shape(state, action))
+        kind = np.float32 if use.take is Take.RETURN else column.type.to_pandas_dtype()
+        (vectors if shape else scalars).append((use.name, np.dtype(kind).newbyteorder("<"), shape))
+    fields = [
+        ("episode", "<i8", ()),
+        ("frame", "<i8", ()),
+        *vectors,
+        *([("mask", "<f4", (chunk,))] if masked else []),
+        *scalars,
+        ("discount", "<f4", ()),
+        ("ahead", "<i4", ()),
+        ("length", "<i2", ()),
+    ]
+    # the widest numbers first, so that each lies at a multiple of its size
+    return aligned(sorted(fields, key=lambda field: -np.dtype(field[1]).itemsize), _LINE)
 
 
 class RecordPool:
@@ -79,8 +74,8 @@ class RecordPool:
         order = np.argsort(self._episodes(), kind="stable")
         return order.astype(np.int32) if len(order) < 2**31 else order
 
-    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
-        return next(self.batches(ids[None], columns, np.asarray))
+    def gather(self, ids: np.ndarray, columns: Columns = None) -> Arrays:
+        return next(self.batches(ids[None], named(columns), np.asarray))
 
     def batches(self, ids: np.ndarray, columns: Sequence[str], wrap: Wrap[T]) -> Iterator[dict[str, T]]:
         whole, begins, kind = self._whole, self._begins, self._records.dtype

@@ -8,19 +8,23 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lwd_core.loader.episode_facts import EPISODE_COLUMNS, Facts
+from lwd_core.loader.episode_facts import Facts
 from lwd_core.loader.order import Strata
 from lwd_core.snapshots.episode_arrays import PADDING, Rows
+from storage_schemas import snapshot_row
+from storage_schemas.snapshot_row import Take, batch_columns, uses
 
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 Wrap = Callable[[np.ndarray], T]
 
-#: What a batch holds of each transition; `loader.TransitionLoader` tells shapes and units.
-COLUMNS = (
-    *("state", "next_state", "action", "mask", "reward", "discount", "frame", "next_frame", "human"),
-    *EPISODE_COLUMNS,
-)
+#: Names, of ``storage_schemas.snapshot_row``; None is all.
+Columns = Sequence[str] | None
+
+
+def named(columns: Columns) -> tuple[str, ...]:
+    """The columns of a batch that are asked for."""
+    return tuple(column.name for column in batch_columns()) if columns is None else tuple(columns)
 
 
 class Pool(Protocol):
@@ -36,7 +40,7 @@ class Pool(Protocol):
         """Ids of transitions by their rank: episode after episode, frame after frame."""
         ...
 
-    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
+    def gather(self, ids: np.ndarray, columns: Columns = None) -> Arrays:
         """The batch of these transitions (n,), in fresh memory."""
         ...
 
@@ -52,13 +56,15 @@ class RowPool:
     """Gathers from rows: little more memory than the rows themselves, whatever the chunk."""
 
     def __init__(self, rows: Rows, transitions: np.ndarray, facts: Facts, chunk: int) -> None:
-        self._transitions, self._state, self._facts = transitions, rows.state, facts
-        self._valid = None if rows.valid.all() else np.append(rows.valid, np.zeros(PADDING, bool))
-        self._dims, self._masks = rows.action.shape[1], length_masks(chunk)
-        # item t is the memory of action[t : t + chunk] as one opaque value, so that numpy copies it whole
-        self._windows = np.ndarray(
-            len(rows), f"V{4 * self._dims * chunk}", rows.action.data, strides=(4 * self._dims,)
-        )
+        self._rows, self._transitions, self._facts = rows, transitions, facts
+        valid = rows["valid"]
+        self._valid = None if valid.all() else np.append(valid, np.zeros(PADDING, bool))
+        self._masks = length_masks(chunk)
+        self._windows = {
+            column.name: _windows(rows[column.name], len(rows), chunk)
+            for column in snapshot_row.ROW
+            if column.takes(Take.CHUNK)
+        }
 
     def __len__(self) -> int:
         return len(self._transitions)
@@ -74,31 +80,42 @@ class RowPool:
     def ids(self, ranks: np.ndarray) -> np.ndarray:
         return ranks
 
-    def gather(self, ids: np.ndarray, columns: Sequence[str] = COLUMNS) -> Arrays:
-        count, chunk = len(ids), len(self._masks) - 1
+    def gather(self, ids: np.ndarray, columns: Columns = None) -> Arrays:
+        names = named(columns)
         chosen = self._transitions.take(ids)
         row, length = chosen["row"].astype(np.intp), chosen["length"]
-        action = self._windows[row].view(np.float32).reshape(count, chunk, self._dims)
         mask = self._masks.take(length, axis=0)
-        short = np.flatnonzero(length < chunk)
+        short = np.flatnonzero(length < mask.shape[1])
         if self._valid is not None:
-            mask *= self._valid[row[:, None] + np.arange(chunk)]
-            short = np.arange(count)
-        # chosen, not multiplied: a masked frame may hold what is not a number
-        action[short] = np.where(mask[short, :, None] > 0, action[short], np.float32(0))
+            mask *= self._valid[row[:, None] + np.arange(mask.shape[1])]
+            short = np.arange(len(ids))
         found = {
-            "state": self._state.take(row, axis=0),
-            "next_state": self._state.take(chosen["boot"], axis=0),
-            "action": action,
             "mask": mask,
-            "reward": chosen["reward"],
             "discount": chosen["discount"],
             "frame": chosen["frame"].astype(np.int64),
             "next_frame": chosen["frame"] + (chosen["boot"] - row),
-            "human": chosen["human"].astype(bool),
-            **self._facts.of_episodes(chosen["episode"], columns),
+            **self._facts.of_episodes(chosen["episode"], names),
         }
-        return {name: found[name] for name in columns}
+        for column, use in uses():
+            if use.name not in names:
+                continue
+            if use.take is Take.CHUNK:
+                found[use.name] = self._chunks(column.name, row, mask, short)
+            elif use.take is Take.RETURN:
+                found[use.name] = chosen[use.name]
+            else:
+                at = row if use.take is Take.START else chosen["boot"]
+                found[use.name] = self._rows[column.name].take(at, axis=0)
+        return {name: found[name] for name in names}
+
+    def _chunks(self, column: str, row: np.ndarray, mask: np.ndarray, short: np.ndarray) -> np.ndarray:
+        """Windows (n, H, …) from ``row`` (n,) on, 0 where ``mask`` (n, H) is; ``short``: where it may be."""
+        values = self._rows[column]
+        found = self._windows[column][row].view(values.dtype).reshape(*mask.shape, *values.shape[1:])
+        counts = mask[short].reshape(len(short), mask.shape[1], *[1] * (values.ndim - 1)) > 0
+        # chosen, not multiplied: a masked frame may hold what is not a number
+        found[short] = np.where(counts, found[short], values.dtype.type(0))
+        return found
 
     def batches(self, ids: np.ndarray, columns: Sequence[str], wrap: Wrap[T]) -> Iterator[dict[str, T]]:
         # all in one go: these are many small steps of numpy, whose fixed cost is shared
@@ -106,6 +123,12 @@ class RowPool:
         parts = [a.reshape(*ids.shape, *a.shape[1:]) for a in found.values()]
         for part in zip(*parts, strict=True):
             yield dict(zip(columns, map(wrap, part), strict=True))
+
+
+def _windows(values: np.ndarray, count: int, chunk: int) -> np.ndarray:
+    """Item t is the memory of values[t : t + chunk] as one opaque value, so that numpy copies it whole."""
+    row = values[0].nbytes
+    return np.ndarray(count, f"V{row * chunk}", values.data, strides=(row,))
 
 
 def length_masks(chunk: int) -> np.ndarray:

@@ -5,7 +5,7 @@ rank draws all its transitions and gathers its own rows.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.loader.feed import Feed
 from lwd_core.loader.order import agree
-from lwd_core.loader.pool import COLUMNS
+from lwd_core.loader.pool import Columns, named
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
@@ -39,8 +39,8 @@ class TransitionLoader:
     A batch holds, for B samples of state width S, H frames and action width D:
     state, next_state (B, S) f32; action (B, H, D) f32, zero where masked; mask (B, H) f32; reward,
     discount (B,) f32; action_dim_mask (B, D) f32; instruction, task, source, policy, episode, frame,
-    next_frame (B,) i64; human, success (B,) bool. Units are raw. Tensors may be strided views. Source counts
-    in ``storage_schemas.vocabulary.Source``. ``columns`` leaves out what isn't wanted.
+    next_frame (B,) i64; human, success (B,) bool; and what else ``storage_schemas.snapshot_row`` describes.
+    Units are raw. Tensors may be strided views. ``columns`` leaves out what isn't wanted.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class TransitionLoader:
         balance_tasks: bool = True,
         split: str = "train",
         where: Callable[[Member], bool] | None = None,
-        columns: Sequence[str] = COLUMNS,
+        columns: Columns = None,
         memory_limit: int = 4 << 30,
         pool_bytes: int = 512 << 20,
         cache: bool = True,
         disk_limit: int = 16 << 30,
         workers: int = 0,
     ) -> None:
-        if unknown := set(columns) - set(COLUMNS):
-            raise UserError(f"columns {', '.join(sorted(unknown))}: a batch has {', '.join(COLUMNS)}")
+        if unknown := set(named(columns)) - set(named(None)):
+            raise UserError(f"columns {', '.join(sorted(unknown))}: a batch has {', '.join(named(None))}")
         if batch_size % world or not 0 <= rank < world:
             raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
         spec = snapshot.spec
@@ -76,7 +76,7 @@ class TransitionLoader:
         )
         self.step = 0
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
-        self._workers, self._columns = workers, tuple(columns)
+        self._workers, self._columns = workers, named(columns)
         self._feed = Feed(
             snapshot,
             self.expansion,

@@ -10,25 +10,45 @@ reaches the end of a terminated episode does not bootstrap. Rows that aren't val
 masked within one, and are stepped back over where one would be bootstrapped from; their rewards count.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lwd_core.snapshots.episode_arrays import Rows
+from storage_schemas.snapshot_row import Take, uses
 
-#: One transition. ``row`` and ``boot`` are rows of the pool, ``length`` frames of the chunk.
-TRANSITION = np.dtype(
-    [
-        ("row", np.int32),
-        ("boot", np.int32),
-        ("episode", np.int32),
-        ("frame", np.int32),
-        ("length", np.int32),
-        ("human", np.int32),
-        ("reward", np.float32),
-        ("discount", np.float32),
-    ]
-)
+_FIELDS = [
+    ("row", np.int32),
+    ("boot", np.int32),
+    ("episode", np.int32),
+    ("frame", np.int32),
+    ("length", np.int32),
+    ("discount", np.float32),
+]
+#: Numpy takes items of so many bytes at random in one move.
+_MOVE = 32
+
+
+def transition_type() -> np.dtype:
+    """One transition: ``row`` and ``boot`` are rows of the pool, ``length`` frames of the chunk."""
+    returns = [(use.name, np.float32) for _, use in uses() if use.take is Take.RETURN]
+    return aligned([*_FIELDS, *returns], _MOVE)
+
+
+def aligned(fields: Sequence[tuple[Any, ...]], size: int) -> np.dtype:
+    """Fields one after the other, in a record of a multiple of ``size`` bytes."""
+    packed = np.dtype(list(fields))
+    found = packed.fields or {}
+    return np.dtype(
+        {
+            "names": list(found),
+            "formats": [field[0] for field in found.values()],
+            "offsets": [field[1] for field in found.values()],
+            "itemsize": -(-packed.itemsize // size) * size,
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -46,9 +66,9 @@ class Expansion:
 
 
 def expand(rows: Rows, *, chunk: int, n_step: int, gamma: float, stride: int) -> np.ndarray:
-    """Every transition of the rows, in order, as an array of ``TRANSITION``.
+    """Every transition of the rows, in order, as an array of ``transition_type()``.
 
-    ``episode`` is the episode's place in the manifest; ``reward`` is Σ γ^i r over the window and ``discount``
+    ``episode`` is the episode's place in the manifest; a return is Σ γ^i r over the window and ``discount``
     γ^m, 0 where the episode terminated within it.
     """
     count = len(rows)
@@ -59,14 +79,15 @@ def expand(rows: Rows, *, chunk: int, n_step: int, gamma: float, stride: int) ->
     after_last = (rows.first + rows.steps).astype(np.int32)
     acts = at < after_last[episode]
 
-    breaks = rows.gap | ~acts
-    breaks[1:] |= rows.human[1:] != rows.human[:-1]
+    human, valid, gap = rows["human"], rows["valid"], rows["gap"]
+    breaks = gap | ~acts
+    breaks[1:] |= human[1:] != human[:-1]
     breaks[rows.first] = True
     begins = np.flatnonzero(breaks).astype(np.int32)
     ends = np.append(begins[1:], np.int32(count))
     lengths = ends - begins
 
-    chosen = acts & rows.valid
+    chosen = acts & valid
     if stride > 1:
         chosen &= (at - np.repeat(begins, lengths)) % stride == 0
     start = np.flatnonzero(chosen).astype(np.int32)
@@ -76,21 +97,22 @@ def expand(rows: Rows, *, chunk: int, n_step: int, gamma: float, stride: int) ->
     where = episode[start]
     ended = start + frames
     exists = ended < (rows.first + rows.rows).astype(np.int32)[where]
-    continues = exists & ~rows.gap[np.minimum(ended, count - 1)]
+    continues = exists & ~gap[np.minimum(ended, count - 1)]
     boot = ended - ~continues
-    if not rows.valid.all():
-        boot = np.maximum.accumulate(np.where(rows.valid, at, 0))[boot]
+    if not valid.all():
+        boot = np.maximum.accumulate(np.where(valid, at, 0))[boot]
 
     powers = gamma ** np.arange(n_step * chunk + 1)
     terminal = rows.terminated[where] & (ended == after_last[where])
-    found = np.empty(len(start), TRANSITION)
+    found = np.empty(len(start), transition_type())
     found["row"] = start
     found["boot"] = boot
     found["episode"] = rows.member[where]
     found["frame"] = start - rows.first[where]
     found["length"] = np.minimum(left, np.int32(chunk))
-    found["human"] = rows.human[start]
-    found["reward"] = _returns(rows.reward, start, frames, gamma)
+    for column, use in uses():
+        if use.take is Take.RETURN:
+            found[use.name] = _returns(rows[column.name], start, frames, gamma)
     found["discount"] = np.where(terminal, 0.0, powers[frames])
     return found
 

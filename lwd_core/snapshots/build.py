@@ -13,20 +13,14 @@ from lwd_core.lake.query import Unreadable
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.discount import resolved
+from lwd_core.snapshots.episode_rows import read_rows
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.manifest import counts_of, member_of, tensors_of
-from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
+from lwd_core.snapshots.moments import NoRows, Statistics
 from lwd_core.snapshots.publish import Staging, release
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
-from lwd_core.snapshots.select import (
-    EpisodeRows,
-    NoEpisodes,
-    pin,
-    read_rows,
-    require_one_meaning,
-    selected,
-)
+from lwd_core.snapshots.select import NoEpisodes, pin, require_one_meaning, selected
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -96,19 +90,17 @@ def _write(
     limit = int(spec.shard_mb * 1_000_000)
     writers = {split: ShardWriter(split, limit, staging.put) for split in (Split.TRAIN, Split.HOLDOUT)}
     members: list[Member] = []
-    stats = _Stats()
+    stats = Statistics()
     frames = FrameTable(spec.cameras)
     for group in _groups(episodes):
         for episode, rows in zip(group, read_rows(lake, spec, group, versions), strict=True):
             rows = resample(rows, episode, spec.frame_rate)
+            tensors = tensors_of(rows)
             if episode["split"] == Split.TRAIN:
-                stats.add(episode["embodiment"], rows)
-            tensors = tensors_of(rows) | frames.tensors(rows.frames)
-            data = encode(tensors)
-            place = writers[episode["split"]].add(
-                f"{episode['episode_id']}.safetensors", data, len(rows.action)
-            )
-            members.append(member_of(episode, rows, spec.frame_rate, place))
+                stats.add(episode["embodiment"], tensors)
+            data = encode(tensors | frames.tensors(rows.frames))
+            place = writers[episode["split"]].add(f"{episode['episode_id']}.safetensors", data, rows.steps)
+            members.append(member_of(episode, tensors, spec.frame_rate, place))
             if progress:
                 progress(len(members), len(episodes))
     for writer in writers.values():
@@ -120,7 +112,7 @@ def _write(
         state_width=max(m.state_width for m in members),
         action_width=max(m.action_width for m in members),
         counts=counts_of(members) | _copies(episodes),
-        stats=stats.result(),
+        stats=_moments(stats),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),
         episodes=tuple(members),
@@ -146,31 +138,11 @@ def _copies(episodes: list[dict[str, Any]]) -> dict[str, int]:
     return {"copies_left_out": copies} if copies else {}
 
 
-class _Stats:
-    """Norm statistics of state and action per embodiment."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, dict[str, MomentsAccumulator]] = {}
-
-    def add(self, embodiment: str, rows: EpisodeRows) -> None:
-        valid = rows.valid[: len(rows.action)]
-        for name, values in (("state", rows.state[rows.valid]), ("action", rows.action[valid])):
-            parts = self._parts.setdefault(embodiment, {})
-            if name not in parts:
-                parts[name] = MomentsAccumulator(values.shape[1])
-            if parts[name].width != values.shape[1]:
-                raise UserError(
-                    f"embodiment {embodiment}: {name} is {parts[name].width} wide in one episode and "
-                    f"{values.shape[1]} in another; give the changed robot an embodiment of its own"
-                )
-            parts[name].add(values)
-
-    def result(self) -> dict[str, dict[str, Moments]]:
-        try:
-            return {e: {n: part.result() for n, part in parts.items()} for e, parts in self._parts.items()}
-        except NoRows:
-            empty = [e for e, parts in self._parts.items() if not parts["action"].count]
-            raise UserError(
-                f"embodiment {', '.join(empty)}: not one valid action to train on, all rows are masked; see "
-                "why with `lwd logs`, mend the embodiment file and `lwd logs remap`, or leave its logs out"
-            ) from None
+def _moments(statistics: Statistics) -> dict[str, dict[str, Moments]]:
+    try:
+        return statistics.result()
+    except NoRows as none:
+        raise UserError(
+            f"embodiment {', '.join(none.names)}: not one valid action to train on, all rows are masked; see "
+            "why with `lwd logs`, mend the embodiment file and `lwd logs remap`, or leave its logs out"
+        ) from None

@@ -9,7 +9,9 @@ import numpy as np
 from lwd_core.snapshots.sample import decode
 from lwd_core.snapshots.shard_bytes import shard_bytes
 from lwd_core.snapshots.snapshot import Snapshot
+from storage_schemas import snapshot_row
 from storage_schemas.snapshot import Member
+from storage_schemas.snapshot_row import FromLabels
 
 _BY = ("robot_id", "site", "task", "source", "outcome", "embodiment", "split", "policy_id")
 _PLACE = {"shard", "index", "offset", "bytes"}
@@ -82,6 +84,7 @@ def _counted(a: Snapshot, b: Snapshot, name: str) -> dict[str, tuple[int, int]]:
 def _contents(a: Snapshot, b: Snapshot, shared: list[str]) -> tuple[list[str], list[str]]:
     """Episodes whose rewards differ, and those of which anything else does; a shard of each in memory."""
     labels, steps = [], []
+    told = {column.name for column in snapshot_row.ROW if isinstance(column.source, FromLabels)}
     wanted = set(shared)
     theirs = {m.episode_id: m for m in b.episodes if m.episode_id in wanted}
     samples_a, samples_b = _Samples(a), _Samples(b)
@@ -89,9 +92,10 @@ def _contents(a: Snapshot, b: Snapshot, shared: list[str]) -> tuple[list[str], l
         if member.episode_id not in wanted:
             continue
         x, y = samples_a.of(member), samples_b.of(theirs[member.episode_id])
-        if not _equal(x.pop("reward"), y.pop("reward")):
+        other = {name for name in x.keys() | y.keys() if not _equal(x.get(name), y.get(name))}
+        if other & told:
             labels.append(member.episode_id)
-        if x.keys() != y.keys() or not all(_equal(x[k], y[k]) for k in x):
+        if other - told:
             steps.append(member.episode_id)
     return sorted(labels), sorted(steps)
 
@@ -110,7 +114,9 @@ class _Samples:
         return decode(self._data[member.offset : member.offset + member.bytes])
 
 
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    if a is None or b is None:
+        return a is b
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 

@@ -6,27 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from lwd_core.snapshots.select import EpisodeRows
+from lwd_core.snapshots.episode_rows import EpisodeRows
 from lwd_core.snapshots.shards import Placed
+from storage_schemas import snapshot_row
 from storage_schemas.snapshot import Member
 
 
 def tensors_of(rows: EpisodeRows) -> dict[str, np.ndarray]:
-    """A sample's tensors, without frames; what is not valid is 0, whatever was last known of it."""
-    valid = rows.valid[:, None]
-    return {
-        "state": np.where(valid, rows.state, np.float32(0)),
-        "action": np.where(valid[: len(rows.action)], rows.action, np.float32(0)),
-        "reward": rows.reward,
-        "human": rows.human,
-        "valid": rows.valid,
-        "gap": rows.gap,
-        "t_ns": rows.t_ns,
-    }
+    """A sample's tensors, without frames; masked ones 0 where not valid, whatever was last known."""
+    tensors = dict(rows.columns)
+    for column in snapshot_row.ROW:
+        if column.masked and column.name in tensors:
+            values = tensors[column.name]
+            valid = tensors["valid"][: len(values)].reshape(-1, *[1] * (values.ndim - 1))
+            tensors[column.name] = np.where(valid, values, values.dtype.type(0))
+    return tensors
 
 
 def member_of(
-    episode: Mapping[str, Any], rows: EpisodeRows, frame_rate: float | None, place: Placed
+    episode: Mapping[str, Any], tensors: Mapping[str, np.ndarray], frame_rate: float | None, place: Placed
 ) -> Member:
     """The manifest's entry of an episode whose sample lies at ``place``."""
     copied = (
@@ -37,11 +35,11 @@ def member_of(
         **{name: episode[name] for name in copied},
         control_hz=frame_rate or episode["control_hz"],
         split=str(episode["split"]),
-        steps=len(rows.action),
-        rows=len(rows.state),
-        human_steps=int(rows.human.sum()),
-        state_width=rows.state.shape[1],
-        action_width=rows.action.shape[1],
+        steps=len(tensors["action"]),
+        rows=len(tensors["state"]),
+        human_steps=int(tensors["human"].sum()),
+        state_width=tensors["state"].shape[1],
+        action_width=tensors["action"].shape[1],
         shard=place.shard,
         index=place.index,
         offset=place.offset,

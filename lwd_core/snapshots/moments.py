@@ -5,17 +5,54 @@ every such addition, where the order inside ``np.sum`` depends on the width of t
 vector registers. Blocks are merged by Chan's formula in the order they come.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from lwd_core.errors import UserError
+from storage_schemas import snapshot_row
 from storage_schemas.snapshot import Moments
 
 _BLOCK = 1 << 14
 
 
 class NoRows(ValueError):
-    """There is nothing to take statistics of."""
+    """There is nothing to take statistics of; ``names`` whose."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__("no valid rows to take statistics of")
+        self.names = names
+
+
+class Statistics:
+    """Moments per embodiment of the columns that have some, over valid rows."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, dict[str, MomentsAccumulator]] = {}
+
+    def add(self, embodiment: str, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take in an episode's sample. UserError if its widths are not those of the others."""
+        parts = self._parts.setdefault(embodiment, {})
+        for column in snapshot_row.ROW:
+            name = column.name
+            if not column.statistics or name not in tensors:
+                continue
+            values = tensors[name].reshape(len(tensors[name]), -1)
+            part = parts.setdefault(name, MomentsAccumulator(values.shape[1]))
+            if part.width != values.shape[1]:
+                raise UserError(
+                    f"embodiment {embodiment}: {name} is {part.width} wide in one episode and "
+                    f"{values.shape[1]} in another; give the changed robot an embodiment of its own"
+                )
+            part.add(values[tensors["valid"][: len(values)]])
+
+    def result(self) -> dict[str, dict[str, Moments]]:
+        """By embodiment and column. `NoRows` names the embodiments without a valid row."""
+        empty = [e for e, parts in self._parts.items() if not all(part.count for part in parts.values())]
+        if empty:
+            raise NoRows(*empty)
+        return {e: {name: part.result() for name, part in parts.items()} for e, parts in self._parts.items()}
 
 
 @dataclass
@@ -75,7 +112,7 @@ class MomentsAccumulator:
     def result(self) -> Moments:
         """The statistics; `NoRows` before the first row."""
         if not self.count:
-            raise NoRows("no valid rows to take statistics of")
+            raise NoRows
         rows = np.concatenate(self._rows)
         q01, q99 = _quantiles(rows, (0.01, 0.99))
         return Moments(

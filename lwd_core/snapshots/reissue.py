@@ -15,13 +15,13 @@ from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.manifest import counts_of
-from lwd_core.snapshots.moments import MomentsAccumulator, NoRows
+from lwd_core.snapshots.moments import NoRows, Statistics
 from lwd_core.snapshots.publish import Staging, release, remove_bytes
 from lwd_core.snapshots.sample import decode, encode
 from lwd_core.snapshots.shards import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import Location, open_location
-from storage_schemas.snapshot import MANIFEST, FrameShard, Manifest, Member, Moments
+from storage_schemas.snapshot import MANIFEST, FrameShard, Manifest, Member
 from storage_schemas.tables import SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState, Split
 
@@ -133,27 +133,23 @@ def _without(
 ) -> Manifest:
     limit = int(old.spec.shard_mb * 1_000_000)
     writers = {split: ShardWriter(split, limit, staging.put) for split in (Split.TRAIN, Split.HOLDOUT)}
-    stats: dict[str, dict[str, MomentsAccumulator]] = {}
+    stats = Statistics()
     frames = _Frames(old.manifest.frame_shards, moved)
     members: list[Member] = []
     for member, tensors in _samples(old, staying):
         tensors = frames.repointed(tensors)
         if member.split == Split.TRAIN:
-            _add(stats, member, tensors)
+            stats.add(member.embodiment, tensors)
         put = writers[Split(member.split)].add(
             f"{member.episode_id}.safetensors", encode(tensors), member.steps
         )
         members.append(replace(member, shard=put.shard, index=put.index, offset=put.offset, bytes=put.bytes))
     for writer in writers.values():
         writer.close()
-    moments: dict[str, dict[str, Moments]] = {
-        embodiment: {name: part.result() for name, part in parts.items()}
-        for embodiment, parts in stats.items()
-    }
     return replace(
         old.manifest,
         counts=counts_of(members),
-        stats=moments,
+        stats=stats.result(),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),
         episodes=tuple(members),
@@ -197,17 +193,6 @@ class _Frames:
             if offsets is not None:
                 offset[here] = [offsets[at] for at in offset[here].tolist()]
         return tensors | {"frame_shard": shard, "frame_offset": offset}
-
-
-def _add(
-    stats: dict[str, dict[str, MomentsAccumulator]], member: Member, tensors: dict[str, np.ndarray]
-) -> None:
-    parts = stats.setdefault(
-        member.embodiment,
-        {"state": MomentsAccumulator(member.state_width), "action": MomentsAccumulator(member.action_width)},
-    )
-    parts["state"].add(tensors["state"][tensors["valid"]])
-    parts["action"].add(tensors["action"][tensors["valid"][: member.steps]])
 
 
 def _manifest(place: Location, digest: str) -> Manifest:

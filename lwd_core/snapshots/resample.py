@@ -6,14 +6,19 @@ from typing import Any
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.snapshots.select import EpisodeRows
+from lwd_core.snapshots.episode_rows import EpisodeRows
+from storage_schemas import snapshot_row
+from storage_schemas.snapshot_row import Merge
+
+_OVER = {Merge.SUM: np.add, Merge.ANY: np.logical_or, Merge.ALL: np.logical_and}
 
 
 def resample(rows: EpisodeRows, episode: Mapping[str, Any], rate: float | None) -> EpisodeRows:
     """Every k-th tick, where k = control rate / ``rate`` must be whole; None keeps all.
 
-    A kept tick has its own state and action, the rewards of the ticks it stands for summed, and is
-    human, invalid or after a gap if one of them is. So nothing that ends a chunk gets lost.
+    What a kept tick has of those it stands for, each column's ``merge`` says: its own state and action, the
+    sum of rewards, and it is human, invalid or after a gap if one of them is. So nothing that ends a chunk
+    gets lost.
     """
     if rate is None:
         return rows
@@ -23,26 +28,24 @@ def resample(rows: EpisodeRows, episode: Mapping[str, Any], rate: float | None) 
             f"frame_rate {rate:g} Hz: episode {episode['episode_id']} runs at {episode['control_hz']:g} Hz, "
             "which is no whole multiple of it; choose a rate that divides it"
         )
-    k = round(every)
-    steps = len(rows.action)
-    ticks = np.arange(0, steps, k)
-    kept = np.append(ticks, steps) if len(rows.state) > steps else ticks
-
-    def over(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        return np.logical_or.reduceat(values, starts)
-
-    # a gap inside a kept tick's span breaks before the next kept tick, whose state comes after it
-    gap = rows.gap.copy()
-    gap_after = over(np.append(gap[1:], False), kept)
-    gap_kept = gap[kept]
-    gap_kept[1:] |= gap_after[:-1]
+    ticks = np.arange(0, rows.steps, round(every))
+    kept = np.append(ticks, rows.steps) if len(rows.columns["state"]) > rows.steps else ticks
     return EpisodeRows(
-        state=rows.state[kept],
-        action=rows.action[ticks],
-        reward=np.add.reduceat(rows.reward, ticks),
-        human=over(rows.human, ticks),
-        valid=~over(~rows.valid, kept),
-        gap=gap_kept,
-        t_ns=rows.t_ns[kept],
+        columns={
+            column.name: _merged(
+                column.merge, rows.columns[column.name], ticks if column.per_action else kept
+            )
+            for column in snapshot_row.ROW
+            if column.name in rows.columns
+        },
         frames=[rows.frames[i] for i in kept] if rows.frames is not None else None,
     )
+
+
+def _merged(merge: Merge, values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    if merge is Merge.FIRST:
+        return values[kept]
+    if merge is Merge.SINCE:
+        # the span of a kept tick ends with it and begins behind the one before
+        return np.logical_or.reduceat(values[: kept[-1] + 1], np.append(0, kept[:-1] + 1))
+    return _OVER[merge].reduceat(values, kept)

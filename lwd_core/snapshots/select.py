@@ -1,25 +1,17 @@
-"""The lake's side of a snapshot: which episodes a spec means, and their steps as arrays.
-
-Everything is read at pinned table versions, so the same spec finds the same rows later.
-"""
+"""The episodes a spec means, at pinned table versions: the same spec finds the same ones later."""
 
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.lake.query import WrongQuery
+from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.same_recording import FOR_GOOD
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.spec import SnapshotSpec
-from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source, Split, Verdict
+from storage_schemas.vocabulary import EpisodeEnd, Outcome, Source, Split, Verdict
 
 _EPISODE = (
     "episode_id, log_id, site, day, robot_id, embodiment, task, instruction, policy_id, source, "
@@ -45,24 +37,6 @@ _JUDGED = (
 
 class NoEpisodes(UserError):
     """The lake holds nothing that a spec asks for, or not yet."""
-
-
-@dataclass(frozen=True)
-class EpisodeRows:
-    """Rows of one episode as they stand in the lake.
-
-    state (R, S), action (T, D), reward (T,) f32; human (T,), valid (R,), gap (R,) bool; t_ns (R,) i64;
-    frames: None, or R lists of frame structs.
-    """
-
-    state: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    human: np.ndarray
-    valid: np.ndarray
-    gap: np.ndarray
-    t_ns: np.ndarray
-    frames: list[list[dict] | None] | None
 
 
 def pin(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -112,6 +86,8 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         params = [layer, *params, *params]
     query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {condition}"
     try:
+        if any(said != "true" for said in (spec.where, *(b.where for b in spec.buffers))):
+            admit_condition(query, params)
         rows = lake.sql(query, params, versions=versions).to_pylist()
     except WrongQuery as error:
         raise UserError(f"spec {spec.name!r}, where: {error}") from error
@@ -178,7 +154,7 @@ def _hash(salt: str, recording: str) -> float:
 
 
 def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    _require_labels(layer, rows, {r["episode_id"]: 0 for r in rows if r["outcome"] is not None})
+    require_labels(layer, rows, {r["episode_id"]: 0 for r in rows if r["outcome"] is not None})
     for row in rows:
         if row["outcome"] not in set(Outcome):
             raise UserError(
@@ -187,104 +163,11 @@ def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _require_labels(layer: str, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> None:
+def require_labels(layer: str, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where the layer says nothing of some of these episodes."""
     missing = [r["episode_id"] for r in rows if r["episode_id"] not in found]
     if missing:
         raise UserError(
             f"label layer {layer}: no label for {len(missing)} of {len(rows)} episodes (first {missing[0]}); "
             "run its labeller over them, or name another layer"
         )
-
-
-def read_rows(
-    lake: Lake, spec: SnapshotSpec, episodes: Sequence[Mapping[str, Any]], versions: Mapping[str, int]
-) -> Iterator[EpisodeRows]:
-    """The rows of these episodes, one by one in the order given; all of them are held in memory once."""
-    columns = ["episode_id", "step", "t_ns", "state", "action", "actor", "valid", "gap"]
-    if spec.cameras:
-        columns.append("frames")
-    ids = [e["episode_id"] for e in episodes]
-    table = lake.read("steps", columns=columns, where="episode_id IN (SELECT unnest(?))", params=[ids],
-                      versions=versions).combine_chunks()  # fmt: skip
-    place = pc.index_in(table["episode_id"], value_set=pa.array(ids)).to_numpy()
-    step = table["step"].to_numpy()
-    order = np.lexsort((step, place))
-    bounds = np.searchsorted(place[order], np.arange(len(ids) + 1))
-    state, action = _Lists(table["state"]), _Lists(table["action"])
-    human = _bools(pc.equal(table["actor"], Actor.HUMAN))
-    valid, gap, t_ns = _bools(table["valid"]), _bools(table["gap"]), table["t_ns"].to_numpy()
-    frames = table["frames"] if spec.cameras else None
-    rewards = _rewards(lake, spec, episodes, versions)
-    for i, episode in enumerate(episodes):
-        rows = order[bounds[i] : bounds[i + 1]]
-        steps = episode["steps"]
-        if not np.array_equal(step[rows], np.arange(len(rows))) or len(rows) - steps not in (0, 1):
-            raise UserError(
-                f"episode {episode['episode_id']}: {len(rows)} rows for {steps} steps; ingest it again"
-            )
-        yield EpisodeRows(
-            state=state.matrix(rows, episode, "state"),
-            action=action.matrix(rows[:steps], episode, "action"),
-            reward=rewards[i],
-            human=human[rows[:steps]],
-            valid=valid[rows],
-            gap=gap[rows],
-            t_ns=t_ns[rows],
-            frames=frames.take(pa.array(rows)).to_pylist() if frames is not None else None,
-        )
-
-
-def _rewards(
-    lake: Lake, spec: SnapshotSpec, episodes: Sequence[Mapping[str, Any]], versions: Mapping[str, int]
-) -> list[np.ndarray]:
-    rewards = [np.zeros(e["steps"], np.float32) for e in episodes]
-    layer = spec.labels.reward
-    if layer is None:
-        for reward, episode in zip(rewards, episodes, strict=True):
-            reward[-1] = episode["success"]
-        return rewards
-    ids = {e["episode_id"]: i for i, e in enumerate(episodes)}
-    found = lake.read("labels", columns=["episode_id", "step", "value"],
-                      where="layer_id = ? AND episode_id IN (SELECT unnest(?))", params=[layer, list(ids)],
-                      versions=versions).to_pydict()  # fmt: skip
-    _require_labels(layer, episodes, dict.fromkeys(found["episode_id"]))
-    for episode_id, step, value in zip(found["episode_id"], found["step"], found["value"], strict=True):
-        reward = rewards[ids[episode_id]]
-        at = len(reward) - 1 if step is None else step
-        if not 0 <= at < len(reward) or value is None or not math.isfinite(value):
-            raise UserError(
-                f"label layer {layer}: episode {episode_id} has step {step}, value {value}; "
-                f"its actions are 0 to {len(reward) - 1}"
-            )
-        reward[at] = value
-    return rewards
-
-
-class _Lists:
-    """A list column as flat values and offsets."""
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        lists = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
-        self._offsets = lists.offsets.to_numpy()
-        self._values = lists.values.to_numpy(zero_copy_only=False)
-
-    def matrix(self, rows: np.ndarray, episode: Mapping[str, Any], column: str) -> np.ndarray:
-        """The lists at ``rows`` (n,) as (n, width); UserError where their lengths differ."""
-        begin, end = self._offsets[rows], self._offsets[rows + 1]
-        width = int(end[0] - begin[0])
-        if not np.any(end - begin):
-            raise UserError(
-                f"episode {episode['episode_id']}: it has no {column}; name its topic under `{column}` "
-                f"in the embodiment file {episode['embodiment']} and `lwd logs remap`"
-            )
-        if width == 0 or np.any(end - begin != width):
-            raise UserError(
-                f"episode {episode['episode_id']}: {column} is empty or changes its width; ingest it again"
-            )
-        if rows[-1] - rows[0] == len(rows) - 1 and np.all(np.diff(rows) == 1):
-            return self._values[begin[0] : end[-1]].reshape(len(rows), width)
-        return self._values[begin[:, None] + np.arange(width)]
-
-
-def _bools(column: pa.ChunkedArray) -> np.ndarray:
-    return column.to_numpy().astype(bool)

@@ -1,5 +1,7 @@
 """Whether a snapshot still is what was built."""
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 
 from lwd_core.errors import UserError
@@ -8,6 +10,8 @@ from lwd_core.snapshots.sample import decode
 from lwd_core.snapshots.shard_bytes import shard_bytes
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import Location
+from storage_schemas import snapshot_row
+from storage_schemas.snapshot import Member
 
 
 def verify(root: str, digest: str, lake: Location | None = None) -> list[str]:
@@ -34,12 +38,24 @@ def verify(root: str, digest: str, lake: Location | None = None) -> list[str]:
             except ValueError as e:
                 faults.append(f"{shard.name}: episode {member.episode_id}: {e}")
                 continue
-            shapes = (tensors["state"].shape, tensors["action"].shape)
-            if shapes != ((member.rows, member.state_width), (member.steps, member.action_width)):
-                faults.append(f"{shard.name}: episode {member.episode_id} holds {shapes}")
-            elif not np.isfinite(tensors["state"]).all() or not np.isfinite(tensors["action"]).all():
-                faults.append(f"{shard.name}: episode {member.episode_id} holds numbers that aren't finite")
+            faults += [f"{shard.name}: episode {member.episode_id} {why}" for why in _wrong(member, tensors)]
     return faults + (_frame_faults(snapshot, lake) if lake else [])
+
+
+def _wrong(member: Member, tensors: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """In what an episode's tensors are not as described."""
+    for column in snapshot_row.ROW:
+        values = tensors.get(column.name)
+        if values is None:
+            if not column.optional:
+                yield f"has no {column.name}"
+            continue
+        rows = member.steps if column.per_action else member.rows
+        shape = (rows, *column.shape(member.state_width, member.action_width))
+        if values.shape != shape:
+            yield f"holds {column.name} of shape {values.shape} instead of {shape}"
+        elif not np.isfinite(values).all():
+            yield f"holds {column.name} with numbers that aren't finite"
 
 
 def _frame_faults(snapshot: Snapshot, lake: Location) -> list[str]:

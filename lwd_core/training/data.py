@@ -249,7 +249,7 @@ def _last_by_person(snapshot: Snapshot) -> Tensor:
         shards.setdefault(member.shard, []).append(place)
     for places in shards.values():
         rows = load(snapshot, places)
-        driven = np.flatnonzero(rows.human)
+        driven = np.flatnonzero(rows["human"])
         episode = np.searchsorted(rows.first, driven, side="right") - 1
         within = np.full(len(rows.first), -1)
         np.maximum.at(within, episode, driven - rows.first[episode])

@@ -56,7 +56,7 @@ def test_one_number_stops_nothing(lake: Lake, tmp_path: Path, column: str, numbe
 
 def test_a_snapshot_of_before_may_hold_what_is_not_a_number() -> None:
     rows = rows_of([plain(8, valid=[True] * 4 + [False] + [True] * 4)])
-    rows.action[4] = np.nan
+    rows["action"][4] = np.nan
     expansion = Expansion(4, 1, 0.9, 1)
 
     class Nothing(Facts):

@@ -7,30 +7,31 @@ from lwd_core.loader.episode_facts import Facts
 from lwd_core.loader.packed import RecordPool, record_type, write_records
 from lwd_core.loader.pool import RowPool
 from lwd_core.loader.transitions import Expansion
-from lwd_core.snapshots.episode_arrays import PADDING, Rows
+from lwd_core.snapshots.episode_arrays import Rows, allocate, fill
 from tests.lwd_core.snapshots.reference import Episode, transitions
 
 
 def rows_of(episodes: list[Episode]) -> Rows:
     """Episodes as a pool; state[row] is (episode, frame), action[t] is (t + 1)."""
     counts = np.array([len(e.valid) for e in episodes])
-    count = int(counts.sum())
-    state = np.array([(i, t) for i, e in enumerate(episodes) for t in range(len(e.valid))], np.float32)
-    action = np.zeros((count + PADDING, 1), np.float32)
-    reward, human = np.zeros(count, np.float32), np.zeros(count, bool)
-    first = np.cumsum(counts) - counts
-    for begin, e in zip(first, episodes, strict=True):
-        action[begin : begin + e.steps, 0] = np.arange(1, e.steps + 1)
-        reward[begin : begin + e.steps] = e.reward
-        human[begin : begin + e.steps] = e.human
+    arrays = allocate(int(counts.sum()), 2, 1)
+    fill(
+        arrays,
+        (
+            {
+                "state": np.array([(i, t) for t in range(len(e.valid))], np.float32),
+                "action": np.arange(1, e.steps + 1, dtype=np.float32)[:, None],
+                "reward": np.array(e.reward, np.float32),
+                "human": np.array(e.human, bool),
+                "valid": np.array(e.valid, bool),
+                "gap": np.array(e.gap, bool),
+            }
+            for i, e in enumerate(episodes)
+        ),
+    )
     return Rows(
-        state=state,
-        action=action,
-        reward=reward,
-        human=human,
-        valid=np.concatenate([e.valid for e in episodes]).astype(bool),
-        gap=np.concatenate([e.gap for e in episodes]).astype(bool),
-        first=first,
+        arrays,
+        first=np.cumsum(counts) - counts,
         steps=np.array([e.steps for e in episodes]),
         rows=counts,
         terminated=np.array([e.terminated for e in episodes]),
