@@ -8,16 +8,15 @@ Shapes: T flow steps, B batch, A = H·D; flow time w_i = i·h, h = 1/T.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lwd_core.rl.compute.walk import Source, Step, Walked, pull_along, walk
-from lwd_core.rl.flow import ConditionedFlow, Flow, RecordedFlow
+from lwd_core.rl.flow import Flow, vjp
 
 Info = dict[str, Tensor]
 
@@ -68,23 +67,6 @@ class Schedule:
         """w and sigma: (T,) with the type and device of ``like``."""
         return _schedule(steps, like.dtype, like.device)
 
-    @cached_property
-    def drawing(self) -> list[Step]:
-        """From x_0 to x_{T−1}, with noise."""
-        times, stir = self.w.tolist(), (math.sqrt(self.h) * self.sigma).tolist()
-        h = self.h
-        return [Step(w, 1 - h / (w + h), 2 * h, c) for w, c in zip(times[:-1], stir[:-1], strict=True)]
-
-    @cached_property
-    def ending(self) -> list[Step]:
-        """From x_{T−1} to x_T, without."""
-        return [Step(self.w[-1].item(), 1.0, self.h)]
-
-    @cached_property
-    def adjoint(self) -> list[Step]:
-        """From g_0 to g_T, to be gone back."""
-        return [Step(w, 1 - self.h / w, 2 * self.h) for w in (self.w + self.h).tolist()]
-
 
 @cache
 def _schedule(steps: int, dtype: torch.dtype, device: torch.device) -> Schedule:
@@ -96,8 +78,8 @@ def _schedule(steps: int, dtype: torch.dtype, device: torch.device) -> Schedule:
 @torch.no_grad()
 def sample_path(
     schedule: Schedule,
-    source: Source,
-    reference: Source,
+    source: Flow,
+    reference: Flow,
     x0: Tensor,
     noise: Tensor,
     mask: Tensor | None = None,
@@ -109,9 +91,14 @@ def sample_path(
     """
     if mask is not None:
         x0, noise = x0 * mask, noise * mask
-    drawn, _ = walk(source, x0, schedule.drawing, noise)
-    end, _ = walk(reference, drawn[-1], schedule.ending)
-    return torch.cat([drawn, end[1:]])
+    h, path = schedule.h, [x0]
+    *times, last = schedule.w.tolist()
+    for w, sigma, epsilon in zip(times, schedule.sigma[:-1].tolist(), noise, strict=True):
+        x = path[-1]
+        drift = 2 * source.velocity(x, w) - x / (w + h)
+        path.append(x + h * drift + math.sqrt(h) * sigma * epsilon)
+    path.append(path[-1] + h * reference.velocity(path[-1], last))
+    return torch.stack(path)
 
 
 def action_gradient(
@@ -137,8 +124,12 @@ def final_adjoint(config: QAMConfig, gradient: Tensor, temperature: Tensor | flo
 
 @torch.no_grad()
 def lean_adjoint(schedule: Schedule, reference: Flow, path: Tensor, final: Tensor) -> Tensor:
-    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ."""
-    return pull_along(reference, path[:-1], schedule.adjoint, final)
+    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ back along the path through f_β alone."""
+    h, g, adjoints = schedule.h, final, torch.empty_like(path[:-1])
+    for i, w in reversed(list(enumerate((schedule.w + h).tolist()))):
+        g = g + h * (2 * vjp(reference, path[i], w, g) - g / w)
+        adjoints[i] = g
+    return adjoints
 
 
 def adjoint_matching_loss(
@@ -159,38 +150,10 @@ def adjoint_matching_loss(
     return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
 
 
-@torch.no_grad()
-def base_velocity(beta: ConditionedFlow, path: Tensor, times: Tensor, known: list[Tensor]) -> Tensor:
-    """β at x_0 … x_{T−1}: (T, B, A), of which the path already asked for the last ones, or for all."""
-    missing = len(times) - len(known)
-    later = torch.stack(known)
-    if not missing:
-        return later
-    return torch.cat([beta.velocity(path[:missing], times[:missing]), later])
-
-
-class _Remembered:
-    """A flow that keeps the velocities it gave."""
-
-    def __init__(self, flow: ConditionedFlow):
-        self.flow = flow
-        self.velocities: list[Tensor] = []
-
-    def velocity(self, x: Tensor, w: float) -> Tensor:
-        self.velocities.append(self.flow.velocity(x, w))
-        return self.velocities[-1]
-
-    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
-        walked = self.flow.walk(x, steps, noise)
-        if walked is not None:
-            self.velocities.extend(walked[1])
-        return walked
-
-
 def policy_loss(
     config: QAMConfig,
-    theta: ConditionedFlow,
-    beta: ConditionedFlow,
+    theta: Flow,
+    beta: Flow,
     q: Callable[[Tensor], Tensor],
     temperature: Tensor | float,
     x0: Tensor,
@@ -201,26 +164,16 @@ def policy_loss(
     """The whole of it: paths, ∇Q at their ends, adjoints back along them, regression.
 
     q: (B, A) to (heads, B); x0, noise: see `sample_path`; mask, dim_mask: (B, A), numbers that count and
-    dims that exist. What draws the path is recorded: at those points its velocities are known, and θ's
-    gradient is taken from the recording.
+    dims that exist.
     """
     schedule = Schedule.of(config.steps, x0)
     times = schedule.w.view(-1, 1, 1)
+    path = sample_path(schedule, theta if config.path == "current" else beta, beta, x0, noise, dim_mask)
+    gradient, value = action_gradient(q, path[-1], config)
+    adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
     with torch.no_grad():
-        if config.path == "current":
-            source, reference = theta.record(config.steps), _Remembered(beta)
-        else:
-            source = reference = _Remembered(beta)
-        path = sample_path(schedule, source, reference, x0, noise, dim_mask)
-        gradient, value = action_gradient(q, path[-1], config)
-        adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
-        base = base_velocity(beta, path, times, reference.velocities)
-    if isinstance(source, RecordedFlow):
-        source.velocity(path[-2], times[-1].item())
-        velocity = source.replay()
-    else:
-        velocity = theta.velocity(path[:-1], times)
-    loss, info = adjoint_matching_loss(schedule, velocity, base, adjoints, mask)
+        base = beta.velocity(path[:-1], times)
+    loss, info = adjoint_matching_loss(schedule, theta.velocity(path[:-1], times), base, adjoints, mask)
     return loss, info | {
         "action_gradient": gradient.norm(dim=-1).mean(),
         "adjoint_norm": adjoints.norm(dim=-1).mean(),

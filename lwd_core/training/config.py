@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from lwd_core.errors import UserError
 from lwd_core.rl.compute.engine import Device
-from lwd_core.rl.compute.fused import Compile
 from lwd_core.rl.encoders import VisionConfig
 from lwd_core.rl.imitation import ImitationConfig
 from lwd_core.rl.learner import LearnerConfig
@@ -42,10 +41,9 @@ class TrainConfig:
     where it ran the same learner. chunk, stride, n_step, gamma: null takes the offline snapshot's,
     except that n_step is 1 online (LWD).
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
-    products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32. compile:
-    kernels between the products, which on a CPU costs seconds, once for a machine: "auto" where
-    possible, "on" or fail. device: "auto" is a GPU if there is one; random numbers are drawn on the CPU
-    whatever the device, and checkpoints fit every device.
+    products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32.
+    device: "auto" is a GPU if there is one; random numbers are drawn on the CPU whatever the device, and
+    checkpoints fit every device.
     """
 
     run: str
@@ -72,7 +70,6 @@ class TrainConfig:
     keep: int = 2
     threads: int = 1
     bf16: bool = False
-    compile: Compile = "auto"
     device: Device = "cpu"
 
     def __post_init__(self) -> None:

@@ -89,7 +89,7 @@ def train(
     Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
     """
     torch.set_num_threads(config.threads)
-    engine = Engine.of(config.device, config.bf16, config.compile)
+    engine = Engine.of(config.device, config.bf16)
     with join_workers(engine.device) as share:
         return _train(config, reporter, settings or Settings(), engine, share, publish)
 

@@ -29,9 +29,7 @@ def policy():
     return new_policy(SIZE, instruction_features=4)
 
 
-@pytest.mark.parametrize(
-    "engine", [Engine(CPU, bf16=True), Engine(CPU, compile="on")], ids=["bf16", "compiled"]
-)
+@pytest.mark.parametrize("engine", [Engine(CPU), Engine(CPU, bf16=True)], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("switch", [*SWITCHES, "SFT"])
 def test_nothing_is_made_on_the_default_device(policy, switch, engine):
     learner = (
@@ -66,7 +64,7 @@ def test_in_bfloat16_the_target_comes_of_the_value_just_updated(policy):
 def test_what_learns_stays_float32(policy, path):
     learner = Learner(LearnerConfig(qam=QAMConfig(path=path, reference="refreshed")), policy, shape(SIZE, 4))
     batch = new_batch(SIZE, policy)
-    with Engine(torch.device("cpu"), bf16=True, compile="off").running():
+    with Engine(torch.device("cpu"), bf16=True).running():
         info = learner.update(batch, new_noise(), Progress(0, 2))
         target, _ = learner._target(batch)
     assert {value.dtype for value in info.values()} == {torch.float32}
@@ -105,10 +103,10 @@ def test_bfloat16_keeps_the_direction_of_gradients(path):
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Engine.of("auto", False, "off").device.type == "cpu"
+    assert Engine.of("auto", False).device.type == "cpu"
     with pytest.raises(UserError, match="device: cuda"):
-        Engine.of("cuda", False, "off")
+        Engine.of("cuda", False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert Engine.of("auto", False, "off").device.type == "cuda"
+    assert Engine.of("auto", False).device.type == "cuda"
     assert backends(torch.device("cuda")) == "cpu:gloo,cuda:nccl"
     assert backends(torch.device("cpu")) == "gloo"
