@@ -4,6 +4,7 @@
 ``a − x_0`` (Lipman et al., arXiv 2210.02747; rectified path).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,3 +85,14 @@ def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
     for i in range(steps):
         x = x + flow.velocity(x, i / steps) / steps
     return x.clamp(-1, 1)
+
+
+@torch.no_grad()
+def best_of_n(flow: Flow, q: Callable[[Tensor], Tensor], noise: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The best of N chunks (B, A) and its Q (B,), by the mean of the heads.
+
+    noise: (N, B, A); q: (N, B, A) to (heads, N, B).
+    """
+    chunks = sample(flow, noise, steps)
+    best, index = q(chunks).mean(0).max(0)
+    return chunks[index, torch.arange(chunks.shape[1], device=chunks.device)], best

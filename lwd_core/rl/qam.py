@@ -16,13 +16,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lwd_core.rl.batch import Noise
+from lwd_core.rl.compute.parallel import mean
+from lwd_core.rl.extraction import Extraction, Info, PolicyStep, State
 from lwd_core.rl.flow import Flow, vjp
 
-Info = dict[str, Tensor]
+LOG_TEMPERATURE = "log_temperature"
 
 
 @dataclass(frozen=True)
-class QAMConfig:
+class QAM(Extraction):
     """Policy extraction.
 
     steps: T; below 10 training collapses (QAM's released scores). path: who draws the paths, QAM's
@@ -30,10 +33,7 @@ class QAMConfig:
     mean. clip: ∇Q "at" the action clipped as it will be executed, or "through" the clipping as well, so
     that it is 0 for numbers beyond the range (QAM's code), or "none". temperature: λ; LWD 2 for a Q in
     [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set it by
-    dual descent instead. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
-    (``reference_ema``, QAM 0.005) of a flow trained by BC on replay; "acting" is what acted when the stage
-    began, and stands until its end. max_adjoint_norm bounds each
-    chunk's ‖∇Q/λ‖; 0 leaves it.
+    dual descent instead. max_adjoint_norm bounds each chunk's ‖∇Q/λ‖; 0 leaves it.
     """
 
     steps: int = 10
@@ -45,10 +45,35 @@ class QAMConfig:
     dual_rate: float = 0.01
     temperature_min: float = 1e-3
     temperature_max: float = 1e3
-    reference: Literal["frozen", "refreshed", "acting"] = "frozen"
-    reference_ema: float = 0.005
-    reference_data: Literal["success", "finished", "all"] = "success"
     max_adjoint_norm: float = 0.0
+
+    def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
+        """See `policy_loss`; λ is the budget's, where there is one."""
+        batch, width = at.batch, at.batch.action.shape[1]
+        log_temperature = at.state.get(LOG_TEMPERATURE)
+        return policy_loss(
+            self,
+            at.policy(),
+            at.reference,
+            at.q,
+            self.temperature if log_temperature is None else log_temperature.exp().to(batch.action.dtype),
+            noise.normal(batch, width),
+            noise.normal(batch, self.steps - 1, width).transpose(0, 1),
+            batch.mask,
+            batch.dim_mask,
+        )
+
+    def begin(self) -> State:
+        """log λ, where a KL budget sets it."""
+        if not self.kl_budget:
+            return {}
+        return {LOG_TEMPERATURE: torch.tensor(math.log(self.temperature), dtype=torch.float64, device="cpu")}
+
+    def moved(self, state: State, info: Info) -> State:
+        """λ by one step of dual descent."""
+        if not self.kl_budget:
+            return state
+        return {LOG_TEMPERATURE: dual_step(self, state[LOG_TEMPERATURE], mean(info["path_kl"]))}
 
 
 @dataclass(frozen=True)
@@ -101,9 +126,7 @@ def sample_path(
     return torch.stack(path)
 
 
-def action_gradient(
-    q: Callable[[Tensor], Tensor], action: Tensor, config: QAMConfig
-) -> tuple[Tensor, Tensor]:
+def action_gradient(q: Callable[[Tensor], Tensor], action: Tensor, config: QAM) -> tuple[Tensor, Tensor]:
     """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B)."""
     with torch.enable_grad():
         at = (action.clamp(-1, 1) if config.clip == "at" else action).detach().requires_grad_()
@@ -113,7 +136,7 @@ def action_gradient(
     return gradient, value.detach()
 
 
-def final_adjoint(config: QAMConfig, gradient: Tensor, temperature: Tensor | float) -> Tensor:
+def final_adjoint(config: QAM, gradient: Tensor, temperature: Tensor | float) -> Tensor:
     """g_T = −∇Q/λ (B, A), no longer than the configured bound."""
     final = -gradient / temperature
     if config.max_adjoint_norm:
@@ -151,7 +174,7 @@ def adjoint_matching_loss(
 
 
 def policy_loss(
-    config: QAMConfig,
+    config: QAM,
     theta: Flow,
     beta: Flow,
     q: Callable[[Tensor], Tensor],
@@ -182,7 +205,7 @@ def policy_loss(
     }
 
 
-def dual_step(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
+def dual_step(config: QAM, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
     """log λ after one dual-descent step: up while the path KL is over its budget, down under it."""
     step = config.dual_rate * (path_kl / config.kl_budget - 1).clamp(-1, 1)
     return (log_temperature + step).clamp(math.log(config.temperature_min), math.log(config.temperature_max))

@@ -8,11 +8,13 @@ import torch
 from benchmarks.learner import DEMO, SWITCHES, new_batch, new_policy, shape
 from lwd_core.errors import UserError
 from lwd_core.rl.batch import Noise
+from lwd_core.rl.chosen import choose
 from lwd_core.rl.compute.engine import Engine
+from lwd_core.rl.extraction import EXTRACTIONS
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig
+from lwd_core.rl.reference import ReferenceConfig
 from lwd_core.training.workers import backends
 
 CPU = torch.device("cpu")
@@ -62,7 +64,13 @@ def test_in_bfloat16_the_target_comes_of_the_value_just_updated(policy):
 
 @pytest.mark.parametrize("path", ["current", "reference"])
 def test_what_learns_stays_float32(policy, path):
-    learner = Learner(LearnerConfig(qam=QAMConfig(path=path, reference="refreshed")), policy, shape(SIZE, 4))
+    learner = Learner(
+        LearnerConfig(
+            extraction=choose(EXTRACTIONS, "qam", path=path), reference=ReferenceConfig(mode="refreshed")
+        ),
+        policy,
+        shape(SIZE, 4),
+    )
     batch = new_batch(SIZE, policy)
     with Engine(torch.device("cpu"), bf16=True).running():
         info = learner.update(batch, new_noise(), Progress(0, 2))
@@ -82,7 +90,7 @@ def test_bfloat16_keeps_the_direction_of_gradients(path):
     size = replace(DEMO, batch=64)
     policy = new_policy(size, instruction_features=0)
     # A policy that has moved from its reference, so that their difference is more than rounding.
-    learner = Learner(LearnerConfig(qam=QAMConfig(path=path)), policy, shape(size, 0))
+    learner = Learner(LearnerConfig(extraction=choose(EXTRACTIONS, "qam", path=path)), policy, shape(size, 0))
     with torch.no_grad():
         for parameter in learner.theta.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -90,7 +98,7 @@ def test_bfloat16_keeps_the_direction_of_gradients(path):
     gradients = {"policy": [], "critic": []}
     for bf16 in (False, True):
         with Engine(torch.device("cpu"), bf16).running():
-            matching, _ = learner._qam_loss(batch, new_noise())
+            matching, _ = learner.extraction.loss(learner._extracting(batch), new_noise())
             q = learner.critic.q(learner.critic.features(batch.observation), batch.action)
             losses = {"policy": matching, "critic": (q - 1).square().mean()}
             for name, loss in losses.items():
