@@ -14,6 +14,7 @@ from lwd_core.rl.compute.engine import Device
 from lwd_core.rl.encoders import BACKBONES, Backbone, VisionConfig
 from lwd_core.rl.learners import LEARNERS, Algorithm
 from lwd_core.rl.networks import CriticShape
+from lwd_core.training.overlay import over_config
 from lwd_core.training.upgrade import upgraded
 from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Stage
@@ -155,18 +156,3 @@ def algorithm_of(config: Mapping[str, Any]) -> str:
     """The name of what learned, of a stored configuration."""
     name, default = ("imitation", "imitation") if config["stage"] == Stage.SFT else ("learner", "lwd")
     return upgraded(config)[name].get("kind", default)
-
-
-def over_config(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields laid over others, section by section; a section of another kind takes the place of one."""
-    merged = dict(below)
-    for name, value in above.items():
-        inner = merged.get(name)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping) and _of_one_kind(inner, value):
-            value = over_config(inner, value)
-        merged[name] = value
-    return merged
-
-
-def _of_one_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
-    return above.get("kind", below.get("kind")) == below.get("kind")

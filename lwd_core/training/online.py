@@ -14,8 +14,9 @@ from lwd_core.policies.release import Release, publish, recorded
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
-from lwd_core.training.config import TrainConfig, over_config
+from lwd_core.training.config import TrainConfig
 from lwd_core.training.export import export_policy, parent_of
+from lwd_core.training.overlay import over_config
 from lwd_core.training.upgrade import upgraded
 from storage_schemas.vocabulary import Channel, Source, Stage
 

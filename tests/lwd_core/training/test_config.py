@@ -7,7 +7,8 @@ from lwd_core.rl.chosen import choose
 from lwd_core.rl.fql import FQL
 from lwd_core.rl.learners import LEARNERS
 from lwd_core.rl.qam import QAM
-from lwd_core.training.config import TrainConfig, over_config
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.overlay import over_config
 from lwd_core.training.upgrade import upgraded
 
 OFFLINE = {"run": "a", "stage": "offline", "offline": "d", "init": "sft"}
