@@ -8,7 +8,7 @@ What stands behind the names of such a `Door` is a frozen dataclass: its fields 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import PlainValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -70,12 +70,12 @@ def plain(value: Any) -> Any:
 
 
 def unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
-    """Paths of what a dataclass of that kind has no field for."""
+    """Paths of what a dataclass of that kind has no field for; a plug-in looks after its own."""
     hints = get_type_hints(kind)
     found = [f"{path}{name}" for name in value if name not in hints]
     for name, hint in hints.items():
         inner = value.get(name)
-        for part in (hint, *get_args(hint)):
+        for part in () if get_origin(hint) is Chosen else (hint, *get_args(hint)):
             if is_dataclass(part) and isinstance(part, type) and isinstance(inner, Mapping):
                 found += unknown(part, inner, f"{path}{name}.")
     return found
