@@ -90,8 +90,9 @@ class Extraction(ABC):
         """The field whose average acts: θ, unless θ has to be asked in a way of its own."""
         return theta
 
-    def begin(self) -> State:
-        """Tensors that the method keeps from update to update; they are stored with the learner's."""
+    def begin(self, before: State) -> State:
+        """Tensors that the method keeps from update to update of a stage; they are stored with the learner's.
+        ``before``: those that another stage ended with, perhaps by another method."""
         return {}
 
     def moved(self, state: State, info: Info) -> State:

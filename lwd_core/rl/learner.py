@@ -11,7 +11,7 @@ from lwd_core.rl import divl, flow
 from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.chosen import Chosen, choose, chosen_by
 from lwd_core.rl.divl import DIVLConfig
-from lwd_core.rl.extraction import EXTRACTIONS, Extraction, PolicyStep
+from lwd_core.rl.extraction import EXTRACTIONS, Extraction, PolicyStep, State
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.learners import Algorithm, Info
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape
@@ -96,7 +96,7 @@ class Learner:
             "value": Optimiser("value", [*shared, *self.critic.v_head.parameters()], config.value),
         }
         self._averaged = (_q_weights(self.target), _q_weights(self.critic))
-        self.extraction_state = self.extraction.begin()
+        self.extraction_state = self.extraction.begin({})
         self.policy_steps = 0  # of this stage
 
     def update(self, batch: Batch, noise: Noise, progress: Progress) -> Info:
@@ -200,6 +200,7 @@ class Learner:
     def go_on(self, state: dict[str, Any]) -> None:
         """With another stage's policy as it acted, and the critics and moments it learned."""
         self.load_state_dict(state)
+        self.extraction_state = self.extraction.begin(_extraction_state(state))
         self.policy_steps = 0
         if self.extraction.acting(self.theta) is self.theta:  # else what acts is no start for θ
             self.theta.load_state_dict(self.policy.field.state_dict())
@@ -244,7 +245,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`, for the same shapes. Of an extraction's state what this one has too."""
+        """Inverse of `state_dict`, for the same shapes."""
         stored = state["modules"]
         for name, module in self.modules().items():
             if name == "theta" and name not in stored:  # from before an average acted
@@ -254,9 +255,13 @@ class Learner:
             module.load_state_dict(stored[name], strict=name != "policy")
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        kept = state.get("extraction", state)  # where log λ once stood
+        kept = _extraction_state(state)
         self.extraction_state = {name: kept.get(name, own) for name, own in self.extraction_state.items()}
         self.policy_steps = state.get("policy_steps", int(state.get("policy_moved", False)))
+
+
+def _extraction_state(state: dict[str, Any]) -> State:
+    return state.get("extraction", state)  # where log λ once stood
 
 
 def _q_weights(critic: Critic) -> list[Tensor]:

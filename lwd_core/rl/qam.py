@@ -63,11 +63,12 @@ class QAM(Extraction):
             batch.dim_mask,
         )
 
-    def begin(self) -> State:
-        """log λ, where a KL budget sets it."""
+    def begin(self, before: State) -> State:
+        """log λ, where a KL budget sets it: it goes on from where it was."""
         if not self.kl_budget:
             return {}
-        return {LOG_TEMPERATURE: torch.tensor(math.log(self.temperature), dtype=torch.float64, device="cpu")}
+        configured = torch.tensor(math.log(self.temperature), dtype=torch.float64, device="cpu")
+        return {LOG_TEMPERATURE: before.get(LOG_TEMPERATURE, configured)}
 
     def moved(self, state: State, info: Info) -> State:
         """λ by one step of dual descent."""

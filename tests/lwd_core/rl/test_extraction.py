@@ -24,7 +24,7 @@ class Counting(Extraction):
     acting_steps = 3
     aim: float = 2.0
 
-    def begin(self):
+    def begin(self, before):
         return {"steps": torch.zeros(())}
 
     def loss(self, at, noise):
