@@ -69,7 +69,8 @@ def prepare(settings: Settings, updates: int) -> None:
     ingest(lake, settings, [settings.landing], embodiments=known, now_ns=time.time_ns())
     spec = SnapshotSpec(name="sft", sources=(Source.DEMONSTRATION,), chunk=5, gamma=0.99)
     offline = build_snapshot(lake, spec, settings.snapshots, now_ns=time.time_ns()).digest
-    learner = {"policy_every": 2, "policy_stride": 4, "qam": {"temperature": 0.05, "reference": "refreshed"}}
+    learner = {"policy_every": 2, "policy_stride": 4, "reference": {"mode": "refreshed"}}
+    learner["extraction"] = {"kind": "qam", "temperature": 0.05}
     config = {"run": "sft", "stage": "sft", "offline": offline, "updates": updates, "learner": learner}
     train(TrainConfig.parse(config), Silent(), settings)
     checkpoint = newest_checkpoint(settings.checkpoints, "sft")

@@ -23,16 +23,18 @@ import torch
 
 from benchmarks.learner_parts import count_flops, parts
 from lwd_core.rl.batch import Batch, Noise, prepare
+from lwd_core.rl.chosen import choose
 from lwd_core.rl.compute.engine import Engine
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.extraction import EXTRACTIONS
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.networks import CriticShape, FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.policy_td import PolicyTDConfig, PolicyTDLearner
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig
+from lwd_core.rl.reference import ReferenceConfig
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,21 @@ class Size:
 
 OFFICIAL, DEMO = Size(512, 4, 10, 256), Size(256, 3, 2, 128)
 SIZES = {"4×512, 10 critics, batch 256": OFFICIAL, "3×256, 2 critics, batch 128": DEMO}
+extraction = partial(choose, EXTRACTIONS)
+REFRESHED = ReferenceConfig(mode="refreshed")
 SWITCHES = {
     "LWD: DIVL + QAM, frozen reference": LearnerConfig(),
-    "refreshed reference": LearnerConfig(qam=QAMConfig(reference="refreshed")),
-    "paths of the reference": LearnerConfig(qam=QAMConfig(path="reference")),
-    "least of the heads": LearnerConfig(qam=QAMConfig(aggregate="min")),
-    "temperature by dual descent": LearnerConfig(qam=QAMConfig(kl_budget=0.1)),
+    "refreshed reference": LearnerConfig(reference=REFRESHED),
+    "paths of the reference": LearnerConfig(extraction=extraction("qam", path="reference")),
+    "least of the heads": LearnerConfig(extraction=extraction("qam", aggregate="min")),
+    "temperature by dual descent": LearnerConfig(extraction=extraction("qam", kl_budget=0.1)),
     "constant τ": LearnerConfig(divl=DIVLConfig(adaptive=False)),
     "expectile": LearnerConfig(divl=DIVLConfig(value="expectile")),
     "policy on a quarter, every second": LearnerConfig(policy_stride=4, policy_every=2),
-    "FQL": LearnerConfig(extraction="fql"),
-    "best of 8, cloned": LearnerConfig(extraction="best_of_n"),
-    "advantage-conditioned": LearnerConfig(extraction="advantage"),
-    "best of 8 at acting": LearnerConfig(extraction="reference", qam=QAMConfig(reference="refreshed")),
+    "FQL": LearnerConfig(extraction=extraction("fql")),
+    "best of 8, cloned": LearnerConfig(extraction=extraction("best_of_n")),
+    "advantage-conditioned": LearnerConfig(extraction=extraction("advantage")),
+    "best of 8 at acting": LearnerConfig(extraction=extraction("reference"), reference=REFRESHED),
 }
 
 
@@ -73,11 +77,8 @@ CLONED: dict[str, Literal["all", "success", "human"]] = {
 }
 ENGINES = {
     "fp32": Engine(torch.device("cpu")),
-    "fp32, compiled": Engine(torch.device("cpu"), compile="auto"),
     "bf16": Engine(torch.device("cpu"), bf16=True),
-    "bf16, compiled": Engine(torch.device("cpu"), bf16=True, compile="auto"),
 }
-BEST = "bf16, compiled"
 ROUNDS = 5
 
 
@@ -111,9 +112,9 @@ def main() -> None:
     if chosen.only in (None, "parts"):
         for name, size in SIZES.items():
             for kind in ("fp32", "bf16"):
-                show(f"\nLWD's update, {name}, {kind}, compiled: where the time goes")
+                show(f"\nLWD's update, {name}, {kind}: where the time goes")
                 show(f"{'part':24} {'GFLOP':>8} {'ms':>8} {'floor ms':>9} {'share':>6}")
-                engine, learner = ENGINES[f"{kind}, compiled"], lwd_learner(size)
+                engine, learner = ENGINES[kind], lwd_learner(size)
                 floor = products(size, torch.bfloat16 if engine.bf16 else torch.float32, 1.0)
                 batch = new_batch(size, learner.policy)
                 for part in parts(learner, batch, engine, floor, chosen.seconds):
@@ -121,13 +122,13 @@ def main() -> None:
                     figures = f"{part.gflop:8.3f} {part.ms:8.2f} {part.floor_ms:9.2f} {part.share:6.0%}"
                     show(f"{part.name:24} {figures}")
     if chosen.only in (None, "switches"):
-        show(f"\n{'switch, 3×256, 2 critics, batch 128; updates/s':58} {'fp32':>8} {BEST:>15}")
+        show(f"\n{'switch, 3×256, 2 critics, batch 128; updates/s':58} {'fp32':>8} {'bf16':>8}")
         turns = {n: partial(cloning, data=d) for n, d in CLONED.items()}
         turns |= {n: partial(lwd, config=c) for n, c in SWITCHES.items()}
         for name, make in turns.items():
-            speeds = {kind: rate(make(DEMO), chosen.seconds / 2, ENGINES[kind]) for kind in ("fp32", BEST)}
+            speeds = {kind: rate(make(DEMO), chosen.seconds / 2, ENGINES[kind]) for kind in ENGINES}
             rows.append({"switch": name, **speeds})
-            show(f"{name:58} {speeds['fp32']:8.2f} {speeds[BEST]:15.2f}")
+            show(f"{name:58} {speeds['fp32']:8.2f} {speeds['bf16']:8.2f}")
     if chosen.json:
         print(json.dumps(rows))
 
@@ -193,7 +194,7 @@ def lwd(size: Size, config: LearnerConfig) -> Callable[[int], object]:
 def lwd_learner(size: Size) -> Learner:
     """With every part an update can have."""
     policy = new_policy(size, instruction_features=32)
-    return Learner(LearnerConfig(qam=QAMConfig(reference="refreshed")), policy, shape(size, 32))
+    return Learner(LearnerConfig(reference=REFRESHED), policy, shape(size, 32))
 
 
 def cloning(size: Size, data: Literal["all", "success", "human"]) -> Callable[[int], object]:

@@ -4,8 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -29,8 +28,7 @@ SEAMS: list[tuple[Any, str, str]] = [
     (Learner, "_policy_step", "regression"),
     (qam, "sample_path", "path"),
     (qam, "action_gradient", "∇Q"),
-    (qam, "lean_adjoint", "linearise, pull back"),
-    (qam, "base_velocity", "base"),
+    (qam, "lean_adjoint", "adjoint"),
     (torch.optim.AdamW, "step", "Adam, EMA"),
     (learner_module, "ema", "Adam, EMA"),
 ]
@@ -60,16 +58,15 @@ def parts(
     """
     noise = Noise(torch.Generator().manual_seed(0))
 
-    def update(engine: Engine = engine) -> None:
+    def update() -> None:
         with engine.running():
             learner.update(batch, noise, Progress(0, 10))
 
     for _ in range(3):
         update()
         floor(0)
-    with FlopCounterMode(display=False) as counter:  # which sees the products that torch itself calls
-        written = partial(update, replace(engine, compile="off"))
-        gflop = spent(written, lambda: counter.get_total_flops() / 1e9)
+    with FlopCounterMode(display=False) as counter:
+        gflop = spent(update, lambda: counter.get_total_flops() / 1e9)
     samples: list[dict[str, float]] = []
     speeds: list[float] = []
     begin = time.perf_counter()

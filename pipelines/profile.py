@@ -5,7 +5,6 @@ would have made.
 """
 
 import os
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,15 +128,6 @@ class Profile(_Part):
             if self.day(planned.name) == day:
                 return planned
         return self.rounds[-1]
-
-
-def over(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
-    """Settings with others laid over them, sections merged."""
-    merged = dict(below)
-    for name, value in above.items():
-        under = merged.get(name)
-        merged[name] = over(under, value) if isinstance(under, dict) and isinstance(value, Mapping) else value
-    return merged
 
 
 def load_profile(name: str | None = None) -> Profile:

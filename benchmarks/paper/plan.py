@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
 from lwd_core.errors import UserError
-from lwd_core.training.config import over_config
+from lwd_core.training.overlay import over_config
 from storage_schemas.canonical import digest
 
 _FIRST_DAY = date(2025, 1, 6)

@@ -7,11 +7,41 @@ RECAP takes a percentile of each task. What a person chose is always good, as in
 difference of two flows is left out: the flow is sampled as it is.
 """
 
+import copy
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from lwd_core.rl.batch import Noise
 from lwd_core.rl.encoders import Observation
+from lwd_core.rl.extraction import Extraction, Info, PolicyStep
+from lwd_core.rl.flow import flow_matching_loss
 from lwd_core.rl.networks import VelocityField
+
+
+@dataclass(frozen=True)
+class AdvantageConditioning(Extraction):
+    """Good is what beats the state's value, and whatever a person did."""
+
+    def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
+        """Cloning of all chunks, each told whether it was good."""
+        batch = at.batch
+        good = torch.maximum((at.advantage() > 0).float(), batch.human)
+        loss, _ = flow_matching_loss(
+            at.policy(told(batch.observation, good)),
+            batch.action,
+            batch.mask,
+            noise.normal(batch, batch.action.shape[1]),
+            noise.uniform(batch, 1),
+        )
+        return loss, {"advantage_loss": loss.detach(), "good_share": good.mean()}
+
+    def acting(self, theta: VelocityField) -> VelocityField:
+        """θ as told "good"."""
+        field = copy.deepcopy(theta)
+        ask_for_good(field, theta)
+        return field
 
 
 def direction(like: Tensor) -> Tensor:

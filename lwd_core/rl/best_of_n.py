@@ -3,30 +3,33 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from lwd_core.rl.flow import Flow, flow_matching_loss, sample
-
-Info = dict[str, Tensor]
+from lwd_core.rl.batch import Noise
+from lwd_core.rl.extraction import Extraction, Info, PolicyStep
+from lwd_core.rl.flow import Flow, best_of_n, flow_matching_loss
 
 
 @dataclass(frozen=True)
-class BestOfNConfig:
+class BestOfN(Extraction):
     """``samples`` is N; 1 clones the reference itself."""
 
     samples: int = 8
 
-
-@torch.no_grad()
-def best_of_n(flow: Flow, q: Callable[[Tensor], Tensor], noise: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """The best of N chunks (B, A) and its Q (B,), by the mean of the heads.
-
-    noise: (N, B, A); q: (N, B, A) to (heads, N, B).
-    """
-    chunks = sample(flow, noise, steps)
-    best, index = q(chunks).mean(0).max(0)
-    return chunks[index, torch.arange(chunks.shape[1], device=chunks.device)], best
+    def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
+        """See `policy_loss`."""
+        batch, width = at.batch, at.batch.action.shape[1]
+        proposals = at.real(noise.normal(batch, self.samples, width).transpose(0, 1))
+        return policy_loss(
+            at.policy(),
+            at.reference,
+            at.q,
+            proposals,
+            noise.normal(batch, width),
+            noise.uniform(batch, 1),
+            at.steps,
+            batch.mask,
+        )
 
 
 def policy_loss(

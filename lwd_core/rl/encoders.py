@@ -2,15 +2,21 @@
 
 The seam where senses come in: a field or critic holds an `ObservationEncoder` and asks no more of it than a
 feature of known width. Proprioception and the instruction are always there; cameras are added by a
-`VisionConfig`.
+`VisionConfig`; another package's encoder comes in by the door.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, cast
+from typing import Annotated, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from lwd_core.errors import UserError
+from lwd_core.plugins import Door
+from lwd_core.rl.chosen import Chosen, chosen_by
 
 
 class Observation(NamedTuple):
@@ -26,12 +32,15 @@ class Observation(NamedTuple):
 
 
 class ObservationEncoder(Protocol):
-    """An observation to a flat feature (B, width); ``project`` is where the instruction enters, if so."""
+    """An ``nn.Module`` from an observation to a flat feature (B, width); ``project`` is where the instruction
+    enters, if so."""
 
     width: int
 
     @property
     def project(self) -> nn.Linear | None: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def __call__(self, observation: Observation) -> Tensor: ...
 
@@ -60,19 +69,57 @@ class VisionConfig:
             raise ValueError(f"height and width: at least {2 ** len(self.stages)} for so many stages")
 
 
+class Backbone(ABC):
+    """What makes an encoder; subclasses are frozen dataclasses of its settings."""
+
+    @abstractmethod
+    def encoder(self, config: "EncoderConfig") -> nn.Module:
+        """An `ObservationEncoder` for states, embeddings and, with ``config.vision``, images like that."""
+
+
+BACKBONES: Door[type[Backbone]] = Door(
+    "lwd.backbones",
+    {"proprio": "lwd_core.rl.encoders:Proprio", "cameras": "lwd_core.rl.encoders:Cameras"},
+    needs=("encoder",),
+    kind="backbone",
+)
+
+
 @dataclass(frozen=True)
 class EncoderConfig:
-    """``instruction_features`` is the width the sentence embedding is projected to; 0 leaves it out."""
+    """``instruction_features`` is the width the sentence embedding is projected to; 0 leaves it out.
+    ``backbone``: None is `Cameras` where there is vision, else `Proprio`."""
 
     state_dim: int
     instruction_dim: int = 384  # all-MiniLM-L6-v2
     instruction_features: int = 32
     vision: VisionConfig | None = None
+    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = None
 
 
-def new_encoder(config: EncoderConfig) -> "ProprioEncoder | CameraEncoder":
+def new_encoder(config: EncoderConfig) -> "ObservationEncoder":
     """The encoder a configuration asks for."""
-    return ProprioEncoder(config) if config.vision is None else CameraEncoder(config, config.vision)
+    own = Cameras() if config.vision else Proprio()
+    made = config.backbone.made if config.backbone else own
+    return cast(ObservationEncoder, made.encoder(config))
+
+
+@dataclass(frozen=True)
+class Proprio(Backbone):
+    """State and instruction alone."""
+
+    def encoder(self, config: EncoderConfig) -> "ProprioEncoder":
+        return ProprioEncoder(config)
+
+
+@dataclass(frozen=True)
+class Cameras(Backbone):
+    """With a small residual tower for each camera."""
+
+    def encoder(self, config: EncoderConfig) -> "CameraEncoder":
+        if config.vision is None:
+            raise UserError("network.backbone: cameras, but network.vision names none")
+        return CameraEncoder(config, config.vision)
 
 
 class ProprioEncoder(nn.Module):

@@ -1,10 +1,10 @@
-"""Supervised flow matching (SFT), and sampling from a flow.
+"""Supervised flow matching (SFT), and what is asked of a flow: its velocity, its derivative, its end.
 
 ``x_w = (1 − w) x_0 + w a`` runs from noise at w = 0 to the action at w = 1; its velocity is
 ``a − x_0`` (Lipman et al., arXiv 2210.02747; rectified path).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from lwd_core.rl.compute.parallel import total, workers
-from lwd_core.rl.compute.walk import Linearised, Step, Walked, walk
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.networks import VelocityField
-from lwd_core.rl.velocity import Recording, VelocityAt
+from lwd_core.rl.networks import VelocityAt, VelocityField
 
 Info = dict[str, Tensor]
 
@@ -23,10 +21,8 @@ Info = dict[str, Tensor]
 class Flow(Protocol):
     """A velocity field at fixed observations, over flattened chunks x (…, B, A)."""
 
-    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor: ...
-
-    def linearise(self, x: Tensor, w: Tensor) -> Linearised:
-        """x: (T, B, A), w: (T, 1, 1)."""
+    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
+        """w: a number or a tensor that broadcasts to (…, B, 1). Differentiable, by x and by weights."""
         ...
 
 
@@ -47,55 +43,17 @@ class ConditionedFlow:
         return ConditionedFlow(field.at(observation), mask)
 
     def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
-        return self._real(self.field.velocity(self._real(x), w))
-
-    def linearise(self, x: Tensor, w: Tensor) -> Linearised:
-        derivative = self.field.linearise(self._real(x), w)
-        return derivative if self.mask is None else _MaskedDerivative(derivative, self.mask)
-
-    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
-        return self.field.layers.walk(self._real(x), steps, noise, self.mask)
-
-    def pull_along(self, points: Tensor, steps: Sequence[Step], last: Tensor) -> Tensor | None:
-        return self.field.layers.pull_along(self._real(points), steps, last, self.mask)
-
-    def record(self, points: int) -> "RecordedFlow":
-        """The same flow, that remembers up to so many points where it was evaluated."""
-        return RecordedFlow(self.field.record(points), self.mask)
-
-    def _real(self, value: Tensor) -> Tensor:
-        return value if self.mask is None else self.mask * value
-
-
-@dataclass(frozen=True)
-class RecordedFlow:
-    """See `Recording`."""
-
-    recording: Recording
-    mask: Tensor | None
-
-    def velocity(self, x: Tensor, w: float) -> Tensor:
         if self.mask is None:
-            return self.recording.velocity(x, w)
-        return self.mask * self.recording.velocity(self.mask * x, w)
-
-    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
-        x = x if self.mask is None else self.mask * x
-        return self.recording.walk(x, steps, noise, self.mask)
-
-    def replay(self) -> Tensor:
-        """Velocities (T, B, A) at all points so far, with the gradient of the network's weights."""
-        velocity = self.recording.replay()
-        return velocity if self.mask is None else self.mask * velocity
+            return self.field.velocity(x, w)
+        return self.mask * self.field.velocity(self.mask * x, w)
 
 
-@dataclass(frozen=True)
-class _MaskedDerivative:
-    inner: Linearised
-    mask: Tensor
-
-    def pull(self, i: int, g: Tensor) -> Tensor:
-        return self.mask * self.inner.pull(i, self.mask * g)
+def vjp(flow: Flow, x: Tensor, w: Tensor | float, g: Tensor) -> Tensor:
+    """gᵀ ∂f/∂x (B, A) at x (B, A), for g (B, A)."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (pulled,) = torch.autograd.grad(flow.velocity(x, w), x, g)
+    return pulled
 
 
 def flow_matching_loss(
@@ -123,5 +81,18 @@ def flow_matching_loss(
 @torch.no_grad()
 def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
     """Euler integration from noise (…, B, A) at w = 0 to actions at w = 1, clipped to [-1, 1]."""
-    points, _ = walk(flow, noise, [Step(i / steps, 1.0, 1 / steps) for i in range(steps)])
-    return points[-1].clamp(-1, 1)
+    x = noise
+    for i in range(steps):
+        x = x + flow.velocity(x, i / steps) / steps
+    return x.clamp(-1, 1)
+
+
+@torch.no_grad()
+def best_of_n(flow: Flow, q: Callable[[Tensor], Tensor], noise: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The best of N chunks (B, A) and its Q (B,), by the mean of the heads.
+
+    noise: (N, B, A); q: (N, B, A) to (heads, N, B).
+    """
+    chunks = sample(flow, noise, steps)
+    best, index = q(chunks).mean(0).max(0)
+    return chunks[index, torch.arange(chunks.shape[1], device=chunks.device)], best

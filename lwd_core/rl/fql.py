@@ -5,24 +5,32 @@ The policy takes the reference's whole flow in one Euler step, and is pulled uph
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from lwd_core.rl.batch import Noise
+from lwd_core.rl.extraction import Extraction, Info, PolicyStep
 from lwd_core.rl.flow import Flow, sample
-
-Info = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class FQLConfig:
+class FQL(Extraction):
     """``distillation`` weighs staying with the reference against Q; FQL's α, which it tunes in 3 … 1000."""
 
+    acting_steps: ClassVar[int | None] = 1
     distillation: float = 10.0
+
+    def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
+        """See `policy_loss`."""
+        batch = at.batch
+        x0 = at.real(noise.normal(batch, batch.action.shape[1]))
+        return policy_loss(self, at.policy(), at.reference, at.q, x0, at.steps, batch.mask)
 
 
 def policy_loss(
-    config: FQLConfig,
+    config: FQL,
     theta: Flow,
     beta: Flow,
     q: Callable[[Tensor], Tensor],

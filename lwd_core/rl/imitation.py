@@ -4,20 +4,20 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from lwd_core.rl import flow
 from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.flow import ConditionedFlow
+from lwd_core.rl.learners import Algorithm, Info
+from lwd_core.rl.networks import CriticShape
 from lwd_core.rl.optim import OptimConfig, Optimiser, average_rate, ema
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
 
-Info = dict[str, Tensor]
-
 
 @dataclass(frozen=True)
-class ImitationConfig:
+class ImitationConfig(Algorithm):
     """Flow-matching behaviour cloning.
 
     data: "all" chunks (BC; LWD's SFT, on demonstrations), those of a "success" (filtered BC; %BC in arXiv
@@ -30,6 +30,14 @@ class ImitationConfig:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
     data: Literal["all", "success", "finished", "human"] = "all"
     average: float = 0.005
+
+    def learner(self, policy: FlowPolicy, critic: CriticShape) -> "ImitationLearner":
+        """Without a critic."""
+        return ImitationLearner(self, policy)
+
+    @property
+    def clones(self) -> str:
+        return self.data
 
 
 class ImitationLearner:
@@ -77,3 +85,6 @@ class ImitationLearner:
         for name, module in self.modules().items():
             module.load_state_dict(state["modules"][name])
         self.optimiser.load_state_dict(state["optimisers"]["policy"])
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """A clone begins from the policy alone."""

@@ -10,16 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from lwd_core.rl.compute.gelu import LAYER_NORM_EPS, gelu, gelu_norm
-from lwd_core.rl.compute.layers import Layers
-from lwd_core.rl.compute.stack import Weights, in_one_call
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
-from lwd_core.rl.velocity import VelocityAt
+
+LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
 
 
 @dataclass(frozen=True)
@@ -98,20 +96,29 @@ class VelocityField(nn.Module):
         """Parameters frozen when only the action expert learns."""
         return [*self.encoder.parameters(), *self.context.parameters()]
 
-    def at(self, observation: Observation) -> VelocityAt:
-        """The field for a batch of observations, its weights in the type of the products."""
-        context = self.context(self.encoder(observation))
-        kind = context.dtype
-        hidden = tuple((layer.weight.to(kind), layer.bias) for layer in self._hidden())
-        out = self.out.weight.to(kind), self.out.bias.to(kind)
-        return VelocityAt(Layers(context, self.action_in.weight.to(kind), self.time_in, hidden, out))
+    def at(self, observation: Observation) -> "VelocityAt":
+        """The field for a batch of observations."""
+        return VelocityAt(self, self.context(self.encoder(observation)))
 
     def forward(self, observation: Observation, x: Tensor, w: Tensor | float) -> Tensor:
         """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
         return self.at(observation).velocity(x, w)
 
-    def _hidden(self) -> Sequence[nn.Linear]:
-        return cast(Sequence[nn.Linear], self.hidden)
+
+@dataclass(frozen=True)
+class VelocityAt:
+    """A velocity field whose observations are in ``context`` (B, h), their share of the first layer."""
+
+    field: VelocityField
+    context: Tensor
+
+    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
+        """Velocities (…, B, A) at x (…, B, A); w: a number or a tensor that broadcasts to (…, B, 1)."""
+        field = self.field
+        z = field.action_in(x) + (self.context + (w * field.time_in).to(self.context.dtype))
+        for layer in field.hidden:
+            z = layer(gelu(z))
+        return field.out(gelu(z)).to(x.dtype)
 
 
 class StackedMLP(nn.Module):
@@ -127,15 +134,15 @@ class StackedMLP(nn.Module):
 
     def forward(self, x: Tensor, frozen: bool = False) -> Tensor:
         """frozen: the gradient goes to x alone."""
-        parts = self.weights, self.biases, self.scales, self.shifts
-        layers = Weights(*([w.detach() if frozen else w for w in part] for part in parts))
-        whole = in_one_call(x, layers)
-        if whole is not None:
-            return whole
-        z = x.expand(len(layers.weights[0]), *x.shape)
-        for weight, bias, scale, shift in zip(*layers.inner(), strict=True):
-            z = gelu_norm(torch.bmm(z, weight), bias, scale, shift)
-        return torch.baddbmm(layers.biases[-1], z, layers.weights[-1])
+        weights, biases, scales, shifts = (
+            [w.detach() if frozen else w for w in part]
+            for part in (self.weights, self.biases, self.scales, self.shifts)
+        )
+        z = x.expand(len(weights[0]), *x.shape)
+        for weight, bias, scale, shift in zip(weights, biases, scales, shifts, strict=False):
+            z = gelu(torch.baddbmm(bias, z, weight))
+            z = torch.addcmul(shift, F.layer_norm(z, z.shape[-1:], eps=LAYER_NORM_EPS), scale)
+        return torch.baddbmm(biases[-1], z, weights[-1])
 
 
 class Critic(nn.Module):
@@ -149,7 +156,7 @@ class Critic(nn.Module):
         width = self.encoder.width
         for _ in range(config.trunk_layers):
             norm = nn.LayerNorm(config.hidden, eps=LAYER_NORM_EPS)
-            self.trunk.append(nn.Sequential(xavier(nn.Linear(width, config.hidden)), _Gelu(), norm))
+            self.trunk.append(nn.Sequential(xavier(nn.Linear(width, config.hidden)), nn.GELU("tanh"), norm))
             width = config.hidden
         own = [config.hidden] * (config.layers - config.trunk_layers)
         self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
@@ -178,9 +185,9 @@ class Critic(nn.Module):
         return [*self.encoder.parameters(), *self.trunk.parameters()]
 
 
-class _Gelu(nn.Module):
-    def forward(self, z: Tensor) -> Tensor:
-        return gelu(z)
+def gelu(z: Tensor) -> Tensor:
+    """In its tanh form."""
+    return F.gelu(z, approximate="tanh")
 
 
 def _xavier_stack(stack: int, fan_in: int, fan_out: int) -> nn.Parameter:

@@ -1,16 +1,16 @@
 """What acts: normaliser, velocity field and Euler sampling in one module, in raw units at both ends."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from lwd_core.rl.best_of_n import best_of_n
+from lwd_core.rl.chosen import faults, plain
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.flow import ConditionedFlow, sample
+from lwd_core.rl.flow import ConditionedFlow, best_of_n, sample
 from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, VelocityField
 
 STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it does
@@ -70,12 +70,16 @@ class PolicyConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a bundle's manifest."""
-        return asdict(self)
+        return plain(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "PolicyConfig":
-        """Inverse of `to_dict`; ValidationError names a wrong field."""
-        return TypeAdapter(cls).validate_python(value)
+        """Inverse of `to_dict`; ValueError names a wrong field. It comes from outside, with a bundle: what it
+        names must be installed."""
+        try:
+            return TypeAdapter(cls).validate_python(value, context={"addresses": False})
+        except ValidationError as error:
+            raise ValueError(faults(error)) from error
 
 
 class FlowPolicy(nn.Module):

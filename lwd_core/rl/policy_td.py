@@ -15,27 +15,25 @@ from torch import Tensor, nn
 from lwd_core.rl import divl, flow, qam
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.flow import ConditionedFlow
+from lwd_core.rl.learners import Algorithm, Info
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape
 from lwd_core.rl.optim import OptimConfig, Optimiser, ema
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig
-
-Info = dict[str, Tensor]
+from lwd_core.rl.qam import QAM
 
 
 @dataclass(frozen=True)
-class PolicyTDConfig:
+class PolicyTDConfig(Algorithm):
     """Defaults are those of QAM's released code; its temperature is 1 / 0.3."""
 
-    qam: QAMConfig = field(
-        default_factory=lambda: QAMConfig(
-            temperature=1 / 0.3, clip="through", reference="refreshed", reference_data="all"
-        )
-    )
+    qam: QAM = field(default_factory=lambda: QAM(temperature=1 / 0.3, clip="through"))
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=3e-4, floor=1.0))
     pessimism: float = 0.5
     target_ema: float = 0.005
+
+    def learner(self, policy: FlowPolicy, critic: CriticShape) -> "PolicyTDLearner":
+        return PolicyTDLearner(self, policy, critic)
 
 
 @dataclass(frozen=True)
@@ -147,3 +145,7 @@ class PolicyTDLearner:
         for name, module in self.modules().items():
             module.load_state_dict(state["modules"][name])
         self.optimiser.load_state_dict(state["optimisers"]["learner"])
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Everything goes on as it was."""
+        self.load_state_dict(state)

@@ -8,22 +8,24 @@ Shapes: T flow steps, B batch, A = H·D; flow time w_i = i·h, h = 1/T.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lwd_core.rl.compute.walk import Source, Step, Walked, pull_along, walk
-from lwd_core.rl.flow import ConditionedFlow, Flow, RecordedFlow
+from lwd_core.rl.batch import Noise
+from lwd_core.rl.compute.parallel import mean
+from lwd_core.rl.extraction import Extraction, Info, PolicyStep, State
+from lwd_core.rl.flow import Flow, vjp
 
-Info = dict[str, Tensor]
+LOG_TEMPERATURE = "log_temperature"
 
 
 @dataclass(frozen=True)
-class QAMConfig:
+class QAM(Extraction):
     """Policy extraction.
 
     steps: T; below 10 training collapses (QAM's released scores). path: who draws the paths, QAM's
@@ -31,10 +33,7 @@ class QAMConfig:
     mean. clip: ∇Q "at" the action clipped as it will be executed, or "through" the clipping as well, so
     that it is 0 for numbers beyond the range (QAM's code), or "none". temperature: λ; LWD 2 for a Q in
     [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set it by
-    dual descent instead. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
-    (``reference_ema``, QAM 0.005) of a flow trained by BC on replay; "acting" is what acted when the stage
-    began, and stands until its end. max_adjoint_norm bounds each
-    chunk's ‖∇Q/λ‖; 0 leaves it.
+    dual descent instead. max_adjoint_norm bounds each chunk's ‖∇Q/λ‖; 0 leaves it.
     """
 
     steps: int = 10
@@ -46,10 +45,36 @@ class QAMConfig:
     dual_rate: float = 0.01
     temperature_min: float = 1e-3
     temperature_max: float = 1e3
-    reference: Literal["frozen", "refreshed", "acting"] = "frozen"
-    reference_ema: float = 0.005
-    reference_data: Literal["success", "finished", "all"] = "success"
     max_adjoint_norm: float = 0.0
+
+    def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
+        """See `policy_loss`; λ is the budget's, where there is one."""
+        batch, width = at.batch, at.batch.action.shape[1]
+        log_temperature = at.state.get(LOG_TEMPERATURE)
+        return policy_loss(
+            self,
+            at.policy(),
+            at.reference,
+            at.q,
+            self.temperature if log_temperature is None else log_temperature.exp().to(batch.action.dtype),
+            noise.normal(batch, width),
+            noise.normal(batch, self.steps - 1, width).transpose(0, 1),
+            batch.mask,
+            batch.dim_mask,
+        )
+
+    def begin(self, before: State) -> State:
+        """log λ, where a KL budget sets it: it goes on from where it was."""
+        if not self.kl_budget:
+            return {}
+        configured = torch.tensor(math.log(self.temperature), dtype=torch.float64, device="cpu")
+        return {LOG_TEMPERATURE: before.get(LOG_TEMPERATURE, configured)}
+
+    def moved(self, state: State, info: Info) -> State:
+        """λ by one step of dual descent."""
+        if not self.kl_budget:
+            return state
+        return {LOG_TEMPERATURE: dual_step(self, state[LOG_TEMPERATURE], mean(info["path_kl"]))}
 
 
 @dataclass(frozen=True)
@@ -68,23 +93,6 @@ class Schedule:
         """w and sigma: (T,) with the type and device of ``like``."""
         return _schedule(steps, like.dtype, like.device)
 
-    @cached_property
-    def drawing(self) -> list[Step]:
-        """From x_0 to x_{T−1}, with noise."""
-        times, stir = self.w.tolist(), (math.sqrt(self.h) * self.sigma).tolist()
-        h = self.h
-        return [Step(w, 1 - h / (w + h), 2 * h, c) for w, c in zip(times[:-1], stir[:-1], strict=True)]
-
-    @cached_property
-    def ending(self) -> list[Step]:
-        """From x_{T−1} to x_T, without."""
-        return [Step(self.w[-1].item(), 1.0, self.h)]
-
-    @cached_property
-    def adjoint(self) -> list[Step]:
-        """From g_0 to g_T, to be gone back."""
-        return [Step(w, 1 - self.h / w, 2 * self.h) for w in (self.w + self.h).tolist()]
-
 
 @cache
 def _schedule(steps: int, dtype: torch.dtype, device: torch.device) -> Schedule:
@@ -96,8 +104,8 @@ def _schedule(steps: int, dtype: torch.dtype, device: torch.device) -> Schedule:
 @torch.no_grad()
 def sample_path(
     schedule: Schedule,
-    source: Source,
-    reference: Source,
+    source: Flow,
+    reference: Flow,
     x0: Tensor,
     noise: Tensor,
     mask: Tensor | None = None,
@@ -109,14 +117,17 @@ def sample_path(
     """
     if mask is not None:
         x0, noise = x0 * mask, noise * mask
-    drawn, _ = walk(source, x0, schedule.drawing, noise)
-    end, _ = walk(reference, drawn[-1], schedule.ending)
-    return torch.cat([drawn, end[1:]])
+    h, path = schedule.h, [x0]
+    *times, last = schedule.w.tolist()
+    for w, sigma, epsilon in zip(times, schedule.sigma[:-1].tolist(), noise, strict=True):
+        x = path[-1]
+        drift = 2 * source.velocity(x, w) - x / (w + h)
+        path.append(x + h * drift + math.sqrt(h) * sigma * epsilon)
+    path.append(path[-1] + h * reference.velocity(path[-1], last))
+    return torch.stack(path)
 
 
-def action_gradient(
-    q: Callable[[Tensor], Tensor], action: Tensor, config: QAMConfig
-) -> tuple[Tensor, Tensor]:
+def action_gradient(q: Callable[[Tensor], Tensor], action: Tensor, config: QAM) -> tuple[Tensor, Tensor]:
     """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B)."""
     with torch.enable_grad():
         at = (action.clamp(-1, 1) if config.clip == "at" else action).detach().requires_grad_()
@@ -126,7 +137,7 @@ def action_gradient(
     return gradient, value.detach()
 
 
-def final_adjoint(config: QAMConfig, gradient: Tensor, temperature: Tensor | float) -> Tensor:
+def final_adjoint(config: QAM, gradient: Tensor, temperature: Tensor | float) -> Tensor:
     """g_T = −∇Q/λ (B, A), no longer than the configured bound."""
     final = -gradient / temperature
     if config.max_adjoint_norm:
@@ -137,8 +148,12 @@ def final_adjoint(config: QAMConfig, gradient: Tensor, temperature: Tensor | flo
 
 @torch.no_grad()
 def lean_adjoint(schedule: Schedule, reference: Flow, path: Tensor, final: Tensor) -> Tensor:
-    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ."""
-    return pull_along(reference, path[:-1], schedule.adjoint, final)
+    """g_0 … g_{T−1} (T, B, A), from g_T = ``final`` = −∇Q/λ back along the path through f_β alone."""
+    h, g, adjoints = schedule.h, final, torch.empty_like(path[:-1])
+    for i, w in reversed(list(enumerate((schedule.w + h).tolist()))):
+        g = g + h * (2 * vjp(reference, path[i], w, g) - g / w)
+        adjoints[i] = g
+    return adjoints
 
 
 def adjoint_matching_loss(
@@ -159,38 +174,10 @@ def adjoint_matching_loss(
     return loss, {"qam_loss": loss.detach(), "path_kl": kl.sum((0, 2)).mean()}
 
 
-@torch.no_grad()
-def base_velocity(beta: ConditionedFlow, path: Tensor, times: Tensor, known: list[Tensor]) -> Tensor:
-    """β at x_0 … x_{T−1}: (T, B, A), of which the path already asked for the last ones, or for all."""
-    missing = len(times) - len(known)
-    later = torch.stack(known)
-    if not missing:
-        return later
-    return torch.cat([beta.velocity(path[:missing], times[:missing]), later])
-
-
-class _Remembered:
-    """A flow that keeps the velocities it gave."""
-
-    def __init__(self, flow: ConditionedFlow):
-        self.flow = flow
-        self.velocities: list[Tensor] = []
-
-    def velocity(self, x: Tensor, w: float) -> Tensor:
-        self.velocities.append(self.flow.velocity(x, w))
-        return self.velocities[-1]
-
-    def walk(self, x: Tensor, steps: Sequence[Step], noise: Tensor | None) -> Walked | None:
-        walked = self.flow.walk(x, steps, noise)
-        if walked is not None:
-            self.velocities.extend(walked[1])
-        return walked
-
-
 def policy_loss(
-    config: QAMConfig,
-    theta: ConditionedFlow,
-    beta: ConditionedFlow,
+    config: QAM,
+    theta: Flow,
+    beta: Flow,
     q: Callable[[Tensor], Tensor],
     temperature: Tensor | float,
     x0: Tensor,
@@ -201,26 +188,16 @@ def policy_loss(
     """The whole of it: paths, ∇Q at their ends, adjoints back along them, regression.
 
     q: (B, A) to (heads, B); x0, noise: see `sample_path`; mask, dim_mask: (B, A), numbers that count and
-    dims that exist. What draws the path is recorded: at those points its velocities are known, and θ's
-    gradient is taken from the recording.
+    dims that exist.
     """
     schedule = Schedule.of(config.steps, x0)
     times = schedule.w.view(-1, 1, 1)
+    path = sample_path(schedule, theta if config.path == "current" else beta, beta, x0, noise, dim_mask)
+    gradient, value = action_gradient(q, path[-1], config)
+    adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
     with torch.no_grad():
-        if config.path == "current":
-            source, reference = theta.record(config.steps), _Remembered(beta)
-        else:
-            source = reference = _Remembered(beta)
-        path = sample_path(schedule, source, reference, x0, noise, dim_mask)
-        gradient, value = action_gradient(q, path[-1], config)
-        adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
-        base = base_velocity(beta, path, times, reference.velocities)
-    if isinstance(source, RecordedFlow):
-        source.velocity(path[-2], times[-1].item())
-        velocity = source.replay()
-    else:
-        velocity = theta.velocity(path[:-1], times)
-    loss, info = adjoint_matching_loss(schedule, velocity, base, adjoints, mask)
+        base = beta.velocity(path[:-1], times)
+    loss, info = adjoint_matching_loss(schedule, theta.velocity(path[:-1], times), base, adjoints, mask)
     return loss, info | {
         "action_gradient": gradient.norm(dim=-1).mean(),
         "adjoint_norm": adjoints.norm(dim=-1).mean(),
@@ -229,7 +206,7 @@ def policy_loss(
     }
 
 
-def dual_step(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
+def dual_step(config: QAM, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
     """log λ after one dual-descent step: up while the path KL is over its budget, down under it."""
     step = config.dual_rate * (path_kl / config.kl_budget - 1).clamp(-1, 1)
     return (log_temperature + step).clamp(math.log(config.temperature_min), math.log(config.temperature_max))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lwd_core.errors import UserError
 from lwd_core.storage.location import Location, open_location
+from lwd_core.storage.relative import relative, resolve
 from storage_schemas.canonical import canonical_json
 
 STATE, MANIFEST = "state.safetensors", "checkpoint.json"
@@ -90,6 +91,22 @@ def newest_checkpoint(checkpoints: str, run: str) -> Checkpoint | None:
     place = open_location(f"{checkpoints}/{run}")
     found = steps(place)
     return read_checkpoint(open_location(place.path(f"step-{found[-1]}"))) if found else None
+
+
+def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
+    """A checkpoint by run name (its newest) or by address, in full or below ``checkpoints``.
+
+    UserError if there is none.
+    """
+    if "/" in init:
+        inside = (
+            relative(init) and ".." not in init and open_location(resolve(checkpoints, init)).exists(MANIFEST)
+        )
+        return read_checkpoint(open_location(resolve(checkpoints, init) if inside else init))
+    newest = newest_checkpoint(checkpoints, init)
+    if newest is None:
+        raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
+    return newest
 
 
 def prune(run: Location, keep: int) -> None:

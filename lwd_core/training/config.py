@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from lwd_core.errors import UserError
+from lwd_core.rl.chosen import Chosen, choose, chosen_by, faults, plain, unknown
 from lwd_core.rl.compute.engine import Device
-from lwd_core.rl.compute.fused import Compile
-from lwd_core.rl.encoders import VisionConfig
-from lwd_core.rl.imitation import ImitationConfig
-from lwd_core.rl.learner import LearnerConfig
+from lwd_core.rl.encoders import BACKBONES, Backbone, VisionConfig
+from lwd_core.rl.learners import LEARNERS, Algorithm
 from lwd_core.rl.networks import CriticShape
+from lwd_core.training.overlay import over_config
+from lwd_core.training.upgrade import upgraded
 from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Stage
 
@@ -22,13 +23,15 @@ from storage_schemas.vocabulary import Stage
 @dataclass(frozen=True)
 class NetworkShape:
     """The policy's network. ``steps`` is how many Euler steps it acts with; T = 10 as in QAM. ``vision``:
-    the cameras it sees, for the critic too; null for proprioception alone."""
+    the cameras it sees, for the critic too; null for proprioception alone. ``backbone``: what makes a
+    feature of it all, by its installed name (a policy is loaded elsewhere); null is the platform's own."""
 
     hidden: int = 256
     layers: int = 3
     instruction_features: int = 32
     steps: int = 10
     vision: VisionConfig | None = None
+    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = None
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,12 @@ class TrainConfig:
     ``poll_every`` batches, so that episodes are learned from as they arrive. init: a finished run's
     name, or the address of a checkpoint; its networks and normaliser are taken over, and its optimisers
     where it ran the same learner. chunk, stride, n_step, gamma: null takes the offline snapshot's,
-    except that n_step is 1 online (LWD).
+    except that n_step is 1 online (LWD). imitation: what learns in the SFT stage, learner: in the others; an
+    algorithm by its ``kind``, with its settings.
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
-    products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32. compile:
-    kernels between the products, which on a CPU costs seconds, once for a machine: "auto" where
-    possible, "on" or fail. device: "auto" is a GPU if there is one; random numbers are drawn on the CPU
-    whatever the device, and checkpoints fit every device.
+    products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32.
+    device: "auto" is a GPU if there is one; random numbers are drawn on the CPU whatever the device, and
+    checkpoints fit every device.
     """
 
     run: str
@@ -65,14 +68,17 @@ class TrainConfig:
     gamma: float | None = None
     network: NetworkShape = field(default_factory=NetworkShape)
     critic: CriticShape = field(default_factory=CriticShape)
-    imitation: ImitationConfig = field(default_factory=ImitationConfig)
-    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    imitation: Annotated[Chosen[Algorithm], chosen_by(LEARNERS, "imitation")] = field(
+        default_factory=lambda: choose(LEARNERS, "imitation")
+    )
+    learner: Annotated[Chosen[Algorithm], chosen_by(LEARNERS, "lwd")] = field(
+        default_factory=lambda: choose(LEARNERS, "lwd")
+    )
     log_every: int = 100
     checkpoint_every: int = 2_000
     keep: int = 2
     threads: int = 1
     bf16: bool = False
-    compile: Compile = "auto"
     device: Device = "cpu"
 
     def __post_init__(self) -> None:
@@ -92,20 +98,28 @@ class TrainConfig:
         if not 0 < self.online_share < 1:
             raise ValueError("online_share: between 0 and 1")
 
+    @property
+    def algorithm(self) -> Chosen[Algorithm]:
+        """What learns in this stage."""
+        return self.imitation if self.stage is Stage.SFT else self.learner
+
     @classmethod
-    def parse(cls, value: Mapping[str, Any], *, where: str = "training configuration") -> "TrainConfig":
-        """From plain values over the stage's defaults. UserError names ``where`` and each wrong field."""
-        unknown = ", ".join(_unknown(cls, value))
-        if unknown:
-            raise UserError(f"{where}: {unknown}: no such field")
+    def parse(
+        cls, value: Mapping[str, Any], *, where: str = "training configuration", addresses: bool = True
+    ) -> "TrainConfig":
+        """From plain values over the stage's defaults. UserError names ``where`` and each wrong field.
+
+        ``addresses``: whether plug-ins may be named as module:attribute; False for what comes from outside.
+        """
+        value = upgraded(value)
+        strange = ", ".join(unknown(cls, value))
+        if strange:
+            raise UserError(f"{where}: {strange}: no such field")
         try:
             merged = over_config(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
-            return _ADAPTER.validate_python(merged)
+            return _ADAPTER.validate_python(merged, context={"addresses": addresses})
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
-            )
-            raise UserError(f"{where}: {faults}") from error
+            raise UserError(f"{where}: {faults(error)}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
@@ -114,7 +128,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse` takes them back."""
-        return json.loads(canonical_json(asdict(self)))
+        return json.loads(canonical_json(plain(self)))
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -132,29 +146,13 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 #: What a stage does differently from the dataclasses' defaults (LWD, table of hyper-parameters).
 STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "online": {"n_step": 1, "learner": {"divl": {"tau_base": 0.9}, "freeze_trunk": True}},
+    "online": {"n_step": 1, "learner": {"kind": "lwd", "divl": {"tau_base": 0.9}, "freeze_trunk": True}},
 }
 
 _ADAPTER = TypeAdapter(TrainConfig)
 
 
-def over_config(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields laid over others, section by section."""
-    merged = dict(below)
-    for name, value in above.items():
-        inner = merged.get(name)
-        merged[name] = (
-            over_config(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-        )
-    return merged
-
-
-def _unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
-    hints = get_type_hints(kind)
-    found = [f"{path}{name}" for name in value if name not in hints]
-    for name, hint in hints.items():
-        inner = value.get(name)
-        for part in (hint, *get_args(hint)):
-            if is_dataclass(part) and isinstance(part, type) and isinstance(inner, Mapping):
-                found += _unknown(part, inner, f"{path}{name}.")
-    return found
+def algorithm_of(config: Mapping[str, Any]) -> str:
+    """The name of what learned, of a stored configuration."""
+    name, default = ("imitation", "imitation") if config["stage"] == Stage.SFT else ("learner", "lwd")
+    return upgraded(config)[name].get("kind", default)

@@ -238,7 +238,7 @@ class Data:
 
 
 def _asks_who_finished(config: TrainConfig) -> bool:
-    return "finished" in (config.imitation.data, config.learner.qam.reference_data)
+    return config.algorithm.made.clones == "finished"
 
 
 def _last_by_person(snapshot: Snapshot) -> Tensor:

@@ -1,6 +1,7 @@
 """What a run has learned, told by episodes it did not learn from."""
 
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from lwd_core.errors import UserError
 from lwd_core.rl import divl, flow
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.learner import Learner
+from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
@@ -38,7 +39,7 @@ def assess(
     """
     value = {**checkpoint.about["config"], "stage": Stage.OFFLINE, "online": None}
     value |= {"offline": snapshot or value["offline"], "init": value["init"] or value["run"], "follow": None}
-    config = TrainConfig.parse(value)
+    config = TrainConfig.parse(value, addresses=False)
     film = film_of(config, checkpoint, settings)
     snapshots = [Snapshot.open(settings.snapshots, config.offline)]
     data = Data(config, snapshots, Share(), film=film, split=split)
@@ -47,7 +48,7 @@ def assess(
     noise = Noise(torch.Generator().manual_seed(0))
     learner = None
     if has_critic(checkpoint):
-        learner = Learner(config.learner, policy, config.critic)
+        learner = cast(LearnerConfig, config.learner.made).learner(policy, config.critic)
         learner.load_state_dict(checkpoint.state["learner"])
     sums: dict[str, float] = {}
     for _, batch in islice(data.batches(policy.normaliser), batches):

@@ -10,11 +10,13 @@ stays.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.storage.location import Location, open_location
 from lwd_core.training.checkpoint import MANIFEST, steps
+from lwd_core.training.config import TrainConfig
 from storage_schemas.canonical import digest
 
 _HEAD = 8
@@ -101,4 +103,8 @@ def _newest(place: Location, run: str) -> dict[str, Any] | None:
 
 
 def _identity(about: Mapping[str, Any]) -> str:
-    return identity(about["config"], about["init"])
+    """Of a checkpoint, its configuration told as one of today would be."""
+    config = about["config"]
+    with suppress(UserError):  # of a plug-in that is gone, or named by its address: it stands as it was told
+        config = TrainConfig.parse(config, addresses=False).to_dict()
+    return identity(config, about["init"])

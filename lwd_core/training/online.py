@@ -14,8 +14,10 @@ from lwd_core.policies.release import Release, publish, recorded
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
-from lwd_core.training.config import TrainConfig, over_config
+from lwd_core.training.config import TrainConfig
 from lwd_core.training.export import export_policy, parent_of
+from lwd_core.training.overlay import over_config
+from lwd_core.training.upgrade import upgraded
 from storage_schemas.vocabulary import Channel, Source, Stage
 
 
@@ -28,8 +30,9 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
     """
     begun = newest_checkpoint(settings.checkpoints, run)
     if begun is not None:
-        config = TrainConfig.parse(begun.about["config"])
-        if TrainConfig.parse(over_config(begun.about["config"], over)) != config:
+        before = upgraded(begun.about["config"])
+        config = TrainConfig.parse(before, addresses=False)
+        if TrainConfig.parse(over_config(before, over)) != config:
             raise UserError(
                 f"run {run}: was begun with other settings; leave them as they were, or name another --run"
             )
@@ -38,13 +41,12 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
     release = recorded(lake, Channel.PRODUCTION)
     if release is None:
         raise UserError("channel production: empty; release the policy to go on from")
-    before = json.loads(find(lake, release.policy_id)["config"])
+    before = upgraded(json.loads(find(lake, release.policy_id)["config"]))
     kept = ("offline", "batch", "network", "critic", "bf16", "chunk", "stride", "gamma", "seed")
     tasks = Snapshot.open(settings.snapshots, before["offline"]).tasks
-    learner = dict(before["learner"], reference_first=0, policy_start=0)
-    if before["stage"] != Stage.ONLINE:  # what the online stage does its own way
-        del learner["freeze_trunk"]
-        learner["divl"] = {k: v for k, v in learner["divl"].items() if k != "tau_base"}
+    learner = before["learner"]
+    if learner.get("kind", "lwd") == "lwd":
+        learner = _online(learner, begun=before["stage"] == Stage.ONLINE)
     value = {
         **{name: before[name] for name in kept},
         "run": run,
@@ -54,6 +56,15 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
         "learner": learner,
     }
     return TrainConfig.parse(over_config(value, over), where=f"run {run}")
+
+
+def _online(learner: Mapping[str, Any], *, begun: bool) -> dict[str, Any]:
+    """LWD's settings, without what began its stage and what the online stage does its own way."""
+    value = {**learner, "policy_start": 0, "reference": {**learner["reference"], "first": 0}}
+    if not begun:
+        del value["freeze_trunk"]
+        value["divl"] = {k: v for k, v in learner["divl"].items() if k != "tau_base"}
+    return value
 
 
 class Publisher:

@@ -1,6 +1,7 @@
 """What a trained critic expects along episodes, as a label layer."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,18 +13,18 @@ from lwd_core.loader.images import Decoder, FrameIndex, files_of
 from lwd_core.rl import divl
 from lwd_core.rl.encoders import Observation, VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
-from lwd_core.rl.learner import Learner
+from lwd_core.rl.learner import LearnerConfig
 from lwd_core.snapshots.frames import FrameTable
 from lwd_core.storage.location import Location
 from lwd_core.training.checkpoint import Checkpoint
-from lwd_core.training.config import TrainConfig
+from lwd_core.training.config import TrainConfig, algorithm_of
 from lwd_core.training.run import policy_of
 from storage_schemas.vocabulary import LabelKind
 
 
 def has_critic(checkpoint: Checkpoint) -> bool:
-    """Whether the run learned values at all; SFT does not."""
-    return "critic" in checkpoint.state["learner"]["modules"]
+    """Whether the run learned LWD's values; SFT and other algorithms do not."""
+    return algorithm_of(checkpoint.about["config"]) == "lwd"
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def shown(lake: Location, vision: VisionConfig, frames: list[list[dict] | None])
 
 class _Critic:
     def __init__(self, checkpoint: Checkpoint):
-        self._config = TrainConfig.parse(checkpoint.about["config"])
-        learner = Learner(self._config.learner, policy_of(checkpoint), self._config.critic)
+        config = TrainConfig.parse(checkpoint.about["config"], addresses=False)
+        self._settings = cast(LearnerConfig, config.learner.made)
+        learner = self._settings.learner(policy_of(checkpoint), config.critic)
         learner.critic.load_state_dict(checkpoint.state["learner"]["modules"]["critic"])
         self._critic, self._normaliser = learner.critic.eval(), learner.policy.normaliser
         known = zip(checkpoint.about["instructions"], checkpoint.state["embeddings"], strict=True)
@@ -110,4 +112,4 @@ class _Critic:
         embedding = self._encoder([instruction]).expand(len(states), -1)
         observation = Observation(self._normaliser.state(states), embedding, images)
         v = self._critic.v(self._critic.features(observation))
-        return divl.bootstrap(self._config.learner.divl, v)[0]
+        return divl.bootstrap(self._settings.divl, v)[0]

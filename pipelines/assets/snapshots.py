@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lwd_core.errors import UserError
+from lwd_core.training.overlay import over_config
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
-from pipelines.profile import Profile, over
+from pipelines.profile import Profile
 from pipelines.schemas import markdown_table, table_metadata
 from storage_schemas.tables import SNAPSHOTS
 from storage_schemas.vocabulary import Source, Stage
@@ -42,7 +43,7 @@ def snapshot_spec(plan: Profile, round_name: str) -> "SnapshotSpec":
         "sources": SOURCES[planned.stage],
         "labels": LAYERS,
     }
-    return SnapshotSpec.parse(over(asked, plan.snapshot), where=f"profile {plan.name}, snapshot")
+    return SnapshotSpec.parse(over_config(asked, plan.snapshot), where=f"profile {plan.name}, snapshot")
 
 
 def snapshot_of(platform: Platform, round_name: str) -> str:

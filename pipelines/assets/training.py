@@ -4,12 +4,12 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
 from lwd_core.errors import UserError
+from lwd_core.training.overlay import over_config
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.automation import WEEKLY
 from pipelines.launch import Launcher
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
-from pipelines.profile import over
 from pipelines.schemas import markdown_table, page, picture, table_metadata
 from storage_schemas.tables import LABELS, POLICIES
 from storage_schemas.vocabulary import Channel, Stage
@@ -60,7 +60,7 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
     if planned.stage is Stage.ONLINE:
         offline = snapshot_of(platform, next(r.name for r in reversed(before) if r.stage is Stage.OFFLINE))
     return {
-        **over(plan.training, planned.training),
+        **over_config(plan.training, planned.training),
         "run": round_name,
         "stage": str(planned.stage),
         "offline": offline,

@@ -32,7 +32,10 @@ SMALL = {
     "log_every": 10,
     "network": {"hidden": 32, "layers": 2, "instruction_features": 4, "steps": 4},
     "critic": {"hidden": 32, "layers": 2},
-    "learner": {"qam": {"steps": 4, "reference": "refreshed", "temperature": 0.05}},
+    "learner": {
+        "extraction": {"kind": "qam", "steps": 4, "temperature": 0.05},
+        "reference": {"mode": "refreshed", "steps": 4},
+    },
 }
 
 

@@ -1,1 +1,1 @@
-"""How a machine computes what `lwd_core.rl` says: devices, types, compiled kernels, workers."""
+"""How a machine computes what `lwd_core.rl` says: devices, types, workers."""

@@ -1,4 +1,4 @@
-"""Where a learner computes and how: the device, the type of its products, compiled kernels."""
+"""Where a learner computes and how: the device and the type of its products."""
 
 import ctypes
 import sys
@@ -11,7 +11,6 @@ from typing import Literal
 import torch
 
 from lwd_core.errors import UserError
-from lwd_core.rl.compute.fused import Compile, fusing
 
 Device = Literal["cpu", "cuda", "auto"]
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -23,22 +22,20 @@ class Engine:
 
     device: torch.device
     bf16: bool = False
-    compile: Compile = "off"
 
     @staticmethod
-    def of(device: Device, bf16: bool, compile: Compile) -> "Engine":
+    def of(device: Device, bf16: bool) -> "Engine":
         """ "auto" is a GPU if there is one. UserError if "cuda" was asked for and is not there."""
         there = torch.cuda.is_available()
         if device == "cuda" and not there:
             raise UserError("device: cuda, but this machine or torch has none; set auto or cpu")
-        return Engine(torch.device("cuda" if there and device != "cpu" else "cpu"), bf16, compile)
+        return Engine(torch.device("cuda" if there and device != "cpu" else "cpu"), bf16)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Updates happen in here. Weights move within one, so a cast of theirs is never kept by autocast."""
         _keep_memory()
-        cast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=False)
-        with cast, fusing(self.compile):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=False):
             yield
 
 

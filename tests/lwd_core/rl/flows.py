@@ -10,16 +10,6 @@ from lwd_core.rl.qam import Schedule, lean_adjoint, sample_path
 
 
 @dataclass(frozen=True)
-class Slopes:
-    """Derivatives of a flow that acts on each number alone."""
-
-    slope: Tensor
-
-    def pull(self, i: int, g: Tensor) -> Tensor:
-        return self.slope[i] * g
-
-
-@dataclass(frozen=True)
 class GaussianFlow:
     """The flow from N(0, 1) to N(mean, variance)."""
 
@@ -28,9 +18,6 @@ class GaussianFlow:
 
     def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
         return self.mean + self._slope(w) * (x - w * self.mean)
-
-    def linearise(self, x: Tensor, w: Tensor) -> Slopes:
-        return Slopes(self._slope(w) * torch.ones_like(x))
 
     def _slope(self, w):
         return (w * self.variance - (1 - w)) / (w**2 * self.variance + (1 - w) ** 2)
@@ -52,12 +39,6 @@ class MixtureFlow:
             velocities.append(GaussianFlow(m, v).velocity(x, w))
         return (torch.stack(logits).softmax(0) * torch.stack(velocities)).sum(0)
 
-    def linearise(self, x: Tensor, w: Tensor) -> Slopes:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(self.velocity(x, w).sum(), x)
-        return Slopes(slope)
-
 
 @dataclass(frozen=True)
 class Tilted:
@@ -71,9 +52,6 @@ class Tilted:
         row = self.correction[round(float(w) * len(self.correction))]
         index, share = place(self.grid, x)
         return self.base.velocity(x, w) + row[index] * (1 - share) + row[index + 1] * share
-
-    def linearise(self, x: Tensor, w: Tensor) -> Slopes:
-        raise NotImplementedError("only the reference is linearised")
 
 
 def place(grid: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,17 +8,17 @@ import torch
 
 from lwd_core.rl.advantage import ask_for_good
 from lwd_core.rl.batch import Batch, Noise, balanced, prepare
-from lwd_core.rl.best_of_n import BestOfNConfig
+from lwd_core.rl.chosen import choose
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.encoders import EncoderConfig
-from lwd_core.rl.fql import FQLConfig
+from lwd_core.rl.extraction import EXTRACTIONS
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.networks import CriticShape, FieldConfig
 from lwd_core.rl.optim import OptimConfig, learning_rate
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig
+from lwd_core.rl.reference import ReferenceConfig
 
 SHAPE = CriticShape(hidden=32, layers=2, instruction_features=2)
 
@@ -84,7 +84,8 @@ QUICK = {"policy": OptimConfig(1e-3), "critic": OptimConfig(2e-3), "value": Opti
 def test_the_policy_learns_what_succeeds(value, reference):
     config = LearnerConfig(
         divl=DIVLConfig(value=value),
-        qam=QAMConfig(temperature=0.05, reference=reference),
+        extraction=choose(EXTRACTIONS, "qam", temperature=0.05),
+        reference=ReferenceConfig(mode=reference),
         target_ema=0.05,
         policy_start=100,
         **QUICK,
@@ -96,16 +97,17 @@ def test_the_policy_learns_what_succeeds(value, reference):
     assert "qam_loss" in rows[100]
 
 
-@pytest.mark.parametrize("extraction", ["fql", "best_of_n", "advantage"])
+BASELINES = {"fql": {"distillation": 0.3}, "best_of_n": {"samples": 4}, "advantage": {}}
+
+
+@pytest.mark.parametrize("extraction", BASELINES)
 def test_baselines_learn_what_succeeds(extraction):
     config = LearnerConfig(
-        extraction=extraction,
-        qam=QAMConfig(reference="refreshed", reference_data="all"),
-        fql=FQLConfig(distillation=0.3),
+        extraction=choose(EXTRACTIONS, extraction, **BASELINES[extraction]),
+        reference=ReferenceConfig(mode="refreshed", data="all"),
         target_ema=0.05,
         policy_start=50,
         **QUICK | {"policy": OptimConfig(3e-3)},
-        best_of_n=BestOfNConfig(samples=4),
     )
     learner, rows = run(config, 350 if extraction == "advantage" else 250)
     reference = copy.deepcopy(learner.policy)
@@ -121,10 +123,9 @@ def test_baselines_learn_what_succeeds(extraction):
 
 def test_the_reference_with_the_best_of_n_by_q_acts_better_than_alone():
     config = LearnerConfig(
-        extraction="reference",
-        qam=QAMConfig(reference="refreshed", reference_data="all"),
+        extraction=choose(EXTRACTIONS, "reference"),
+        reference=ReferenceConfig(mode="refreshed", data="all", first=20),
         target_ema=0.05,
-        reference_first=20,
         act_best_of=8,
         **QUICK,
     )
@@ -144,7 +145,9 @@ def test_the_reference_with_the_best_of_n_by_q_acts_better_than_alone():
 
 def test_a_large_temperature_hardly_moves_the_policy():
     far = {
-        t: run(LearnerConfig(qam=QAMConfig(temperature=t), target_ema=0.05, **QUICK), 150)[1]
+        t: run(
+            LearnerConfig(extraction=choose(EXTRACTIONS, "qam", temperature=t), target_ema=0.05, **QUICK), 150
+        )[1]
         for t in (0.1, 10.0)
     }
     late = {t: sum(row["path_kl"] for row in rows[-20:]) / 20 for t, rows in far.items()}
@@ -153,12 +156,14 @@ def test_a_large_temperature_hardly_moves_the_policy():
 
 def test_dual_descent_brings_the_path_kl_to_its_budget():
     config = LearnerConfig(
-        qam=QAMConfig(temperature=1.0, kl_budget=0.3, dual_rate=0.05), target_ema=0.05, **QUICK
+        extraction=choose(EXTRACTIONS, "qam", temperature=1.0, kl_budget=0.3, dual_rate=0.05),
+        target_ema=0.05,
+        **QUICK,
     )
     learner, rows = run(config, 300)
     late = sum(row["path_kl"] for row in rows[-80:]) / 80
     assert 0.15 < late < 0.6
-    assert float(learner.log_temperature) < 0
+    assert float(learner.extraction_state["log_temperature"]) < 0
 
 
 def test_the_target_is_taken_from_the_value_just_updated():
@@ -245,7 +250,7 @@ def averaged(seen: list[torch.Tensor]) -> torch.Tensor:
 @pytest.mark.parametrize("extraction", ["qam", "advantage"])
 def test_what_acts_is_an_average_of_the_policies_learned(extraction):
     learner, numbers, seen = (
-        Learner(LearnerConfig(extraction=extraction, **QUICK), policy(), SHAPE),
+        Learner(LearnerConfig(extraction=choose(EXTRACTIONS, extraction), **QUICK), policy(), SHAPE),
         noise(),
         [],
     )
@@ -269,11 +274,12 @@ def test_a_clone_acts_by_its_average():
 
 @pytest.mark.parametrize("reference", ["frozen", "refreshed", "acting"])
 def test_a_stage_goes_on_from_the_policy_that_acted(reference):
-    before, _ = run(LearnerConfig(qam=QAMConfig(temperature=0.05, reference="refreshed"), **QUICK), 20)
-    config = LearnerConfig(qam=QAMConfig(temperature=0.05, reference=reference), policy_start=1, **QUICK)
+    qam = choose(EXTRACTIONS, "qam", temperature=0.05)
+    refreshed = ReferenceConfig(mode="refreshed")
+    before, _ = run(LearnerConfig(extraction=qam, reference=refreshed, **QUICK), 20)
+    config = LearnerConfig(extraction=qam, reference=ReferenceConfig(mode=reference), policy_start=1, **QUICK)
     after = Learner(config, policy(), SHAPE)
-    after.load_state_dict(before.state_dict())
-    after.begin_stage()
+    after.go_on(before.state_dict())
     acted = weights(before.policy.field)
     for module in (after.theta, after.policy.field):
         assert torch.equal(weights(module), acted)

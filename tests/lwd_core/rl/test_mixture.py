@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lwd_core.rl import qam
 from lwd_core.rl.optim import OptimConfig, Optimiser
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig, Schedule
+from lwd_core.rl.qam import QAM, Schedule
 from tests.lwd_core.rl.flows import MixtureFlow, euler
 
 STEPS, BATCH, UPDATES = 100, 256, 320
@@ -42,7 +42,7 @@ def learned() -> Corrected:
     """After a few hundred updates for κ = 2, c = .8: Q = −(a − .8)², λ = 1."""
     torch.manual_seed(0)
     theta, schedule = Corrected(), Schedule.of(STEPS, torch.zeros(1))
-    config, times = QAMConfig(clip="none", temperature=1.0), schedule.w.view(-1, 1, 1)
+    config, times = QAM(clip="none", temperature=1.0), schedule.w.view(-1, 1, 1)
     optimiser = Optimiser("policy", theta.parameters(), OptimConfig(rate=1e-2, clip=0))
     generator = torch.Generator().manual_seed(1)
     average, last = copy.deepcopy(theta), UPDATES // 4

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lwd_core.rl.encoders import EncoderConfig, Observation
-from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss, sample
+from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss, sample, vjp
 from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, StackedMLP, VelocityField
 from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
 
@@ -45,13 +45,12 @@ def test_derivative_along_a_path_is_autograds(field, masked):
     with torch.no_grad():
         flow = ConditionedFlow.of(field, observation(), mask if masked else None)
     path, times = torch.randn(7, 4, 6).double(), torch.linspace(0.1, 1, 7).double().view(-1, 1, 1)
-    derivative = flow.linearise(path, times)
     g = torch.randn(4, 6).double()
     for i in range(7):
         _, expected = torch.autograd.functional.vjp(
             lambda x, i=i: real * plainly(field, observation(), real * x, times[i]), path[i], g
         )
-        torch.testing.assert_close(derivative.pull(i, g), expected)
+        torch.testing.assert_close(vjp(flow, path[i], times[i], g), expected)
 
 
 def test_the_split_first_layer_is_one_layer(field):
@@ -75,8 +74,6 @@ def test_its_gradient_is_autograds(field, shape):
     expected = torch.autograd.grad(plainly(field, seen, x, w), parameters, g)
     for one, other in zip(ours, expected, strict=True):
         torch.testing.assert_close(one, other)
-    with pytest.raises(ValueError, match="linearise"):
-        field(seen, x.requires_grad_(), w)
 
 
 def test_dims_an_embodiment_lacks_change_nothing(field):
@@ -135,27 +132,3 @@ def test_policy_acts_in_raw_units_within_limits():
     copy.load_state_dict(policy.state_dict())
     again = copy.act(torch.full((4, 5), 3.0), torch.zeros(4, 8), torch.Generator().manual_seed(0))
     assert torch.equal(chunk, again)
-
-
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_replayed_path_has_autograds_gradient(field, masked):
-    mask = torch.ones(4, 6).double()
-    mask[:2, [1, 3, 5]] = 0
-    torch.manual_seed(1)
-    path, times = torch.randn(7, 4, 6).double(), torch.linspace(0.1, 1, 7).double()
-    g = torch.randn(7, 4, 6).double()
-
-    def gradients(velocity) -> tuple[torch.Tensor, ...]:
-        return velocity, *torch.autograd.grad(velocity, list(field.parameters()), g)
-
-    recorded = ConditionedFlow.of(field, observation(), mask if masked else None).record(7)
-    for x, w in zip(path, times.tolist(), strict=True):
-        recorded.velocity(x, w)
-    real = mask if masked else torch.ones_like(mask)
-    direct = [real * plainly(field, observation(), real * x, w) for x, w in zip(path, times, strict=True)]
-    flow = ConditionedFlow.of(field, observation(), mask if masked else None)
-    together = flow.velocity(path, times.view(-1, 1, 1))
-    expected = gradients(torch.stack(direct))
-    for ours in (gradients(recorded.replay()), gradients(together)):
-        for one, other in zip(ours, expected, strict=True):
-            torch.testing.assert_close(one, other)

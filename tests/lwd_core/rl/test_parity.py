@@ -14,7 +14,6 @@ import torch
 
 from lwd_core.rl import qam
 from lwd_core.rl.batch import Batch
-from lwd_core.rl.compute.fused import fusing
 from lwd_core.rl.encoders import EncoderConfig, Observation
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.networks import CriticShape, FieldConfig, StackedMLP, VelocityField
@@ -32,12 +31,6 @@ NETWORKS = {
     "modules_actor_slow": "behaviour",
     "modules_target_actor_slow": "reference",
 }
-
-
-@pytest.fixture(params=["off", "on"], ids=["as written", "compiled"], autouse=True)
-def kernels(request):
-    with fusing(request.param):
-        yield
 
 
 @pytest.fixture(scope="module")

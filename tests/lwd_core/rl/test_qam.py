@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lwd_core.rl import qam
-from lwd_core.rl.qam import QAMConfig, Schedule
+from lwd_core.rl.qam import QAM, Schedule
 from tests.lwd_core.rl.flows import GaussianFlow, MixtureFlow, adjoint_matching_optimum, euler
 
 F64 = torch.zeros(1, dtype=torch.float64)
@@ -136,8 +136,8 @@ def test_only_the_ratio_of_q_and_temperature_counts():
 
     def final(scale: float, temperature: float) -> torch.Tensor:
         action = torch.linspace(-0.9, 0.9, 24).view(4, 6)
-        gradient, _ = qam.action_gradient(lambda a: scale * (a.square() @ weight.T).T, action, QAMConfig())
-        return qam.final_adjoint(QAMConfig(), gradient, temperature)
+        gradient, _ = qam.action_gradient(lambda a: scale * (a.square() @ weight.T).T, action, QAM())
+        return qam.final_adjoint(QAM(), gradient, temperature)
 
     torch.testing.assert_close(final(1.0, 0.3), final(2.0, 0.6))
 
@@ -147,9 +147,7 @@ def test_aggregation_over_heads(aggregate):
     action = torch.zeros(3, 2)
     heads = torch.tensor([[1.0, 0.0], [0.0, 4.0]])
     offset = torch.tensor([[0.0], [1.0]])
-    gradient, value = qam.action_gradient(
-        lambda a: heads @ a.T + offset, action, QAMConfig(aggregate=aggregate)
-    )
+    gradient, value = qam.action_gradient(lambda a: heads @ a.T + offset, action, QAM(aggregate=aggregate))
     expected = [1.0, 0.0] if aggregate == "min" else [0.5, 2.0]
     torch.testing.assert_close(gradient, torch.tensor([expected] * 3))
     torch.testing.assert_close(value, torch.full((3,), 0.0 if aggregate == "min" else 0.5))
@@ -176,7 +174,7 @@ def test_masked_numbers_do_not_count():
 
 
 def test_temperature_follows_the_budget():
-    config = QAMConfig(kl_budget=0.5, dual_rate=0.1)
+    config = QAM(kl_budget=0.5, dual_rate=0.1)
     start = torch.tensor(0.0, dtype=torch.float64)
     assert qam.dual_step(config, start, torch.tensor(2.0)) > start
     assert qam.dual_step(config, start, torch.tensor(0.1)) < start

@@ -48,7 +48,7 @@ def test_one_choice_each_on_the_same_data_and_network(settings, snapshots):
 @pytest.mark.parametrize("name", ["filtered-bc", "hg-dagger"])
 def test_what_a_clone_is_made_of(settings, snapshots, name):
     """HG-DAgger learns from demonstrations and from what a person did in a rollout, whatever came of it."""
-    chosen = config(snapshots, name).imitation.data
+    chosen = config(snapshots, name).imitation.made.data
     data = Data(config(snapshots, name), [Snapshot.open(settings.snapshots, snapshots[2])], Share())
     seen = set()
     for (raw, batch), _ in zip(data.batches(data.normaliser()), range(10), strict=False):

@@ -3,17 +3,31 @@ import json
 import pytest
 
 from lwd_core.errors import UserError
+from lwd_core.rl.chosen import choose
+from lwd_core.rl.fql import FQL
+from lwd_core.rl.learners import LEARNERS
+from lwd_core.rl.qam import QAM
 from lwd_core.training.config import TrainConfig
+from lwd_core.training.overlay import over_config
+from lwd_core.training.upgrade import upgraded
 
 OFFLINE = {"run": "a", "stage": "offline", "offline": "d", "init": "sft"}
 
 
 def test_a_stage_brings_its_own_defaults():
     online = TrainConfig.parse({**OFFLINE, "stage": "online", "online": "e", "learner": {"policy_every": 2}})
-    assert (online.learner.divl.tau_base, online.n_step, online.learner.freeze_trunk) == (0.9, 1, True)
-    assert online.learner.policy_every == 2
+    assert (online.learner.made.divl.tau_base, online.n_step, online.learner.made.freeze_trunk) == (
+        0.9,
+        1,
+        True,
+    )
+    assert online.learner.made.policy_every == 2
     offline = TrainConfig.parse(OFFLINE)
-    assert (offline.learner.divl.tau_base, offline.n_step, offline.learner.freeze_trunk) == (0.6, None, False)
+    assert (offline.learner.made.divl.tau_base, offline.n_step, offline.learner.made.freeze_trunk) == (
+        0.6,
+        None,
+        False,
+    )
 
 
 def test_plain_values_and_back():
@@ -24,8 +38,15 @@ def test_plain_values_and_back():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learner": {"qam": {"lambda": 1}}}, "learner.qam.lambda: no such field"),
-        ({"learner": {"qam": {"path": "both"}}}, "learner.qam.path"),
+        ({"learner": {"lambda": 1}}, "learner.lambda: no such field"),
+        ({"learner": {"extraction": {"lambda": 1}}}, "learner.extraction.lambda: no such field"),
+        ({"learner": {"extraction": {"path": "both"}}}, "learner.extraction.path: Input should be 'current'"),
+        ({"learner": {"extraction": {"kind": "fgl"}}}, "learner.extraction.kind: fgl: .* did you mean fql"),
+        ({"learner": "imitaton"}, "learner.kind: imitaton: .* did you mean imitation"),
+        ({"learner": {"extraction": {"kind": 3}}}, "learner.extraction.kind: a name, one of qam, fql"),
+        ({"learner": {"extraction": 3}}, "learner.extraction.kind: a name"),
+        ({"learner": {"extraction": "json:loads"}}, "learner.extraction.kind: .*json:loads.* has no loss"),
+        ({"network": {"backbone": "json:loads"}}, "network.backbone.kind: json:loads: no backbone"),
         ({"updates": 0}, "at least 1"),
         ({"run": "../a"}, "no folder name"),
         ({"init": None}, "starts from a run"),
@@ -45,3 +66,60 @@ def test_wrong_files_are_named(tmp_path):
     path.write_text("{")
     with pytest.raises(UserError, match="line 1"):
         TrainConfig.load(path)
+
+
+OLD = {
+    **OFFLINE,
+    "compile": "auto",
+    "learner": {
+        "extraction": "qam",
+        "qam": {"steps": 4, "temperature": 0.05, "reference": "refreshed", "reference_data": "finished"},
+        "fql": {"distillation": 3.0},
+        "best_of_n": {"samples": 4},
+        "reference": {"rate": 1e-3},
+        "reference_first": 7,
+        "warm": {"rate": 2e-3},
+        "policy_every": 2,
+    },
+}
+
+
+def test_settings_under_names_that_were_once_theirs_are_understood():
+    learner = TrainConfig.parse(OLD).learner.made
+    assert (learner.extraction.kind, learner.extraction.made.steps) == ("qam", 4)
+    assert learner.extraction.made.temperature == 0.05
+    reference = learner.reference
+    assert (reference.mode, reference.data, reference.first, reference.steps) == (
+        "refreshed",
+        "finished",
+        7,
+        4,
+    )
+    assert (reference.optim.rate, reference.warm.rate, learner.policy_every) == (1e-3, 2e-3, 2)
+    fql = {**OLD, "learner": {**OLD["learner"], "extraction": "fql"}}
+    assert TrainConfig.parse(fql).learner.made.extraction.made.distillation == 3.0
+    assert upgraded(TrainConfig.parse(OLD).to_dict()) == TrainConfig.parse(OLD).to_dict()
+
+
+def test_what_is_laid_over_may_have_either_names():
+    base = TrainConfig.parse(OLD).to_dict()
+    for over in ({"extraction": {"temperature": 2.0}}, {"qam": {"temperature": 2.0}}):
+        assert TrainConfig.parse(over_config(base, {"learner": over})).learner.made.extraction.made == QAM(
+            steps=4, temperature=2.0
+        )
+
+
+def test_a_section_of_another_kind_takes_the_place_of_one():
+    base = TrainConfig.parse(OLD).to_dict()
+    advantage = over_config(base, {"learner": {"extraction": {"kind": "advantage"}}})
+    assert advantage["learner"]["extraction"] == {"kind": "advantage"}
+    assert advantage["learner"]["policy_every"] == 2
+    other = TrainConfig.parse(over_config(base, {"learner": {"kind": "policy_td", "pessimism": 0.0}}))
+    assert other.learner == choose(LEARNERS, "policy_td", pessimism=0.0)
+
+
+def test_what_comes_from_outside_names_only_what_is_installed():
+    given = {**OFFLINE, "learner": {"extraction": "lwd_core.rl.fql:FQL"}}
+    assert TrainConfig.parse(given).learner.made.extraction.made == FQL()
+    with pytest.raises(UserError, match="no extraction of that name"):
+        TrainConfig.parse(given, addresses=False)

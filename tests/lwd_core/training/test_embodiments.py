@@ -66,21 +66,21 @@ def test_widths_share_a_policy(both):
 
 def test_bfloat16_keeps_the_direction_of_the_gradient(both):
     from lwd_core.rl.batch import Noise
-    from lwd_core.rl.learner import Learner
 
     settings, digest = both
     config = TrainConfig.parse({**SMALL, "offline": digest, "stage": "sft", "run": "sft"})
     train(config, Quiet(), settings)
     offline = TrainConfig.parse({**config.to_dict(), "stage": "offline", "init": "sft"})
     data = Data(offline, [Snapshot.open(settings.snapshots, digest)], Share())
-    learner = Learner(
-        offline.learner, policy_of(find_checkpoint(settings.checkpoints, "sft")), offline.critic
-    )
+    policy = policy_of(find_checkpoint(settings.checkpoints, "sft"))
+    learner = offline.learner.made.learner(policy, offline.critic)
     _, batch = next(data.batches(learner.policy.normaliser))
     gradients = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            loss, _ = learner._qam_loss(batch, Noise(torch.Generator().manual_seed(0)))
+            loss, _ = learner.extraction.loss(
+                learner._extracting(batch), Noise(torch.Generator().manual_seed(0))
+            )
         parts = torch.autograd.grad(loss, list(learner.theta.parameters()))
         gradients.append(torch.cat([g.flatten() for g in parts]))
     assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.995

@@ -89,7 +89,7 @@ def test_stopped_and_taken_up_is_the_same_run(settings, snapshots, trained):
 
 
 def test_who_finished_is_known_of_followed_episodes(settings, snapshots, trained):
-    learner = {"qam": {**SMALL["learner"]["qam"], "reference_data": "finished"}}
+    learner = {**SMALL["learner"], "reference": {**SMALL["learner"]["reference"], "data": "finished"}}
     result = train(live(snapshots, updates=2, learner=learner), Quiet(), settings)
     assert "reference_loss" in result.metrics
 
@@ -118,7 +118,7 @@ def test_it_starts_from_production_and_is_taken_up_as_it_was(settings, snapshots
     publisher(find_checkpoint(settings.checkpoints, "sft"))
     over = {"updates": 4, "checkpoint_every": 2, "online_share": 0.25}
     begun = online_config(settings, "live", over)
-    assert (begun.init, begun.offline, begun.n_step, begun.learner.divl.tau_base) == (
+    assert (begun.init, begun.offline, begun.n_step, begun.learner.made.divl.tau_base) == (
         "sft",
         snapshots[1],
         1,

@@ -16,8 +16,9 @@ from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import Checkpoint, read_checkpoint, steps
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
+from lwd_core.training.loop import blame
 from lwd_core.training.reporters import read_metrics
-from lwd_core.training.run import Interrupted, TrainResult, _blame, find_checkpoint, train
+from lwd_core.training.run import Interrupted, TrainResult, find_checkpoint, train
 from lwd_core.training.workers import Share
 from tests.lwd_core.training.conftest import GIVEN_BACK
 
@@ -28,7 +29,7 @@ SMALL = {
     "checkpoint_every": 100,
     "network": {"hidden": 16, "layers": 2, "instruction_features": 4, "steps": 4},
     "critic": {"hidden": 16, "layers": 2},
-    "learner": {"qam": {"steps": 4, "reference": "refreshed"}},
+    "learner": {"extraction": {"kind": "qam", "steps": 4}, "reference": {"mode": "refreshed", "steps": 4}},
 }
 
 
@@ -88,7 +89,8 @@ def test_every_stage_starts_from_the_one_before(settings, snapshots, trained):
 @pytest.mark.parametrize("head_start", [0, 3])
 def test_a_head_start_of_the_reference_begins_the_policy_anew(settings, snapshots, trained, head_start):
     before = state(train(config(snapshots, "offline"), Quiet(), settings))
-    learner = {**SMALL["learner"], "reference_first": head_start, "policy": {"rate": 0.0}}
+    reference = {"mode": "refreshed", "steps": 4, "first": head_start}
+    learner = {**SMALL["learner"], "reference": reference, "policy": {"rate": 0.0}}
     after = state(
         train(config(snapshots, "online", updates=head_start + 1, learner=learner), Quiet(), settings)
     )
@@ -256,7 +258,7 @@ def test_resume_is_bit_exact(settings, snapshots, trained, stage):
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_batch(settings, snapshots, trained):
-    learner = {"qam": {"steps": 4, "temperature": 1e-300}}
+    learner = {"extraction": {"steps": 4, "temperature": 1e-300}}
     with pytest.raises(UserError, match=r"offline, update 0: policy.*nonfinite-0-0.safetensors") as error:
         train(config(snapshots, "offline", learner=learner), Quiet(), settings)
     path = str(error.value).split("saved as ")[1].split(";")[0]
@@ -270,7 +272,7 @@ def test_episodes_that_are_not_numbers_are_named():
     raw = {name: torch.zeros(4, 2) for name in ("state", "next_state", "action")}
     raw |= {name: torch.zeros(4) for name in ("reward", "discount")}
     raw["action"][1, 0], raw["state"][1, 1], raw["reward"][3] = torch.nan, torch.inf, torch.nan
-    assert _blame(raw, ["a", "b", "a", "d"]) == (
+    assert blame(raw, ["a", "b", "a", "d"]) == (
         "not finite in the batch: episode b (action, state), d (reward); build the snapshot without them"
     )
 

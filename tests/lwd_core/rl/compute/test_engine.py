@@ -8,11 +8,13 @@ import torch
 from benchmarks.learner import DEMO, SWITCHES, new_batch, new_policy, shape
 from lwd_core.errors import UserError
 from lwd_core.rl.batch import Noise
+from lwd_core.rl.chosen import choose
 from lwd_core.rl.compute.engine import Engine
+from lwd_core.rl.extraction import EXTRACTIONS
 from lwd_core.rl.imitation import ImitationConfig, ImitationLearner
 from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAMConfig
+from lwd_core.rl.reference import ReferenceConfig
 from lwd_core.training.workers import backends
 
 CPU = torch.device("cpu")
@@ -29,9 +31,7 @@ def policy():
     return new_policy(SIZE, instruction_features=4)
 
 
-@pytest.mark.parametrize(
-    "engine", [Engine(CPU, bf16=True), Engine(CPU, compile="on")], ids=["bf16", "compiled"]
-)
+@pytest.mark.parametrize("engine", [Engine(CPU), Engine(CPU, bf16=True)], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("switch", [*SWITCHES, "SFT"])
 def test_nothing_is_made_on_the_default_device(policy, switch, engine):
     learner = (
@@ -64,9 +64,15 @@ def test_in_bfloat16_the_target_comes_of_the_value_just_updated(policy):
 
 @pytest.mark.parametrize("path", ["current", "reference"])
 def test_what_learns_stays_float32(policy, path):
-    learner = Learner(LearnerConfig(qam=QAMConfig(path=path, reference="refreshed")), policy, shape(SIZE, 4))
+    learner = Learner(
+        LearnerConfig(
+            extraction=choose(EXTRACTIONS, "qam", path=path), reference=ReferenceConfig(mode="refreshed")
+        ),
+        policy,
+        shape(SIZE, 4),
+    )
     batch = new_batch(SIZE, policy)
-    with Engine(torch.device("cpu"), bf16=True, compile="off").running():
+    with Engine(torch.device("cpu"), bf16=True).running():
         info = learner.update(batch, new_noise(), Progress(0, 2))
         target, _ = learner._target(batch)
     assert {value.dtype for value in info.values()} == {torch.float32}
@@ -84,7 +90,7 @@ def test_bfloat16_keeps_the_direction_of_gradients(path):
     size = replace(DEMO, batch=64)
     policy = new_policy(size, instruction_features=0)
     # A policy that has moved from its reference, so that their difference is more than rounding.
-    learner = Learner(LearnerConfig(qam=QAMConfig(path=path)), policy, shape(size, 0))
+    learner = Learner(LearnerConfig(extraction=choose(EXTRACTIONS, "qam", path=path)), policy, shape(size, 0))
     with torch.no_grad():
         for parameter in learner.theta.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
@@ -92,7 +98,7 @@ def test_bfloat16_keeps_the_direction_of_gradients(path):
     gradients = {"policy": [], "critic": []}
     for bf16 in (False, True):
         with Engine(torch.device("cpu"), bf16).running():
-            matching, _ = learner._qam_loss(batch, new_noise())
+            matching, _ = learner.extraction.loss(learner._extracting(batch), new_noise())
             q = learner.critic.q(learner.critic.features(batch.observation), batch.action)
             losses = {"policy": matching, "critic": (q - 1).square().mean()}
             for name, loss in losses.items():
@@ -105,10 +111,10 @@ def test_bfloat16_keeps_the_direction_of_gradients(path):
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Engine.of("auto", False, "off").device.type == "cpu"
+    assert Engine.of("auto", False).device.type == "cpu"
     with pytest.raises(UserError, match="device: cuda"):
-        Engine.of("cuda", False, "off")
+        Engine.of("cuda", False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert Engine.of("auto", False, "off").device.type == "cuda"
+    assert Engine.of("auto", False).device.type == "cuda"
     assert backends(torch.device("cuda")) == "cpu:gloo,cuda:nccl"
     assert backends(torch.device("cpu")) == "gloo"

@@ -1,0 +1,127 @@
+"""One attempt at a configuration: what earlier ones left under its name, and going on from there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lwd_core.rl.compute.engine import Engine
+from lwd_core.settings import Settings
+from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.storage.location import open_location
+from lwd_core.storage.lock import Lock, locked
+from lwd_core.training import names
+from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
+from lwd_core.training.config import TrainConfig
+from lwd_core.training.data import Data
+from lwd_core.training.factory import film_of, new_learner
+from lwd_core.training.follow import follow
+from lwd_core.training.loop import Loop, TrainResult, stop_on_sigterm
+from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
+from lwd_core.training.workers import Share
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call of `train`: ``wanted`` is the identity of its configuration, ``start`` what it begins from."""
+
+    config: TrainConfig
+    reporter: Reporter
+    settings: Settings
+    engine: Engine
+    share: Share
+    publish: Callable[[Checkpoint], None]
+    start: Checkpoint | None
+    wanted: str
+
+    def result(self) -> TrainResult:
+        """The result of an earlier attempt that came to the end, or of this one."""
+        done = self._finished()
+        if done is None:
+            with self._alone() as lock:
+                done = self._go(lock)
+        return done
+
+    def _newest(self) -> Checkpoint | None:
+        """Where an earlier attempt at this configuration left it, if it has the name."""
+        checkpoints, run = self.settings.checkpoints, self.config.run
+        return newest_checkpoint(checkpoints, run) if names.holds(checkpoints, run, self.wanted) else None
+
+    def _finished(self) -> TrainResult | None:
+        """The result of an attempt that came to the end, told once more."""
+        newest = self._newest()
+        if newest is None or newest.about["update"] != self.config.updates:
+            return None
+        if self.share.first:
+            self.publish(newest)
+        return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
+
+    @contextmanager
+    def _alone(self) -> Iterator[Lock | None]:
+        """One trainer a name: the group's first worker holds it for all of them."""
+        if not self.share.first:
+            yield None
+            return
+        run = self.config.run
+        what = f"run {run}: no two trainers under one name, give one of them another"
+        with locked(open_location(self.settings.checkpoints), run, what) as lock:
+            yield lock
+
+    def _go(self, lock: Lock | None) -> TrainResult:
+        """Train on. What was kept under another name comes back first, since it was found sound before."""
+        config, settings, share, start = self.config, self.settings, self.share, self.start
+        checkpoints, engine = settings.checkpoints, self.engine
+        if share.first and names.holds(checkpoints, names.aside(config.run, self.wanted), self.wanted):
+            names.take(checkpoints, config.run, self.wanted)
+        share.meet()
+        done = self._finished()
+        if done is not None:
+            return done
+        newest = self._newest()
+        torch.manual_seed(config.seed)
+        data = self._data()
+        learner = new_learner(config, data, start)
+        for module in learner.modules().values():
+            module.to(engine.device)
+        generator = torch.Generator().manual_seed(config.seed)
+        update = 0
+        share.meet()
+        if share.first:
+            names.take(checkpoints, config.run, self.wanted)
+        if newest is not None:
+            update = newest.about["update"]
+            learner.load_state_dict(newest.state["learner"])
+            data.load_state_dict(newest.state["loader"])
+            generator.set_state(newest.state["noise"])
+            if update % config.checkpoint_every == 0 and share.first:
+                self.publish(newest)
+        about = {
+            "identity": self.wanted,
+            "config": config.to_dict(),
+            "network": learner.policy.config.to_dict(),
+            "embodiments": data.embodiments(),
+            "init": start.digest if start else None,
+        }
+        run, told = open_location(f"{checkpoints}/{config.run}"), self._sinks(update)
+        loop = Loop(config, run, data, learner, generator, told, about, engine, share, self.publish, lock)
+        with stop_on_sigterm(loop.stop):
+            return loop.go(update)
+
+    def _data(self) -> Data:
+        config, settings, share = self.config, self.settings, self.share
+        digests = [config.offline, *([config.online] if config.online else [])]
+        snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
+        growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
+        return Data(config, snapshots, share, growing, film=film_of(config, self.start, settings))
+
+    def _sinks(self, update: int) -> Reporter:
+        """Who is told, from this update on: the run's own files and whoever asked."""
+        if not self.share.first:
+            return Several([])
+        run = open_location(f"{self.settings.checkpoints}/{self.config.run}")
+        sinks: list[Reporter] = [Metrics(run, update), self.reporter]
+        if not run.remote:
+            sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
+        return Several(sinks)

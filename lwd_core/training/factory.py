@@ -1,0 +1,67 @@
+"""What a run is made of: networks, learner and frames, from its configuration and what it starts from."""
+
+from lwd_core.errors import UserError
+from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.learners import Trained
+from lwd_core.rl.networks import FieldConfig
+from lwd_core.rl.policy import FlowPolicy, PolicyConfig
+from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
+from lwd_core.training.checkpoint import Checkpoint
+from lwd_core.training.config import TrainConfig, algorithm_of
+from lwd_core.training.data import Data, Film
+
+
+def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Trained:
+    """The stage's learner, around a new policy or that of ``start``, going on from what the same algorithm
+    left there. UserError if the policy does not fit the data."""
+    policy = _new_policy(config, data) if start is None else policy_of(start)
+    if start is not None:
+        _fits(config, policy, data)
+    learner = config.algorithm.made.learner(policy, config.critic)
+    if start is not None and algorithm_of(start.about["config"]) == config.algorithm.kind:
+        learner.go_on(start.state["learner"])
+    return learner
+
+
+def _new_policy(config: TrainConfig, data: Data) -> FlowPolicy:
+    snapshot, net = data.snapshots[0].manifest, config.network
+    encoder = EncoderConfig(
+        snapshot.state_width,
+        instruction_features=net.instruction_features,
+        vision=net.vision,
+        backbone=net.backbone,
+    )
+    field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers)
+    return FlowPolicy(PolicyConfig(field, net.steps), data.normaliser())
+
+
+def policy_of(checkpoint: Checkpoint) -> FlowPolicy:
+    """The policy a checkpoint holds. UserError if its network's backbone is not installed."""
+    policy = FlowPolicy(_network(checkpoint))
+    policy.load_state_dict(checkpoint.state["learner"]["modules"]["policy"])
+    return policy
+
+
+def _network(checkpoint: Checkpoint) -> PolicyConfig:
+    try:
+        return PolicyConfig.from_dict(checkpoint.about["network"])
+    except ValueError as error:
+        raise UserError(f"{checkpoint.uri}: {error}") from error
+
+
+def film_of(config: TrainConfig, start: Checkpoint | None, settings: Settings) -> Film | None:
+    """The frames a run's networks take: as configured, or as the policy it starts from does."""
+    vision = config.network.vision if start is None else _network(start).field.encoder.vision
+    return vision and Film(vision, open_location(settings.lake))
+
+
+def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:
+    field, manifest = policy.config.field, data.snapshots[0].manifest
+    have = (field.encoder.state_dim, field.action_dim, field.chunk)
+    need = (manifest.state_width, manifest.action_width, data.chunk)
+    if have != need:
+        raise UserError(
+            f"run {config.run}: init {config.init} takes (state, action, chunk) of {have}, "
+            f"the snapshot gives {need}"
+        )

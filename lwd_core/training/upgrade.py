@@ -1,0 +1,54 @@
+"""Settings under names that were once theirs, as checkpoints, policies and people's files hold them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_EXTRACTIONS = ("qam", "fql", "best_of_n")
+_REFERENCE = {"reference": "mode", "reference_ema": "ema", "reference_data": "data"}
+_OPTIM = ("rate", "weight_decay", "warmup", "floor", "clip")
+
+
+def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A training configuration, whole or in part, under the names of today; what has them stays as it is.
+
+    Each extraction had a section of its own, beside ``extraction`` for its name; what is the reference's
+    stood in ``qam`` and in ``learner``; ``compile`` chose kernels that are no more.
+    """
+    value = {name: setting for name, setting in config.items() if name != "compile"}
+    learner = value.get("learner")
+    if isinstance(learner, Mapping) and learner.get("kind", "lwd") == "lwd":
+        value["learner"] = _learner(learner)
+    return value
+
+
+def _learner(learner: Mapping[str, Any]) -> dict[str, Any]:
+    value = dict(learner)
+    sections = {name: dict(value.pop(name)) for name in _EXTRACTIONS if isinstance(value.get(name), Mapping)}
+    reference = _reference(value.pop("reference", None))
+    qam = sections.get("qam", {})
+    reference |= {new: qam.pop(old) for old, new in _REFERENCE.items() if old in qam}
+    if "steps" in qam:
+        reference["steps"] = qam["steps"]
+    if "reference_first" in value:
+        reference["first"] = value.pop("reference_first")
+    if "warm" in value:
+        reference["warm"] = value.pop("warm")
+    extraction = value.pop("extraction", {})
+    if isinstance(extraction, str):
+        extraction = {"kind": extraction}
+    if isinstance(extraction, Mapping):
+        extraction = {**extraction, **sections.get(extraction.get("kind", "qam"), {})}
+    if extraction:
+        value["extraction"] = extraction
+    if reference:
+        value["reference"] = reference
+    return value
+
+
+def _reference(section: Any) -> dict[str, Any]:
+    """It once held the settings of its optimiser."""
+    if not isinstance(section, Mapping):
+        return {} if section is None else {"mode": section}
+    value = {name: setting for name, setting in section.items() if name not in _OPTIM}
+    optim = {name: section[name] for name in _OPTIM if name in section}
+    return {**value, "optim": {**value.get("optim", {}), **optim}} if optim else value
