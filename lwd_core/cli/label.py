@@ -12,14 +12,13 @@ from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.labels.labeller import LayerRun, run_labellers
 from lwd_core.labels.layers import drop_layer, layers
-from lwd_core.labels.registry import Broken, all_of, installed
+from lwd_core.labels.registry import Broken, chosen, installed
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-#: Reasons told one by one.
-SHOWN = 20
+COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 
 
 @app.command()
@@ -39,7 +38,7 @@ def run(
     Example: lwd label run my_labels.py --where "task = 'drawer-open'"
     """
     settings = Settings()
-    labellers = all_of(what or [])
+    labellers, broken = chosen(what or [])
     lake = Lake.open(settings.lake)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         lines = {one.layer_id: bar.add_task(one.layer_id, total=None) for one in labellers}
@@ -54,16 +53,15 @@ def run(
             embodiments=load_embodiments(settings.embodiments),
         )  # fmt: skip
     if as_json:
-        say_json([asdict(run) for run in runs])
-    else:
-        for done in runs:
-            typer.echo(f"{done.layer_id}: {done.episodes} episodes labelled, {done.rows} labels")
+        say_json([asdict(done) for done in runs])
     for done in runs:
-        for episode, reason in list(done.failed.items())[:SHOWN]:
-            typer.echo(f"{done.layer_id}: episode {episode[:12]}: {reason}", err=True)
-        if done.failed:
-            typer.echo(f"{done.layer_id}: {len(done.failed)} of {done.total} episodes failed", err=True)
-    if any(done.failed for done in runs):
+        if not as_json:
+            typer.echo(f"{done.layer_id}: {done.episodes} episodes labelled, {done.rows} labels")
+        for reason in done.reasons():
+            typer.echo(f"{done.layer_id}: {reason}", err=True)
+    for one in broken:
+        typer.echo(f"broken: {one.reason}", err=True)
+    if broken or any(done.failed for done in runs):
         raise typer.Exit(EXIT_FOUND)
 
 
@@ -73,17 +71,16 @@ def list_(as_json: AsJson = False) -> None:
 
     Example: lwd label list
     """
-    rows = {one.layer_id: asdict(one) | {"broken": None} for one in layers(Lake.open(Settings().lake))}
+    rows = {one.layer_id: asdict(one) for one in layers(Lake.open(Settings().lake))}
+    broken = []
     for one in installed():
         if isinstance(one, Broken):
-            rows[one.name] = dict.fromkeys(("kind", "episodes", "rows", "unlabelled")) | {
-                "layer_id": one.name,
-                "broken": one.reason,
-            }
+            broken.append(one)
         elif one.layer_id not in rows:
-            rows[one.layer_id] = {"layer_id": one.layer_id, "kind": str(one.kind), "episodes": 0, "rows": 0}
-            rows[one.layer_id] |= {"unlabelled": None, "broken": None}
-    say_rows(list(rows.values()), ("layer_id", "kind", "episodes", "rows", "unlabelled", "broken"), as_json)
+            rows[one.layer_id] = dict.fromkeys(COLUMNS) | {"layer_id": one.layer_id, "kind": str(one.kind)}
+    say_rows(list(rows.values()), COLUMNS, as_json)
+    for one in broken:
+        typer.echo(f"broken: {one.reason}", err=True)
 
 
 @app.command()

@@ -4,6 +4,7 @@ Episodes are read many at a time: the first that asks for a column reads it for 
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Episodes and steps read at a time: memory is bounded by these, not by the lake.
 EPISODES_AT_ONCE, STEPS_AT_ONCE = 1024, 100_000
+#: Episodes of the first batch, and how long a batch should take.
+FIRST_EPISODES, MOMENT_S = 32, 1.0
 _VECTORS = ("state", "action", "proposed")
 _OF_EPISODE = ("episode_id", "log_id", "site", "day", "reading")
 COLUMNS = tuple(name for name in STEPS.names if name not in _OF_EPISODE)
@@ -39,8 +42,8 @@ class Episode:
 
     Columns, of T steps: ``state`` (T or T+1, S) f32, with the final state where one was recorded, and like it
     ``t_ns`` i64, ``valid``, ``gap`` bool and the others of the table `steps`; ``action`` and ``proposed``
-    (T, D) f32, NaN where nothing was proposed. ``state.NAME`` and ``action.NAME`` are single dims by the
-    names of the embodiment file.
+    (T, D) f32, NaN where nothing was proposed; ``frames`` lists of where the bytes lie. ``state.NAME`` and
+    ``action.NAME`` are single dims by the names of the embodiment file.
     """
 
     id: str
@@ -89,7 +92,9 @@ class Episode:
         rows = self._batch.column(name, self.id)
         if name in ("action", "proposed"):
             rows = rows.slice(0, self.steps)
-        return matrix(rows, name) if name in _VECTORS else _flat(rows)
+        if name in _VECTORS:
+            return matrix(rows, name)
+        return _listed(rows) if name == "frames" else rows.to_numpy()
 
     def _place(self, column: str, dim: str, width: int) -> int:
         dims: Sequence[Dim] = ()
@@ -137,28 +142,25 @@ def each_batch(
     """What ``answer`` makes of episodes, many at a time. ``wanted``: episode_id, day, site, steps.
 
     An episode that is gone meanwhile is passed over. ``answer`` is asked again where an erasure takes
-    away what was read.
+    away what was read. A batch holds as many as take a moment, so that something is there soon.
     """
-    for part in _parts(wanted):
-        while True:
-            batch = _Batch(lake, part)
-            try:
-                found = answer(batch.episodes(embodiments))
-            except Moved:
-                continue
-            yield found
-            break
-
-
-def _parts(wanted: pa.Table) -> Iterator[pa.Table]:
-    steps = np.cumsum(wanted.column("steps").to_numpy())
-    first = 0
+    ends = np.cumsum(wanted.column("steps").to_numpy())
+    first, size = 0, FIRST_EPISODES
     while first < wanted.num_rows:
-        before = steps[first - 1] if first else 0
-        end = int(np.searchsorted(steps, before + STEPS_AT_ONCE, side="right"))
-        end = min(max(end, first + 1), first + EPISODES_AT_ONCE)
-        yield wanted.slice(first, end - first)
-        first = end
+        before = ends[first - 1] if first else 0
+        end = int(np.searchsorted(ends, before + STEPS_AT_ONCE, side="right"))
+        end = min(max(end, first + 1), first + size)
+        began = time.monotonic()
+        try:
+            found = answer(_Batch(lake, wanted.slice(first, end - first)).episodes(embodiments))
+        except Moved:
+            continue
+        yield found
+        first, took = end, time.monotonic() - began
+        if took < MOMENT_S:
+            size = min(2 * size, EPISODES_AT_ONCE)
+        elif took > 4 * MOMENT_S:
+            size = max(size // 2, 1)
 
 
 class _Batch:
@@ -219,5 +221,8 @@ def matrix(rows: pa.ChunkedArray, name: str) -> np.ndarray:
     return found
 
 
-def _flat(rows: pa.ChunkedArray) -> np.ndarray:
-    return rows.to_numpy()
+def _listed(rows: pa.ChunkedArray) -> np.ndarray:
+    """A column of lists as an array (rows,) of them."""
+    found = np.empty(len(rows), object)
+    found[:] = rows.to_pylist()
+    return found

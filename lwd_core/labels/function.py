@@ -5,6 +5,8 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
-Answer = Callable[[Episode], Any]
-
 
 @dataclass(frozen=True)
 class FunctionLabeller:
@@ -32,7 +32,7 @@ class FunctionLabeller:
     ``followed``: whether a change of the function is noticed; the platform's own are versioned by hand.
     """
 
-    function: Answer
+    function: FunctionType
     name: str
     version: int
     kind: LabelKind
@@ -72,14 +72,19 @@ class FunctionLabeller:
             except (UserError, WrongAnswer) as error:
                 failed[episode.id] = str(error)
             except Exception as error:  # whatever another's function raises
-                at = traceback.extract_tb(error.__traceback__)[-1]
-                failed[episode.id] = f"{type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+                failed[episode.id] = f"{type(error).__name__}: {error} ({self._line(error)})"
         return Batch(rows.table(), failed)
+
+    def _line(self, error: Exception) -> str:
+        """The last line of the function's own file on the way to the error."""
+        file = self.function.__code__.co_filename
+        lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file]
+        return f"{Path(file).name}:{lines[-1]}" if lines else Path(file).name
 
 
 def label(
     name: str, *, version: int, kind: str = LabelKind.ANNOTATION
-) -> Callable[[Answer], FunctionLabeller]:
+) -> Callable[[FunctionType], FunctionLabeller]:
     """Make a function of an `Episode` a label layer ``name@version``.
 
     What it may return: a number, bool or text for the episode; a number or text a step, as an array; segments
@@ -95,7 +100,7 @@ def label(
     return partial(_made, name=name, version=version, kind=LabelKind(kind))
 
 
-def check(name: str, *, version: int) -> Callable[[Answer], FunctionLabeller]:
+def check(name: str, *, version: int) -> Callable[[FunctionType], FunctionLabeller]:
     """Make a function of an `Episode` a check, whose verdicts are the layer ``name@version``.
 
     It returns True where the episode passes, False where it fails, None where it can't tell, or a `Finding`
@@ -105,7 +110,7 @@ def check(name: str, *, version: int) -> Callable[[Answer], FunctionLabeller]:
     return partial(_made, name=name, version=version, kind=LabelKind.QUALITY)
 
 
-def _made(function: Answer, *, name: str, version: int, kind: LabelKind) -> FunctionLabeller:
+def _made(function: FunctionType, *, name: str, version: int, kind: LabelKind) -> FunctionLabeller:
     what = "check" if kind is LabelKind.QUALITY else "label"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(

@@ -6,6 +6,7 @@ new layer.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +27,9 @@ COPIED = ("episode_id", "log_id", "site", "day")
 ASKED = (*COPIED, "steps", "task", "embodiment")
 #: What is committed at once: at most so many labels and seconds are lost where a run is ended.
 ROWS_A_COMMIT, SECONDS_A_COMMIT = 1_000_000, 30.0
+
+#: Reasons that are told.
+REASONS = 20
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,15 @@ class LayerRun:
     rows: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
+    def reasons(self) -> list[str]:
+        """A line for every reason why episodes failed, the most frequent first."""
+        counts = Counter(self.failed.values())
+        first = {reason: episode for episode, reason in reversed(self.failed.items())}
+        return [
+            f"{n} episodes failed, {first[reason]} first: {reason}"
+            for reason, n in counts.most_common(REASONS)
+        ]
+
 
 def run_labellers(
     lake: "Lake",
@@ -105,20 +118,21 @@ def run_labellers(
         runs.append(run)
         pending: list[pa.Table] = []
         since, heard = time.monotonic(), set[str]()
-        for batch in labeller.label(lake, episodes, embodiments or {}) if run.total else ():
-            pending.append(batch.rows)
-            run.failed |= batch.failed
-            spoken = pc.unique(batch.rows.column("episode_id")).to_pylist()
-            heard.update(spoken, batch.failed)
-            run.episodes += len(spoken)
-            run.rows += batch.rows.num_rows
-            waited = time.monotonic() - since
-            if sum(rows.num_rows for rows in pending) >= ROWS_A_COMMIT or waited >= SECONDS_A_COMMIT:
-                _commit(lake, labeller, pa.concat_tables(pending), episodes, now_ns)
-                pending, since = [], time.monotonic()
-            progress(run)
-        if pending:
-            _commit(lake, labeller, pa.concat_tables(pending), episodes, now_ns)
+        try:
+            for batch in labeller.label(lake, episodes, embodiments or {}) if run.total else ():
+                pending.append(batch.rows)
+                run.failed |= batch.failed
+                spoken = pc.unique(batch.rows.column("episode_id")).to_pylist()
+                heard.update(spoken, batch.failed)
+                run.episodes += len(spoken)
+                run.rows += batch.rows.num_rows
+                waited = time.monotonic() - since
+                if sum(rows.num_rows for rows in pending) >= ROWS_A_COMMIT or waited >= SECONDS_A_COMMIT:
+                    _commit(lake, labeller, pending, episodes, now_ns)
+                    pending, since = [], time.monotonic()
+                progress(run)
+        finally:  # also of a run that is interrupted
+            _commit(lake, labeller, pending, episodes, now_ns)
         for episode_id in _still_there(lake, set(episodes.column("episode_id").to_pylist()) - heard):
             run.failed[episode_id] = "the labeller said nothing of it"
     return runs
@@ -164,9 +178,12 @@ def _require_same_source(lake: "Lake", labeller: Labeller) -> None:
     )
 
 
-def _commit(lake: "Lake", labeller: Labeller, said: pa.Table, episodes: pa.Table, now_ns: int) -> None:
-    if not said.num_rows:
+def _commit(
+    lake: "Lake", labeller: Labeller, pending: list[pa.Table], episodes: pa.Table, now_ns: int
+) -> None:
+    if not any(rows.num_rows for rows in pending):
         return
+    said = pa.concat_tables(pending)
     rows = said.select(SAID.names).join(episodes.select(COPIED), keys="episode_id", join_type="inner")
     constants = {
         "layer_id": pa.scalar(labeller.layer_id),

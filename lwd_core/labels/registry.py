@@ -153,14 +153,11 @@ def _loaded(path: Path) -> ModuleType:
     return module
 
 
-def all_of(names: Sequence[str]) -> list[Labeller]:
-    """The labellers that these names mean, each once; of none all that is installed. Raises `UserError`."""
-    if not names:
-        found = [*own(), *installed()]
-        for one in found:
-            if isinstance(one, Broken):
-                raise PluginError(one.reason)
-        labellers = [one for one in found if not isinstance(one, Broken)]
-    else:
-        labellers = [labeller for name in names for labeller in find(name)]
-    return list({labeller.layer_id: labeller for labeller in labellers}.values())
+def chosen(names: Sequence[str]) -> tuple[list[Labeller], list[Broken]]:
+    """The labellers that these names mean, each once; of none all there are, and what is broken.
+
+    Raises `UserError` for a name that means none.
+    """
+    found = [one for name in names for one in find(name)] if names else [*own(), *installed()]
+    labellers = {one.layer_id: one for one in found if not isinstance(one, Broken)}
+    return list(labellers.values()), [one for one in found if isinstance(one, Broken)]

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: More episodes of a day and site than this with the same defect stop what follows.
 DEFECTIVE_SHARE = 0.5
-#: Reasons of failed episodes that are logged one by one.
-SHOWN = 20
 
 Draw = Callable[["Lake", Sequence[str]], dict[str, Any]]
 
@@ -41,10 +39,8 @@ def run(
         platform.lake(), [labeller], now_ns=platform.now_ns(), where=where, params=params,
         embodiments=platform.embodiments(),
     )  # fmt: skip
-    for episode, reason in list(done.failed.items())[:SHOWN]:
-        context.log.error(f"episode {episode}: {reason}")
-    if done.failed:
-        context.log.error(f"{done.layer_id}: {len(done.failed)} of {done.total} episodes failed")
+    for reason in done.reasons():
+        context.log.error(f"{done.layer_id}: {reason}")
     return done
 
 
