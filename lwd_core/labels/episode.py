@@ -6,7 +6,7 @@ Episodes are read many at a time: the first that asks for a column reads it for 
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError, UserError
+from lwd_core.storage.location import Location
 from storage_schemas.embodiment import Dim, Embodiment
 from storage_schemas.tables import EPISODES, STEPS
 
@@ -34,6 +35,28 @@ Answer = TypeVar("Answer")
 
 class Moved(Exception):
     """The versions a batch was read at are gone; read it again."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A camera frame. ``step`` is the first that shows it, ``t_ns`` its own time, ns since epoch."""
+
+    camera: str
+    step: int
+    t_ns: int
+    place: Location = field(repr=False)
+    at: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """Pixels, (height, width, 3) u8. Raises `UserError` where the frame is damaged."""
+        from lwd_core.lake.pictures import Pictures  # decoders are costly to load
+
+        pictures = Pictures(self.place)
+        pixels = pictures.pixels(pictures.bytes_of(self.at))
+        if pixels is None:
+            raise UserError(f"camera {self.camera}: the frame of step {self.step} is damaged")
+        return pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,27 +133,37 @@ class Episode:
         return names.index(dim)
 
     @property
+    def state(self) -> np.ndarray:
+        """``episode["state"]``."""
+        return self["state"]
+
+    @property
+    def action(self) -> np.ndarray:
+        """``episode["action"]``."""
+        return self["action"]
+
+    @property
     def cameras(self) -> list[str]:
         """Cameras that have frames."""
-        return sorted({frame["camera"] for shown in self["frames"] for frame in shown or ()})
+        return sorted({frame.camera for frame in self._frames()})
 
-    def frames(self, camera: str) -> Iterator[tuple[int, np.ndarray]]:
-        """Every frame of a camera once: the step that first shows it, (height, width, 3) u8.
+    def frames(self, camera: str) -> list[Frame]:
+        """Every frame of a camera once, by the step that first shows it; decoded when asked for.
 
-        Raises `UserError` at a frame that is damaged.
+        Raises `UserError` for a camera the episode has no frame of.
         """
-        from lwd_core.lake.pictures import Pictures
+        found = [frame for frame in self._frames() if frame.camera == camera]
+        if not found:
+            raise UserError(f"no frame of camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
+        return found
 
-        pictures, last = Pictures(self._batch.lake.place), None
+    def _frames(self) -> list[Frame]:
+        seen: dict[tuple[str, int], Frame] = {}
         for step, shown in enumerate(self["frames"]):
-            for frame in shown or ():
-                place = (frame["shard"], frame["offset"])
-                if frame["camera"] != camera or place == last:
-                    continue
-                picture, last = pictures.pixels(pictures.bytes_of(frame)), place
-                if picture is None:
-                    raise UserError(f"camera {camera}: the frame of step {step} is damaged")
-                yield step, picture
+            for at in shown or ():
+                frame = Frame(at["camera"], step, at["t_ns"], self._batch.lake.place, at)
+                seen.setdefault((at["shard"], at["offset"]), frame)
+        return list(seen.values())
 
 
 def each_batch(
