@@ -67,7 +67,7 @@ def said(lake, answer, kind="annotation", *, steps=4):
             {"step": 0, "last_step": 1, "text": "a"}, {"step": 3, "last_step": 3, "text": "b"}]),
         ({"n": 2, "w": "x"}, "annotation", [
             {"check": "n", "value": 2.0}, {"check": "w", "text": "x"}]),
-        (Said(step=2, value=1.0, detail="there"), "annotation", [{"step": 2, "value": 1.0, "detail": "there"}]),
+        (Said(step=2, value=1.0, detail="x"), "annotation", [{"step": 2, "value": 1.0, "detail": "x"}]),
         (0.5, "reward", [{"value": 0.5}]),
         ([0, 0, 0, 1], "reward", [{"step": i, "value": float(i == 3)} for i in range(4)]),
         (False, "outcome", [{"text": "failure"}]),
@@ -78,7 +78,8 @@ def said(lake, answer, kind="annotation", *, steps=4):
         (None, "quality", [{"check": "mine", "text": "unknown"}]),
         (Finding(Verdict.FAIL, 3.0, "too far"), "quality", [
             {"check": "mine", "value": 3.0, "text": "fail", "detail": "too far"}]),
-        ({"a": True, "b": False}, "quality", [{"check": "a", "text": "pass"}, {"check": "b", "text": "fail"}]),
+        ({"a": True, "b": False}, "quality", [
+            {"check": "a", "text": "pass"}, {"check": "b", "text": "fail"}]),
     ],
 )  # fmt: skip
 def test_what_a_function_may_answer(lake, answer, kind, rows):
