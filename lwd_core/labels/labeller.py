@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COPIED = ("episode_id", "log_id", "site", "day")
 ASKED = (*COPIED, "steps", "task", "embodiment")
 #: What is committed at once: at most so many labels and seconds are lost where a run is ended.
-ROWS_A_COMMIT, SECONDS_A_COMMIT = 1_000_000, 30.0
+ROWS_A_COMMIT, SECONDS_A_COMMIT = 250_000, 30.0
 
 #: Reasons that are told.
 REASONS = 20
