@@ -19,7 +19,7 @@ import numpy as np
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.jumps import jumps, misfits
 from lwd_core.logs.notes import Notes
-from lwd_core.logs.rows import Rows
+from lwd_core.logs.rows import Rows, ticks
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import EpisodeEnd, Outcome
 
@@ -129,7 +129,7 @@ def _rows(
     place = np.arange(stop - start)
     if breaks is not None:
         place += np.cumsum(breaks[start:stop])  # a period is missing there, so that the row is a gap
-    t = np.rint(place * (1e9 / embodiment.control_hz)).astype(np.int64)
+    t = ticks(place, embodiment)
     name = f"rows {start}–{stop - 1}"
     return Rows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said=said, name=name)
 

@@ -6,7 +6,8 @@ A *topic* of the embodiment is a column.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -25,15 +26,17 @@ VALID_COLUMN = "valid"  # as this platform exports it
 class Rows:
     """One episode of N rows, called ``name`` in its set.
 
-    ``columns``: (N,) or (N, W) arrays. ``final``: the state columns one row later, (W,), where the set
-    holds them. ``frames``: by camera topic, encoded images per row, None where there is none.
+    ``columns``: (N,) or (N, W) arrays. ``t_ns``: (N,) int64; left out, time is nominal, from 0 at the
+    embodiment's rate. ``first``: number of its first row in the set; left out, episodes follow each other.
+    ``final``: the state columns one row later, (W,), where the set holds them. ``frames``: by camera topic,
+    encoded images per row, None where there is none.
     ``said``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
     ``sound``: (N,) False where the set contradicts itself about a row.
     """
 
     columns: Mapping[str, np.ndarray]
-    t_ns: np.ndarray
-    first: int
+    t_ns: np.ndarray = field(default_factory=partial(np.empty, 0, np.int64))
+    first: int = -1
     final: Mapping[str, np.ndarray] = field(default_factory=dict)
     frames: Mapping[str, Callable[[], Iterable[bytes | None]]] = field(default_factory=dict)
     said: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +44,7 @@ class Rows:
     sound: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.t_ns)
+        return len(self.t_ns) or len(next(iter(self.columns.values()), ()))
 
 
 def check_rate(hz: float, embodiment: Embodiment) -> None:
@@ -70,7 +73,8 @@ def content_of_rows(
     refusals = Notes()
     count = lost = 0
     wider: Counter[tuple[str, int, int]] = Counter()
-    for rows in sets:
+    for given in sets:
+        rows = _placed(given, count, embodiment)
         count += len(rows)
         if not len(rows):
             notes.add("no rows, left out", rows.name)
@@ -94,6 +98,18 @@ def content_of_rows(
         embodiment=embodiment.name,
         notes=notes.lines,
     )
+
+
+def _placed(rows: Rows, before: int, embodiment: Embodiment) -> Rows:
+    """Rows with their times, and their number in the set."""
+    first = before if rows.first < 0 else rows.first
+    t_ns = rows.t_ns if len(rows.t_ns) else ticks(np.arange(len(rows)), embodiment)
+    return replace(rows, first=first, t_ns=t_ns)
+
+
+def ticks(places: np.ndarray, embodiment: Embodiment) -> np.ndarray:
+    """(N,) int64 ns of control ticks (N,) counted from 0, where nothing tells their time."""
+    return np.rint(places * (1e9 / embodiment.control_hz)).astype(np.int64)
 
 
 def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, notes: Notes) -> EpisodeData:

@@ -10,6 +10,7 @@ import simplejpeg
 
 from lwd_core.logs import arrays
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.formats import is_hdf5
 from lwd_core.logs.notes import Notes
 from lwd_core.logs.readers import hdf5_facts, hdf5_layout
 from lwd_core.logs.readers.hdf5_layout import is_image
@@ -21,7 +22,6 @@ from lwd_core.logs.video import QUALITY
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Outcome
 
-_MAGIC = b"\x89HDF\r\n\x1a\n"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, AttributeError)
 _NEXT = "next_obs/"
 _PEEKED = 100_000  # rows of an array that a draft looks at
@@ -33,8 +33,7 @@ class Hdf5Reader:
 
     format = "hdf5"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        return head.startswith(_MAGIC)
+    recognises = staticmethod(is_hdf5)
 
     def survey(self, source: LogSource) -> Survey:
         """Arrays of the first episode, or the flat ones."""

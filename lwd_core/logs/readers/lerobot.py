@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 from lwd_core.logs import video
 from lwd_core.logs.columns import numbers
 from lwd_core.logs.content import FrameSink, LogContent
+from lwd_core.logs.formats import is_lerobot
 from lwd_core.logs.readers.lerobot_files import (
     DAMAGED,
-    INFO,
     DataSet,
     has_video,
-    is_data,
     note_videos,
     open_set,
     usual_schema,
@@ -51,8 +50,7 @@ class LeRobotReader:
 
     format = "lerobot"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        return INFO in source.files and any(is_data(f) for f in source.files)
+    recognises = staticmethod(is_lerobot)
 
     def survey(self, source: LogSource) -> Survey:
         """Columns as most data files have them, with names from the metadata."""

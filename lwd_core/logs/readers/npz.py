@@ -9,6 +9,7 @@ import numpy as np
 
 from lwd_core.logs import arrays
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.formats import is_npz
 from lwd_core.logs.notes import Notes
 from lwd_core.logs.rows import content_of_rows
 from lwd_core.logs.source import LogSource
@@ -24,11 +25,7 @@ class NpzReader:
 
     format = "npz"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        if not head.startswith(b"PK\x03\x04"):
-            return False
-        name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-        return name.endswith(b".npy")
+    recognises = staticmethod(is_npz)
 
     def survey(self, source: LogSource) -> Survey:
         found, _ = _load(source)
