@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lwd_core.errors import StorageError, UserError
 from lwd_core.exports import lerobot
+from lwd_core.exports.export import export
 from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
 from lwd_core.ingest.landing import Received
@@ -320,8 +321,8 @@ def test_an_export_under_way_is_refused(
 
     monkeypatch.setattr(lerobot._Writer, "finish", late)
     with pytest.raises(UserError, match="erased meanwhile"):
-        lerobot.export_lerobot(
-            world.lake, tmp_path / "out", embodiments=load_embodiments(str(folder)), videos=False
+        export(
+            "lerobot", world.lake, tmp_path / "out", embodiments=load_embodiments(str(folder)), videos=False
         )
     assert not (tmp_path / "out").exists()
 
