@@ -1,7 +1,6 @@
 """From a recording to episodes: how they went, who was in control, what else was said of them."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from lwd_core.logs.cuts import parts
 from lwd_core.logs.parts import by_driver, by_restart, joined
 from lwd_core.logs.recording import Recording, Series
 from lwd_core.logs.spans import Happened, Span, happenings, spans
-from lwd_core.logs.told import outcome_told
+from lwd_core.logs.told import named_task, outcome_told
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
@@ -118,11 +117,6 @@ def _silences(lead: np.ndarray, embodiment: Embodiment, clock: Clock) -> None:
         clock.notes.append(f"{len(silent)} silences, the longest of {silent.max() / 1e9:.3f} s, are gaps")
 
 
-def task_name(text: str) -> str:
-    """A short name for a task known only by its instruction."""
-    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:60] or "unnamed"
-
-
 class _Story:
     """What a recording says besides vectors and images."""
 
@@ -135,12 +129,9 @@ class _Story:
 
     def facts(self, span: Span, aligned: Aligned, aligner: Aligner) -> Facts:
         """Everything but the numbers of one span."""
-        rule, recorded = self._embodiment.task, self._recording.facts
-        said = dict(span.said)
-        instruction = said.pop("instruction", "") or recorded.get("instruction") or rule.instruction
-        task = said.pop("task", "") or recorded.get("task") or rule.names.get(instruction) or ""
-        if not task:
-            task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
+        recorded, said = self._recording.facts, dict(span.said)
+        task, instruction = (said.pop(k, "") or recorded.get(k, "") for k in ("task", "instruction"))
+        task, instruction = named_task(task, instruction, self._embodiment.task)
         source = said.pop("source", "") or self._embodiment.source
         if source not in set(Source):
             said["source_said"], source = source, self._embodiment.source
@@ -158,7 +149,7 @@ class _Story:
         own = {"robot_id", "site", "embodiment", "policy_id", "task", "instruction"}
         return Facts(
             task=task,
-            instruction=instruction or task,
+            instruction=instruction,
             source=source,
             outcome=outcome,
             outcome_from=outcome_from,

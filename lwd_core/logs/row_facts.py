@@ -12,7 +12,7 @@ import numpy as np
 
 from lwd_core.logs import fields, told
 from lwd_core.logs.assemble import Facts
-from lwd_core.logs.episodes import read_outcome, task_name
+from lwd_core.logs.episodes import read_outcome
 from lwd_core.logs.notes import Notes
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
@@ -62,11 +62,7 @@ def facts(
 ) -> Facts:
     """Those of episode ``name``: ``n`` rows from the set's ``first`` on, ``ticks`` with its final state."""
     left = dict(said)
-    rule = embodiment.task
-    instruction = left.pop("instruction", "") or rule.instruction
-    task = left.pop("task", "") or rule.names.get(instruction, "")
-    if not task:
-        task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
+    task, instruction = told.named_task(left.pop("task", ""), left.pop("instruction", ""), embodiment.task)
     human = _human(columns, embodiment, n, note)
     source = left.pop("source", "")
     if source not in set(Source):
@@ -80,7 +76,7 @@ def facts(
     )
     return Facts(
         task=task,
-        instruction=instruction or task,
+        instruction=instruction,
         source=source,
         outcome=outcome,
         outcome_from=outcome_from,

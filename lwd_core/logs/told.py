@@ -1,8 +1,9 @@
 """What a log says of itself, as the facts an episode has: its task, instruction, outcome, operator."""
 
+import re
 from collections.abc import Mapping
 
-from storage_schemas.embodiment import Embodiment
+from storage_schemas.embodiment import Embodiment, TaskRule
 from storage_schemas.vocabulary import Outcome
 
 # keys others use, read where the embodiment file maps nothing; without regard to capitals
@@ -12,6 +13,7 @@ _KNOWN = {
     "outcome": ("outcome", "success", "result"),
     "operator": ("operator", "operator_id", "operator_name", "teleoperator"),
 }
+UNNAMED = TaskRule.default
 _WON = frozenset({"success", "succeeded", "successful", "true", "1", "1.0", "yes"})
 _LOST = frozenset({"failure", "failed", "fail", "unsuccessful", "false", "0", "0.0", "no"})
 
@@ -36,6 +38,20 @@ def told(
         else:
             notes.append(f"facts: {fact}: the log has no metadata {place}")
     return found, notes
+
+
+def named_task(task: str, instruction: str, rule: TaskRule) -> tuple[str, str]:
+    """An episode's task and its instruction, from what the log says of them and the embodiment's rule.
+
+    A task known only by its instruction gets a short name made of that.
+    """
+    instruction = instruction or rule.instruction
+    task = task or rule.names.get(instruction, "")
+    if not task:
+        task = rule.default
+        if task == UNNAMED and instruction:
+            task = "-".join(re.findall(r"[a-z0-9]+", instruction.lower()))[:60] or UNNAMED
+    return task, instruction or task
 
 
 def states_outcome(facts: Mapping[str, str]) -> bool:
