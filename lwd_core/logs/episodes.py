@@ -9,13 +9,13 @@ import numpy as np
 
 from lwd_core.logs.align import Aligned, Aligner
 from lwd_core.logs.assemble import Facts, Takeover, episode
+from lwd_core.logs.boundaries import Event, Span, events_of, spans
 from lwd_core.logs.clock import Clock, Timed
+from lwd_core.logs.clock_cuts import parts
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
-from lwd_core.logs.cuts import parts
-from lwd_core.logs.parts import by_driver, by_restart, joined
+from lwd_core.logs.metadata import named_task, outcome_of_word
 from lwd_core.logs.recording import Recording, Series
-from lwd_core.logs.spans import Happened, Span, happenings, spans
-from lwd_core.logs.told import named_task, outcome_told
+from lwd_core.logs.split import by_driver, by_restart, joined
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
@@ -60,11 +60,11 @@ def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
                     + "".join(f"; {note}" for note in recording.notes if note.startswith(f"{feature.topic}:"))
                 )
     clock = Clock(recording, embodiment)
-    spanned: list[tuple[Recording, Aligner, list[Happened], list[Span]]] = []
+    spanned: list[tuple[Recording, Aligner, list[Event], list[Span]]] = []
     for part in parts(recording, embodiment, clock):
         aligner = Aligner(part, embodiment, clock)
         _silences(aligner.lead, embodiment, clock)
-        events = happenings(part, clock)
+        events = events_of(part, clock)
         cut = list(spans(part, embodiment, clock, aligner.lead, events))
         spanned.append((part, aligner, events, cut))
     alone = sum(len(cut) for *_, cut in spanned) < 2
@@ -121,7 +121,7 @@ class _Story:
     """What a recording says besides vectors and images."""
 
     def __init__(
-        self, recording: Recording, embodiment: Embodiment, clock: Clock, events: list[Happened]
+        self, recording: Recording, embodiment: Embodiment, clock: Clock, events: list[Event]
     ) -> None:
         self._recording, self._embodiment, self._events = recording, embodiment, events
         self._actor = _timed(clock, embodiment.actor.topic, recording.actor)
@@ -165,7 +165,7 @@ class _Story:
             attributes={**{k: v for k, v in recorded.items() if k not in own}, **said},
         )
 
-    def _within(self, span: Span) -> list[Happened]:
+    def _within(self, span: Span) -> list[Event]:
         reach = span.reach(self._embodiment)
         return [e for e in self._events if span.start <= e.t_ns <= reach]
 
@@ -194,7 +194,7 @@ class _Story:
             if verdict := read_outcome(said, self._embodiment):
                 best = verdict, OutcomeFrom.ROBOT
         word = self._recording.facts.get("outcome")
-        if best is None and word and (verdict := outcome_told(word, self._embodiment)):
+        if best is None and word and (verdict := outcome_of_word(word, self._embodiment)):
             best = verdict, OutcomeFrom.ROBOT
         if best is not None:
             return best

@@ -18,12 +18,12 @@ from lwd_core.logs import stream
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.decode import Encoding
 from lwd_core.logs.episodes import content_of
+from lwd_core.logs.metadata import episode_facts
 from lwd_core.logs.notes import Notes
-from lwd_core.logs.recording import Recorder
-from lwd_core.logs.rows import Rows, content_of_rows
+from lwd_core.logs.recording import RecordingBuilder
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
-from lwd_core.logs.told import told
+from lwd_core.logs.tabular import TabularEpisode, tabular_content
 from storage_schemas.embodiment import Embodiment
 
 Recognises = Callable[[LogSource, bytes], bool]
@@ -42,7 +42,7 @@ class ArrayReader:
 
     format: str
     recognises: Recognises
-    episodes: Callable[[LogSource], Iterable[Rows]]
+    episodes: Callable[[LogSource], Iterable[TabularEpisode]]
 
     def survey(self, source: LogSource) -> Survey:
         """The first episode's columns."""
@@ -51,7 +51,7 @@ class ArrayReader:
             raise UnreadableLog("it holds no episode")
         topics = {name: _topic(column) for name, column in first.columns.items()}
         cameras = {name: Topic("image", "bytes", len(first)) for name in first.frames}
-        return Survey(topics | cameras, _of_all(first.said))
+        return Survey(topics | cameras, _of_all(first.facts))
 
     def peek(self, source: LogSource, episodes: int) -> list[dict[str, np.ndarray]]:
         """Number columns of the first episodes."""
@@ -64,7 +64,7 @@ class ArrayReader:
         """The log's episodes. Raises `UnreadableLog` where none can be read."""
         damage = Notes()
         sets = _until_damaged(self.episodes(source), damage)
-        return content_of_rows(sets, embodiment, frames, self.format, damage, Notes())
+        return tabular_content(sets, embodiment, frames, self.format, damage, Notes())
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class MessageReader:
 
     def read(self, source: LogSource, embodiment: Embodiment, frames: FrameSink) -> LogContent:
         """The log's episodes. Raises `UnreadableLog` where nothing can be read."""
-        recorder, damage, count = Recorder(embodiment, frames), Notes(), 0
+        recorder, damage, count = RecordingBuilder(embodiment, frames), Notes(), 0
         for topic, t_ns, message in _until_damaged(self.messages(source), damage):
             if topic in recorder.topics:
                 recorder.add(topic, t_ns, t_ns, count, lambda whole: whole, message)
             count += 1
-        facts, remarks = told(self.facts(source), {}, embodiment)
+        facts, remarks = episode_facts(self.facts(source), {}, embodiment)
         lost = None if damage else 0
         recording = recorder.recording(
             damage.lines, remarks, format=self.format, messages=count, facts=facts, messages_lost=lost

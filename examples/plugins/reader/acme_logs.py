@@ -6,7 +6,7 @@ import numpy as np
 
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.own_format import ArrayReader
-from lwd_core.logs.rows import Rows
+from lwd_core.logs.tabular import TabularEpisode
 
 MAGIC = b'{"acme": 1'
 
@@ -21,7 +21,7 @@ def episodes(source):
                 raise UnreadableLog(f"cut off within {about['task']}")
             state, action = np.split(np.frombuffer(data, "<f4").reshape(n, width), [about["state"]], axis=1)
             said = {"task": about["task"], "outcome": about["result"], "robot_id": about["arm"]}
-            yield Rows({"state": state, "action": action}, said=said)
+            yield TabularEpisode({"state": state, "action": action}, facts=said)
 
 
 READER = ArrayReader("acme", lambda source, head: head.startswith(MAGIC), episodes)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lwd_core.fleet
 from lwd_core.errors import UserError
 from lwd_core.logs.embodiment import load_embodiment, load_embodiments, parse_embodiment
 

@@ -11,8 +11,8 @@ from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.formats import FORMATS
 from lwd_core.logs.own_format import ArrayReader, MessageReader
-from lwd_core.logs.rows import Rows
 from lwd_core.logs.source import LogSource
+from lwd_core.logs.tabular import TabularEpisode
 from tests.lwd_core.logs.robot_logs import PERIOD, START, Sink
 
 TEXT = """\
@@ -28,11 +28,13 @@ cameras:
 ROWS, TOPICS = (parse_embodiment(TEXT.replace("FIELD", field)) for field in ('""', "values"))
 
 
-def episodes(source: LogSource) -> Iterator[Rows]:
+def episodes(source: LogSource) -> Iterator[TabularEpisode]:
     for n in (4, 3):
         columns = {"state": np.arange(2.0 * n).reshape(n, 2), "action": np.full((n, 1), n)}
         images = {"wrist": lambda n=n: [b"\xff\xd8" + bytes([n])] + [None] * (n - 1)}
-        yield Rows(columns, frames=images, said={"task": f"t{n}", "outcome": "success", "lot": "7"})
+        yield TabularEpisode(
+            columns, frames=images, facts={"task": f"t{n}", "outcome": "success", "lot": "7"}
+        )
 
 
 def messages(source: LogSource) -> Iterator:
@@ -88,7 +90,7 @@ def test_a_draft_is_made_of_either(reader, source: LogSource, monkeypatch: pytes
 
 @pytest.mark.parametrize("whole", [0, 1])
 def test_what_came_before_the_damage_is_salvaged(source: LogSource, whole: int) -> None:
-    def damaged(source: LogSource) -> Iterator[Rows]:
+    def damaged(source: LogSource) -> Iterator[TabularEpisode]:
         yield from list(episodes(source))[:whole]
         raise UnreadableLog("cut off")
 

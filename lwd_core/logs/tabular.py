@@ -1,6 +1,6 @@
 """Data sets that are rows already: one row a control tick, episodes given.
 
-LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here they become episodes.
+LeRobot, npz and HDF5 sets share this way in: their readers give `TabularEpisode`, here they become episodes.
 A *topic* of the embodiment is a column.
 """
 
@@ -16,21 +16,21 @@ from lwd_core.logs.align import Aligned, FrameTable
 from lwd_core.logs.assemble import episode
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.notes import Notes
-from lwd_core.logs.row_facts import facts
+from lwd_core.logs.tabular_facts import facts
 from storage_schemas.embodiment import Embodiment, Feature
 
 VALID_COLUMN = "valid"  # as this platform exports it
 
 
 @dataclass(frozen=True)
-class Rows:
+class TabularEpisode:
     """One episode of N rows, called ``name`` in its set.
 
     ``columns``: (N,) or (N, W) arrays. ``t_ns``: (N,) int64; left out, time is nominal, from 0 at the
     embodiment's rate. ``first``: number of its first row in the set; left out, episodes follow each other.
     ``final``: the state columns one row later, (W,), where the set holds them. ``frames``: by camera topic,
     encoded images per row, None where there is none.
-    ``said``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
+    ``facts``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
     ``sound``: (N,) False where the set contradicts itself about a row.
     """
 
@@ -39,7 +39,7 @@ class Rows:
     first: int = -1
     final: Mapping[str, np.ndarray] = field(default_factory=dict)
     frames: Mapping[str, Callable[[], Iterable[bytes | None]]] = field(default_factory=dict)
-    said: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     sound: np.ndarray | None = None
 
@@ -56,8 +56,8 @@ def check_rate(hz: float, embodiment: Embodiment) -> None:
         )
 
 
-def content_of_rows(
-    sets: Iterable[Rows],
+def tabular_content(
+    sets: Iterable[TabularEpisode],
     embodiment: Embodiment,
     frames: FrameSink,
     log_format: str,
@@ -100,7 +100,7 @@ def content_of_rows(
     )
 
 
-def _placed(rows: Rows, before: int, embodiment: Embodiment) -> Rows:
+def _placed(rows: TabularEpisode, before: int, embodiment: Embodiment) -> TabularEpisode:
     """Rows with their times, and their number in the set."""
     first = before if rows.first < 0 else rows.first
     t_ns = rows.t_ns if len(rows.t_ns) else ticks(np.arange(len(rows)), embodiment)
@@ -112,7 +112,9 @@ def ticks(places: np.ndarray, embodiment: Embodiment) -> np.ndarray:
     return np.rint(places * (1e9 / embodiment.control_hz)).astype(np.int64)
 
 
-def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, notes: Notes) -> EpisodeData:
+def _episode(
+    index: int, rows: TabularEpisode, embodiment: Embodiment, sink: FrameSink, notes: Notes
+) -> EpisodeData:
     n = len(rows)
     state = _matrix(embodiment.state, rows.columns, n)
     action = _matrix(embodiment.action, rows.columns, n)
@@ -142,8 +144,8 @@ def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, no
         header=none,
         frames=_frames(rows, embodiment, sink, len(t), valid),
     )
-    told = facts(rows.columns, rows.said, embodiment, n, len(t), rows.first, notes, rows.name)
-    return episode(index, aligned, told, embodiment)
+    known = facts(rows.columns, rows.facts, embodiment, n, len(t), rows.first, notes, rows.name)
+    return episode(index, aligned, known, embodiment)
 
 
 def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
@@ -175,7 +177,7 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
     return np.concatenate(parts, axis=1)
 
 
-def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
+def _wider(rows: TabularEpisode, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
     """Rows of columns that go on behind what the embodiment maps of them, by column, width and that end."""
     ends: dict[str, int] = {}
     for (topic, _), end in fields.mapped(
@@ -188,7 +190,7 @@ def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int
 
 
 def _frames(
-    rows: Rows, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
+    rows: TabularEpisode, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
 ) -> FrameTable | None:
     if not embodiment.cameras:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lwd_core.logs import fields, told
+from lwd_core.logs import fields, metadata
 from lwd_core.logs.assemble import Facts
 from lwd_core.logs.episodes import read_outcome
 from lwd_core.logs.notes import Notes
@@ -62,7 +62,8 @@ def facts(
 ) -> Facts:
     """Those of episode ``name``: ``n`` rows from the set's ``first`` on, ``ticks`` with its final state."""
     left = dict(said)
-    task, instruction = told.named_task(left.pop("task", ""), left.pop("instruction", ""), embodiment.task)
+    task, instruction = (left.pop(key, "") for key in ("task", "instruction"))
+    task, instruction = metadata.named_task(task, instruction, embodiment.task)
     human = _human(columns, embodiment, n, note)
     source = left.pop("source", "")
     if source not in set(Source):
@@ -109,7 +110,7 @@ def verdict(value: Any) -> str:
     """The outcome that one value of a success attribute tells, empty if none."""
     value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     word = str(value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value)
-    return str(told.verdict(word) or "")
+    return str(metadata.verdict(word) or "")
 
 
 def flags(columns: Columns, names: Iterable[str], n: int) -> np.ndarray | None:

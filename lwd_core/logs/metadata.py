@@ -18,7 +18,7 @@ _WON = frozenset({"success", "succeeded", "successful", "true", "1", "1.0", "yes
 _LOST = frozenset({"failure", "failed", "fail", "unsuccessful", "false", "0", "0.0", "no"})
 
 
-def told(
+def episode_facts(
     facts: Mapping[str, str], records: Mapping[str, str], embodiment: Embodiment
 ) -> tuple[dict[str, str], list[str]]:
     """A log's facts with those an episode has, and notes of mapped ones that are not there.
@@ -65,7 +65,7 @@ def verdict(word: str) -> str | None:
     return Outcome.SUCCESS if word in _WON else Outcome.FAILURE if word in _LOST else None
 
 
-def outcome_told(word: str, embodiment: Embodiment) -> str | None:
+def outcome_of_word(word: str, embodiment: Embodiment) -> str | None:
     """The outcome that a log's own word means, None if it is none we know."""
     rule, own = embodiment.outcome, word.strip().lower()
     if own in {w.lower() for w in rule.success}:
