@@ -17,13 +17,11 @@ Wall time, so other work on the machine counts.
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +55,6 @@ class Silent:
 
 def prepare(settings: Settings, updates: int) -> None:
     """Two demonstrations a task, a short SFT run, its policy in production."""
-    target = Path(settings.embodiments, "sawyer.yaml")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with resources.as_file(resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml") as path:
-        shutil.copyfile(path, target)
     fleet = sample_fleet(TASKS, cameras=0)
     seeds = demonstration_seeds(TASKS, "benchmark", 2)
     run_fleet(settings, fleet, day="2026-01-05", policy=None, seeds=seeds, source=Source.DEMONSTRATION)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Generic, TypeVar
 
 from lwd_core.errors import UserError
@@ -39,7 +39,23 @@ class Door(Generic[T]):
 
     def names(self) -> list[str]:
         """The platform's own in their order, then those of other packages by name."""
-        return [*self.own, *sorted(_others(self.group, frozenset(self.own)))]
+        return [*self.own, *self.others()]
+
+    def others(self) -> list[str]:
+        """Those of other packages by name."""
+        return sorted(_others(self.group, frozenset(self.own)))
+
+    def package(self, name: str) -> str:
+        """Name and version of the package that brings a member, as installed: ``acme-logs 1.2``."""
+        if name in self.own:
+            return f"lwd {version('lwd')}"
+        others = _others(self.group, frozenset(self.own))
+        return _package(others[name]) if name in others else name.partition(":")[0]
+
+    def module(self, name: str) -> str:
+        """The module that a member of another package, or an address, lies in."""
+        others = _others(self.group, frozenset(self.own))
+        return (others[name].value if name in others else name).partition(":")[0]
 
     def get(self, name: str, *, addresses: bool = True) -> T:
         """The member of that name, or what ``module:attribute`` names.
@@ -48,13 +64,12 @@ class Door(Generic[T]):
         installed under a name is imported. Raises `PluginError`.
         """
         if name in self.own:
-            return self._load(name, self.own[name], "lwd")
+            return self._load(name, self.own[name])
         others = _others(self.group, frozenset(self.own))
         if name in others:
-            point = others[name]
-            return self._load(name, point.value, _package(point))
+            return self._load(name, others[name].value)
         if addresses and ":" in name:
-            return self._load(name, name, name.partition(":")[0])
+            return self._load(name, name)
         near = get_close_matches(name, self.names(), 1)
         raise PluginError(
             f"{name}: no {self.kind} of that name{f', did you mean {near[0]}?' if near else ''} "
@@ -67,7 +82,7 @@ class Door(Generic[T]):
         for name in self.names():
             yield name, self.get(name, addresses=False)
 
-    def _load(self, name: str, address: str, package: str) -> Any:
+    def _load(self, name: str, address: str) -> Any:
         module, _, attribute = address.partition(":")
         try:
             found: Any = importlib.import_module(module)
@@ -75,12 +90,14 @@ class Door(Generic[T]):
                 found = getattr(found, part)
         except Exception as e:  # whatever a stranger's module raises
             raise PluginError(
-                f"{self.kind} {name} ({address} of {package}) can't be imported: {type(e).__name__}: {e}; "
-                "mend or uninstall it"
+                f"{self.kind} {name} ({address} of {self.package(name)}) can't be imported: "
+                f"{type(e).__name__}: {e}; mend or uninstall it"
             ) from e
         missing = [need for need in self.needs if not hasattr(found, need)]
         if missing:
-            raise PluginError(f"{self.kind} {name} ({address} of {package}) has no {', '.join(missing)}")
+            raise PluginError(
+                f"{self.kind} {name} ({address} of {self.package(name)}) has no {', '.join(missing)}"
+            )
         return found
 
 

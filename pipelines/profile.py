@@ -69,6 +69,7 @@ class Profile(_Part):
     sites: tuple[PartitionName, ...] = Field(min_length=1)
     robots_per_site: int = Field(ge=1)
     cameras_per_site: int = Field(default=1, ge=0)
+    robot: str = "metaworld"
     tasks: tuple[str, ...] = Field(min_length=1)
     supervisor: dict[str, Any] = Field(default_factory=dict)
     snapshot: dict[str, object] = Field(default_factory=dict)
@@ -78,13 +79,14 @@ class Profile(_Part):
 
     @model_validator(mode="after")
     def _names_are_real(self) -> "Profile":
-        from lwd_core.fleet.sim.tasks import find_tasks
+        from lwd_core.fleet.task import find_tasks
+        from lwd_core.fleet.workcells import Workcells
 
         names = [r.name for r in self.rounds]
         if len(set(names)) != len(names):
             raise ValueError("rounds: a name is used twice")
         self.watcher()
-        find_tasks(self.tasks)
+        find_tasks(Workcells(self.robot).tasks, self.tasks)
         if self.first_day not in DAYS.get_partition_keys():
             raise ValueError(f"first_day: {self.first_day} is no day from {DAYS.start:%Y-%m-%d} until today")
         return self
@@ -101,7 +103,10 @@ class Profile(_Part):
     @property
     def digest(self) -> str:
         """Tells two profiles apart."""
-        return digest(self.model_dump(mode="json"))[:12]
+        said = self.model_dump(mode="json")
+        if self.robot == type(self).model_fields["robot"].default:
+            del said["robot"]  # homes begun before there was a choice go on
+        return digest(said)[:12]
 
     def round(self, name: str) -> RoundPlan:
         """The round of that name; one the profile does not list follows its last one."""

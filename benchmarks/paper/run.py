@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.evaluate import evaluate
-from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.supervisor import Supervisor
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
@@ -53,8 +52,8 @@ class Bench:
         self._cells = {cell.name: cell for cell in cells(plan)}
         self._calendar = calendar(plan)
         self._place = open_location(str(home / "cells"))
-        self._arms = Arms()
-        _install_embodiment(self.settings)
+        self._workcells = Workcells()
+        self._workcells.install(self.settings.embodiments)
         self._lake = Lake.open(self.settings.lake, create=True)
 
     def make(self, name: str) -> dict[str, Any]:
@@ -107,7 +106,7 @@ class Bench:
             file.write(acts.encode())
 
     def _demonstrate(self) -> None:
-        plan, arms = self.plan, self._arms
+        plan, own = self.plan, self._workcells
         for kind in ("short", "long"):
             tasks, count = getattr(plan.tasks, kind), getattr(plan.demonstrations, kind)
             run = f"paper/{self.seed}/{kind}"
@@ -116,9 +115,9 @@ class Bench:
                 self._fleet(plan.robots, tasks),
                 day=self._calendar[DEMONSTRATIONS],
                 policy=None,
-                seeds=demonstration_seeds(tasks, run, count, arms=arms),
+                seeds=demonstration_seeds(tasks, run, count, cells=own),
                 source=Source.DEMONSTRATION,
-                arms=arms,
+                cells=own,
             )
 
     def _work(self, day: Day) -> None:
@@ -139,7 +138,7 @@ class Bench:
             seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
             source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
             supervisor=Supervisor(**plan.supervisor),
-            arms=self._arms,
+            cells=self._workcells,
         )
 
     def _fleet(self, robots: int, tasks: Sequence[str]) -> FleetConfig:
@@ -178,7 +177,7 @@ class Bench:
         policy = Policy.load(resolve(self.settings.policies, release.policy_id), trusted)
         judged = self.plan.evaluation
         seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
-        rows = evaluate(policy, self.plan.names, seeds, now_ns=time.time_ns(), arms=self._arms)
+        rows = evaluate(policy, self.plan.names, seeds, now_ns=time.time_ns(), cells=self._workcells)
         self._lake.replace("evaluations", rows, {"policy_id": [policy.policy_id]})
         told = rows.to_pylist()
         return {
@@ -194,9 +193,3 @@ def _of_task(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "successes": sum(row["success"] for row in rows),
         "steps_of_successes": sorted(row["steps"] for row in rows if row["success"]),
     }
-
-
-def _install_embodiment(settings: Settings) -> None:
-    target = Path(settings.embodiments, "sawyer.yaml")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes((resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml").read_bytes())

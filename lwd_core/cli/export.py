@@ -5,38 +5,34 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from lwd_core.cli._output import AsJson, say_json
-from lwd_core.exports.lerobot import export_lerobot
-from lwd_core.lake.store import Lake
-from lwd_core.logs.embodiment import load_embodiments
-from lwd_core.settings import Settings
-
-app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
-@app.callback()
-def export() -> None:
-    """Episodes in the formats of other projects."""
-
-
-@app.command()
-def lerobot(
-    out: Annotated[Path, typer.Argument(help="New folder for the data set.")],
+def export(
+    name: Annotated[str, typer.Argument(help="Format: lerobot, one that a package adds, or module:Class.")],
+    out: Annotated[Path, typer.Argument(help="New folder for what is written.")],
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    videos: Annotated[bool, typer.Option(help="Write camera videos (H.264).")] = True,
+    videos: Annotated[bool, typer.Option(help="Write camera frames too (LeRobot: H.264).")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write episodes as a LeRobot v3.0 data set.
+    """Write episodes in the format of another project: a LeRobot v3.0 data set, or what a package adds.
 
     Example: lwd export lerobot ./successes --where "outcome = 'success' AND task = 'door-open'"
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from lwd_core.exports.export import export as write
+    from lwd_core.lake.store import Lake
+    from lwd_core.logs.embodiment import load_embodiments
+    from lwd_core.settings import Settings
+
     settings = Settings()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task("episodes", total=None)
-        result = export_lerobot(
+        result = write(
+            name,
             Lake.open(settings.lake),
             out,
             embodiments=load_embodiments(settings.embodiments),

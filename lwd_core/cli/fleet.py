@@ -1,4 +1,4 @@
-"""Simulated robots: demonstrate, run on a release channel, judge a policy."""
+"""Robots: demonstrate, run on a release channel, judge a policy."""
 
 import signal
 import time
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.sim.tasks import all_tasks, find_tasks
+from lwd_core.fleet.task import find_tasks
+from lwd_core.fleet.workcells import DEFAULT, Workcells
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
@@ -24,19 +25,22 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="Task; repeat for more. Default: all short ones.")
 ]
+Robot = Annotated[
+    str, typer.Option(help="Type of robot: metaworld, one that a package adds, or module:Class.")
+]
 Robots = Annotated[int, typer.Option(help="Number of robots.", min=1)]
 Sites = Annotated[str, typer.Option(help="Sites they stand at, by commas.")]
 Cameras = Annotated[int, typer.Option(help="How many of them log a camera.", min=0)]
 
 
 @app.command()
-def tasks() -> None:
+def tasks(robot: Robot = DEFAULT) -> None:
     """List the tasks robots can be given.
 
     Example: lwd fleet tasks
     """
     table = Table("task", "limit", "stages", "instruction")
-    for task in all_tasks().values():
+    for task in Workcells(robot).tasks.values():
         table.add_row(task.name, str(task.limit), str(len(task.stages) or 1), task.instruction)
     Console().print(table)
 
@@ -45,6 +49,7 @@ def tasks() -> None:
 def demonstrate(
     per_task: Annotated[int, typer.Option(help="Demonstrations of each task.", min=1)] = 2,
     task: Tasks = None,
+    robot: Robot = DEFAULT,
     robots: Robots = 16,
     sites: Sites = "north,south",
     cameras: Cameras = 2,
@@ -57,26 +62,27 @@ def demonstrate(
     Example: lwd fleet demonstrate --per-task 4 --task push --task drawer-tour
     """
     from lwd_core.fleet.actor import demonstration_seeds, opening_ns, run_fleet
-    from lwd_core.fleet.sim.arms import Arms
 
     day = day or time.strftime("%Y-%m-%d", time.gmtime())
     opening_ns(day)  # a day that is none is refused before anything runs
-    settings, fleet, arms = Settings(), _fleet(task, robots, sites, cameras), Arms()
-    result = run_fleet(
-        settings,
-        fleet,
-        day=day,
-        policy=None,
-        seeds=demonstration_seeds(fleet.tasks, run, per_task, arms=arms),
-        source=Source.PLAY if play else Source.DEMONSTRATION,
-        arms=arms,
-    )
+    settings, fleet = Settings(), _fleet(robot, task, robots, sites, cameras)
+    with Workcells(robot) as cells:
+        result = run_fleet(
+            settings,
+            fleet,
+            day=day,
+            policy=None,
+            seeds=demonstration_seeds(fleet.tasks, run, per_task, robot=robot, cells=cells),
+            source=Source.PLAY if play else Source.DEMONSTRATION,
+            cells=cells,
+        )
     typer.echo(f"{len(result.logs)} logs, {result.steps} steps, {result.bytes} bytes in {settings.landing}")
 
 
 @app.command()
 def run(
     task: Tasks = None,
+    robot: Robot = DEFAULT,
     robots: Robots = 16,
     sites: Sites = "north,south",
     cameras: Cameras = 2,
@@ -110,7 +116,7 @@ def run(
     from lwd_core.fleet.supervisor import Supervisor
 
     settings = Settings()
-    fleet = _fleet(task, robots, sites, cameras)
+    fleet = _fleet(robot, task, robots, sites, cameras)
     fleet = on_canary(fleet, share=canary_share, site=canary_site)
     fleet = with_clocks_off(fleet, up_to_s=clock_offset_s)
     console = Console(stderr=True)
@@ -153,6 +159,7 @@ def run(
 def evaluate(
     policy: Annotated[str, typer.Argument(help="Policy id, or the beginning of one.")],
     task: Tasks = None,
+    robot: Robot = DEFAULT,
     scenes: Annotated[int, typer.Option(help="Scenes a task.", min=1)] = 50,
     purpose: Annotated[Purpose, typer.Option(help="Which scenes.")] = Purpose.SELECTION,
     record: Annotated[bool, typer.Option(help="Write the episodes to the evaluations table.")] = True,
@@ -172,17 +179,18 @@ def evaluate(
     settings = Settings()
     lake = Lake.open(settings.lake)
     found = Policy.load(address(settings.policies, find(lake, policy)), trusted_keys(settings.keys))
-    rows = judge(found, _names(task), scene_seeds(purpose, scenes), now_ns=time.time_ns())
+    names = _names(robot, task)
+    rows = judge(found, names, scene_seeds(purpose, scenes), now_ns=time.time_ns(), robot=robot)
     if record:
         others = lake.read(
             "evaluations",
             where="policy_id = ? AND list_contains(?, task) AND NOT (seed >= ? AND seed < ?)",
-            params=(found.policy_id, _names(task), *seed_range(purpose)),
+            params=(found.policy_id, names, *seed_range(purpose)),
         )
         kept = pa.concat_tables([rows, others.cast(rows.schema)])
-        lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": _names(task)})
+        lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": names})
     table = Table("task", "success", "episodes", "median steps of successes")
-    for name in _names(task):
+    for name in names:
         own = [row for row in rows.to_pylist() if row["task"] == name]
         steps = sorted(row["steps"] for row in own if row["success"])
         rate = f"{len(steps) / len(own):.2f}"
@@ -203,18 +211,19 @@ def page() -> None:
     typer.echo(write_fleet_page(Lake.open(settings.lake), settings, settings.reports, now_ns=time.time_ns()))
 
 
-def _names(chosen: list[str] | None) -> list[str]:
-    default = [task.name for task in all_tasks().values() if not task.stages]
-    return [task.name for task in find_tasks(chosen or default)]
+def _names(robot: str, chosen: list[str] | None) -> list[str]:
+    known = Workcells(robot).tasks
+    short = [task.name for task in known.values() if not task.stages]
+    return [task.name for task in find_tasks(known, chosen or short)]
 
 
-def _fleet(chosen: list[str] | None, robots: int, sites: str, cameras: int) -> "FleetConfig":
+def _fleet(robot: str, chosen: list[str] | None, robots: int, sites: str, cameras: int) -> "FleetConfig":
     from lwd_core.fleet.config import sample_fleet
 
     names = [site.strip() for site in sites.split(",") if site.strip()]
     if not names:
         raise UserError("--sites: name at least one site")
-    return sample_fleet(_names(chosen), robots=robots, sites=names, cameras=cameras)
+    return sample_fleet(_names(robot, chosen), robots=robots, sites=names, cameras=cameras, robot=robot)
 
 
 def _stop_after(minutes: float | None) -> Callable[[], bool]:

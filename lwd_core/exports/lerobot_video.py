@@ -5,20 +5,18 @@ frame counts, never probed, and a file ends before 1024 s, where LeRobot's float
 loses a tenth of a millisecond (interop.md section 1.6).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import pyarrow as pa
 from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from lwd_core.lake.pictures import Pictures, decoded, fitted
-from lwd_core.lake.store import Lake
+from lwd_core.lake.pictures import decoded, fitted
 
 MAX_SECONDS = 1000.0
 KEYFRAME_EVERY = 2
@@ -115,29 +113,3 @@ class CameraVideo:
         stream.time_base = Fraction(1, self._fps)
         self._stream = stream
         return stream
-
-
-def shown_frames(steps: pa.Table) -> dict[str, list[dict]]:
-    """For each camera the frame shown at every step: the newest so far; before the first, the first."""
-    per_step = steps.column("frames").to_pylist()
-    cameras = sorted({frame["camera"] for frames in per_step for frame in frames or ()})
-    shown: dict[str, list[dict]] = {}
-    for camera in cameras:
-        here = [next((f for f in frames or () if f["camera"] == camera), None) for frames in per_step]
-        now = next(frame for frame in here if frame)
-        line = []
-        for frame in here:
-            now = frame or now
-            line.append(now)
-        shown[camera] = line
-    return shown
-
-
-def jpegs_of(lake: Lake, frames: Iterable[dict]) -> Iterator[bytes]:
-    """The frames' bytes; the same object again while the same frame is shown."""
-    last, data, pictures = None, b"", Pictures(lake.place)
-    for frame in frames:
-        place = (frame["shard"], frame["offset"])
-        if place != last:
-            last, data = place, pictures.bytes_of(frame)
-        yield data

@@ -12,13 +12,13 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Attempt, run_together
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
-from lwd_core.fleet.robot import Policy, Robot, RobotSpec
-from lwd_core.fleet.sim.arms import Arms
-from lwd_core.fleet.sim.play import Exploring
-from lwd_core.fleet.sim.tasks import find_tasks
+from lwd_core.fleet.play import Exploring
+from lwd_core.fleet.robot import Person, Policy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
+from lwd_core.fleet.task import Task, find_tasks
 from lwd_core.fleet.upload import Landed, land
+from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
@@ -82,19 +82,34 @@ def run_fleet(
     source: Source = Source.ROLLOUT,
     supervisor: Watcher | None = None,
     vary_instructions: bool = False,
-    arms: Arms | None = None,
+    cells: Workcells | None = None,
     progress: Callable[[Delivered], None] | None = None,
 ) -> FleetResult:
     """Run every task of the fleet once in every scene of ``seeds`` (for all tasks, or by task).
 
     Without a policy a person drives throughout: a demonstration, or play. ``supervisor`` defaults to
-    ``Supervisor()``. ``day`` (YYYY-MM-DD, UTC) is when it happens. The same arguments give the same
-    logs to the byte, so doing it again lands nothing new.
+    ``Supervisor()``. ``day`` (YYYY-MM-DD, UTC) is when it happens. ``cells`` are workcells of the fleet's
+    type of robot to reuse between calls. The same arguments give the same logs to the byte, so doing it
+    again lands nothing new. The robots' embodiment file is installed where there is none.
     """
-    watcher = Demonstrator() if policy is None else supervisor or Supervisor()
-    jobs = _jobs(fleet, seeds, source, vary_instructions)
+    with of_robot(fleet.robot, cells) as pool:
+        pool.install(settings.embodiments)
+        jobs = _jobs(fleet, pool.tasks, seeds, source, vary_instructions)
+        return _run(settings, fleet, pool, jobs, day, policy, supervisor or Supervisor(), progress)
+
+
+def _run(
+    settings: Settings,
+    fleet: FleetConfig,
+    pool: Workcells,
+    jobs: list[Job],
+    day: str,
+    policy: Policy | None,
+    supervisor: Watcher,
+    progress: Callable[[Delivered], None] | None,
+) -> FleetResult:
+    watcher = Demonstrator() if policy is None else supervisor
     generator = np.random.default_rng(int(digest([day, [job.seed for job in jobs]])[:16], 16))
-    pool = arms or Arms()
 
     def deliver(robot: RobotSpec, ran: Ran) -> Delivered:
         try:
@@ -112,51 +127,56 @@ def run_fleet(
         """One robot's day: job after job, the clock running on."""
         delivered, now = [], opening_ns(day)
         for job in own:
-            with pool.borrow(job.task) as arm:
-                driven = Exploring(arm, job.seed) if job.source is Source.PLAY else arm
+            with pool.borrow(job.task) as cell:
                 ran = yield from episode(
-                    driven,
+                    cell,
                     robot,
                     job,
+                    person=at_controls(cell, job, pool),
                     policy=policy,
                     watcher=watcher,
                     start_ns=now,
                     spool=spool / robot.robot_id,
                 )
             delivered.append(deliver(robot, ran))
-            now += round(ran.steps * _NS / arm.control_hz) + _BETWEEN_S * _NS
+            now += round(ran.steps * _NS / cell.robot.control_hz) + _BETWEEN_S * _NS
         return delivered
 
     with claimed(settings, fleet.robots) as spool:
         shifts = (shift(robot, own, spool) for robot, own in deal(jobs, fleet.robots) if own)
         days = list(run_together(shifts, lanes=len(fleet.robots), generator=generator))
-    if arms is None:
-        pool.close()
     everything = sorted(
         (d for one in days for d in one), key=lambda d: (d.episode.start_ns, d.episode.robot_id)
     )
     return FleetResult(tuple(everything))
 
 
+def at_controls(cell: Workcell, job: Job, pool: Workcells) -> Person:
+    """Who sits down at a workcell for a job: somebody who does the task, or plays."""
+    person = cell.person()
+    if job.source is Source.PLAY:
+        return Exploring(person, pool.embodiment.action_dims, job.seed)
+    return person
+
+
 def demonstration_seeds(
-    tasks: Iterable[str], run: str, count: int, *, arms: Arms | None = None
+    tasks: Iterable[str], run: str, count: int, *, robot: str = DEFAULT, cells: Workcells | None = None
 ) -> dict[str, tuple[int, ...]]:
     """For each task the first ``count`` training scenes of ``run`` in which the demonstrator succeeds.
 
-    People throw failed demonstrations away. Raises UserError where too few scenes can be solved.
+    People throw failed demonstrations away. ``robot`` and ``cells`` as for `evaluate`. Raises UserError where
+    too few scenes can be solved.
     """
-    pool = arms or Arms()
     chosen = {}
-    for task in find_tasks(tasks):
-        with pool.borrow(task) as arm:
-            solved = (seed for seed in training_seeds(run, 10 * count) if _solves(arm, seed, task.limit))
-            chosen[task.name] = tuple(islice(solved, count))
-        if len(chosen[task.name]) < count:
-            raise UserError(
-                f"task {task.name}: the demonstrator solves too few scenes; ask for fewer than {count}"
-            )
-    if arms is None:
-        pool.close()
+    with of_robot(robot, cells) as pool:
+        for task in find_tasks(pool.tasks, tasks):
+            with pool.borrow(task) as cell:
+                solved = (seed for seed in training_seeds(run, 10 * count) if _solves(cell, seed, task.limit))
+                chosen[task.name] = tuple(islice(solved, count))
+            if len(chosen[task.name]) < count:
+                raise UserError(
+                    f"task {task.name}: the demonstrator solves too few scenes; ask for fewer than {count}"
+                )
     return chosen
 
 
@@ -184,12 +204,13 @@ def opening_ns(day: str) -> int:
 
 def _jobs(
     fleet: FleetConfig,
+    known: Mapping[str, Task],
     seeds: Sequence[int] | Mapping[str, Sequence[int]],
     source: Source,
     vary_instructions: bool,
 ) -> list[Job]:
     """Scene by scene and task by task, so that tasks are spread over the day."""
-    tasks = find_tasks(fleet.tasks)
+    tasks = find_tasks(known, fleet.tasks)
     scenes = {t.name: tuple(seeds[t.name] if isinstance(seeds, Mapping) else seeds) for t in tasks}
     if any(purpose_of(seed) is not Purpose.TRAINING for own in scenes.values() for seed in own):
         raise ValueError("robots record in scenes of the training range only")
@@ -204,10 +225,10 @@ def _jobs(
     return jobs
 
 
-def _solves(robot: Robot, seed: int, limit: int) -> bool:
-    state = robot.reset(seed)
+def _solves(cell: Workcell, seed: int, limit: int) -> bool:
+    state, person = cell.scene.reset(seed), cell.person()
     for _ in range(limit):
-        state, done = robot.step(robot.person(state))
+        state, done = cell.robot.step(person.drive(state))
         if done:
             return True
     return False

@@ -7,7 +7,8 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.tasks import find_tasks
+from lwd_core.fleet.task import find_tasks
+from lwd_core.fleet.workcells import DEFAULT, Workcells
 from storage_schemas.vocabulary import Channel
 
 _NS = 1_000_000_000
@@ -15,10 +16,15 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class FleetConfig:
-    """The robots, and what they are asked to do."""
+    """The robots, and what they are asked to do.
+
+    ``robot`` names their type, as in the door ``lwd.robots`` or ``module:Class``. Robots that don't say what
+    they are and run are what their type says.
+    """
 
     robots: tuple[RobotSpec, ...]
     tasks: tuple[str, ...]
+    robot: str = DEFAULT
 
     def __post_init__(self) -> None:
         ids = [robot.robot_id for robot in self.robots]
@@ -26,18 +32,25 @@ class FleetConfig:
             raise UserError("fleet: no robots; name at least one")
         if len(set(ids)) != len(ids):
             raise UserError("fleet: two robots share an id; ids must differ")
-        find_tasks(self.tasks)
+        cells = Workcells(self.robot)
+        find_tasks(cells.tasks, self.tasks)
+        object.__setattr__(self, "robots", tuple(map(cells.of_type, self.robots)))
 
 
 def sample_fleet(
-    tasks: Iterable[str], *, robots: int = 16, sites: Sequence[str] = ("north", "south"), cameras: int = 2
+    tasks: Iterable[str],
+    *,
+    robots: int = 16,
+    sites: Sequence[str] = ("north", "south"),
+    cameras: int = 2,
+    robot: str = DEFAULT,
 ) -> FleetConfig:
     """A fleet of ``robots`` spread over ``sites``; the first ``cameras`` of them have a camera at 5 Hz."""
     specs = (
         RobotSpec(f"arm-{i:02d}", sites[i % len(sites)], camera_hz=5.0 if i < cameras else 0.0)
         for i in range(robots)
     )
-    return FleetConfig(tuple(specs), tuple(tasks))
+    return FleetConfig(tuple(specs), tuple(tasks), robot)
 
 
 def on_canary(fleet: FleetConfig, *, share: float = 0.0, site: str | None = None) -> FleetConfig:

@@ -8,10 +8,9 @@ import numpy as np
 
 from lwd_core.fleet.batching import Attempt, Request
 from lwd_core.fleet.recorder import Recorder
-from lwd_core.fleet.robot import Chunk, Policy, Robot, RobotSpec
-from lwd_core.fleet.sim.takeover import Person
-from lwd_core.fleet.sim.tasks import Task
+from lwd_core.fleet.robot import Chunk, Person, Policy, RobotSpec, Workcell
 from lwd_core.fleet.supervisor import Watcher
+from lwd_core.fleet.task import Task
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
 
@@ -56,10 +55,11 @@ class Ran:
 
 
 def episode(
-    robot: Robot,
+    cell: Workcell,
     spec: RobotSpec,
     job: Job,
     *,
+    person: Person,
     policy: Policy | None,
     watcher: Watcher,
     start_ns: int,
@@ -67,15 +67,16 @@ def episode(
 ) -> Attempt[Ran]:
     """Run one episode from ``start_ns`` (true time) on and leave its log in ``spool``.
 
-    The policy's chunks are executed whole; after a person has driven, the policy plans anew. A task
+    ``person`` drives while ``watcher`` says so, and throughout where there is no policy. The
+    policy's chunks are executed whole; after a person has driven, the policy plans anew. A task
     not done at its limit has failed: its last state is terminal.
     """
+    robot = cell.robot
     period_ns = round(_NS / robot.control_hz)
-    frame_ticks = round(robot.control_hz / spec.camera_hz) if spec.camera_hz else 0
+    frame_ticks = max(1, round(robot.control_hz / spec.camera_hz)) if spec.camera_hz else 0
     clock = start_ns + spec.clock_offset_ns
     policy_id = policy.policy_id if policy else ""
     luck = int(digest([spec.robot_id, job.task.name, job.seed, start_ns])[:16], 16)
-    person = Person(robot)
     watch = watcher.watch(job.task, np.random.default_rng(luck))
     reasons: list[InterventionReason] = []
     reason: InterventionReason | None = None
@@ -83,7 +84,7 @@ def episode(
     human_steps = tick = 0
     done = False
     with Recorder(spool / log_name(clock, job.task), spec, policy_id or None) as log:
-        state = robot.reset(job.seed)
+        state = cell.scene.reset(job.seed)
         log.event(
             clock,
             "episode_start",

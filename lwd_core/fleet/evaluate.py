@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from lwd_core.fleet.batching import Attempt, Request, run_together
 from lwd_core.fleet.robot import Policy
-from lwd_core.fleet.sim.arms import Arms
-from lwd_core.fleet.sim.tasks import Task, find_tasks
+from lwd_core.fleet.task import Task, find_tasks
+from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of
 from storage_schemas.tables import EVALUATIONS
 
@@ -24,42 +24,42 @@ def evaluate(
     seeds: Sequence[int],
     *,
     now_ns: int,
-    arms: Arms | None = None,
+    robot: str = DEFAULT,
+    cells: Workcells | None = None,
     noise_seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> pa.Table:
     """Run every task in every scene; return rows of the table ``evaluations``.
 
     ``seeds`` come from ``scene_seeds`` for evaluation or selection; ValueError for one of the
-    training range. ``arms`` is a pool to reuse between calls. ``progress(done, total)`` is called
+    training range. ``robot`` names the type of robot, ``cells`` are some of its workcells to reuse
+    between calls. ``progress(done, total)`` is called
     after each episode.
     """
     if any(purpose_of(seed) is Purpose.TRAINING for seed in seeds):
         raise ValueError("a policy is not judged on scenes of the training range")
-    chosen = find_tasks(tasks)
-    pool = arms or Arms()
-    # scene by scene, so that lanes hold different tasks and the pool stays small
-    trials = (_trial(pool, policy, task, seed, now_ns) for seed, task in product(seeds, chosen))
-    total = len(chosen) * len(seeds)
     rows = []
-    for row in run_together(trials, lanes=_LANES, generator=np.random.default_rng(noise_seed)):
-        rows.append(row)
-        if progress:
-            progress(len(rows), total)
-    if arms is None:
-        pool.close()
+    with of_robot(robot, cells) as pool:
+        chosen = find_tasks(pool.tasks, tasks)
+        # scene by scene, so that lanes hold different tasks and the pool stays small
+        trials = (_trial(pool, policy, task, seed, now_ns) for seed, task in product(seeds, chosen))
+        total = len(chosen) * len(seeds)
+        for row in run_together(trials, lanes=_LANES, generator=np.random.default_rng(noise_seed)):
+            rows.append(row)
+            if progress:
+                progress(len(rows), total)
     return pa.Table.from_pylist(rows, schema=EVALUATIONS.schema).sort_by(
         [(name, "ascending") for name in EVALUATIONS.sort]
     )
 
 
-def _trial(arms: Arms, policy: Policy, task: Task, seed: int, created_ns: int) -> Attempt[Row]:
-    with arms.borrow(task) as arm:
-        state, tick, done = arm.reset(seed), 0, False
+def _trial(cells: Workcells, policy: Policy, task: Task, seed: int, created_ns: int) -> Attempt[Row]:
+    with cells.borrow(task) as cell:
+        state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:
             chunk = yield Request(policy, state, task.instruction)
             for action in chunk[: task.limit - tick].astype(np.float64):
-                state, done = arm.step(action)
+                state, done = cell.robot.step(action)
                 tick += 1
                 if done:
                     break

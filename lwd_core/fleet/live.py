@@ -6,7 +6,7 @@ A process that is killed leaves truncated logs; the next one on the same disk up
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.actor import Delivered
+from lwd_core.fleet.actor import Delivered, at_controls
 from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
 from lwd_core.fleet.config import FleetConfig
@@ -22,12 +22,11 @@ from lwd_core.fleet.episode import Job, episode
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.outbox import Landing, Outbox
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.arms import Arms
-from lwd_core.fleet.sim.play import Exploring
-from lwd_core.fleet.sim.tasks import find_tasks
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
+from lwd_core.fleet.task import Task, find_tasks
 from lwd_core.fleet.upload import Backoff
+from lwd_core.fleet.workcells import Workcells, of_robot
 from lwd_core.policies.scenes import training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
@@ -82,14 +81,29 @@ def run_live(
     told: Told = Told(),
     now: Callable[[], int] = time.time_ns,
     sleep: Callable[[float], None] = time.sleep,
-    arms: Arms | None = None,
+    cells: Workcells | None = None,
 ) -> tuple[Delivered, ...]:
     """Run the fleet until every robot has done its episodes or ``stop`` says so; return what landed.
 
-    Robots end the episode they are in and upload before they stop. ``now`` is true time, int64 ns.
+    Robots end the episode they are in and upload before they stop. ``now`` is true time, int64 ns. ``cells``
+    are workcells to reuse between calls. The robots' embodiment file is installed where there is none.
     """
-    pool = arms or Arms()
-    work = deployment
+    with of_robot(fleet.robot, cells) as pool:
+        pool.install(settings.embodiments)
+        return _run(settings, fleet, pool, deployment, policies, stop, told, now, sleep)
+
+
+def _run(
+    settings: Settings,
+    fleet: FleetConfig,
+    pool: Workcells,
+    work: Deployment,
+    policies: PolicySource,
+    stop: Callable[[], bool],
+    told: Told,
+    now: Callable[[], int],
+    sleep: Callable[[float], None],
+) -> tuple[Delivered, ...]:
 
     def at_work(robot: RobotSpec, spool: Path) -> Attempt[list[Delivered]]:
         """Episode after episode; what could not be uploaded waits for the line to come back."""
@@ -102,7 +116,7 @@ def run_live(
 
         outbox = Outbox(robot, spool, settings.landing, work.backoff, online, told.landed, complain)
         held = None
-        for job in _jobs(fleet, robot, work):
+        for job in _jobs(fleet, pool.tasks, robot, work):
             playing = job.source is Source.PLAY
             while not stop():
                 outbox.send()
@@ -117,18 +131,19 @@ def run_live(
             if stop():
                 break
             start = now()
-            with pool.borrow(job.task) as arm:
+            with pool.borrow(job.task) as cell:
                 policy = None if held is None or playing else held
                 ran = yield from episode(
-                    Exploring(arm, job.seed) if playing else arm,
+                    cell,
                     robot,
                     replace(job, notes=policy.notes()) if policy else job,
+                    person=at_controls(cell, job, pool),
                     policy=policy.policy if policy else None,
                     watcher=work.supervisor if policy else Demonstrator(),
                     start_ns=start,
                     spool=spool,
                 )
-                lasted_ns = ran.steps * _NS / arm.control_hz
+                lasted_ns = ran.steps * _NS / cell.robot.control_hz
             outbox.put(ran)
             yield from _until(start, lasted_ns, work.speed)
             outbox.send()
@@ -148,10 +163,7 @@ def run_live(
             now=now,
             sleep=sleep,
         )
-        delivered = tuple(delivered for day in days for delivered in day)
-    if arms is None:
-        pool.close()
-    return delivered
+        return tuple(delivered for day in days for delivered in day)
 
 
 def _until(start_ns: int, after_ns: float, speed: float) -> Iterator[Pause]:
@@ -160,9 +172,11 @@ def _until(start_ns: int, after_ns: float, speed: float) -> Iterator[Pause]:
         yield Pause(start_ns + round(after_ns / speed))
 
 
-def _jobs(fleet: FleetConfig, robot: RobotSpec, deployment: Deployment) -> Iterator[Job]:
+def _jobs(
+    fleet: FleetConfig, known: Mapping[str, Task], robot: RobotSpec, deployment: Deployment
+) -> Iterator[Job]:
     """Task after task in turn, each robot beginning with another one."""
-    tasks = find_tasks(fleet.tasks)
+    tasks = find_tasks(known, fleet.tasks)
     first = fleet.robots.index(robot)
     for i in count() if deployment.episodes is None else range(deployment.episodes):
         task = tasks[(first + i) % len(tasks)]

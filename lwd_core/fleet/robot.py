@@ -1,12 +1,18 @@
-"""The seams of the fleet: what a robot, a person at its controls and a policy are to the actor loop."""
+"""The seams of the fleet: what a robot, its scene, a person and a policy are to the actor loop.
 
-from collections.abc import Mapping
+A package adds a type of robot by the entry point ``lwd.robots``, a class that implements `RobotType`.
+States are (S,), actions (D,), float64, in the units and order of the embodiment file.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from lwd_core.fleet.task import Task
 from storage_schemas.vocabulary import Channel
 
 State = npt.NDArray[np.float64]
@@ -19,40 +25,88 @@ class RobotSpec:
     """One robot of a fleet: who and where it is.
 
     ``clock_offset_ns`` is how far its clock runs ahead of true time. ``camera_hz`` is 0 for a robot
-    without a camera. ``channel`` is where it looks for its policy.
+    without a camera. ``channel`` is where it looks for its policy. ``embodiment`` and ``software``,
+    left empty, are what its type of robot says.
     """
 
     robot_id: str
     site: str
-    embodiment: str = "sawyer"
-    software: str = "lwd-sim"
+    embodiment: str = ""
+    software: str = ""
     clock_offset_ns: int = 0
     camera_hz: float = 0.0
     channel: Channel = Channel.PRODUCTION
 
 
 class Robot(Protocol):
-    """A robot that stands before one task. States are (S,), actions (D,) in the embodiment's units."""
+    """A robot, ready to be driven."""
 
     @property
     def control_hz(self) -> float:
-        """Control ticks a second."""
-        ...
-
-    def reset(self, seed: int) -> State:
-        """Bring the scene of this seed about and return what the robot observes."""
+        """Control ticks a second, as the embodiment file says."""
         ...
 
     def step(self, action: Action) -> tuple[State, bool]:
         """Execute one control tick; return the state after it and whether the task is done."""
         ...
 
-    def person(self, state: State) -> Action:
-        """What a person at the controls does in this state."""
+    def photograph(self) -> Mapping[str, bytes]:
+        """A JPEG of each camera, by its name; empty without cameras. Asked at the cameras' rate."""
         ...
 
-    def photograph(self) -> Mapping[str, bytes]:
-        """A JPEG of each camera, by its name."""
+
+class Scene(Protocol):
+    """What is around a robot, and can be set up again."""
+
+    def reset(self, seed: int) -> State:
+        """Bring the scene of this seed about, robot included, and return what the robot observes.
+
+        The same seed gives the same scene; different ones, different scenes.
+        """
+        ...
+
+
+class Person(Protocol):
+    """Somebody at the controls of one robot, for one episode: a script, or a device that a person holds."""
+
+    def take_over(self, state: State) -> None:
+        """Take the controls from a policy, at this state."""
+        ...
+
+    def drive(self, state: State) -> Action:
+        """The action of this tick. Called once a tick while the person drives."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workcell:
+    """A robot before one task, with the scene around it. ``person()`` sits down for one episode."""
+
+    robot: Robot
+    scene: Scene
+    person: Callable[[], Person]
+
+
+class RobotType(Protocol):
+    """One type of robot: what it is, what it can be asked to do, and where it stands."""
+
+    @property
+    def embodiment(self) -> Traversable:
+        """Its embodiment file, in its package; a fleet installs it. Topics are those of the robots' own
+        log, see docs/fleet.md."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """By name, in the order they are listed."""
+        ...
+
+    def workcell(self, task: Task) -> Workcell:
+        """One set up for a task. They are kept and used for many episodes of it, several at a time."""
+        ...
+
+    def close(self) -> None:
+        """Let all workcells go."""
         ...
 
 

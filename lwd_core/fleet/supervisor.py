@@ -2,7 +2,7 @@
 
 A person watches several robots, so only a share of the episodes is watched at all. In those:
 
-- *no progress*: neither hand nor object has moved for a while; the person drives for a stint and
+- *no progress*: nothing that is watched has moved for a while; the person drives for a stint and
   gives the robot back;
 - *overdue*: the robot has been after one goal for longer than it takes somebody practised; the person
   drives until that goal is reached and gives the robot back;
@@ -17,13 +17,8 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import State
-from lwd_core.fleet.sim.tasks import Task
+from lwd_core.fleet.task import Task
 from storage_schemas.vocabulary import InterventionReason
-
-# hand, gripper opening and first object: what a person sees moving
-_WATCHED = slice(0, 7)
-# where the object or hand is to be brought: it moves on when a long task's stage is done
-_GOAL = slice(-3, None)
 
 
 class Watch(Protocol):
@@ -83,8 +78,8 @@ class Supervisor:
 
     ``rate`` is the share of episodes watched; ``deadline`` the share of the limit at which time is
     running out; ``overdue`` how many times a practised person's ``Task.usual`` the robot is given for a
-    goal, 0 for any time; ``patience`` ticks within which nothing moved more than ``still`` (metres, or
-    gripper opening from 0 to 1) are no progress; ``stint`` ticks are driven then.
+    goal, 0 for any time; ``patience`` ticks within which nothing moved more than ``still`` (in the state's
+    units: metres, and a gripper's opening from 0 to 1) are no progress; ``stint`` ticks are driven then.
     """
 
     rate: float = 0.5
@@ -108,16 +103,17 @@ class Supervisor:
         """Watch this episode, or be busy elsewhere."""
         if generator.random() >= self.rate:
             return _Constant(None)
-        return _Attention(self, round(task.limit * self.deadline), round(task.usual * self.overdue))
+        return _Attention(self, task)
 
 
 class _Attention:
     """The rules applied to one episode."""
 
-    def __init__(self, rules: Supervisor, deadline: int, overdue: int) -> None:
+    def __init__(self, rules: Supervisor, task: Task) -> None:
         self._rules = rules
-        self._deadline = deadline
-        self._overdue = overdue
+        self._watched, self._shows_goal = task.watched, task.goal
+        self._deadline = round(task.limit * rules.deadline)
+        self._overdue = round(task.usual * rules.overdue)
         self._goal: State | None = None
         self._goal_since = 0
         self._recent: deque[State] = deque(maxlen=rules.patience)
@@ -131,7 +127,7 @@ class _Attention:
             return InterventionReason.OVERDUE
         if tick < self._driving_until:
             return InterventionReason.NO_PROGRESS
-        self._recent.append(state[_WATCHED])
+        self._recent.append(state[self._watched])
         if len(self._recent) == self._rules.patience and self._stands_still():
             self._recent.clear()  # patience starts anew when the robot has been given back
             self._driving_until = tick + self._rules.stint
@@ -139,8 +135,9 @@ class _Attention:
         return None
 
     def _ticks_on_goal(self, tick: int, state: State) -> int:
-        if self._goal is None or not np.array_equal(self._goal, state[_GOAL]):
-            self._goal, self._goal_since = state[_GOAL], tick
+        goal = state[self._shows_goal]
+        if self._goal is None or not np.array_equal(self._goal, goal):
+            self._goal, self._goal_since = goal, tick
         return tick - self._goal_since
 
     def _stands_still(self) -> bool:

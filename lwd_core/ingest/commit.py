@@ -24,7 +24,7 @@ from lwd_core.ingest.supersede import TAKEN
 from lwd_core.lake import addresses
 from lwd_core.lake.rewrite import holds
 from lwd_core.lake.store import Lake
-from lwd_core.logs.faults import mended
+from lwd_core.logs.read import mended
 from lwd_core.settings import Settings
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS

@@ -20,11 +20,14 @@ class Meaning:
     reader_version: str | None
 
     @classmethod
-    def of(cls, embodiment: Embodiment | None, log_format: str) -> "Meaning":
-        """What a log of a format means that is read by an embodiment today."""
+    def of(cls, embodiment: Embodiment | None, log_format: str, reader: str = "") -> "Meaning":
+        """What a log of a format means that is read by an embodiment today.
+
+        ``reader`` is the package whose reader it was, with its version; empty for this one.
+        """
         if embodiment is None:
             return cls(None, None)
-        return cls(embodiment.digest, f"{log_format}@{_version()}")
+        return cls(embodiment.digest, f"{log_format}@{reader or _version()}")
 
     @property
     def reading(self) -> str | None:

@@ -221,7 +221,7 @@ def _accepted(
             raise ValueError(f"episode {data.index_in_log} has no step")
         rows, bad = masked(data.steps)
         data, nowhere = replace(data, steps=rows), nowhere + bad
-        meaning = Meaning.of(embodiments.get(data.embodiment), content.format)
+        meaning = Meaning.of(embodiments.get(data.embodiment), content.format, content.reader)
         row = _episode_row(received, log_id, data, now_ns) | asdict(meaning) | {"reading": meaning.reading}
         shared = {name: row[name] for name in ("episode_id", "log_id", "site", "day", "reading")}
         episodes.append(row)

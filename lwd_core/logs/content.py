@@ -78,6 +78,8 @@ class EpisodeData:
 class LogContent:
     """Everything a log gave.
 
+    ``format`` is the reader's word for it, ``reader`` name and version of the package whose reader it was,
+    empty for the platform's own.
     ``salvaged`` names what was damaged, None for a whole log. ``messages_lost`` is None where it
     can't be known. ``notes`` are findings that cost nothing: stamps sorted, a video missing.
     """
@@ -89,3 +91,4 @@ class LogContent:
     salvaged: str | None = None
     embodiment: str | None = None
     notes: tuple[str, ...] = ()
+    reader: str = ""

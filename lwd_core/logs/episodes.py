@@ -1,7 +1,6 @@
 """From a recording to episodes: how they went, who was in control, what else was said of them."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,13 +9,13 @@ import numpy as np
 
 from lwd_core.logs.align import Aligned, Aligner
 from lwd_core.logs.assemble import Facts, Takeover, episode
+from lwd_core.logs.boundaries import Event, Span, events_of, spans
 from lwd_core.logs.clock import Clock, Timed
+from lwd_core.logs.clock_cuts import parts
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
-from lwd_core.logs.cuts import parts
-from lwd_core.logs.parts import by_driver, by_restart, joined
+from lwd_core.logs.metadata import named_task, outcome_of_word
 from lwd_core.logs.recording import Recording, Series
-from lwd_core.logs.spans import Happened, Span, happenings, spans
-from lwd_core.logs.told import outcome_told
+from lwd_core.logs.split import by_driver, by_restart, joined
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
 
@@ -61,11 +60,11 @@ def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
                     + "".join(f"; {note}" for note in recording.notes if note.startswith(f"{feature.topic}:"))
                 )
     clock = Clock(recording, embodiment)
-    spanned: list[tuple[Recording, Aligner, list[Happened], list[Span]]] = []
+    spanned: list[tuple[Recording, Aligner, list[Event], list[Span]]] = []
     for part in parts(recording, embodiment, clock):
         aligner = Aligner(part, embodiment, clock)
         _silences(aligner.lead, embodiment, clock)
-        events = happenings(part, clock)
+        events = events_of(part, clock)
         cut = list(spans(part, embodiment, clock, aligner.lead, events))
         spanned.append((part, aligner, events, cut))
     alone = sum(len(cut) for *_, cut in spanned) < 2
@@ -118,16 +117,11 @@ def _silences(lead: np.ndarray, embodiment: Embodiment, clock: Clock) -> None:
         clock.notes.append(f"{len(silent)} silences, the longest of {silent.max() / 1e9:.3f} s, are gaps")
 
 
-def task_name(text: str) -> str:
-    """A short name for a task known only by its instruction."""
-    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:60] or "unnamed"
-
-
 class _Story:
     """What a recording says besides vectors and images."""
 
     def __init__(
-        self, recording: Recording, embodiment: Embodiment, clock: Clock, events: list[Happened]
+        self, recording: Recording, embodiment: Embodiment, clock: Clock, events: list[Event]
     ) -> None:
         self._recording, self._embodiment, self._events = recording, embodiment, events
         self._actor = _timed(clock, embodiment.actor.topic, recording.actor)
@@ -135,12 +129,9 @@ class _Story:
 
     def facts(self, span: Span, aligned: Aligned, aligner: Aligner) -> Facts:
         """Everything but the numbers of one span."""
-        rule, recorded = self._embodiment.task, self._recording.facts
-        said = dict(span.said)
-        instruction = said.pop("instruction", "") or recorded.get("instruction") or rule.instruction
-        task = said.pop("task", "") or recorded.get("task") or rule.names.get(instruction) or ""
-        if not task:
-            task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
+        recorded, said = self._recording.facts, dict(span.said)
+        task, instruction = (said.pop(k, "") or recorded.get(k, "") for k in ("task", "instruction"))
+        task, instruction = named_task(task, instruction, self._embodiment.task)
         source = said.pop("source", "") or self._embodiment.source
         if source not in set(Source):
             said["source_said"], source = source, self._embodiment.source
@@ -158,7 +149,7 @@ class _Story:
         own = {"robot_id", "site", "embodiment", "policy_id", "task", "instruction"}
         return Facts(
             task=task,
-            instruction=instruction or task,
+            instruction=instruction,
             source=source,
             outcome=outcome,
             outcome_from=outcome_from,
@@ -174,7 +165,7 @@ class _Story:
             attributes={**{k: v for k, v in recorded.items() if k not in own}, **said},
         )
 
-    def _within(self, span: Span) -> list[Happened]:
+    def _within(self, span: Span) -> list[Event]:
         reach = span.reach(self._embodiment)
         return [e for e in self._events if span.start <= e.t_ns <= reach]
 
@@ -203,7 +194,7 @@ class _Story:
             if verdict := read_outcome(said, self._embodiment):
                 best = verdict, OutcomeFrom.ROBOT
         word = self._recording.facts.get("outcome")
-        if best is None and word and (verdict := outcome_told(word, self._embodiment)):
+        if best is None and word and (verdict := outcome_of_word(word, self._embodiment)):
             best = verdict, OutcomeFrom.ROBOT
         if best is not None:
             return best

@@ -149,7 +149,7 @@ class _Camera(_Column):
             super().add(*its, picture)
 
 
-class Recorder:
+class RecordingBuilder:
     """Collects what an embodiment wants from messages handed over in file order.
 
     A message whose payload does not decode, or lacks a wanted field, is left out and counted; what

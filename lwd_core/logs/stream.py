@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from lwd_core.logs.content import FrameSink
 from lwd_core.logs.decode import Decoder, Encoding, NoDecoder, decoder
-from lwd_core.logs.recording import Recorder, Recording
+from lwd_core.logs.metadata import episode_facts
+from lwd_core.logs.recording import Recording, RecordingBuilder
 from lwd_core.logs.survey import Survey, Topic
-from lwd_core.logs.told import told
 from storage_schemas.embodiment import Embodiment
 
 Message = tuple[int, int, int, Any]  # channel, log ns, publish ns, payload: made too often for a class
@@ -59,7 +59,7 @@ class MessageStream(Protocol):
 
 def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log_format: str) -> Recording:
     """Everything of a container that an embodiment wants."""
-    recorder = Recorder(embodiment, frames)
+    recorder = RecordingBuilder(embodiment, frames)
     wanted: dict[int, tuple[str, Decoder] | None] = {}
     for number, log, publish, payload in stream.messages():
         known = wanted.get(number, ...)
@@ -70,7 +70,7 @@ def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log
         if known is not None:
             topic, decode = known
             recorder.add(topic, log, publish, stream.count - 1, decode, payload)
-    facts, notes = told(stream.facts, stream.records, embodiment)
+    facts, notes = episode_facts(stream.facts, stream.records, embodiment)
     return recorder.recording(
         format=log_format,
         messages=stream.count,

@@ -5,9 +5,6 @@ release channel, between episodes, as real ones do. On a real fleet this asset i
 made: robots upload by themselves and the landing sensor sees it.
 """
 
-import shutil
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -21,6 +18,7 @@ from storage_schemas.vocabulary import Channel, Source
 
 if TYPE_CHECKING:
     from lwd_core.fleet.actor import FleetConfig
+    from lwd_core.fleet.workcells import Workcells
     from lwd_core.policies.inference import Policy
 
 CAMERA_HZ = 5.0
@@ -36,23 +34,23 @@ CAMERA_HZ = 5.0
 )
 def fleet_logs(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """Raw logs (MCAP, one an episode) in the landing zone, as robots upload them."""
-    from lwd_core.fleet.sim.arms import Arms
+    from lwd_core.fleet.workcells import Workcells
 
-    install_embodiment(platform.settings.embodiments)
-    arms = Arms()
     rows = []
-    for cell in cells(context.partition_keys):
-        row = _work(context, platform, cell, arms)
-        own = {name: row[name] for name in ("episodes", "bytes", "success", "human share")}
-        context.add_asset_metadata(own, partition_key=cell.key)
-        rows.append(row)
-    arms.close()
+    with Workcells(platform.plan.robot) as workcells:
+        for cell in cells(context.partition_keys):
+            row = _work(context, platform, cell, workcells)
+            own = {name: row[name] for name in ("episodes", "bytes", "success", "human share")}
+            context.add_asset_metadata(own, partition_key=cell.key)
+            rows.append(row)
     return dg.MaterializeResult(
         metadata={"dagster/uri": platform.settings.landing, "by site": markdown_table(rows)}
     )
 
 
-def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arms) -> dict[str, Any]:
+def _work(
+    context: dg.AssetExecutionContext, platform: Platform, cell: Cell, workcells: "Workcells"
+) -> dict[str, Any]:
     """One day of one site, as the round of that day plans it."""
     from lwd_core.fleet.actor import demonstration_seeds, run_fleet
     from lwd_core.policies.scenes import training_seeds
@@ -63,7 +61,8 @@ def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arm
     run = f"{plan.name}/{plan.seed}/{cell.day}/{cell.site}"
     if planned.source is Source.DEMONSTRATION:
         policy = None
-        seeds = demonstration_seeds(plan.tasks, run, planned.episodes_per_task, arms=arms)
+        count = planned.episodes_per_task
+        seeds = demonstration_seeds(plan.tasks, run, count, robot=plan.robot, cells=workcells)
     else:
         policy = released_policy(platform)
         seeds = {t: training_seeds(f"{run}/{t}", planned.episodes_per_task) for t in plan.tasks}
@@ -83,7 +82,7 @@ def _work(context: dg.AssetExecutionContext, platform: Platform, cell: Cell, arm
         seeds=seeds,
         source=planned.source,
         supervisor=plan.watcher(),
-        arms=arms,
+        cells=workcells,
         progress=tell,
     )
     return {
@@ -108,6 +107,7 @@ def site_fleet(plan: Profile, site: str) -> "FleetConfig":
             for i in range(plan.robots_per_site)
         ),
         tasks=plan.tasks,
+        robot=plan.robot,
     )
 
 
@@ -129,15 +129,3 @@ def released_policy(platform: Platform, channel: Channel = Channel.PRODUCTION) -
     if problem:
         raise BadRelease(problem)
     return Policy.load(resolve(settings.policies, release.policy_id), trusted)
-
-
-def install_embodiment(folder: str) -> None:
-    """Give the simulated robots' embodiment file its place, unless someone has put one there."""
-    if "://" in folder:
-        return
-    target = Path(folder) / "sawyer.yaml"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
-        with resources.as_file(source) as path:
-            shutil.copyfile(path, target)

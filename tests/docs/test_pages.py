@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lwd_core.exports.lerobot import export_lerobot
+from lwd_core.exports.export import export
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -69,7 +69,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "other.mcap"
     source.write_bytes(episode_log(50, facts={"robot_id": "r9", "embodiment": "arm"}))
     ingest(lake, settings, [str(source)], embodiments={"arm": ARM}, now_ns=1)
-    export_lerobot(lake, folder / "lerobot-set", embodiments={"arm": ARM}, videos=False)
+    export("lerobot", lake, folder / "lerobot-set", embodiments={"arm": ARM}, videos=False)
     source.unlink()
     np.savez(folder / "cube-single.npz", **ogbench(trajectories=30, length=60))
     return folder

@@ -1,19 +1,17 @@
 """A small deployment to test on: a fleet's demonstrations, a policy learned from them, in production."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
 from lwd_core.fleet.config import sample_fleet
-from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
@@ -54,21 +52,17 @@ def take_in(settings: Settings) -> Lake:
     return lake
 
 
-def deployed(home: Path, arms: Arms, *, updates: int = 300, per_task: int = 2) -> Settings:
+def deployed(home: Path, cells: Workcells, *, updates: int = 300, per_task: int = 2) -> Settings:
     """Demonstrations of two tasks, an SFT policy of ``updates`` on production."""
     settings = Settings(home=str(home))
-    target = Path(settings.embodiments, "sawyer.yaml")
-    target.parent.mkdir(parents=True)
-    with resources.as_file(resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml") as path:
-        shutil.copyfile(path, target)
     run_fleet(
         settings,
         sample_fleet(TASKS, robots=2, cameras=0),
         day="2026-03-04",
         policy=None,
-        seeds=demonstration_seeds(TASKS, "live", per_task, arms=arms),
+        seeds=demonstration_seeds(TASKS, "live", per_task, cells=cells),
         source=Source.DEMONSTRATION,
-        arms=arms,
+        cells=cells,
     )
     lake = take_in(settings)
     spec = SnapshotSpec.parse({"name": "sft", "sources": ["demonstration"], "chunk": 5, "gamma": 0.99})

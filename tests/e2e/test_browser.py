@@ -16,8 +16,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.lake.store import Lake
-from pipelines.assets.fleet import install_embodiment
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.lake.servers import free_port
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -20,9 +20,9 @@ FLEET = ("fleet", "run", "--robots", "2", "--cameras", "0", "--task", "drawer-op
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    arms = Arms()
-    made = deployed(tmp_path_factory.mktemp("follow"), arms)
-    arms.close()
+    cells = Workcells()
+    made = deployed(tmp_path_factory.mktemp("follow"), cells)
+    cells.close()
     return made
 
 

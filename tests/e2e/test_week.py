@@ -19,12 +19,12 @@ import pytest
 
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.reconcile import unaccounted
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import trace
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.release import Release, current
-from pipelines.assets.fleet import install_embodiment
 from pipelines.definitions import defs
 from pipelines.home import enter
 from pipelines.partitions import ROUNDS

@@ -13,9 +13,9 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest as take_in
 from lwd_core.snapshots.select import pin, selected
-from pipelines.assets.fleet import install_embodiment
 from pipelines.assets.snapshots import left_out, snapshot_spec
 from pipelines.definitions import defs
 from pipelines.home import enter

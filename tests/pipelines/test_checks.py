@@ -11,10 +11,10 @@ import pytest
 
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact
-from pipelines.assets.fleet import install_embodiment
 from pipelines.checks import SPECS, lake_checks
 from pipelines.home import enter
 from pipelines.platform import Platform

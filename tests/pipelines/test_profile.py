@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.sim.tasks import find_tasks
+from lwd_core.fleet.sim.tasks import all_tasks
+from lwd_core.fleet.task import find_tasks
 from pipelines.demo import steps
 from pipelines.profile import PROFILES, load_profile
 
@@ -13,7 +14,7 @@ from pipelines.profile import PROFILES, load_profile
 @pytest.mark.parametrize("name", [p.stem for p in PROFILES.glob("*.yaml")])
 def test_shipped_profiles_name_real_tasks_and_walk_the_whole_loop(name: str) -> None:
     plan = load_profile(name)
-    find_tasks(plan.tasks)
+    find_tasks(all_tasks(), plan.tasks)
     stages = [str(r.stage) for r in plan.rounds]
     assert stages[:2] == ["sft", "offline"]
     assert stages.count("online") >= 2

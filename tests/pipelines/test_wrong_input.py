@@ -55,7 +55,7 @@ def test_missing_embodiment(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_none(tmp_path: Path) -> None:
-    from pipelines.assets.fleet import install_embodiment
+    from lwd_core.fleet.workcells import install_embodiment
 
     install_embodiment(str(tmp_path / "embodiments"))
     (tmp_path / "a.mcap").write_bytes(b"no log")

@@ -1,36 +1,43 @@
-"""A pool of simulated arms, so that each is built once and used for many episodes."""
+"""Meta-World's arms as a type of robot: what the door ``lwd.robots`` finds under ``metaworld``."""
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
+from importlib import resources
+from typing import TYPE_CHECKING
 
-from lwd_core.fleet.sim.metaworld import Arm, Studio
-from lwd_core.fleet.sim.tasks import Task
-from lwd_core.fleet.sim.tours import Tour
+from lwd_core.fleet.robot import Workcell
+from lwd_core.fleet.sim.takeover import Person
+from lwd_core.fleet.sim.tasks import all_tasks
+from lwd_core.fleet.task import Task
+
+if TYPE_CHECKING:
+    from lwd_core.fleet.sim.metaworld import Studio
 
 
-class Arms:
-    """A pool of arms: building one takes 0.05 s or more, setting up its next scene 0.01 s."""
+class MetaWorld:
+    """Sawyer arms in MuJoCo; implements ``RobotType``. The simulator is loaded with the first arm."""
+
+    embodiment = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
 
     def __init__(self) -> None:
-        self._idle: dict[str, list[Arm | Tour]] = defaultdict(list)
-        self._studio = Studio()
+        self._studio: Studio | None = None
 
-    @contextmanager
-    def borrow(self, task: Task) -> Iterator[Arm | Tour]:
-        """An arm before this task, for the length of a block."""
-        idle = self._idle[task.name]
-        arm = idle.pop() if idle else self._make(task)
-        try:
-            yield arm
-        finally:
-            idle.append(arm)
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """Those of ``tasks.yaml``."""
+        return all_tasks()
 
-    def _make(self, task: Task) -> Arm | Tour:
+    def workcell(self, task: Task) -> Workcell:
+        """An arm; one renderer serves all of them before the same scene."""
+        from lwd_core.fleet.sim.metaworld import Arm, Studio
+        from lwd_core.fleet.sim.tours import Tour
+
+        self._studio = self._studio or Studio()
         arm = Arm(task, self._studio)
-        return Tour(arm, task.stages) if task.stages else arm
+        arm = Tour(arm, task.stages) if task.stages else arm
+        return Workcell(arm, arm, partial(Person, arm))
 
     def close(self) -> None:
         """Free what rendering holds."""
-        self._studio.close()
-        self._idle.clear()
+        if self._studio:
+            self._studio.close()

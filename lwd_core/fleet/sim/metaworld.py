@@ -18,7 +18,7 @@ import simplejpeg
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import Action, State
 from lwd_core.fleet.sim.quaternion import quaternion
-from lwd_core.fleet.sim.tasks import Task
+from lwd_core.fleet.task import Task
 
 # Rendering without a screen; mujoco looks at the variable when it is imported.
 HAS_EGL = ctypes.util.find_library("EGL") is not None
@@ -50,7 +50,7 @@ _EXPERT_NAMES = {"peg-insert-side-v3": "SawyerPegInsertionSideV3Policy"}
 
 
 class Arm:
-    """One simulated Sawyer in the scene of one task; implements ``Robot``.
+    """One simulated Sawyer in the scene of one task; implements ``Robot`` and ``Scene``.
 
     The same seed gives the same episode to the bit, in a new arm as in a used one.
     """

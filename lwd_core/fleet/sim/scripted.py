@@ -14,6 +14,7 @@ from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.upload import Landed, land
+from lwd_core.fleet.workcells import Workcells
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source
 
 _NS = 1_000_000_000
@@ -54,6 +55,7 @@ def record(spool: Path, robot: RobotSpec, start_ns: int, script: Scripted) -> Pa
     action = np.clip(random.normal(0, 0.4, (script.steps, _ACTION)), -0.95, 0.95)
     task = all_tasks()[script.task]
     path = spool / log_name(start_ns, task)
+    robot = Workcells().of_type(robot)
     half = script.steps // 2 if script.taken_over else script.steps
     with Recorder(path, robot, script.policy_id) as log:
         start = {"task": task.name, "instruction": task.instruction, "source": str(script.source)}

@@ -4,9 +4,11 @@ The scripted experts assume the hand they began with. Given a robot that a polic
 fingers closed on nothing, they push the object about and fail; a person would open the hand.
 """
 
+from typing import Protocol
+
 import numpy as np
 
-from lwd_core.fleet.robot import Action, Robot, State
+from lwd_core.fleet.robot import Action, State
 
 OPENING = 8  # control ticks until the fingers are apart
 NEAR = 0.06  # metres: an object this close to the hand may be held, and is not let go
@@ -14,10 +16,16 @@ _HAND, _OBJECT = slice(0, 3), slice(4, 7)
 _OPEN = np.array([0.0, 0.0, 0.0, -1.0])
 
 
-class Person:
-    """Somebody at the controls of one robot, for one episode."""
+class Skilled(Protocol):
+    """A robot that comes with an expert."""
 
-    def __init__(self, robot: Robot) -> None:
+    def person(self, state: State) -> Action: ...
+
+
+class Person:
+    """Somebody at the controls of one arm, for one episode; implements the fleet's ``Person``."""
+
+    def __init__(self, robot: Skilled) -> None:
         self._robot = robot
         self._opening = 0
 

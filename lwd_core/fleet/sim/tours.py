@@ -53,7 +53,7 @@ class Stage:
 
 
 class Tour:
-    """A robot before a long task; implements ``Robot``."""
+    """A robot before a long task; implements ``Robot`` and ``Scene``."""
 
     def __init__(self, robot: Aimed, stages: Sequence[str]) -> None:
         self._robot = robot

@@ -11,10 +11,10 @@ from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.draft import infer_arrays, infer_messages
 from lwd_core.logs.draft.draft import Draft, assign, clean, render, settle
 from lwd_core.logs.draft.infer_folder import first_log
-from lwd_core.logs.draft.look import look
+from lwd_core.logs.draft.sample import look
+from lwd_core.logs.metadata import states_outcome
 from lwd_core.logs.read import reader_of
 from lwd_core.logs.source import LogSource
-from lwd_core.logs.told import states_outcome
 
 _NOTHING = frozenset({"", "none", "null", "unknown", "nan"})
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from lwd_core.logs.draft.draft import Draft, DraftDim, DraftFeature
 from lwd_core.logs.draft.naming import short_names, unique
-from lwd_core.logs.row_facts import FLAGS, INTERVENTION_ALIASES, SUCCESS_COLUMNS, flags
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
+from lwd_core.logs.tabular_facts import FLAGS, INTERVENTION_ALIASES, SUCCESS_COLUMNS, flags
 
 _EPISODES = 8  # looked at
 _WIDEST = 512

@@ -8,20 +8,20 @@ import h5py
 import numpy as np
 import simplejpeg
 
-from lwd_core.logs import arrays
+from lwd_core.logs import d4rl_ogbench
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.formats import is_hdf5
 from lwd_core.logs.notes import Notes
 from lwd_core.logs.readers import hdf5_facts, hdf5_layout
 from lwd_core.logs.readers.hdf5_layout import is_image
-from lwd_core.logs.row_facts import FLAGS
-from lwd_core.logs.rows import Rows, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
+from lwd_core.logs.tabular import TabularEpisode, tabular_content
+from lwd_core.logs.tabular_facts import FLAGS
 from lwd_core.logs.video import QUALITY
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Outcome
 
-_MAGIC = b"\x89HDF\r\n\x1a\n"
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, AttributeError)
 _NEXT = "next_obs/"
 _PEEKED = 100_000  # rows of an array that a draft looks at
@@ -33,8 +33,7 @@ class Hdf5Reader:
 
     format = "hdf5"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        return head.startswith(_MAGIC)
+    recognises = staticmethod(is_hdf5)
 
     def survey(self, source: LogSource) -> Survey:
         """Arrays of the first episode, or the flat ones."""
@@ -69,7 +68,7 @@ class Hdf5Reader:
             try:
                 with h5py.File(path, "r") as file:
                     sets = _episodes(file, source.name, embodiment, damage, notes)
-                    return content_of_rows(sets, embodiment, frames, self.format, damage, notes)
+                    return tabular_content(sets, embodiment, frames, self.format, damage, notes)
             except _DAMAGE as e:
                 raise UnreadableLog(f"the HDF5 file is damaged ({e})") from e
 
@@ -116,11 +115,11 @@ def _width(dataset: h5py.Dataset) -> int:
 
 def _episodes(
     file: h5py.File, log: str, embodiment: Embodiment, damage: Notes, notes: Notes
-) -> Iterator[Rows]:
+) -> Iterator[TabularEpisode]:
     kind = hdf5_layout.layout(file)
     if kind == "flat":
         found = hdf5_layout.datasets(file)
-        yield from arrays.split({k: d[()] for k, d in found.items() if d.shape}, embodiment, notes)
+        yield from d4rl_ogbench.split({k: d[()] for k, d in found.items() if d.shape}, embodiment, notes)
         return
     facts = hdf5_facts.of_file(file)
     facts.pop("fps", None)
@@ -144,7 +143,7 @@ def _episodes(
 
 def _episode(
     name: str, group: h5py.Group, said: dict[str, str], embodiment: Embodiment, first: int, notes: Notes
-) -> Rows:
+) -> TabularEpisode:
     """An episode of T actions. Arrays of T + 1 rows hold one state more, the last."""
     found = hdf5_layout.datasets(group)
     wanted = {f.topic for f in (*embodiment.state, *embodiment.action, *embodiment.proposed)}
@@ -173,7 +172,7 @@ def _episode(
     if told and told.isdecimal() and int(told) != n:
         notes.add(f"{n} actions, num_samples says {told}", name)
     t = np.rint(np.arange(n) * (1e9 / embodiment.control_hz)).astype(np.int64)
-    return Rows(columns, t, first, final, frames, said, name)
+    return TabularEpisode(columns, t, first, final, frames, said, name)
 
 
 def _encoded(dataset: h5py.Dataset, name: str, notes: Notes) -> Iterator[bytes | None]:

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lwd_core.logs.row_facts import SUCCESS_FACTS, verdict
+from lwd_core.logs.tabular_facts import SUCCESS_FACTS, verdict
 
 _TOLD = ("language_instruction", "instruction", "lang", "language", "task_description")
 _VERDICTS = (*SUCCESS_FACTS, "outcome", "result")

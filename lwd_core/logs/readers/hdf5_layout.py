@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lwd_core.logs import arrays
+from lwd_core.logs import d4rl_ogbench
 from lwd_core.logs.content import UnreadableLog
 
 _NUMBERED = re.compile(r"(demo|episode|ep|traj|trajectory|rollout)_?(\d+)")
@@ -29,7 +29,7 @@ def layout(file: h5py.File) -> str:
     if next(episodes(file), None) is not None:
         return "numbered"
     found = datasets(file)
-    if arrays.is_flat(frozenset(found)):
+    if d4rl_ogbench.is_flat(frozenset(found)):
         return "flat"
     if action_rows(found) is not None and any(_OBSERVED.match(name) for name in found):
         return "single"

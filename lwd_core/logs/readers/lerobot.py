@@ -16,14 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lwd_core.logs import video
-from lwd_core.logs.columns import numbers
+from lwd_core.logs.arrow_numbers import numbers
 from lwd_core.logs.content import FrameSink, LogContent
+from lwd_core.logs.formats import is_lerobot
 from lwd_core.logs.readers.lerobot_files import (
     DAMAGED,
-    INFO,
     DataSet,
     has_video,
-    is_data,
     note_videos,
     open_set,
     usual_schema,
@@ -32,11 +31,11 @@ from lwd_core.logs.readers.lerobot_files import (
 )
 from lwd_core.logs.readers.lerobot_order import arrange
 from lwd_core.logs.readers.lerobot_rows import tables
-from lwd_core.logs.row_facts import SUCCESS_FACTS, instructions, verdict
-from lwd_core.logs.rows import Rows, check_rate, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.stamps import times
 from lwd_core.logs.survey import Survey, Topic
+from lwd_core.logs.tabular import TabularEpisode, check_rate, tabular_content
+from lwd_core.logs.tabular_facts import SUCCESS_FACTS, instructions, verdict
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Outcome
 
@@ -51,8 +50,7 @@ class LeRobotReader:
 
     format = "lerobot"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        return INFO in source.files and any(is_data(f) for f in source.files)
+    recognises = staticmethod(is_lerobot)
 
     def survey(self, source: LogSource) -> Survey:
         """Columns as most data files have them, with names from the metadata."""
@@ -82,7 +80,7 @@ class LeRobotReader:
             check_rate(found.fps, embodiment)
             note_videos(found, source)
             sets = _rows(found, source, root, embodiment)
-            return content_of_rows(sets, embodiment, frames, self.format, found.damage, found.notes)
+            return tabular_content(sets, embodiment, frames, self.format, found.damage, found.notes)
 
 
 def _topic(name: str, schema: pa.Schema, feature: dict[str, Any], seen: int | None) -> Topic:
@@ -128,7 +126,7 @@ def _columns(table: pa.Table) -> dict[str, np.ndarray]:
     return columns
 
 
-def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[Rows]:
+def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[TabularEpisode]:
     first = 0
     for number, table in tables(found, root, embodiment.topics):
         yield _episode(table, number, found, source, root, embodiment, first)
@@ -143,7 +141,7 @@ def _episode(
     root: Path,
     embodiment: Embodiment,
     first: int,
-) -> Rows:
+) -> TabularEpisode:
     name = f"episode {number}"
     meta = found.episodes.get(number, {})
     columns, n = _columns(table), table.num_rows
@@ -167,7 +165,7 @@ def _episode(
         stamps = columns.get("timestamp")
         t = times(None if stamps is None else stamps.reshape(-1), frame, found.fps, note)
     said = _said(meta, columns, found, number)
-    return Rows(columns, t, first, frames=frames, said=said, name=name, sound=sound)
+    return TabularEpisode(columns, t, first, frames=frames, facts=said, name=name, sound=sound)
 
 
 def _captured(columns: dict[str, np.ndarray], n: int, note: Any) -> np.ndarray | None:

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lwd_core.logs.content import UnreadableLog
+from lwd_core.logs.folders import LEROBOT as INFO
+from lwd_core.logs.formats import is_lerobot_data
 from lwd_core.logs.notes import Notes
 from lwd_core.logs.source import LogSource
 
-INFO = "meta/info.json"
 V2_FILE = re.compile(r"episode_(\d+)\.parquet$")
 DAMAGED = (pa.ArrowException, OSError, ValueError)
 _LOOKED_AT = 64  # data files whose columns are compared for what the set's columns are
@@ -53,10 +54,6 @@ class DataSet:
         )
 
 
-def is_data(file: str) -> bool:
-    return file.startswith("data/") and file.endswith(".parquet")
-
-
 def open_set(source: LogSource, root: Path) -> DataSet:
     """A set's metadata. Raises `UnreadableLog` where even info.json cannot be read."""
     try:
@@ -67,7 +64,7 @@ def open_set(source: LogSource, root: Path) -> DataSet:
         raise UnreadableLog(f"{INFO} holds no object")
     if info.get("storage_format") not in (None, "parquet"):
         raise UnreadableLog(f"{INFO}: storage_format {info['storage_format']!r} is not known; use parquet")
-    files = [f for f in source.files if is_data(f)]
+    files = [f for f in source.files if is_lerobot_data(f)]
     v3 = 2 * sum(bool(V2_FILE.search(f)) for f in files) < len(files)
     found = DataSet(info, {}, {}, files, v3)
     for kind, load in (("tasks", _load_tasks), ("episodes", _load_episodes)):

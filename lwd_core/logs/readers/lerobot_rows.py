@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lwd_core.logs.columns import numbers
+from lwd_core.logs.arrow_numbers import numbers
 from lwd_core.logs.readers.lerobot_files import DAMAGED, V2_FILE, DataSet, lies_elsewhere
 
 EPISODE = "episode_index"

@@ -12,10 +12,10 @@ from lwd_core.logs import stream
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.decode import Encoding
 from lwd_core.logs.episodes import content_of
+from lwd_core.logs.formats import MCAP, is_mcap
 from lwd_core.logs.readers.mcap_records import (
     FRAME,
     KINDS,
-    MAGIC,
     Damaged,
     Read,
     Room,
@@ -37,8 +37,7 @@ class McapReader:
 
     format = "mcap"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        return head.startswith(MAGIC)
+    recognises = staticmethod(is_mcap)
 
     def survey(self, source: LogSource) -> Survey:
         """Topics and facts, from the summary where it can be trusted, else from the whole file."""
@@ -147,8 +146,8 @@ class McapScan:
 
     def _closed(self) -> bool:
         """Whether the recorder finished the file: then what is missing is damage, not truncation."""
-        self._file.seek(max(0, self._size - len(MAGIC)))
-        return self._file.read(len(MAGIC)) == MAGIC
+        self._file.seek(max(0, self._size - len(MCAP)))
+        return self._file.read(len(MCAP)) == MCAP
 
     def _check_data_crc(self, end: int) -> None:
         self._file.seek(end + FRAME.size)
@@ -168,11 +167,11 @@ class McapScan:
 
     def _records(self) -> Iterator[Read]:
         self._file.seek(0)
-        if self._file.read(len(MAGIC)) != MAGIC:
+        if self._file.read(len(MCAP)) != MCAP:
             raise UnreadableLog("not an MCAP file")
         indexed = self._summary.chunks if self._summary else {}
         ahead = sorted(indexed, reverse=True)
-        at = len(MAGIC)
+        at = len(MCAP)
         while True:
             while ahead and ahead[-1] < at:
                 ahead.pop()

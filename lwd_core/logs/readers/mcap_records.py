@@ -16,9 +16,9 @@ from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Metadata, MetadataIndex, Schema, Statistics
 
+from lwd_core.logs.formats import MCAP
 from lwd_core.logs.stream import Message
 
-MAGIC = b"\x89MCAP0\r\n"
 FRAME = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQI")
@@ -163,12 +163,12 @@ def parse(kind: Any, body: bytes) -> Any:
 
 def read_summary(f: IO[bytes], size: int) -> Summary | None:
     """The summary, None where there is no whole footer or the summary's checksum differs."""
-    tail = _FOOTER.size + len(MAGIC)
-    if size < len(MAGIC) + tail:
+    tail = _FOOTER.size + len(MCAP)
+    if size < len(MCAP) + tail:
         return None
     f.seek(size - tail)
     ending = f.read(tail)
-    if ending[-len(MAGIC) :] != MAGIC or ending[0] != Opcode.FOOTER:
+    if ending[-len(MCAP) :] != MCAP or ending[0] != Opcode.FOOTER:
         return None
     _, length, start, _, crc = _FOOTER.unpack_from(ending)
     footer_at = size - tail

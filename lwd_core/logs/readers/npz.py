@@ -7,12 +7,13 @@ import zlib
 
 import numpy as np
 
-from lwd_core.logs import arrays
+from lwd_core.logs import d4rl_ogbench
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
+from lwd_core.logs.formats import is_npz
 from lwd_core.logs.notes import Notes
-from lwd_core.logs.rows import content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
+from lwd_core.logs.tabular import tabular_content
 from storage_schemas.embodiment import Embodiment
 
 _PEEKED = 100_000  # rows of an array that a draft looks at
@@ -24,11 +25,7 @@ class NpzReader:
 
     format = "npz"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        if not head.startswith(b"PK\x03\x04"):
-            return False
-        name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-        return name.endswith(b".npy")
+    recognises = staticmethod(is_npz)
 
     def survey(self, source: LogSource) -> Survey:
         found, _ = _load(source)
@@ -37,7 +34,7 @@ class NpzReader:
             for k, v in found.items()
             if v.ndim
         }
-        return Survey(topics, {"layout": arrays.layout(frozenset(found))})
+        return Survey(topics, {"layout": d4rl_ogbench.layout(frozenset(found))})
 
     def peek(self, source: LogSource, episodes: int) -> list[dict[str, np.ndarray]]:
         """The flat arrays: all episodes one after the other."""
@@ -48,8 +45,8 @@ class NpzReader:
         """The set's episodes. Raises `UnreadableLog`."""
         found, damage = _load(source)
         notes = Notes()
-        sets = arrays.split(found, embodiment, notes)
-        return content_of_rows(sets, embodiment, frames, self.format, damage, notes)
+        sets = d4rl_ogbench.split(found, embodiment, notes)
+        return tabular_content(sets, embodiment, frames, self.format, damage, notes)
 
 
 def _load(source: LogSource) -> tuple[dict[str, np.ndarray], Notes]:
@@ -72,7 +69,7 @@ def _load(source: LogSource) -> tuple[dict[str, np.ndarray], Notes]:
                     damage.add(f"array {name} cannot be read ({type(e).__name__})")
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as e:
         raise UnreadableLog(f"the npz archive is damaged ({e})") from e
-    if not arrays.is_flat(frozenset(found)):
+    if not d4rl_ogbench.is_flat(frozenset(found)):
         missing = {"observations", "actions", "terminals"} - found.keys()
         reason = "; ".join(damage.lines) or "known are the layouts of D4RL and OGBench"
         raise UnreadableLog(f"an npz without {', '.join(sorted(missing))}; {reason}")

@@ -15,6 +15,7 @@ from lwd_core.logs import stream
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.decode import Encoding
 from lwd_core.logs.episodes import content_of
+from lwd_core.logs.formats import is_rosbag1
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.stream import Message, MessageStream
 from lwd_core.logs.survey import Survey
@@ -35,8 +36,7 @@ class Rosbag1Reader:
 
     format = "rosbag1"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        return head.startswith(b"#ROSBAG V")
+    recognises = staticmethod(is_rosbag1)
 
     def survey(self, source: LogSource) -> Survey:
         """Topics, from the index where there is one."""

@@ -4,7 +4,6 @@ The parts are read one after the other as one log. The metadata may be missing o
 recorder writes none): the files themselves are believed.
 """
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,15 +15,15 @@ from lwd_core.logs import stream
 from lwd_core.logs.content import FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.decode import Encoding
 from lwd_core.logs.episodes import content_of
+from lwd_core.logs.formats import SQLITE, is_rosbag2, rosbag2_parts
 from lwd_core.logs.readers.mcap import McapScan
 from lwd_core.logs.readers.rosbag2_metadata import Metadata, read_metadata
-from lwd_core.logs.readers.rosbag2_sqlite import MAGIC, SqliteScan
+from lwd_core.logs.readers.rosbag2_sqlite import SqliteScan
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.stream import Message, MessageStream
 from lwd_core.logs.survey import Survey
 from storage_schemas.embodiment import Embodiment
 
-_PART = re.compile(r".*\.(db3|mcap)(\.zstd)?$")
 _CHANNELS = 1 << 20  # channel numbers of one part lie below, of the next above
 _UNPACKED_LIMIT = 1 << 36
 _MESSAGE_LIMIT = 1 << 28
@@ -35,10 +34,7 @@ class Rosbag2Reader:
 
     format = "rosbag2"
 
-    def recognises(self, source: LogSource, head: bytes) -> bool:
-        if source.is_folder:
-            return bool(_parts(source))
-        return head.startswith(MAGIC)
+    recognises = staticmethod(is_rosbag2)
 
     def survey(self, source: LogSource) -> Survey:
         with self.stream(source) as parts:
@@ -53,23 +49,15 @@ class Rosbag2Reader:
     def stream(self, source: LogSource) -> Iterator[MessageStream]:
         """The messages of all parts."""
         with source.on_disk() as root, ExitStack() as stack:
-            files = [root / part for part in _parts(source)] if source.is_folder else [root]
+            files = [root / part for part in rosbag2_parts(source)] if source.is_folder else [root]
             yield _Parts(files, read_metadata(root), stack)
-
-
-def _parts(source: LogSource) -> list[str]:
-    """The recording's files in the order they were written: bag_2 before bag_10."""
-    if any(f.startswith("meta/") for f in source.files):
-        return []  # a data set that happens to hold such files
-    found = [f for f in source.files if _PART.match(f)]
-    return sorted(found, key=lambda f: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", f)])
 
 
 def _open(file: Path, stack: ExitStack) -> MessageStream:
     if file.suffix == ".zstd":
         file = _unpacked(file, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwd-bag-"))))
     with file.open("rb") as f:
-        is_sqlite = f.read(len(MAGIC)) == MAGIC
+        is_sqlite = f.read(len(SQLITE)) == SQLITE
     if is_sqlite:
         return SqliteScan(file)
     return McapScan(stack.enter_context(file.open("rb")), file.stat().st_size)

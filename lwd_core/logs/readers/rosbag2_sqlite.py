@@ -12,7 +12,6 @@ from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.decode import Encoding
 from lwd_core.logs.stream import Message
 
-MAGIC = b"SQLite format 3\0"
 _WAL_HEAD = struct.Struct(">8xI4x8s8x")  # size of a page, salt
 _WAL_FRAME = struct.Struct(">8x8s8x")  # salt
 _BESIDE = ("-wal", "-journal")  # messages not in the database yet; what a broken write has to be undone with

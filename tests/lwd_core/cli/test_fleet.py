@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lwd_core.cli.fleet import app
+from lwd_core.cli.main import app as lwd
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -37,6 +38,14 @@ def test_demonstrations_land(settings: Settings, play: bool) -> None:
     assert lwd_fleet("demonstrate", *arguments, *(["--play"] if play else [])).startswith("1 logs, ")
     (log,) = Path(settings.landing).rglob("*.mcap")
     assert log.parts[-3] == "2026-03-04"
+
+
+def test_what_a_fleet_recorded_can_be_taken_in_at_once(settings: Settings) -> None:
+    lwd_fleet("demonstrate", "--per-task", "1", "--task", "push", "--cameras", "0")
+    done = CliRunner().invoke(lwd, ["ingest"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (row,) = Lake.open(settings.lake).read("episodes").to_pylist()
+    assert (row["embodiment"], row["task"], row["outcome"]) == ("sawyer", "push", "success")
 
 
 def test_a_fleet_runs_on_its_channels(settings: Settings) -> None:

@@ -1,6 +1,5 @@
 """lwd ingest --follow: takes in what lands later, and outlives a disk or line that fails for a while."""
 
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.upload import land
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Actor
@@ -21,16 +21,13 @@ from storage_schemas.vocabulary import Actor
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("LWD_HOME", str(tmp_path))
     settings = Settings()
-    target = Path(settings.embodiments, "sawyer.yaml")
-    target.parent.mkdir()
-    source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
-    target.write_bytes(source.read_bytes())
+    install_embodiment(settings.embodiments)
     return settings
 
 
 def upload(settings: Settings) -> None:
     log = Path(settings.home, "20260203T080000000-push.mcap")
-    with Recorder(log, RobotSpec("arm-00", "north"), "p") as recorder:
+    with Recorder(log, RobotSpec("arm-00", "north", "sawyer"), "p") as recorder:
         recorder.event(0, "episode_start", {"task": "push", "instruction": "push", "source": "online"})
         for tick in range(20):
             recorder.state(tick * 12_500_000, [float(tick)] * 39)

@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from typer.testing import CliRunner
 
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 
@@ -20,10 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("LWD_HOME", str(home))
     monkeypatch.setattr("lwd_core.cli.ingest.take_in", partial(ingest, reader=read_fake))
-    folder = home / "embodiments"
-    folder.mkdir(parents=True)
-    source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
-    (folder / "sawyer.yaml").write_text(source.read_text())
+    install_embodiment(str(home / "embodiments"))
     write_log(home / "landing", "good", episodes=2, frames=2)
     write_log(home / "landing", "bad").write_bytes(b"?")
     return home

@@ -11,7 +11,7 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.exports import lerobot_columns as columns
-from lwd_core.exports.lerobot import export_lerobot
+from lwd_core.exports.export import export
 from lwd_core.exports.lerobot_stats import vector_stats
 from lwd_core.exports.lerobot_video import CameraVideo
 from tests.lwd_core.lake.rows import step_rows
@@ -25,7 +25,7 @@ def lake(tmp_path):
 
 @pytest.fixture
 def exported(lake, tmp_path):
-    return export_lerobot(lake, tmp_path / "set", embodiments={"arm": ARM})
+    return export("lerobot", lake, tmp_path / "set", embodiments={"arm": ARM})
 
 
 def data(folder):
@@ -113,7 +113,7 @@ def test_an_independent_reader_finds_nothing_wrong(exported):
 def test_a_failed_export_leaves_nothing(lake, tmp_path, monkeypatch):
     monkeypatch.setattr(CameraVideo, "add_episode", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
-        export_lerobot(lake, tmp_path / "set", embodiments={"arm": ARM})
+        export("lerobot", lake, tmp_path / "set", embodiments={"arm": ARM})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lake"]
 
 
@@ -126,12 +126,12 @@ def test_a_failed_export_leaves_nothing(lake, tmp_path, monkeypatch):
 )
 def test_wrong_input_is_said(lake, tmp_path, where, embodiments, message):
     with pytest.raises(UserError, match=message):
-        export_lerobot(lake, tmp_path / "set", embodiments=embodiments, where=where)
+        export("lerobot", lake, tmp_path / "set", embodiments=embodiments, where=where)
 
 
 def test_an_existing_folder_is_left_alone(lake, tmp_path):
     with pytest.raises(UserError, match="exists already"):
-        export_lerobot(lake, tmp_path, embodiments={"arm": ARM})
+        export("lerobot", lake, tmp_path, embodiments={"arm": ARM})
 
 
 def test_a_video_file_ends_before_float32_time_does(tmp_path):

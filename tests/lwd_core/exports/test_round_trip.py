@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lwd_core.exports.lerobot import export_lerobot
+from lwd_core.exports.export import export
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.draft.draft import render
@@ -34,13 +34,13 @@ def through_the_lake(folder: Path, tmp_path: Path) -> tuple[Lake, Path]:
     result = ingest(lake, settings, [str(folder)], embodiments=embodiments, now_ns=1)
     assert result.accepted.files == 1, result.reasons
     out = tmp_path / "again"
-    export_lerobot(lake, out, embodiments=embodiments, videos=False)
+    export("lerobot", lake, out, embodiments=embodiments, videos=False)
     return lake, out
 
 
 def test_our_own_set_comes_back_value_by_value(tmp_path):
     first = tmp_path / "set"
-    export_lerobot(recorded_lake(tmp_path / "first"), first, embodiments={"arm": ARM}, videos=False)
+    export("lerobot", recorded_lake(tmp_path / "first"), first, embodiments={"arm": ARM}, videos=False)
     lake, second = through_the_lake(first, tmp_path)
     before, after = frames(first), frames(second)
     assert after.column_names == before.column_names

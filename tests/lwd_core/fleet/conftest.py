@@ -1,4 +1,4 @@
-"""A pool of arms for the whole session, and a policy that needs no network."""
+"""A pool of cells for the whole session, and a policy that needs no network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.settings import Settings
 
 
@@ -25,8 +25,8 @@ class Scripted:
 
 
 @pytest.fixture(scope="session")
-def arms() -> Iterator[Arms]:
-    pool = Arms()
+def cells() -> Iterator[Workcells]:
+    pool = Workcells()
     yield pool
     pool.close()
 

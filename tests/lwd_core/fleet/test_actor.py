@@ -16,10 +16,10 @@ from lwd_core.fleet.actor import (
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.episode import Job
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.sim.metaworld import HAS_EGL
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.supervisor import Supervisor, Unattended
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
@@ -36,7 +36,7 @@ def small(cameras: int = 0) -> FleetConfig:
 
 
 def test_a_supervised_episode_is_logged_as_the_contract_of_topics_says(
-    settings: Settings, arms: Arms, scripted: Scripted
+    settings: Settings, cells: Workcells, scripted: Scripted
 ) -> None:
     result = run_fleet(
         settings,
@@ -45,7 +45,7 @@ def test_a_supervised_episode_is_logged_as_the_contract_of_topics_says(
         policy=scripted,
         seeds=training_seeds("log", 1),
         supervisor=Supervisor(rate=1, deadline=0.3),
-        arms=arms,
+        cells=cells,
     )
     assert len(result.delivered) == 2
     for delivered in result.delivered:
@@ -89,14 +89,15 @@ def test_a_supervised_episode_is_logged_as_the_contract_of_topics_says(
 
 
 def test_executed_actions_replayed_in_the_scene_give_the_logged_states(
-    settings: Settings, arms: Arms, scripted: Scripted
+    settings: Settings, cells: Workcells, scripted: Scripted
 ) -> None:
     result = run_fleet(
-        settings, small(), day=DAY, policy=scripted, seeds=training_seeds("replay", 1), arms=arms
+        settings, small(), day=DAY, policy=scripted, seeds=training_seeds("replay", 1), cells=cells
     )
     delivered = result.delivered[0]
     log = Log(delivered.log.uri)
-    with arms.borrow(all_tasks()[delivered.episode.task]) as arm:
+    with cells.borrow(all_tasks()[delivered.episode.task]) as cell:
+        arm = cell.robot
         states = [arm.reset(delivered.episode.seed)]
         for action in log.messages["/action/executed"]:
             states.append(arm.step(np.array(action.values))[0])
@@ -104,9 +105,9 @@ def test_executed_actions_replayed_in_the_scene_give_the_logged_states(
 
 
 def test_the_same_call_gives_the_same_bytes_and_lands_nothing_new(
-    settings: Settings, tmp_path: Path, arms: Arms
+    settings: Settings, tmp_path: Path, cells: Workcells
 ) -> None:
-    call = {"day": DAY, "seeds": training_seeds("twice", 2), "arms": arms}
+    call = {"day": DAY, "seeds": training_seeds("twice", 2), "cells": cells}
     first = run_fleet(settings, small(), policy=Scripted(), **call)
     landed = sorted(p.name for p in Path(settings.landing).rglob("*.mcap"))
     again = run_fleet(settings, small(), policy=Scripted(), **call)
@@ -118,10 +119,10 @@ def test_the_same_call_gives_the_same_bytes_and_lands_nothing_new(
         assert hashlib.sha256(Path(uri).read_bytes()).hexdigest() == Path(uri + ".sha256").read_text().strip()
 
 
-def test_demonstrations_are_a_persons_and_succeed(settings: Settings, arms: Arms) -> None:
-    seeds = demonstration_seeds(TASKS, "demonstrations", 2, arms=arms)
+def test_demonstrations_are_a_persons_and_succeed(settings: Settings, cells: Workcells) -> None:
+    seeds = demonstration_seeds(TASKS, "demonstrations", 2, cells=cells)
     result = run_fleet(
-        settings, small(), day=DAY, policy=None, seeds=seeds, source=Source.DEMONSTRATION, arms=arms
+        settings, small(), day=DAY, policy=None, seeds=seeds, source=Source.DEMONSTRATION, cells=cells
     )
     assert result.success == {"button-press-topdown": 1.0, "drawer-open": 1.0}
     assert result.human_share == 1.0
@@ -131,15 +132,15 @@ def test_demonstrations_are_a_persons_and_succeed(settings: Settings, arms: Arms
     assert log.metadata["lwd.robot"]["policy_id"] == ""
 
 
-def test_play_wanders_where_a_demonstration_would_succeed(settings: Settings, arms: Arms) -> None:
-    seeds = demonstration_seeds(TASKS, "play", 3, arms=arms)
-    result = run_fleet(settings, small(), day=DAY, policy=None, seeds=seeds, source=Source.PLAY, arms=arms)
+def test_play_wanders_where_a_demonstration_would_succeed(settings: Settings, cells: Workcells) -> None:
+    seeds = demonstration_seeds(TASKS, "play", 3, cells=cells)
+    result = run_fleet(settings, small(), day=DAY, policy=None, seeds=seeds, source=Source.PLAY, cells=cells)
     assert np.mean(list(result.success.values())) < 0.7
     assert Log(result.logs[0]).attributes("episode_start")["source"] == "play"
 
 
 def test_a_robots_episodes_follow_one_another_on_its_own_clock(
-    settings: Settings, arms: Arms, scripted: Scripted
+    settings: Settings, cells: Workcells, scripted: Scripted
 ) -> None:
     late = RobotSpec("late", "north", clock_offset_ns=-9 * 3600 * 10**9)
     result = run_fleet(
@@ -149,7 +150,7 @@ def test_a_robots_episodes_follow_one_another_on_its_own_clock(
         policy=scripted,
         seeds=training_seeds("clock", 1),
         supervisor=Unattended(),
-        arms=arms,
+        cells=cells,
     )
     first, second = (d.episode for d in result.delivered)
     assert second.start_ns - first.start_ns == first.steps * PERIOD_NS + 20 * 10**9
@@ -159,17 +160,17 @@ def test_a_robots_episodes_follow_one_another_on_its_own_clock(
 
 
 @pytest.mark.skipif(not HAS_EGL, reason="nothing to render with")
-def test_robots_with_a_camera_log_frames_at_five_a_second(settings: Settings, arms: Arms) -> None:
-    seeds = demonstration_seeds(TASKS, "camera", 1, arms=arms)
+def test_robots_with_a_camera_log_frames_at_five_a_second(settings: Settings, cells: Workcells) -> None:
+    seeds = demonstration_seeds(TASKS, "camera", 1, cells=cells)
     result = run_fleet(
-        settings, small(1), day=DAY, policy=None, seeds=seeds, source=Source.DEMONSTRATION, arms=arms
+        settings, small(1), day=DAY, policy=None, seeds=seeds, source=Source.DEMONSTRATION, cells=cells
     )
     frames = {d.episode.robot_id: Log(d.log.uri).counts["/camera/corner2"] for d in result.delivered}
     steps = {d.episode.robot_id: d.episode.steps for d in result.delivered}
     assert frames == {"arm-00": -(-steps["arm-00"] // 16), "arm-01": 0}
 
 
-def test_wording_varies_with_the_scene_when_asked(settings: Settings, arms: Arms) -> None:
+def test_wording_varies_with_the_scene_when_asked(settings: Settings, cells: Workcells) -> None:
     result = run_fleet(
         settings,
         sample_fleet(["drawer-open"], robots=1, cameras=0),
@@ -178,7 +179,7 @@ def test_wording_varies_with_the_scene_when_asked(settings: Settings, arms: Arms
         seeds=[0, 1, 2],
         source=Source.DEMONSTRATION,
         vary_instructions=True,
-        arms=arms,
+        cells=cells,
     )
     said = {Log(uri).attributes("episode_start")["instruction"] for uri in result.logs}
     assert said == set(all_tasks()["drawer-open"].instructions)
@@ -213,8 +214,8 @@ def test_wrong_fleets_and_days_are_refused_in_one_line() -> None:
     assert landing_folder(robot, Path("/a/20260203T235959999-push.mcap")) == "north/2026-02-03/a"
 
 
-def test_a_landing_zone_that_cannot_be_written_is_named(settings: Settings, arms: Arms) -> None:
+def test_a_landing_zone_that_cannot_be_written_is_named(settings: Settings, cells: Workcells) -> None:
     Path(settings.landing).write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"landing: logs can't be written there"):
-        run_fleet(settings, small(), day=DAY, policy=None, seeds=[1], arms=arms)
+        run_fleet(settings, small(), day=DAY, policy=None, seeds=[1], cells=cells)
     assert len(list(Path(settings.home, "spool").rglob("*.mcap"))) == 1

@@ -1,7 +1,6 @@
 """What robots land arrives in the lake as it was: the seam between recorder and readers."""
 
 import json
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ from lwd_core.fleet.actor import run_fleet
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.recorder import PARTIAL, Recorder
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.supervisor import Supervisor
 from lwd_core.fleet.upload import land
+from lwd_core.fleet.workcells import Workcells, install_embodiment
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
-from lwd_core.logs.embodiment import load_embodiment
+from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.scenes import training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Actor, Source
@@ -32,13 +31,12 @@ def lake(settings: Settings) -> Lake:
 
 
 def take_in(lake: Lake, settings: Settings):
-    with resources.as_file(resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml") as path:
-        embodiment = load_embodiment(path)
-    return ingest(lake, settings, [settings.landing], embodiments={embodiment.name: embodiment}, now_ns=1)
+    known = load_embodiments(settings.embodiments)
+    return ingest(lake, settings, [settings.landing], embodiments=known, now_ns=1)
 
 
 def test_episodes_are_in_the_lake_as_they_happened(
-    settings: Settings, lake: Lake, arms: Arms, scripted: Scripted
+    settings: Settings, lake: Lake, cells: Workcells, scripted: Scripted
 ) -> None:
     fleet = sample_fleet(TASKS, robots=2, sites=("north",), cameras=0)
     result = run_fleet(
@@ -49,7 +47,7 @@ def test_episodes_are_in_the_lake_as_they_happened(
         seeds=training_seeds("lake", 2),
         source=Source.ONLINE,
         supervisor=Supervisor(rate=0.7, deadline=0.4),
-        arms=arms,
+        cells=cells,
     )
     taken = take_in(lake, settings)
     assert (taken.episodes, taken.tally("accepted").files) == (4, 4)
@@ -97,7 +95,8 @@ def test_episodes_are_in_the_lake_as_they_happened(
 def test_the_log_of_a_killed_robot_comes_in_as_a_truncated_episode(
     settings: Settings, lake: Lake, tmp_path: Path
 ) -> None:
-    robot = RobotSpec("arm-00", "north")
+    install_embodiment(settings.embodiments)
+    robot = RobotSpec("arm-00", "north", "sawyer")
     log = tmp_path / "20260203T080000000-push.mcap"
     with Recorder(log, robot, "p") as recorder:
         recorder.event(0, "episode_start", {"task": "push", "instruction": "push", "source": "online"})
@@ -122,11 +121,11 @@ def test_the_log_of_a_killed_robot_comes_in_as_a_truncated_episode(
     assert 100 < row["steps"] < 200
 
 
-def test_a_camera_arrives_frame_by_frame(settings: Settings, lake: Lake, arms: Arms) -> None:
+def test_a_camera_arrives_frame_by_frame(settings: Settings, lake: Lake, cells: Workcells) -> None:
     pytest.importorskip("mujoco.egl")
     fleet = FleetConfig((RobotSpec("eye", "north", camera_hz=5.0),), ("push",))
     result = run_fleet(
-        settings, fleet, day="2026-02-03", policy=None, seeds=[1], source=Source.DEMONSTRATION, arms=arms
+        settings, fleet, day="2026-02-03", policy=None, seeds=[1], source=Source.DEMONSTRATION, cells=cells
     )
     take_in(lake, settings)
     frames = lake.sql("SELECT unnest(frames) AS frame FROM steps ORDER BY step").column("frame").to_pylist()

@@ -15,9 +15,9 @@ from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.live import Deployment, Told, run_live
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Unattended
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel, Source
 from tests.lwd_core.fleet.conftest import Scripted
@@ -55,11 +55,18 @@ class Releases:
 
 
 @pytest.fixture
-def live(settings: Settings, arms: Arms) -> Callable:
+def live(settings: Settings, cells: Workcells) -> Callable:
     def run(fleet: FleetConfig, releases: Releases, clock: Clock, told: Told | None = None, **deployment):
         work = Deployment("test", supervisor=Unattended(), **deployment)
         return run_live(
-            settings, fleet, work, releases, told=told or Told(), now=clock.now, sleep=clock.sleep, arms=arms
+            settings,
+            fleet,
+            work,
+            releases,
+            told=told or Told(),
+            now=clock.now,
+            sleep=clock.sleep,
+            cells=cells,
         )
 
     return run
@@ -131,7 +138,7 @@ def test_canary_robots_ask_their_own_channel(live: Callable) -> None:
     assert sorted(releases.asked) == ["canary", "production"]
 
 
-def test_stopping_lets_episodes_end(settings: Settings, arms: Arms) -> None:
+def test_stopping_lets_episodes_end(settings: Settings, cells: Workcells) -> None:
     clock = Clock()
     delivered = run_live(
         settings,
@@ -141,7 +148,7 @@ def test_stopping_lets_episodes_end(settings: Settings, arms: Arms) -> None:
         stop=lambda: clock.ns > START + 10 * NS,
         now=clock.now,
         sleep=clock.sleep,
-        arms=arms,
+        cells=cells,
     )
     assert len(delivered) == 6
     assert all(Log(d.log.uri).events[-1] == "episode_end" for d in delivered)
@@ -171,7 +178,7 @@ run_live(Settings(home=sys.argv[1]), sample_fleet(["drawer-open"], robots=1, cam
 
 
 def test_a_robot_killed_in_mid_episode_leaves_a_truncated_log_that_is_uploaded_next_time(
-    settings: Settings, arms: Arms, live: Callable
+    settings: Settings, cells: Workcells, live: Callable
 ) -> None:
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _VICTIM, settings.home],

@@ -16,7 +16,7 @@ from lwd_core.logs.proto import robot_log_pb2
 from storage_schemas.vocabulary import Actor
 from tests.lwd_core.fleet.logs import Log
 
-ROBOT = RobotSpec("arm-07", "south")
+ROBOT = RobotSpec("arm-07", "south", "sawyer", "lwd-sim")
 
 
 def record(path: Path, ticks: int) -> None:

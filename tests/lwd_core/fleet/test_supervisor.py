@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.sim.tasks import Task
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Unattended
+from lwd_core.fleet.task import Task
 from storage_schemas.vocabulary import InterventionReason
 
 STILL = np.zeros(39)
 
 
-TASK = Task("move", "scene", limit=200, usual=20, instructions=("move",))
+TASK = Task("move", 200, ("move",), usual=20, goal=slice(-3, None))
 
 
 def reasons(rules: Supervisor, states: list[np.ndarray]) -> list[InterventionReason | None]:

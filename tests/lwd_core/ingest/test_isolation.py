@@ -11,6 +11,7 @@ from lwd_core.lake.frames import FrameShards
 from lwd_core.lake.store import Lake
 from lwd_core.logs import children, faults
 from lwd_core.logs.children import Limits, Lost, apart
+from lwd_core.logs.read import mended
 from lwd_core.settings import Settings
 from lwd_core.storage.location import Location
 from tests.lwd_core.lake.fake_logs import write_log
@@ -134,9 +135,9 @@ def test_logs_that_readers_failed_on_are_read_again_by_mended_ones(
     assert world.ingest().quarantined.files == 1
     assert world.ingest().known.files == 1
     reason = world.tables()["logs"][0]["reason"]
-    assert not faults.mended(reason)
+    assert not mended(reason)
     monkeypatch.setattr(faults, "version", lambda: "0.2.0+mended")
-    assert faults.mended(reason)
+    assert mended(reason)
     result = world.ingest()
     assert (result.known.files, result.quarantined.files) == (0, 1)
     (row,) = world.tables()["logs"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from lwd_core.exports.lerobot import export_lerobot
+from lwd_core.exports.export import export
 from lwd_core.lake.frames import read_frame
 from lwd_core.lake.pictures import Pictures, card, decoded, fitted
 from lwd_core.lake.store import Lake
@@ -90,7 +90,7 @@ def test_pages_and_films_go_on(lake: Lake) -> None:
 
 
 def test_an_export_counts_what_can_not_be_shown(lake: Lake, tmp_path: Path) -> None:
-    result = export_lerobot(lake, tmp_path / "set", where="true", embodiments={"arm": ARM})
+    result = export("lerobot", lake, tmp_path / "set", where="true", embodiments={"arm": ARM})
     assert result.episodes == 3
     assert result.unshown == 52  # as many steps show them
     with av.open(str(next((tmp_path / "set").rglob("*.mp4")))) as film:

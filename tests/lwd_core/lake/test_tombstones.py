@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +12,8 @@ from hypothesis import strategies as st
 
 from lwd_core.errors import StorageError, UserError
 from lwd_core.exports import lerobot
+from lwd_core.exports.export import export
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
 from lwd_core.ingest.landing import Received
 from lwd_core.ingest.spared import spared
@@ -311,9 +312,7 @@ def test_an_export_under_way_is_refused(
 ) -> None:
     (episode,) = by_log(world, "one")
     folder = tmp_path / "embodiments"
-    folder.mkdir()
-    source = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
-    (folder / "sawyer.yaml").write_text(source.read_text())
+    install_embodiment(str(folder))
     finish = lerobot._Writer.finish
 
     def late(self: object) -> None:
@@ -322,8 +321,8 @@ def test_an_export_under_way_is_refused(
 
     monkeypatch.setattr(lerobot._Writer, "finish", late)
     with pytest.raises(UserError, match="erased meanwhile"):
-        lerobot.export_lerobot(
-            world.lake, tmp_path / "out", embodiments=load_embodiments(str(folder)), videos=False
+        export(
+            "lerobot", world.lake, tmp_path / "out", embodiments=load_embodiments(str(folder)), videos=False
         )
     assert not (tmp_path / "out").exists()
 

@@ -14,7 +14,7 @@ from lwd_core.cli.policy import app
 from lwd_core.fleet.channel import ReleasedPolicies
 from lwd_core.fleet.config import on_canary, sample_fleet
 from lwd_core.fleet.live import Deployment, run_live
-from lwd_core.fleet.sim.arms import Arms
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import Bundle, load_bundle, save_bundle
 from lwd_core.policies.canary import Decision
@@ -29,15 +29,15 @@ from tests.e2e.live import TASKS, deployed, take_in
 
 
 @pytest.fixture(scope="module")
-def arms() -> Iterator[Arms]:
-    pool = Arms()
+def cells() -> Iterator[Workcells]:
+    pool = Workcells()
     yield pool
     pool.close()
 
 
 @pytest.fixture
-def settings(tmp_path: Path, arms: Arms) -> Settings:
-    return deployed(tmp_path, arms, updates=1500, per_task=4)
+def settings(tmp_path: Path, cells: Workcells) -> Settings:
+    return deployed(tmp_path, cells, updates=1500, per_task=4)
 
 
 def sabotaged(settings: Settings) -> Bundle:
@@ -54,7 +54,7 @@ def sabotaged(settings: Settings) -> Bundle:
     return bad
 
 
-def work(settings: Settings, arms: Arms, run: str, episodes: int) -> dict[str, list[str | None]]:
+def work(settings: Settings, cells: Workcells, run: str, episodes: int) -> dict[str, list[str | None]]:
     """Two of four robots on the canary channel; what each robot ran, by channel."""
     fleet = on_canary(sample_fleet(TASKS, robots=4, cameras=0), share=0.5)
     done = run_live(
@@ -62,7 +62,7 @@ def work(settings: Settings, arms: Arms, run: str, episodes: int) -> dict[str, l
         fleet,
         Deployment(run, episodes=episodes, speed=0),
         ReleasedPolicies(settings),
-        arms=arms,
+        cells=cells,
     )
     take_in(settings)
     channels = {robot.robot_id: str(robot.channel) for robot in fleet.robots}
@@ -73,13 +73,13 @@ def work(settings: Settings, arms: Arms, run: str, episodes: int) -> dict[str, l
 
 
 def test_a_sabotaged_canary_is_rolled_back_by_itself(
-    settings: Settings, arms: Arms, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, cells: Workcells, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LWD_HOME", settings.home)
     lake, trusted = Lake.open(settings.lake), trusted_keys(settings.keys)
     good = current(settings.releases, Channel.PRODUCTION, trusted)
     assert good is not None
-    work(settings, arms, "before", 15)  # production's own record
+    work(settings, cells, "before", 15)  # production's own record
     assert settle(lake, settings, now_ns=time.time_ns()) is None
     bad = sabotaged(settings)
     publish(
@@ -91,13 +91,13 @@ def test_a_sabotaged_canary_is_rolled_back_by_itself(
         evidence={"why": "test"},
         now_ns=time.time_ns(),
     )
-    first = work(settings, arms, "two", 2)
+    first = work(settings, cells, "two", 2)
     assert set(first["canary"]) == {bad.policy_id}
     assert set(first["production"]) == {good.policy_id}
     waiting = settle(lake, settings, now_ns=time.time_ns())
     assert waiting is not None
     assert waiting.verdict.decision is Decision.WAIT  # four episodes decide nothing
-    work(settings, arms, "more", 8)
+    work(settings, cells, "more", 8)
     said = CliRunner().invoke(app, ["judge"], catch_exceptions=False)
     assert said.exit_code == 0
     assert "roll_back" in said.output
@@ -112,6 +112,6 @@ def test_a_sabotaged_canary_is_rolled_back_by_itself(
     assert evidence["episodes"] >= evidence["rule"]["min_episodes"]
     assert evidence["against"] == good.policy_id
     # the robots hear of it, and nothing is judged twice
-    after = work(settings, arms, "after", 1)
+    after = work(settings, cells, "after", 1)
     assert set(after["canary"]) == {good.policy_id}
     assert settle(lake, settings, now_ns=9) is None

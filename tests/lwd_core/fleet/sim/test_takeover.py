@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.sim.takeover import OPENING, Person
-from lwd_core.fleet.sim.tasks import find_tasks
+from lwd_core.fleet.sim.tasks import all_tasks
+from lwd_core.fleet.workcells import Workcells
 
 
 class Still:
@@ -40,9 +40,10 @@ def test_whoever_drove_all_along_has_nothing_to_open():
 @pytest.mark.parametrize("opens", [True, False])
 def test_opening_is_what_saves_a_push_with_a_closed_hand(opens):
     """A hand closed on nothing for 40 ticks: the expert alone fails where a person succeeds."""
-    (task,) = find_tasks(["push"])
-    arms, done = Arms(), 0
-    with arms.borrow(task) as arm:
+    task = all_tasks()["push"]
+    cells, done = Workcells(), 0
+    with cells.borrow(task) as cell:
+        arm = cell.robot
         for seed in range(4):
             seen, success = arm.reset(seed), False
             person = Person(arm)
@@ -53,5 +54,5 @@ def test_opening_is_what_saves_a_push_with_a_closed_hand(opens):
                 if success:
                     break
             done += success
-    arms.close()
+    cells.close()
     assert done >= 3 if opens else done <= 1

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from lwd_core.fleet.sim.arms import Arms
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.sim.tours import STAGES, Tour
+from lwd_core.fleet.workcells import Workcells
 
 TOURS = [task.name for task in all_tasks().values() if task.stages]
 
@@ -22,9 +22,10 @@ def goals_and_success(tour: Tour, seed: int, limit: int) -> tuple[list[tuple[flo
 
 
 @pytest.mark.parametrize("name", TOURS)
-def test_success_comes_once_at_the_end_of_the_last_stage(arms: Arms, name: str) -> None:
+def test_success_comes_once_at_the_end_of_the_last_stage(cells: Workcells, name: str) -> None:
     task = all_tasks()[name]
-    with arms.borrow(task) as tour:
+    with cells.borrow(task) as cell:
+        tour = cell.robot
         shown, success = goals_and_success(tour, 1, task.limit)
     moves = [stage for stage in task.stages if stage != "withdraw"]
     assert success == [False] * (len(success) - 1) + [True]
@@ -32,18 +33,20 @@ def test_success_comes_once_at_the_end_of_the_last_stage(arms: Arms, name: str) 
 
 
 @pytest.mark.parametrize("name", TOURS)
-def test_goals_belong_to_the_seed(arms: Arms, name: str) -> None:
+def test_goals_belong_to_the_seed(cells: Workcells, name: str) -> None:
     task = all_tasks()[name]
-    with arms.borrow(task) as tour:
+    with cells.borrow(task) as cell:
+        tour = cell.robot
         first = goals_and_success(tour, 1, task.limit)
         other = goals_and_success(tour, 2, task.limit)
         assert goals_and_success(tour, 1, task.limit) == first
     assert other != first
 
 
-def test_a_stage_that_is_not_reached_holds_up_all_later_ones(arms: Arms) -> None:
+def test_a_stage_that_is_not_reached_holds_up_all_later_ones(cells: Workcells) -> None:
     task = all_tasks()["push-tour"]
-    with arms.borrow(task) as tour:
+    with cells.borrow(task) as cell:
+        tour = cell.robot
         start = tour.reset(3)
         for _ in range(50):
             state, done = tour.step(np.zeros(4))

@@ -1,12 +1,13 @@
 """Data sets that are rows already: one row a control tick, episodes given.
 
-LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here they become episodes.
+LeRobot, npz and HDF5 sets share this way in: their readers give `TabularEpisode`, here they become episodes.
 A *topic* of the embodiment is a column.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,33 +16,35 @@ from lwd_core.logs.align import Aligned, FrameTable
 from lwd_core.logs.assemble import episode
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.notes import Notes
-from lwd_core.logs.row_facts import facts
+from lwd_core.logs.tabular_facts import facts
 from storage_schemas.embodiment import Embodiment, Feature
 
 VALID_COLUMN = "valid"  # as this platform exports it
 
 
 @dataclass(frozen=True)
-class Rows:
+class TabularEpisode:
     """One episode of N rows, called ``name`` in its set.
 
-    ``columns``: (N,) or (N, W) arrays. ``final``: the state columns one row later, (W,), where the set
-    holds them. ``frames``: by camera topic, encoded images per row, None where there is none.
-    ``said``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
+    ``columns``: (N,) or (N, W) arrays. ``t_ns``: (N,) int64; left out, time is nominal, from 0 at the
+    embodiment's rate. ``first``: number of its first row in the set; left out, episodes follow each other.
+    ``final``: the state columns one row later, (W,), where the set holds them. ``frames``: by camera topic,
+    encoded images per row, None where there is none.
+    ``facts``: task, instruction, outcome, end, source, robot_id, …; unknown keys become attributes.
     ``sound``: (N,) False where the set contradicts itself about a row.
     """
 
     columns: Mapping[str, np.ndarray]
-    t_ns: np.ndarray
-    first: int
+    t_ns: np.ndarray = field(default_factory=partial(np.empty, 0, np.int64))
+    first: int = -1
     final: Mapping[str, np.ndarray] = field(default_factory=dict)
     frames: Mapping[str, Callable[[], Iterable[bytes | None]]] = field(default_factory=dict)
-    said: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     sound: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.t_ns)
+        return len(self.t_ns) or len(next(iter(self.columns.values()), ()))
 
 
 def check_rate(hz: float, embodiment: Embodiment) -> None:
@@ -53,8 +56,8 @@ def check_rate(hz: float, embodiment: Embodiment) -> None:
         )
 
 
-def content_of_rows(
-    sets: Iterable[Rows],
+def tabular_content(
+    sets: Iterable[TabularEpisode],
     embodiment: Embodiment,
     frames: FrameSink,
     log_format: str,
@@ -70,7 +73,8 @@ def content_of_rows(
     refusals = Notes()
     count = lost = 0
     wider: Counter[tuple[str, int, int]] = Counter()
-    for rows in sets:
+    for given in sets:
+        rows = _placed(given, count, embodiment)
         count += len(rows)
         if not len(rows):
             notes.add("no rows, left out", rows.name)
@@ -96,7 +100,21 @@ def content_of_rows(
     )
 
 
-def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, notes: Notes) -> EpisodeData:
+def _placed(rows: TabularEpisode, before: int, embodiment: Embodiment) -> TabularEpisode:
+    """Rows with their times, and their number in the set."""
+    first = before if rows.first < 0 else rows.first
+    t_ns = rows.t_ns if len(rows.t_ns) else ticks(np.arange(len(rows)), embodiment)
+    return replace(rows, first=first, t_ns=t_ns)
+
+
+def ticks(places: np.ndarray, embodiment: Embodiment) -> np.ndarray:
+    """(N,) int64 ns of control ticks (N,) counted from 0, where nothing tells their time."""
+    return np.rint(places * (1e9 / embodiment.control_hz)).astype(np.int64)
+
+
+def _episode(
+    index: int, rows: TabularEpisode, embodiment: Embodiment, sink: FrameSink, notes: Notes
+) -> EpisodeData:
     n = len(rows)
     state = _matrix(embodiment.state, rows.columns, n)
     action = _matrix(embodiment.action, rows.columns, n)
@@ -126,8 +144,8 @@ def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, no
         header=none,
         frames=_frames(rows, embodiment, sink, len(t), valid),
     )
-    told = facts(rows.columns, rows.said, embodiment, n, len(t), rows.first, notes, rows.name)
-    return episode(index, aligned, told, embodiment)
+    known = facts(rows.columns, rows.facts, embodiment, n, len(t), rows.first, notes, rows.name)
+    return episode(index, aligned, known, embodiment)
 
 
 def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n: int) -> np.ndarray:
@@ -159,7 +177,7 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
     return np.concatenate(parts, axis=1)
 
 
-def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
+def _wider(rows: TabularEpisode, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
     """Rows of columns that go on behind what the embodiment maps of them, by column, width and that end."""
     ends: dict[str, int] = {}
     for (topic, _), end in fields.mapped(
@@ -172,7 +190,7 @@ def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int
 
 
 def _frames(
-    rows: Rows, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
+    rows: TabularEpisode, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
 ) -> FrameTable | None:
     if not embodiment.cameras:
         return None

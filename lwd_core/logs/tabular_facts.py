@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lwd_core.logs import fields, told
+from lwd_core.logs import fields, metadata
 from lwd_core.logs.assemble import Facts
-from lwd_core.logs.episodes import read_outcome, task_name
+from lwd_core.logs.episodes import read_outcome
 from lwd_core.logs.notes import Notes
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
@@ -62,11 +62,8 @@ def facts(
 ) -> Facts:
     """Those of episode ``name``: ``n`` rows from the set's ``first`` on, ``ticks`` with its final state."""
     left = dict(said)
-    rule = embodiment.task
-    instruction = left.pop("instruction", "") or rule.instruction
-    task = left.pop("task", "") or rule.names.get(instruction, "")
-    if not task:
-        task = rule.default if rule.default != "unnamed" or not instruction else task_name(instruction)
+    task, instruction = (left.pop(key, "") for key in ("task", "instruction"))
+    task, instruction = metadata.named_task(task, instruction, embodiment.task)
     human = _human(columns, embodiment, n, note)
     source = left.pop("source", "")
     if source not in set(Source):
@@ -80,7 +77,7 @@ def facts(
     )
     return Facts(
         task=task,
-        instruction=instruction or task,
+        instruction=instruction,
         source=source,
         outcome=outcome,
         outcome_from=outcome_from,
@@ -113,7 +110,7 @@ def verdict(value: Any) -> str:
     """The outcome that one value of a success attribute tells, empty if none."""
     value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     word = str(value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value)
-    return str(told.verdict(word) or "")
+    return str(metadata.verdict(word) or "")
 
 
 def flags(columns: Columns, names: Iterable[str], n: int) -> np.ndarray | None:

@@ -13,7 +13,7 @@ _UP = frozenset({"true", "1", "1.0"})
 
 
 @dataclass(frozen=True)
-class Happened:
+class Event:
     """An event in time."""
 
     t_ns: int
@@ -39,17 +39,17 @@ class Span:
         return self.stop + 3 * embodiment.period_ns // 2 if self.closed else self.stop
 
 
-def happenings(recording: Recording, clock: Clock) -> list[Happened]:
+def events_of(recording: Recording, clock: Clock) -> list[Event]:
     """All events in order of time. Several at one moment are all meant: none is dropped."""
     series = recording.events
     if series is None:
         return []
     t = clock.stamps(series)
-    return [Happened(int(t[i]), *series.values[i]) for i in np.argsort(t, kind="stable").tolist()]
+    return [Event(int(t[i]), *series.values[i]) for i in np.argsort(t, kind="stable").tolist()]
 
 
 def spans(
-    recording: Recording, embodiment: Embodiment, clock: Clock, lead: np.ndarray, events: list[Happened]
+    recording: Recording, embodiment: Embodiment, clock: Clock, lead: np.ndarray, events: list[Event]
 ) -> Iterator[Span]:
     """Episodes in order of time. ``lead``: times of the messages ticks come from."""
     if not len(lead):
@@ -69,8 +69,8 @@ def spans(
         yield Span(first, last, closed=whole)
 
 
-def _by_events(rule: EventRule, events: list[Happened], last: int) -> Iterator[Span]:
-    begun: Happened | None = None
+def _by_events(rule: EventRule, events: list[Event], last: int) -> Iterator[Span]:
+    begun: Event | None = None
     for event in events:
         if event.kind in rule.start:
             if begun is not None:

@@ -1,8 +1,9 @@
 """What a log says of itself, as the facts an episode has: its task, instruction, outcome, operator."""
 
+import re
 from collections.abc import Mapping
 
-from storage_schemas.embodiment import Embodiment
+from storage_schemas.embodiment import Embodiment, TaskRule
 from storage_schemas.vocabulary import Outcome
 
 # keys others use, read where the embodiment file maps nothing; without regard to capitals
@@ -12,11 +13,12 @@ _KNOWN = {
     "outcome": ("outcome", "success", "result"),
     "operator": ("operator", "operator_id", "operator_name", "teleoperator"),
 }
+UNNAMED = TaskRule.default
 _WON = frozenset({"success", "succeeded", "successful", "true", "1", "1.0", "yes"})
 _LOST = frozenset({"failure", "failed", "fail", "unsuccessful", "false", "0", "0.0", "no"})
 
 
-def told(
+def episode_facts(
     facts: Mapping[str, str], records: Mapping[str, str], embodiment: Embodiment
 ) -> tuple[dict[str, str], list[str]]:
     """A log's facts with those an episode has, and notes of mapped ones that are not there.
@@ -38,6 +40,20 @@ def told(
     return found, notes
 
 
+def named_task(task: str, instruction: str, rule: TaskRule) -> tuple[str, str]:
+    """An episode's task and its instruction, from what the log says of them and the embodiment's rule.
+
+    A task known only by its instruction gets a short name made of that.
+    """
+    instruction = instruction or rule.instruction
+    task = task or rule.names.get(instruction, "")
+    if not task:
+        task = rule.default
+        if task == UNNAMED and instruction:
+            task = "-".join(re.findall(r"[a-z0-9]+", instruction.lower()))[:60] or UNNAMED
+    return task, instruction or task
+
+
 def states_outcome(facts: Mapping[str, str]) -> bool:
     """Whether a log's facts say how it went."""
     return not set(_KNOWN["outcome"]).isdisjoint(k.lower() for k, v in facts.items() if v)
@@ -49,7 +65,7 @@ def verdict(word: str) -> str | None:
     return Outcome.SUCCESS if word in _WON else Outcome.FAILURE if word in _LOST else None
 
 
-def outcome_told(word: str, embodiment: Embodiment) -> str | None:
+def outcome_of_word(word: str, embodiment: Embodiment) -> str | None:
     """The outcome that a log's own word means, None if it is none we know."""
     rule, own = embodiment.outcome, word.strip().lower()
     if own in {w.lower() for w in rule.success}:

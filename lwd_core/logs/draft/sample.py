@@ -21,7 +21,7 @@ _MESSAGES, _BYTES = 1_000_000, 4 << 30  # looked at in all
 
 
 @dataclass(frozen=True)
-class Seen:
+class Sample:
     """What was seen of a topic.
 
     ``times`` (N,) int64 ns and ``index`` (N,), the place in the log, of every message looked at. ``messages``
@@ -48,7 +48,7 @@ class Seen:
         """ns from the earliest to the latest message."""
         return int(self.times.max() - self.times.min()) if len(self.times) else 0
 
-    def within(self, first: int, stop: int) -> "Seen":
+    def within(self, first: int, stop: int) -> "Sample":
         """The same of the messages with numbers in [first, stop) of the log; those kept stay all."""
         here = (self.index >= first) & (self.index < stop)
         return replace(self, times=self.times[here], index=self.index[here])
@@ -82,7 +82,7 @@ class _Kept:
             self.kept[_FIRST + slot] = (place, channel, bytes(payload))
 
 
-def look(stream: MessageStream) -> tuple[dict[str, Seen], bool]:
+def look(stream: MessageStream) -> tuple[dict[str, Sample], bool]:
     """What each topic holds, by topic, and whether the whole log was looked through."""
     found: dict[str, _Kept] = {}
     draw, size, whole = Random(0), 0, True
@@ -102,7 +102,7 @@ def look(stream: MessageStream) -> tuple[dict[str, Seen], bool]:
     return {topic: _decoded(stream, kept) for topic, kept in found.items()}, whole
 
 
-def _decoded(stream: MessageStream, kept: _Kept) -> Seen:
+def _decoded(stream: MessageStream, kept: _Kept) -> Sample:
     messages, at, fault, stamp_of = [], [], None, Stamps()
     decoders = {number: decoder_of(stream.channels[number][1]) for number in {n for _, n, _ in kept.kept}}
     for place, number, payload in sorted(kept.kept, key=lambda one: one[0]):
@@ -118,4 +118,4 @@ def _decoded(stream: MessageStream, kept: _Kept) -> Seen:
         if len(stamps) > 2 and (stamps != NO_STAMP).all() and (np.diff(stamps) > COLLAPSED_NS).all():
             times = np.interp(np.arange(len(times)), places, stamps - stamps[0]).astype(np.int64) + stamps[0]
             clock = "header"
-    return Seen(kept.schema, times, index, messages, places, fault, clock)
+    return Sample(kept.schema, times, index, messages, places, fault, clock)

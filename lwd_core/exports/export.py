@@ -1,0 +1,170 @@
+"""Episodes in the formats of others: what an exporter is, and the one way out: `export`.
+
+A package adds one by the entry point ``lwd.exporters``, a class that implements `Exporter`.
+"""
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lwd_core.errors import UserError
+from lwd_core.lake.pictures import Pictures
+from lwd_core.lake.store import Lake
+from lwd_core.plugins import Door
+from storage_schemas.embodiment import Embodiment
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The episodes to be written, in order of time; iterating gives each one's row of ``episodes``.
+
+    ``videos``: whether camera frames are wanted. ``embodiments``: files in use, by name.
+    """
+
+    lake: Lake
+    episodes: pa.Table
+    embodiments: Mapping[str, Embodiment]
+    videos: bool
+    progress: Callable[[int, int], None] | None = None
+
+    def __len__(self) -> int:
+        return self.episodes.num_rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """One at a time: memory needs to hold no more."""
+        for i, episode in enumerate(self.episodes.to_pylist()):
+            yield episode
+            if self.progress:
+                self.progress(i + 1, len(self))
+
+    def steps(self, episode: Mapping[str, Any]) -> pa.Table:
+        """The T rows of ``steps`` that an episode of T actions has, without its final state."""
+        return self.lake.read(
+            "steps",
+            where="day = ? AND site = ? AND episode_id = ? AND step < ? ORDER BY step",
+            params=(episode["day"], episode["site"], episode["episode_id"], episode["steps"]),
+        )
+
+    def frames(self, steps: pa.Table) -> dict[str, Iterable[bytes]]:
+        """By camera the JPEG shown at each of these steps: the newest so far; before the first, the first.
+
+        The same object again while the same frame is shown; empty where no frames are wanted.
+        """
+        shown = shown_frames(steps) if self.videos else {}
+        return {camera: self._bytes(frames) for camera, frames in shown.items()}
+
+    def embodiment(self, whose: str) -> Embodiment:
+        """The only one, for a format (``whose``) that holds no two. Raises UserError."""
+        names = pc.unique(self.episodes.column("embodiment")).to_pylist()
+        if len(names) > 1:
+            raise UserError(f"episodes of {', '.join(names)}: {whose} holds one; select `embodiment = '…'`")
+        if names[0] not in self.embodiments:
+            raise UserError(
+                f"embodiment {names[0]}: no such embodiment file; put {names[0]}.yaml beside the others"
+            )
+        return self.embodiments[names[0]]
+
+    def _bytes(self, frames: Iterable[dict]) -> Iterator[bytes]:
+        last, data, pictures = None, b"", Pictures(self.lake.place)
+        for frame in frames:
+            place = (frame["shard"], frame["offset"])
+            if place != last:
+                last, data = place, pictures.bytes_of(frame)
+            yield data
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an exporter wrote besides numbers. ``unshown`` frames could not be decoded."""
+
+    cameras: tuple[str, ...] = ()
+    unshown: int = 0
+
+
+class Exporter(Protocol):
+    """Writes one format. A member of the door is a class that is made without arguments."""
+
+    def write(self, selected: Selection, folder: Path) -> Written:
+        """Write the selected episodes into ``folder``, which is new and empty.
+
+        It gets its name when this returns, so it appears whole or not at all: whatever is raised takes it
+        away again. Raises UserError for what the format can't hold, naming the remedy.
+        """
+        ...
+
+
+EXPORTERS: Door[Any] = Door(
+    "lwd.exporters",
+    {"lerobot": "lwd_core.exports.lerobot:LeRobotExporter"},
+    needs=("write",),
+    kind="exporter",
+)
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written. ``unshown`` frames could not be decoded: a card stands in their place."""
+
+    folder: Path
+    episodes: int
+    frames: int
+    cameras: tuple[str, ...]
+    unshown: int = 0
+
+
+def export(
+    name: str,
+    lake: Lake,
+    out: Path,
+    *,
+    embodiments: Mapping[str, Embodiment],
+    where: str = "true",
+    params: Sequence[object] = (),
+    videos: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportResult:
+    """Write the episodes for which the SQL condition ``where`` holds to the new folder ``out``.
+
+    ``name``: of the exporter, as in the door ``lwd.exporters``, or ``module:Class``. The folder appears
+    complete or not at all. Raises UserError.
+    """
+    exporter: Exporter = EXPORTERS.get(name)()
+    if out.exists():
+        raise UserError(f"{out}: exists already; name a new folder")
+    condition = f"({where}) AND steps > 0 ORDER BY start_ns, log_id, index_in_log"
+    episodes = lake.read("episodes", where=condition, params=params)
+    if episodes.num_rows == 0:
+        raise UserError(f"no episode where {where}; look with `lwd sql 'SELECT * FROM episodes'`")
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        temporary.mkdir(parents=True)
+        written = exporter.write(Selection(lake, episodes, embodiments, videos, progress), temporary)
+        lake.tombstones.refuse(episodes["episode_id"].to_pylist(), f"{out}")
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    steps = pc.sum(episodes["steps"]).as_py()
+    return ExportResult(out, episodes.num_rows, steps, written.cameras, written.unshown)
+
+
+def shown_frames(steps: pa.Table) -> dict[str, list[dict]]:
+    """For each camera the frame shown at every step: the newest so far; before the first, the first."""
+    per_step = steps.column("frames").to_pylist()
+    cameras = sorted({frame["camera"] for frames in per_step for frame in frames or ()})
+    shown: dict[str, list[dict]] = {}
+    for camera in cameras:
+        here = [next((f for f in frames or () if f["camera"] == camera), None) for frames in per_step]
+        now = next(frame for frame in here if frame)
+        line = []
+        for frame in here:
+            now = frame or now
+            line.append(now)
+        shown[camera] = line
+    return shown

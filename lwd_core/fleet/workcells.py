@@ -1,0 +1,106 @@
+"""Types of robots by name, and a pool of their workcells, so that each is built once and used often."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.robot import RobotSpec, RobotType, Workcell
+from lwd_core.fleet.task import Task
+from lwd_core.logs.embodiment import parse_embodiment
+from lwd_core.plugins import Door
+from lwd_core.storage.location import open_location
+from storage_schemas.embodiment import Embodiment
+
+DEFAULT = "metaworld"
+#: A member is a class made without arguments, see `lwd_core.fleet.robot.RobotType`.
+ROBOTS: Door[Any] = Door(
+    "lwd.robots",
+    {DEFAULT: "lwd_core.fleet.sim.arms:MetaWorld"},
+    needs=("embodiment", "tasks", "workcell", "close"),
+    kind="robot",
+)
+
+
+class Workcells:
+    """Workcells of one type of robot, which is named as in the door ``lwd.robots`` or ``module:Class``.
+
+    Raises UserError for a robot there is not. A context: closed at its end.
+    """
+
+    def __init__(self, robot: str = DEFAULT) -> None:
+        self.robot = robot
+        self._type: RobotType = ROBOTS.get(robot)()
+        self._idle: dict[str, list[Workcell]] = defaultdict(list)
+        self.tasks = self._type.tasks
+
+    @cached_property
+    def embodiment(self) -> Embodiment:
+        """What the robot's package says of it. Raises UserError for a file that doesn't check."""
+        return parse_embodiment(self._type.embodiment.read_text(), f"embodiment of robot {self.robot}")
+
+    def of_type(self, spec: RobotSpec) -> RobotSpec:
+        """A robot that says what it is and runs, where nobody said so before."""
+        software = "lwd-sim" if self.robot in ROBOTS.own else ROBOTS.package(self.robot)
+        return replace(
+            spec, embodiment=spec.embodiment or self.embodiment.name, software=spec.software or software
+        )
+
+    def install(self, folder: str) -> None:
+        """Put the robot's embodiment file into ``folder``, unless one of its name is there.
+
+        Whoever drives robots does it, so that what they record can be read. A bucket is left to its owner.
+        """
+        if "://" in folder:
+            return
+        name = f"{self.embodiment.name}.yaml"
+        if Path(folder, name).exists():
+            return
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with open_location(folder).write(name) as file:
+                file.write(self._type.embodiment.read_bytes())
+        except OSError as error:
+            raise UserError(f"{folder}: the robot's {name} can't be written there ({error})") from error
+
+    @contextmanager
+    def borrow(self, task: Task) -> Iterator[Workcell]:
+        """A workcell set up for this task, for the length of a block."""
+        idle = self._idle[task.name]
+        cell = idle.pop() if idle else self._type.workcell(task)
+        try:
+            yield cell
+        finally:
+            idle.append(cell)
+
+    def close(self) -> None:
+        """Let all of them go."""
+        self._type.close()
+        self._idle.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def of_robot(robot: str, given: Workcells | None) -> Iterator[Workcells]:
+    """The workcells that are given, to be used on, else some of this robot for the length of a block."""
+    if given is not None:
+        if given.robot != robot:
+            raise ValueError(f"workcells of {given.robot} for a fleet of {robot}")
+        yield given
+        return
+    with Workcells(robot) as own:
+        yield own
+
+
+def install_embodiment(folder: str, robot: str = DEFAULT) -> None:
+    """Put the embodiment file of a type of robot into ``folder``, as a fleet of it does."""
+    Workcells(robot).install(folder)
