@@ -6,14 +6,16 @@ so a run that was killed goes on where it stopped, and a finished one does nothi
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lwd_core.cli.main import EXIT_INTERRUPTED, complain, main
 from lwd_core.extras import require
 from pipelines.home import alone, enter
-from pipelines.profile import Profile, load_profile
+
+if TYPE_CHECKING:
+    from pipelines.profile import Profile
 
 #: What the loop comes to sooner or later, which is better known before the fleet's first day.
 NEEDS = ("dagster", "dagster_pipes", "matplotlib", "metaworld", "mujoco", "torch", "transformers")
@@ -39,7 +41,7 @@ class Step:
         }
 
 
-def steps(plan: Profile) -> list[Step]:
+def steps(plan: "Profile") -> list[Step]:
     """The loop as a list: for each round a fleet day and the learning from it, then the report."""
     found = []
     for planned in plan.rounds:
@@ -50,7 +52,7 @@ def steps(plan: Profile) -> list[Step]:
     return [*found, Step("report", "make_report")]
 
 
-def drive(plan: Profile, profile: str) -> None:
+def drive(plan: "Profile", profile: str) -> None:
     """Run what has not been done yet. What a step raises comes through, a UserError above all."""
     import dagster as dg
 
@@ -107,6 +109,8 @@ def demo(
     """
     require(*NEEDS)
     from dagster import DagsterExecutionInterruptedError
+
+    from pipelines.profile import load_profile
 
     plan = load_profile(profile)
     root = enter(home, profile)

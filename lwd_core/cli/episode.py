@@ -50,7 +50,7 @@ def show(
 
     Example: lwd episode show 3f2a --page episode.html
     """
-    from lwd_core.reports.episode import episode_page, episode_view
+    from lwd_core.reports.episode import episode_view
 
     settings = Settings()
     lake = Lake.open(settings.lake)
@@ -60,6 +60,8 @@ def show(
     else:
         _print(view.facts, view.segments, view.labels, view.log_uri)
     if page:
+        from lwd_core.reports.episode_page import episode_page
+
         embodiments = load_embodiments(settings.embodiments)
         page.write_text(episode_page(lake, view, embodiments.get(view.facts["embodiment"])))
         typer.echo(f"page: {page}", err=as_json)
