@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Generic, TypeVar
 
 from lwd_core.errors import UserError
+from lwd_core.extras import missing_extra
 
 T = TypeVar("T")
 
@@ -54,8 +55,14 @@ class Door(Generic[T]):
 
     def module(self, name: str) -> str:
         """The module that a member of another package, or an address, lies in."""
-        others = _others(self.group, frozenset(self.own))
-        return (others[name].value if name in others else name).partition(":")[0]
+        return (self.address(name) or name).partition(":")[0]
+
+    def address(self, name: str) -> str | None:
+        """Where the member of that name lies, as ``module:attribute``; None where there is none."""
+        if name in self.own:
+            return self.own[name]
+        point = _others(self.group, frozenset(self.own)).get(name)
+        return point.value if point else None
 
     def get(self, name: str, *, addresses: bool = True) -> T:
         """The member of that name, or what ``module:attribute`` names.
@@ -89,6 +96,8 @@ class Door(Generic[T]):
             for part in attribute.split("."):
                 found = getattr(found, part)
         except Exception as e:  # whatever a stranger's module raises
+            if isinstance(e, ImportError) and (missing := missing_extra(e)):
+                raise missing from e
             raise PluginError(
                 f"{self.kind} {name} ({address} of {self.package(name)}) can't be imported: "
                 f"{type(e).__name__}: {e}; mend or uninstall it"

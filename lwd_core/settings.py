@@ -10,8 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lwd_core.errors import UserError
 
@@ -29,14 +28,14 @@ FILE = "lwd.toml"
 _CRON = r"^\S+ \S+ \S+ \S+ \S+$"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every place is a folder or an fsspec URL (``s3://bucket/prefix``).
 
     ``home`` holds all the others unless they are set one by one. Raises UserError for a settings file that
     can't be read and for a field that is unknown or of the wrong type.
     """
 
-    model_config = SettingsConfigDict(env_prefix="LWD_", frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     home: str = Field("lwd-data", description="Folder or URL that holds every place not set by itself.")
     landing: str = Field("", description="Where robots upload raw logs.")
@@ -66,7 +65,7 @@ class Settings(BaseSettings):
 
     def __init__(self, **given: Any) -> None:
         try:
-            super().__init__(**given)
+            super().__init__(**(outside(set(type(self).model_fields)) | given))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise UserError(f"settings ({settings_file() or 'environment'}): {faults}") from error
@@ -81,19 +80,11 @@ class Settings(BaseSettings):
         local = Path(home) if "://" not in home else Path("lwd-data").resolve()
         object.__setattr__(self, "keys", self.keys or str(local / "keys"))
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        def of_file() -> dict[str, Any]:
-            return from_file(settings_file(), set(cls.model_fields))
 
-        return init_settings, env_settings, of_file  # type: ignore[return-value]  # any callable will do
+def outside(known: set[str]) -> dict[str, Any]:
+    """What the environment and the settings file say, the environment before the file."""
+    variables = {name: os.environ.get(f"LWD_{name.upper()}") for name in known}
+    return from_file(settings_file(), known) | {n: v for n, v in variables.items() if v is not None}
 
 
 def settings_file() -> Path | None:
