@@ -1,8 +1,7 @@
 """Quality checks of one episode: pure functions from its columns to a finding.
 
 A *defect* says the recording is wrong; a *risk* says it may be unwise to train on it. A
-check that lacks what it needs answers ``unknown`` and never guesses. What users of robot
-data sets check by hand is listed in interop.md section 3.
+check that lacks what it needs answers ``unknown`` and never guesses.
 """
 
 from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from storage_schemas.vocabulary import LabelKind, Outcome
 
 @dataclass(frozen=True)
 class SparseReward:
-    """The default reward (learning.md section 1), stored as sparsely as it is.
+    """The default reward, stored as sparsely as it is.
 
     One row an episode, on its last step; a step without a row has reward 0. An episode of
     unknown outcome gets reward 0 with the detail saying why, so that a snapshot may block it.

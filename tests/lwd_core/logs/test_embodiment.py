@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lwd_core.fleet
+import lwd_core.fleet.sim
 from lwd_core.errors import UserError
 from lwd_core.logs.embodiment import load_embodiment, load_embodiments, parse_embodiment
 
-SHIPPED = Path(lwd_core.fleet.__file__).parent / "embodiments"
+SHIPPED = Path(lwd_core.fleet.sim.__file__).parent / "embodiments"
 
 GOOD = """\
 name: arm
