@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lwd_core.errors import UserError
+from lwd_core.config_file import faults
+from lwd_core.errors import UserError, did_you_mean
 
 PLACES = (
     "landing",
@@ -68,8 +69,7 @@ class Settings(BaseSettings):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise UserError(f"settings ({settings_file() or 'environment'}): {faults}") from error
+            raise UserError(faults(error, f"settings ({settings_file() or 'environment'})")) from error
 
     def model_post_init(self, _context: object) -> None:
         home = self.home if "://" in self.home else str(Path(self.home).resolve())
@@ -118,5 +118,6 @@ def from_file(path: Path | None, known: set[str]) -> dict[str, Any]:
         raise UserError(f"{path}: not TOML ({error})") from error
     unknown = sorted(set(values) - known)
     if unknown:
-        raise UserError(f"{path}, {unknown[0]}: no such setting; there are {', '.join(sorted(known))}")
+        near = did_you_mean(unknown[0], known) or f"; there are {', '.join(sorted(known))}"
+        raise UserError(f"{path}: {unknown[0]}: no such setting{near}")
     return values

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunByDefault(TyperGroup):
-    """``lwd train run.json`` is ``lwd train run run.json``."""
+    """``lwd train run.yaml`` is ``lwd train run run.yaml``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = args and (args[0] in self.commands or args[0].startswith("-"))
@@ -30,11 +30,11 @@ app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
 
 @app.command()
 def run(
-    config: Annotated[str, typer.Argument(help="JSON file; docs/algorithms.md explains its fields.")],
+    config: Annotated[str, typer.Argument(help="YAML file; docs/algorithms.md explains its fields.")],
 ) -> None:
     """Train one stage from a configuration file; again, it resumes or does nothing.
 
-    Example: lwd train run my-run.json
+    Example: lwd train run my-run.yaml
     """
     from lwd_core.training.config import TrainConfig
 
@@ -53,7 +53,7 @@ def online(
     poll_every: Annotated[int, typer.Option(help="Batches between two looks at the lake.", min=1)] = 50,
     channel: Annotated[Channel, typer.Option(help="Where the releases go.")] = Channel.PRODUCTION,
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with other fields, over production's own run.")
+        Path | None, typer.Option(help="YAML file with other fields, over production's own run.")
     ] = None,
 ) -> None:
     """Learn online from the policy in production: fleet episodes and old data, 1:1, release after release.
@@ -61,7 +61,7 @@ def online(
     Needs somebody to take logs in: `make ui`, or `lwd ingest --follow`. SIGTERM or Ctrl-C saves the state;
     the same command goes on from there. Example: lwd train online --follow --publish-every 100
     """
-    from lwd_core.training.config import read_json
+    from lwd_core.training.config import read_config
     from lwd_core.training.online import Publisher, online_config
 
     never = updates + 1
@@ -72,7 +72,7 @@ def online(
         "poll_every": poll_every if follow else never,
         "log_every": publish_every,
         **({} if ratio is None else {"online_share": 1 - ratio}),
-        **(read_json(config) if config else {}),
+        **(read_config(config) if config else {}),
     }
     chosen = online_config(settings, run, over)
     publisher = Publisher(

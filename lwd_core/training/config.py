@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from lwd_core.errors import UserError
+from lwd_core import config_file
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.rl.compute.engine import Device
 from lwd_core.rl.compute.fused import Compile
 from lwd_core.rl.encoders import VisionConfig
@@ -95,39 +96,25 @@ class TrainConfig:
     @classmethod
     def parse(cls, value: Mapping[str, Any], *, where: str = "training configuration") -> "TrainConfig":
         """From plain values over the stage's defaults. UserError names ``where`` and each wrong field."""
-        unknown = ", ".join(_unknown(cls, value))
+        unknown = "; ".join(_unknown(cls, value))
         if unknown:
-            raise UserError(f"{where}: {unknown}: no such field")
-        try:
-            merged = over_config(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
-            return _ADAPTER.validate_python(merged)
-        except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()
-            )
-            raise UserError(f"{where}: {faults}") from error
+            raise UserError(f"{where}: {unknown}")
+        merged = config_file.over(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
+        return config_file.check(_ADAPTER, merged, where, value)
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
-        """From a JSON file. UserError if there is none or it is wrong."""
-        return cls.parse(read_json(path), where=str(path))
+        """From a YAML or JSON file. UserError if there is none or it is wrong."""
+        return cls.parse(read_config(path), where=str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse` takes them back."""
         return json.loads(canonical_json(asdict(self)))
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The JSON object of a file. UserError if there is none or it is wrong."""
-    try:
-        value = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: a training configuration is a JSON object")
-    return value
+def read_config(path: str | Path) -> Mapping[str, Any]:
+    """The fields of a YAML or JSON file. UserError if there is none or it is wrong."""
+    return config_file.read(path, "a training configuration with run, stage and offline")
 
 
 #: What a stage does differently from the dataclasses' defaults (LWD, table of hyper-parameters).
@@ -138,20 +125,9 @@ STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
 _ADAPTER = TypeAdapter(TrainConfig)
 
 
-def over_config(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields laid over others, section by section."""
-    merged = dict(below)
-    for name, value in above.items():
-        inner = merged.get(name)
-        merged[name] = (
-            over_config(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
-        )
-    return merged
-
-
 def _unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
     hints = get_type_hints(kind)
-    found = [f"{path}{name}" for name in value if name not in hints]
+    found = [f"{path}{name}: no such field{did_you_mean(name, hints)}" for name in value if name not in hints]
     for name, hint in hints.items():
         inner = value.get(name)
         for part in (hint, *get_args(hint)):

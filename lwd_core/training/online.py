@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import signing_key
@@ -14,7 +15,7 @@ from lwd_core.policies.release import Release, publish, recorded
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
-from lwd_core.training.config import TrainConfig, over_config
+from lwd_core.training.config import TrainConfig
 from lwd_core.training.export import export_policy, parent_of
 from storage_schemas.vocabulary import Channel, Source, Stage
 
@@ -29,7 +30,7 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
     begun = newest_checkpoint(settings.checkpoints, run)
     if begun is not None:
         config = TrainConfig.parse(begun.about["config"])
-        if TrainConfig.parse(over_config(begun.about["config"], over)) != config:
+        if TrainConfig.parse(config_file.over(begun.about["config"], over)) != config:
             raise UserError(
                 f"run {run}: was begun with other settings; leave them as they were, or name another --run"
             )
@@ -53,7 +54,7 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
         "follow": {"name": run, "sources": [str(Source.ONLINE)], "tasks": tasks},
         "learner": learner,
     }
-    return TrainConfig.parse(over_config(value, over), where=f"run {run}")
+    return TrainConfig.parse(config_file.over(value, over), where=f"run {run}")
 
 
 class Publisher:

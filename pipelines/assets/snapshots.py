@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from lwd_core.config_file import over
 from lwd_core.errors import UserError
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
-from pipelines.profile import Profile, over
+from pipelines.profile import Profile
 from pipelines.schemas import markdown_table, table_metadata
 from storage_schemas.tables import SNAPSHOTS
 from storage_schemas.vocabulary import Source, Stage

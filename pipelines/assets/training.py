@@ -3,13 +3,13 @@
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
+from lwd_core.config_file import over
 from lwd_core.errors import UserError
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.automation import WEEKLY
 from pipelines.launch import Launcher
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
-from pipelines.profile import over
 from pipelines.schemas import markdown_table, page, picture, table_metadata
 from storage_schemas.tables import LABELS, POLICIES
 from storage_schemas.vocabulary import Channel, Stage

@@ -43,5 +43,5 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         TrainConfig.load(path)
     path.write_text("{")
-    with pytest.raises(UserError, match="line 1"):
+    with pytest.raises(UserError, match="run.json:1: not YAML"):
         TrainConfig.load(path)
