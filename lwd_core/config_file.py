@@ -1,4 +1,4 @@
-"""Files that people write: YAML, of which JSON is a part; what is wrong with one is said in the same words."""
+"""Files that people write: YAML, or JSON, which is a part of it; what is wrong is said in the same words."""
 
 import datetime
 import json

@@ -1,11 +1,12 @@
 """Simulated robots: demonstrate, run on a release channel, judge a policy."""
 
-import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import pyarrow as pa
 import typer
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.sim.tasks import all_tasks, find_tasks
+from lwd_core.interrupt import graceful_stop
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
@@ -218,15 +220,8 @@ def _fleet(chosen: list[str] | None, robots: int, sites: str, cameras: int) -> "
 
 
 def _stop_after(minutes: float | None) -> Callable[[], bool]:
-    """True once the time is up or the first SIGINT or SIGTERM has come; a second one ends at once."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
+    """True once the time is up, or the first Ctrl-C or SIGTERM of this command has come."""
+    stop = threading.Event()
+    click.get_current_context().with_resource(graceful_stop(stop))
     end = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
-    return lambda: asked or time.monotonic() >= end
+    return lambda: stop.is_set() or time.monotonic() >= end

@@ -23,6 +23,8 @@ COMMANDS = Path(__file__).parent
 EXIT_FOUND = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+#: as a shell reports a process that SIGTERM ended
+EXIT_STOPPED = 143
 
 
 def command_modules() -> list[str]:
@@ -92,7 +94,8 @@ def root(
 
     Places come from LWD_HOME (default ./lwd-data) and other LWD_* variables.
 
-    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted.
+    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted, 143 stopped
+    with its state saved (training).
 
     Example: lwd init my-lake
     """

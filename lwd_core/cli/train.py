@@ -1,6 +1,5 @@
 """Train one stage from a configuration file, or follow the fleet while it runs."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from lwd_core.cli.main import EXIT_STOPPED
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 
@@ -90,19 +90,10 @@ def _train(config: "TrainConfig", publish: "Callable[[Checkpoint], None]" = lamb
     from lwd_core.training.reporters import Terminal
     from lwd_core.training.run import Interrupted, train
 
-    before = signal.signal(signal.SIGINT, _as_sigterm)
     try:
         with Terminal(config.updates) as terminal:
             result = train(config, terminal, publish=publish)
     except Interrupted as notice:
         typer.echo(notice, err=True)
-        raise typer.Exit(143) from notice
-    finally:
-        signal.signal(signal.SIGINT, before)
+        raise typer.Exit(EXIT_STOPPED) from notice
     typer.echo(result.checkpoint)
-
-
-def _as_sigterm(number: int, frame: object) -> None:
-    """The first Ctrl-C saves the state as SIGTERM does; the second one ends at once."""
-    signal.signal(number, signal.default_int_handler)
-    signal.raise_signal(signal.SIGTERM)

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lwd_core.errors import UserError
+from lwd_core.interrupt import graceful_stop
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.compute.engine import Engine
 from lwd_core.rl.compute.parallel import mean
@@ -86,7 +86,7 @@ def train(
     """Run to the end, from where an earlier attempt left it; a finished run is returned as it is.
 
     ``publish`` is told every ``checkpoint_every``-th update's checkpoint and the last, a resumed run's again.
-    Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
+    Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM or Ctrl-C.
     """
     torch.set_num_threads(config.threads)
     engine = Engine.of(config.device, config.bf16, config.compile)
@@ -198,7 +198,7 @@ class _Attempt:
         loop = _Loop(
             config, run, data, learner, generator, Several(sinks), about, engine, share, self.publish, lock
         )
-        with _stop_on_sigterm(loop.stop):
+        with graceful_stop(loop.stop):
             return loop.go(update)
 
 
@@ -409,16 +409,3 @@ def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:
             f"run {config.run}: init {config.init} takes (state, action, chunk) of {have}, "
             f"the snapshot gives {need}"
         )
-
-
-@contextmanager
-def _stop_on_sigterm(stop: threading.Event):
-    """SIGTERM sets the event; only the main thread may ask for that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
