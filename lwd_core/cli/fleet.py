@@ -10,8 +10,8 @@ import click
 import pyarrow as pa
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.sim.tasks import all_tasks, find_tasks
 from lwd_core.interrupt import graceful_stop
@@ -32,15 +32,21 @@ Cameras = Annotated[int, typer.Option(help="How many of them log a camera.", min
 
 
 @app.command()
-def tasks() -> None:
+def tasks(as_json: AsJson = False) -> None:
     """List the tasks robots can be given.
 
     Example: lwd fleet tasks
     """
-    table = Table("task", "limit", "stages", "instruction")
-    for task in all_tasks().values():
-        table.add_row(task.name, str(task.limit), str(len(task.stages) or 1), task.instruction)
-    Console().print(table)
+    rows = [
+        {
+            "task": task.name,
+            "limit": task.limit,
+            "stages": len(task.stages) or 1,
+            "instruction": task.instruction,
+        }
+        for task in all_tasks().values()
+    ]
+    say_rows(rows, tuple(rows[0]), as_json)
 
 
 @app.command()
@@ -53,6 +59,7 @@ def demonstrate(
     day: Annotated[str | None, typer.Option(help="Day (UTC) they carry; default: today.")] = None,
     play: Annotated[bool, typer.Option(help="Explore what goes wrong instead of doing the task.")] = False,
     run: Annotated[str, typer.Option(help="Name; another name gives other scenes.")] = "demonstrations",
+    as_json: AsJson = False,
 ) -> None:
     """Record demonstrations, or play, and upload them to the landing zone.
 
@@ -73,6 +80,10 @@ def demonstrate(
         source=Source.PLAY if play else Source.DEMONSTRATION,
         arms=arms,
     )
+    if as_json:
+        counts = {"logs": len(result.logs), "steps": result.steps, "bytes": result.bytes}
+        say_json({**counts, "landing": settings.landing})
+        return
     typer.echo(f"{len(result.logs)} logs, {result.steps} steps, {result.bytes} bytes in {settings.landing}")
 
 
@@ -100,6 +111,7 @@ def run(
         float, typer.Option(help="Share of episodes a person explores what goes wrong.", min=0, max=1)
     ] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the run; another name, other scenes.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run robots on their release channel until they are done or stopped (Ctrl-C: after this episode).
 
@@ -148,7 +160,10 @@ def run(
         ),
     )
     done = sum(d.episode.success for d in delivered)
-    typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
+    if as_json:
+        say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
+    else:
+        typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
 
 
 @app.command()
@@ -158,6 +173,7 @@ def evaluate(
     scenes: Annotated[int, typer.Option(help="Scenes a task.", min=1)] = 50,
     purpose: Annotated[Purpose, typer.Option(help="Which scenes.")] = Purpose.SELECTION,
     record: Annotated[bool, typer.Option(help="Write the episodes to the evaluations table.")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a policy in scenes nobody trained on, alone.
 
@@ -183,17 +199,23 @@ def evaluate(
         )
         kept = pa.concat_tables([rows, others.cast(rows.schema)])
         lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": _names(task)})
-    table = Table("task", "success", "episodes", "median steps of successes")
+    said = []
     for name in _names(task):
         own = [row for row in rows.to_pylist() if row["task"] == name]
         steps = sorted(row["steps"] for row in own if row["success"])
-        rate = f"{len(steps) / len(own):.2f}"
-        table.add_row(name, rate, str(len(own)), str(steps[len(steps) // 2]) if steps else "")
-    Console().print(table)
+        said.append(
+            {
+                "task": name,
+                "success": len(steps) / len(own),
+                "episodes": len(own),
+                "median_steps_of_successes": steps[len(steps) // 2] if steps else None,
+            }
+        )
+    say_rows(said, tuple(said[0]), as_json)
 
 
 @app.command()
-def page() -> None:
+def page(as_json: AsJson = False) -> None:
     """Write the fleet's page: robots, policies in use, rates over time, values that fell, films.
 
     Example: lwd fleet page
@@ -202,7 +224,11 @@ def page() -> None:
     from lwd_core.reports.fleet_page import write_fleet_page
 
     settings = Settings()
-    typer.echo(write_fleet_page(Lake.open(settings.lake), settings, settings.reports, now_ns=time.time_ns()))
+    written = write_fleet_page(Lake.open(settings.lake), settings, settings.reports, now_ns=time.time_ns())
+    if as_json:
+        say_json({"page": written})
+    else:
+        typer.echo(written)
 
 
 def _names(chosen: list[str] | None) -> list[str]:

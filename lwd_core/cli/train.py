@@ -8,6 +8,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.main import EXIT_STOPPED
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
@@ -31,6 +32,7 @@ app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
 @app.command()
 def run(
     config: Annotated[str, typer.Argument(help="YAML file; docs/algorithms.md explains its fields.")],
+    as_json: AsJson = False,
 ) -> None:
     """Train one stage from a configuration file; again, it resumes or does nothing.
 
@@ -38,7 +40,7 @@ def run(
     """
     from lwd_core.training.config import TrainConfig
 
-    _train(TrainConfig.load(config))
+    _train(TrainConfig.load(config), as_json)
 
 
 @app.command()
@@ -55,6 +57,7 @@ def online(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with other fields, over production's own run.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Learn online from the policy in production: fleet episodes and old data, 1:1, release after release.
 
@@ -80,13 +83,16 @@ def online(
         channel,
         told=lambda checkpoint, release: typer.echo(
             f"update {checkpoint.about['update']}: {release.policy_id} on {release.channel}, "
-            f"drawn from version {checkpoint.about['drawn'][-1][1]['episodes']} of episodes"
+            f"drawn from version {checkpoint.about['drawn'][-1][1]['episodes']} of episodes",
+            err=as_json,
         ),
     )
-    _train(chosen, publisher)
+    _train(chosen, as_json, publisher)
 
 
-def _train(config: "TrainConfig", publish: "Callable[[Checkpoint], None]" = lambda _: None) -> None:
+def _train(
+    config: "TrainConfig", as_json: bool, publish: "Callable[[Checkpoint], None]" = lambda _: None
+) -> None:
     from lwd_core.training.reporters import Terminal
     from lwd_core.training.run import Interrupted, train
 
@@ -96,4 +102,7 @@ def _train(config: "TrainConfig", publish: "Callable[[Checkpoint], None]" = lamb
     except Interrupted as notice:
         typer.echo(notice, err=True)
         raise typer.Exit(EXIT_STOPPED) from notice
-    typer.echo(result.checkpoint)
+    if as_json:
+        say_json({"checkpoint": result.checkpoint, "digest": result.digest, "metrics": result.metrics})
+    else:
+        typer.echo(result.checkpoint)
