@@ -21,3 +21,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     near = get_close_matches(name, known, 1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The same, and where none is near all that are known."""
+    names = sorted(known)
+    return did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lwd_core.config_file import faults
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.errors import UserError, suggest
 
 PLACES = (
     "landing",
@@ -118,6 +118,5 @@ def from_file(path: Path | None, known: set[str]) -> dict[str, Any]:
         raise UserError(f"{path}: not TOML ({error})") from error
     unknown = sorted(set(values) - known)
     if unknown:
-        near = did_you_mean(unknown[0], known) or f"; there are {', '.join(sorted(known))}"
-        raise UserError(f"{path}: {unknown[0]}: no such setting{near}")
+        raise UserError(f"{path}: {unknown[0]}: no such setting{suggest(unknown[0], known)}")
     return values

@@ -17,7 +17,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 
 COMMANDS = Path(__file__).parent
 EXIT_FOUND = 1
@@ -69,10 +69,17 @@ class LazyGroup(TyperGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, stub, rest = super().resolve_command(ctx, args)
+        try:
+            name, stub, rest = super().resolve_command(ctx, args)
+        except click.UsageError as error:  # its own suggestions know only what is loaded
+            error.message = error.message.rstrip(".") + did_you_mean(args[0], self.list_commands(ctx))
+            raise
         if stub is None or name is None:
             return name, stub, rest
-        return name, load_command(name.replace("-", "_")), rest
+        command = load_command(name.replace("-", "_"))
+        if hasattr(click.exceptions, "NoSuchCommand") and isinstance(command, TyperGroup):
+            command.suggest_commands = False  # click says it, since 8.4
+        return name, command, rest
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)

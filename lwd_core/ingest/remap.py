@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.ingest import reading
 from lwd_core.ingest.landing import Received, origin_of
 from lwd_core.ingest.provenance import Meaning
@@ -62,7 +62,7 @@ def outdated(
     no log, and for an ``embodiment`` without a file.
     """
     if embodiment and embodiment not in embodiments:
-        raise UserError(f"embodiment {embodiment}: no such file; there are {', '.join(sorted(embodiments))}")
+        raise UserError(f"embodiment {embodiment}: no such file{suggest(embodiment, embodiments)}")
     rows = lake.read(
         "logs", where="state IN ('accepted', 'salvaged') AND (? IN ('', embodiment)) ORDER BY uri, log_id",
         params=[embodiment],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 
 TASKS_FILE = Path(__file__).with_name("tasks.yaml")
 
@@ -58,5 +58,5 @@ def find_tasks(names: Iterable[str]) -> tuple[Task, ...]:
     names = tuple(names)
     for name in names:
         if name not in known:
-            raise UserError(f"task {name!r} is unknown; use one of: {', '.join(known)}")
+            raise UserError(f"task {name}: no such task{suggest(name, known)}")
     return tuple(known[name] for name in names)
