@@ -20,7 +20,7 @@ import numpy as np
 
 from lwd_core.logs.draft.draft import Draft, DraftDim, DraftFeature, render
 from lwd_core.logs.draft.infer_pairing import fill
-from lwd_core.logs.draft.look import Seen
+from lwd_core.logs.draft.look import TopicSample
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log
@@ -66,7 +66,7 @@ def drafted(messages: Messages) -> Embodiment:
     for topic in ("/state", "/command"):
         index = np.array([i for i, m in enumerate(messages) if m[1] == topic])
         times = np.array([START + int(messages[i][0]) for i in index], dtype=np.int64)
-        seen[topic] = Seen("", times, index, [], index[:0])
+        seen[topic] = TopicSample("", times, index, [], index[:0])
     state, action = (
         DraftFeature(t, (DraftDim(n),), "values", hz=seen[t].hz)
         for t, n in (("/state", "s"), ("/command", "a"))

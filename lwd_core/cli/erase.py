@@ -12,7 +12,7 @@ from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.erasure.erase import Plan, absent, needles, pending, plan
 from lwd_core.erasure.erase import erase as carry_out
 from lwd_core.erasure.raw_logs import Fate
-from lwd_core.erasure.search import Findings, search
+from lwd_core.erasure.search import SearchResult, search
 from lwd_core.errors import UserError
 from lwd_core.lake.kept_frames import Moved
 from lwd_core.lake.store import Lake
@@ -130,7 +130,7 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan, echo: Echo) -> list[s
     return left
 
 
-def _say(settings: Settings, what: Plan, found: Findings, echo: Echo) -> list[str]:
+def _say(settings: Settings, what: Plan, found: SearchResult, echo: Echo) -> list[str]:
     """What the search found: kept on purpose, still there, out of sight. What has to go is returned."""
     kept = [log for log in what.of(Fate.SHARED) if any(_within(path, log.path) for path in found.holding)]
     left = [path for path in found.holding if not any(_within(path, log.path) for log in kept)]

@@ -72,8 +72,8 @@ class LazyGroup(TyperGroup):
         try:
             name, stub, rest = super().resolve_command(ctx, args)
         except click.UsageError as error:  # its own suggestions know only what is loaded
-            error.message = error.message.rstrip(".") + did_you_mean(args[0], self.list_commands(ctx))
-            raise
+            near = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(error.message.rstrip(".") + near, ctx) from None
         if stub is None or name is None:
             return name, stub, rest
         command = load_command(name.replace("-", "_"))

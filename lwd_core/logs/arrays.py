@@ -19,7 +19,7 @@ import numpy as np
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.jumps import jumps, misfits
 from lwd_core.logs.notes import Notes
-from lwd_core.logs.rows import Rows
+from lwd_core.logs.rows import EpisodeRows
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import EpisodeEnd, Outcome
 
@@ -38,7 +38,7 @@ def layout(names: frozenset[str]) -> str:
     return "ogbench"
 
 
-def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: Notes) -> Iterator[Rows]:
+def split(arrays: Mapping[str, np.ndarray], embodiment: Embodiment, notes: Notes) -> Iterator[EpisodeRows]:
     """Episodes of a flat set. Arrays of another length than ``terminals`` are left out and noted."""
     n = len(arrays["terminals"])
     columns = {k: v for k, v in arrays.items() if v.ndim >= 1 and len(v) == n and v.dtype.kind in "bifu"}
@@ -104,7 +104,7 @@ def _attempts(
     final: Mapping[str, np.ndarray],
     extra: bool,
     embodiment: Embodiment,
-) -> Iterator[Rows]:
+) -> Iterator[EpisodeRows]:
     """Actions start … stop − 1 of a trajectory, parted where it reaches the goal; time there is left out."""
     failed = {"end": EpisodeEnd.TRUNCATED, "outcome": Outcome.FAILURE}
     reached = {"end": EpisodeEnd.TERMINATED, "outcome": Outcome.SUCCESS}
@@ -125,13 +125,13 @@ def _rows(
     said: Mapping[str, str],
     embodiment: Embodiment,
     breaks: np.ndarray | None = None,
-) -> Rows:
+) -> EpisodeRows:
     place = np.arange(stop - start)
     if breaks is not None:
         place += np.cumsum(breaks[start:stop])  # a period is missing there, so that the row is a gap
     t = np.rint(place * (1e9 / embodiment.control_hz)).astype(np.int64)
     name = f"rows {start}–{stop - 1}"
-    return Rows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said=said, name=name)
+    return EpisodeRows({k: v[start:stop] for k, v in columns.items()}, t, start, final, said=said, name=name)
 
 
 def _row(columns: Mapping[str, np.ndarray], at: int) -> dict[str, np.ndarray]:

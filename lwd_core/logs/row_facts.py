@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.logs import fields, told
-from lwd_core.logs.assemble import Facts
+from lwd_core.logs.assemble import EpisodeFacts
 from lwd_core.logs.episodes import read_outcome, task_name
 from lwd_core.logs.notes import Notes
 from storage_schemas.embodiment import Embodiment
@@ -59,7 +59,7 @@ def facts(
     first: int,
     note: Notes,
     name: str,
-) -> Facts:
+) -> EpisodeFacts:
     """Those of episode ``name``: ``n`` rows from the set's ``first`` on, ``ticks`` with its final state."""
     left = dict(said)
     rule = embodiment.task
@@ -78,7 +78,7 @@ def facts(
     policy, operator, robot, site = (
         left.pop(k, "") or None for k in ("policy_id", "operator", "robot_id", "site")
     )
-    return Facts(
+    return EpisodeFacts(
         task=task,
         instruction=instruction or task,
         source=source,

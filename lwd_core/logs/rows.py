@@ -1,6 +1,6 @@
 """Data sets that are rows already: one row a control tick, episodes given.
 
-LeRobot, npz and HDF5 sets share this way in: their readers give `Rows`, here they become episodes.
+LeRobot, npz and HDF5 sets share this way in: their readers give `EpisodeRows`, here they become episodes.
 A *topic* of the embodiment is a column.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lwd_core.logs import fields
-from lwd_core.logs.align import Aligned, FrameTable
+from lwd_core.logs.align import Aligned, TickFrames
 from lwd_core.logs.assemble import episode
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.notes import Notes
@@ -22,7 +22,7 @@ VALID_COLUMN = "valid"  # as this platform exports it
 
 
 @dataclass(frozen=True)
-class Rows:
+class EpisodeRows:
     """One episode of N rows, called ``name`` in its set.
 
     ``columns``: (N,) or (N, W) arrays. ``final``: the state columns one row later, (W,), where the set
@@ -54,7 +54,7 @@ def check_rate(hz: float, embodiment: Embodiment) -> None:
 
 
 def content_of_rows(
-    sets: Iterable[Rows],
+    sets: Iterable[EpisodeRows],
     embodiment: Embodiment,
     frames: FrameSink,
     log_format: str,
@@ -96,7 +96,9 @@ def content_of_rows(
     )
 
 
-def _episode(index: int, rows: Rows, embodiment: Embodiment, sink: FrameSink, notes: Notes) -> EpisodeData:
+def _episode(
+    index: int, rows: EpisodeRows, embodiment: Embodiment, sink: FrameSink, notes: Notes
+) -> EpisodeData:
     n = len(rows)
     state = _matrix(embodiment.state, rows.columns, n)
     action = _matrix(embodiment.action, rows.columns, n)
@@ -159,7 +161,7 @@ def _matrix(features: tuple[Feature, ...], columns: Mapping[str, np.ndarray], n:
     return np.concatenate(parts, axis=1)
 
 
-def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
+def _wider(rows: EpisodeRows, embodiment: Embodiment) -> dict[tuple[str, int, int], int]:
     """Rows of columns that go on behind what the embodiment maps of them, by column, width and that end."""
     ends: dict[str, int] = {}
     for (topic, _), end in fields.mapped(
@@ -172,8 +174,8 @@ def _wider(rows: Rows, embodiment: Embodiment) -> dict[tuple[str, int, int], int
 
 
 def _frames(
-    rows: Rows, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
-) -> FrameTable | None:
+    rows: EpisodeRows, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
+) -> TickFrames | None:
     if not embodiment.cameras:
         return None
     shown: list[tuple[int, str, str, int, int, int]] = []
@@ -188,7 +190,7 @@ def _frames(
             valid[: len(rows)] &= seen[: len(rows)]
     shown.sort(key=lambda s: s[0])
     row, name, shard, offset, size, t_ns = zip(*shown, strict=True) if shown else ((),) * 6
-    return FrameTable(
+    return TickFrames(
         np.array(name, dtype=object),
         np.array(shard, dtype=object),
         np.array(offset, dtype=np.int64),

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lwd_core.logs.content import FrameSink
 from lwd_core.logs.decode import Decoder, Encoding, NoDecoder, decoder
-from lwd_core.logs.recording import Recorder, Recording
+from lwd_core.logs.recording import MessageCollector, MessageLog
 from lwd_core.logs.survey import Survey, Topic
 from lwd_core.logs.told import told
 from storage_schemas.embodiment import Embodiment
@@ -57,9 +57,9 @@ class MessageStream(Protocol):
         ...
 
 
-def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log_format: str) -> Recording:
+def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log_format: str) -> MessageLog:
     """Everything of a container that an embodiment wants."""
-    recorder = Recorder(embodiment, frames)
+    recorder = MessageCollector(embodiment, frames)
     wanted: dict[int, tuple[str, Decoder] | None] = {}
     for number, log, publish, payload in stream.messages():
         known = wanted.get(number, ...)

@@ -20,7 +20,7 @@ BY = ("task", "source", "outcome", "site", "robot_id", "day")
 
 
 @dataclass(frozen=True)
-class Data:
+class DataDifference:
     """Episodes each was trained on. ``by``: column -> value -> (episodes in a, in b), where they differ."""
 
     a: int
@@ -63,7 +63,7 @@ class PolicyDifference:
     a: str
     b: str
     facts: dict[str, tuple[Any, Any]]
-    data: Data
+    data: DataDifference
     labels: Labels
     config: dict[str, tuple[Any, Any]]
     results: list[Result]
@@ -84,7 +84,7 @@ def diff(lake: Lake, snapshots: str, a: str, b: str) -> PolicyDifference:
     )
 
 
-def _data(lake: Lake, a: list[str], b: list[str]) -> Data:
+def _data(lake: Lake, a: list[str], b: list[str]) -> DataDifference:
     rows = [
         {row["episode_id"]: row for row in lake.sql(
             f"SELECT DISTINCT m.episode_id, {', '.join(f'e.{c}' for c in BY)} FROM snapshot_members m "
@@ -99,7 +99,9 @@ def _data(lake: Lake, a: list[str], b: list[str]) -> Data:
         if changed := {value: (x[value], y[value]) for value in sorted(x | y) if x[value] != y[value]}:
             by[column] = changed
     shared = len(mine.keys() & other.keys())
-    return Data(len(mine), len(other), shared, sorted(mine - other.keys()), sorted(other - mine.keys()), by)
+    return DataDifference(
+        len(mine), len(other), shared, sorted(mine - other.keys()), sorted(other - mine.keys()), by
+    )
 
 
 def _labels(lake: Lake, place: str, a: list[str], b: list[str]) -> Labels:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from lwd_core.logs.draft.draft import Draft
-from lwd_core.logs.draft.look import Seen
+from lwd_core.logs.draft.look import TopicSample
 from lwd_core.logs.restarts import restarts
 
 _SILENCE_NS, _PERIODS = 2_000_000_000, 20  # a pause between episodes is longer than both
 _ALONE_NS = 5_000_000_000  # one pause by itself might be a fault unless it is longer
 
 
-def restarts_of(draft: Draft, seen: Mapping[str, Seen]) -> np.ndarray:
+def restarts_of(draft: Draft, seen: Mapping[str, TopicSample]) -> np.ndarray:
     """Numbers of the messages at which time starts again, each time at the same moment."""
     features = [*draft.state, *draft.action]
     topics = list(dict.fromkeys(f.topic for f in features))
@@ -31,7 +31,7 @@ def restarts_of(draft: Draft, seen: Mapping[str, Seen]) -> np.ndarray:
     return np.empty(0, np.int64)
 
 
-def fill(draft: Draft, seen: Mapping[str, Seen], starts: int) -> None:
+def fill(draft: Draft, seen: Mapping[str, TopicSample], starts: int) -> None:
     """Propose a boundary rule, and say what is not known of the episodes' ends.
 
     ``starts``: how often time starts again.
@@ -52,7 +52,7 @@ def fill(draft: Draft, seen: Mapping[str, Seen], starts: int) -> None:
         )
 
 
-def _silences(draft: Draft, seen: Mapping[str, Seen]) -> dict[str, object] | None:
+def _silences(draft: Draft, seen: Mapping[str, TopicSample]) -> dict[str, object] | None:
     topics = [f.topic for f in (*draft.state, *draft.action)]
     period = 1e9 / draft.control_hz
     gaps = np.diff(np.sort(seen[topics[0]].times))

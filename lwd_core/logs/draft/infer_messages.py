@@ -10,7 +10,7 @@ from lwd_core.logs.clock import COLLAPSED_NS
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.draft import infer_episodes, infer_pairing, roles
 from lwd_core.logs.draft.draft import Draft, DraftDim, DraftFeature, assign
-from lwd_core.logs.draft.look import Seen
+from lwd_core.logs.draft.look import TopicSample
 from lwd_core.logs.draft.naming import clean, short_names
 from lwd_core.logs.draft.shapes import Shape, limits, odd, shape_of, together, usable
 from lwd_core.logs.steps import Track, steps
@@ -19,7 +19,7 @@ _SCALARS = 64  # more single numbers than that are a status report
 _STEPS = 3  # of a clock that are named one by one
 
 
-def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
+def fill(draft: Draft, seen: Mapping[str, TopicSample]) -> None:
     """Fill the draft with what the topics hold; what is not mapped is asked in ``draft.open``."""
     vectors: dict[str, Shape] = {}
     left: list[str] = []
@@ -48,7 +48,7 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
     infer_episodes.fill(draft, stretch, len(restarts))
 
 
-def _says(draft: Draft, topic: str, one: Seen) -> bool:
+def _says(draft: Draft, topic: str, one: TopicSample) -> bool:
     """Whether the topic tells of episodes or of who acts."""
     if rule := roles.events(topic, one):
         if "events" in draft.sections:
@@ -65,7 +65,7 @@ def _says(draft: Draft, topic: str, one: Seen) -> bool:
     return False
 
 
-def _pictures(draft: Draft, topic: str, one: Seen) -> bool:
+def _pictures(draft: Draft, topic: str, one: TopicSample) -> bool:
     try:
         fault = roles.camera(one)
     except LookupError:
@@ -77,7 +77,9 @@ def _pictures(draft: Draft, topic: str, one: Seen) -> bool:
     return True
 
 
-def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shape], left: list[str]) -> None:
+def _features(
+    draft: Draft, seen: Mapping[str, TopicSample], vectors: Mapping[str, Shape], left: list[str]
+) -> None:
     led = any(roles.follows(t) for t in vectors)
     for topic, shape in vectors.items():
         one = seen[topic]
@@ -110,7 +112,7 @@ def _features(draft: Draft, seen: Mapping[str, Seen], vectors: Mapping[str, Shap
 
 
 def _vectors(
-    topic: str, shape: Shape, one: Seen, led: bool, taken: set[str]
+    topic: str, shape: Shape, one: TopicSample, led: bool, taken: set[str]
 ) -> list[tuple[str, DraftFeature]]:
     """The widest vector for each role that is not ``taken``."""
     by_role: dict[str, list[str]] = {}
@@ -124,7 +126,7 @@ def _vectors(
 
 
 def _scalars(
-    topic: str, shape: Shape, scalars: dict[str, np.ndarray], one: Seen, led: bool
+    topic: str, shape: Shape, scalars: dict[str, np.ndarray], one: TopicSample, led: bool
 ) -> list[tuple[str, DraftFeature]]:
     """Single numbers by role, those of other drivers apart."""
     features = []
@@ -144,7 +146,9 @@ def _of(draft: Draft, kind: str) -> list[DraftFeature]:
     return {"state": draft.state, "action": draft.action, "proposed": draft.proposed}[kind]
 
 
-def _vector(topic: str, path: str, table: np.ndarray, one: Seen, remarks: list[str]) -> DraftFeature | None:
+def _vector(
+    topic: str, path: str, table: np.ndarray, one: TopicSample, remarks: list[str]
+) -> DraftFeature | None:
     """A vector's dims by place; where some are never a number, the others each by a path of their own."""
     good = [usable(column) for column in table.T]
     for i, column in enumerate(table.T):
@@ -175,7 +179,7 @@ def _names(draft: Draft) -> None:
             features[i] = replace(f, dims=dims)
 
 
-def _together(draft: Draft, seen: Mapping[str, Seen]) -> None:
+def _together(draft: Draft, seen: Mapping[str, TopicSample]) -> None:
     """Leave out states that speak for less than half of the time: where one is unknown, no row is valid."""
     lead = [*draft.action, *(f for f in draft.state if f.names_field)] or draft.state
     if not lead:
@@ -192,7 +196,7 @@ def _together(draft: Draft, seen: Mapping[str, Seen]) -> None:
             )
 
 
-def _clock_set(draft: Draft, seen: Mapping[str, Seen]) -> list[int]:
+def _clock_set(draft: Draft, seen: Mapping[str, TopicSample]) -> list[int]:
     """Numbers of the messages before which the clock of all topics was set, which is said."""
     topics = dict.fromkeys(f.topic for f in (*draft.action, *draft.state))
     try:
@@ -206,7 +210,7 @@ def _clock_set(draft: Draft, seen: Mapping[str, Seen]) -> list[int]:
     return [step.number for step in found]
 
 
-def _longest(seen: Mapping[str, Seen], cuts: Sequence[int] | np.ndarray) -> Mapping[str, Seen]:
+def _longest(seen: Mapping[str, TopicSample], cuts: Sequence[int] | np.ndarray) -> Mapping[str, TopicSample]:
     """What was seen in the longest part between ``cuts``: times of two parts do not compare."""
     if not len(cuts):
         return seen
@@ -215,7 +219,7 @@ def _longest(seen: Mapping[str, Seen], cuts: Sequence[int] | np.ndarray) -> Mapp
     return {topic: one.within(first, stop) for topic, one in seen.items()}
 
 
-def _clock(draft: Draft, seen: Mapping[str, Seen]) -> None:
+def _clock(draft: Draft, seen: Mapping[str, TopicSample]) -> None:
     """Take the sensors' stamps where the log's own are collapsed, and say where there are none."""
     features = [*draft.state, *draft.action]
     if any(seen[f.topic].clock == "header" for f in features):

@@ -9,16 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from lwd_core.logs.draft.draft import Draft, DraftFeature
-from lwd_core.logs.draft.look import Seen
-from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.fields import Stamps as HeaderStamps
-from lwd_core.logs.pairing import BULK, Delay, Stamps, anchor, measure
+from lwd_core.logs.draft.look import TopicSample
+from lwd_core.logs.fields import NO_STAMP, HeaderStamps
+from lwd_core.logs.pairing import BULK, Delay, StreamTimes, anchor, measure
 
 _SLOWER = 1.5  # times: commands so much slower than their states are the ticks themselves
 _BURSTS, _OFTEN = 10, 0.01  # usual gaps: with such silences often, commands are given on a change, and hold
 
 
-def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
+def fill(draft: Draft, seen: Mapping[str, TopicSample]) -> None:
     """Fill in ``control_hz``, ``ticks`` and how actions pair with states."""
     timed = {f.topic: np.sort(seen[f.topic].times) for f in (*draft.state, *draft.action)}
     rates = [f.hz for f in draft.state if f.hz]
@@ -36,7 +35,7 @@ def fill(draft: Draft, seen: Mapping[str, Seen]) -> None:
 
 
 def _follow(
-    draft: Draft, seen: Mapping[str, Seen], timed: Mapping[str, np.ndarray], main: DraftFeature
+    draft: Draft, seen: Mapping[str, TopicSample], timed: Mapping[str, np.ndarray], main: DraftFeature
 ) -> None:
     """Ticks and pairing by the action that speaks most."""
     lead = draft.state[anchor([len(timed[f.topic]) for f in draft.state], len(timed[main.topic]))]
@@ -86,7 +85,7 @@ def _paired(
     return replace(f, delay_ms=round(delay.middle / 1e6, 3) if delay.high > 0 else None)
 
 
-def _delay(seen: Mapping[str, Seen], lead: DraftFeature, feature: DraftFeature) -> Delay:
+def _delay(seen: Mapping[str, TopicSample], lead: DraftFeature, feature: DraftFeature) -> Delay:
     """How a topic follows the lead, in the order of time."""
     period = round(1e9 / (lead.hz or feature.hz or 10.0))
     if _bears_stamps(seen[feature.topic], seen[lead.topic]):
@@ -95,7 +94,7 @@ def _delay(seen: Mapping[str, Seen], lead: DraftFeature, feature: DraftFeature) 
     return measure(states, commands, period)
 
 
-def _bears_stamps(commands: Seen, states: Seen) -> bool:
+def _bears_stamps(commands: TopicSample, states: TopicSample) -> bool:
     """Whether commands bear the sensors' stamps of their states, by the beginning of the log."""
     stamps = []
     for one in (states, commands):
@@ -110,9 +109,9 @@ def _bears_stamps(commands: Seen, states: Seen) -> bool:
     return ascending and bool(np.isin(own, known).mean() > BULK)
 
 
-def _stamps(one: Seen) -> Stamps:
+def _stamps(one: TopicSample) -> StreamTimes:
     order = np.argsort(one.times, kind="stable")
-    return Stamps(one.times[order], one.index[order], np.full(len(order), NO_STAMP))
+    return StreamTimes(one.times[order], one.index[order], np.full(len(order), NO_STAMP))
 
 
 def _bursts(times: np.ndarray) -> bool:

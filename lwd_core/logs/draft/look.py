@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.logs.clock import COLLAPSED_NS
-from lwd_core.logs.fields import NO_STAMP, Stamps
+from lwd_core.logs.fields import NO_STAMP, HeaderStamps
 from lwd_core.logs.stream import MessageStream, decoder_of
 
 _FIRST, _DRAWN = 120, 120  # messages kept of a topic: from its beginning, from the rest
@@ -21,7 +21,7 @@ _MESSAGES, _BYTES = 1_000_000, 4 << 30  # looked at in all
 
 
 @dataclass(frozen=True)
-class Seen:
+class TopicSample:
     """What was seen of a topic.
 
     ``times`` (N,) int64 ns and ``index`` (N,), the place in the log, of every message looked at. ``messages``
@@ -48,7 +48,7 @@ class Seen:
         """ns from the earliest to the latest message."""
         return int(self.times.max() - self.times.min()) if len(self.times) else 0
 
-    def within(self, first: int, stop: int) -> "Seen":
+    def within(self, first: int, stop: int) -> "TopicSample":
         """The same of the messages with numbers in [first, stop) of the log; those kept stay all."""
         here = (self.index >= first) & (self.index < stop)
         return replace(self, times=self.times[here], index=self.index[here])
@@ -82,7 +82,7 @@ class _Kept:
             self.kept[_FIRST + slot] = (place, channel, bytes(payload))
 
 
-def look(stream: MessageStream) -> tuple[dict[str, Seen], bool]:
+def look(stream: MessageStream) -> tuple[dict[str, TopicSample], bool]:
     """What each topic holds, by topic, and whether the whole log was looked through."""
     found: dict[str, _Kept] = {}
     draw, size, whole = Random(0), 0, True
@@ -102,8 +102,8 @@ def look(stream: MessageStream) -> tuple[dict[str, Seen], bool]:
     return {topic: _decoded(stream, kept) for topic, kept in found.items()}, whole
 
 
-def _decoded(stream: MessageStream, kept: _Kept) -> Seen:
-    messages, at, fault, stamp_of = [], [], None, Stamps()
+def _decoded(stream: MessageStream, kept: _Kept) -> TopicSample:
+    messages, at, fault, stamp_of = [], [], None, HeaderStamps()
     decoders = {number: decoder_of(stream.channels[number][1]) for number in {n for _, n, _ in kept.kept}}
     for place, number, payload in sorted(kept.kept, key=lambda one: one[0]):
         try:
@@ -118,4 +118,4 @@ def _decoded(stream: MessageStream, kept: _Kept) -> Seen:
         if len(stamps) > 2 and (stamps != NO_STAMP).all() and (np.diff(stamps) > COLLAPSED_NS).all():
             times = np.interp(np.arange(len(times)), places, stamps - stamps[0]).astype(np.int64) + stamps[0]
             clock = "header"
-    return Seen(kept.schema, times, index, messages, places, fault, clock)
+    return TopicSample(kept.schema, times, index, messages, places, fault, clock)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lwd_core.logs.draft.look import Seen
+from lwd_core.logs.draft.look import TopicSample
 from lwd_core.logs.draft.shapes import get, members
 from lwd_core.logs.fields import text
 from lwd_core.logs.images import image, video_format
@@ -73,7 +73,7 @@ def follows(topic: str) -> bool:
     return bool(_FOLLOWER.search(topic))
 
 
-def camera(seen: Seen) -> str | None:
+def camera(seen: TopicSample) -> str | None:
     """Nothing where messages are pictures or a video's frames, else why not.
 
     Raises `LookupError` where they are not meant to be any.
@@ -93,7 +93,7 @@ def camera(seen: Seen) -> str | None:
     return fault
 
 
-def words(seen: Seen) -> Iterator[tuple[str, Counter[str]]]:
+def words(seen: TopicSample) -> Iterator[tuple[str, Counter[str]]]:
     """Fields that hold a text or a flag, and how often they say what."""
     first = next((m for m in seen.messages if m is not None), None)
     for path, value in members(first):
@@ -101,7 +101,7 @@ def words(seen: Seen) -> Iterator[tuple[str, Counter[str]]]:
             yield path, Counter(text(v) for m in seen.messages if (v := get(m, path)) is not None)
 
 
-def events(topic: str, seen: Seen) -> dict[str, Any] | None:
+def events(topic: str, seen: TopicSample) -> dict[str, Any] | None:
     """An event rule, where a text says where episodes begin and end."""
     for path, said in words(seen):
         ours = any(word in said for word in _OURS.values())
@@ -126,7 +126,7 @@ def events(topic: str, seen: Seen) -> dict[str, Any] | None:
     return None
 
 
-def actor(topic: str, seen: Seen) -> dict[str, Any] | None:
+def actor(topic: str, seen: TopicSample) -> dict[str, Any] | None:
     """An actor rule, where a text or a flag could say who is in control."""
     if not _ACTOR.search(topic.lower()):
         return None
@@ -142,7 +142,7 @@ def actor(topic: str, seen: Seen) -> dict[str, Any] | None:
     return None
 
 
-def episode_flag(topic: str, seen: Seen) -> dict[str, Any] | None:
+def episode_flag(topic: str, seen: TopicSample) -> dict[str, Any] | None:
     """A boundary rule, where a flag is up while an episode runs."""
     for path, said in words(seen):
         told = _EPISODE.search(topic) or _EPISODE.search(path)
@@ -151,7 +151,9 @@ def episode_flag(topic: str, seen: Seen) -> dict[str, Any] | None:
     return None
 
 
-def outcome(topic: str, seen: Seen, scalars: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
+def outcome(
+    topic: str, seen: TopicSample, scalars: dict[str, Any]
+) -> tuple[dict[str, Any] | None, str | None]:
     """An outcome rule, where a flag, a word or a reward of 0 and 1 tells success; else what to ask."""
     for path, said in words(seen):
         if _SUCCESS.search(topic) or _SUCCESS.search(path):

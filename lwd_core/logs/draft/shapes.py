@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.logs.draft.draft import DraftDim, DraftFeature
-from lwd_core.logs.draft.look import Seen, rate
+from lwd_core.logs.draft.look import TopicSample, rate
 from lwd_core.logs.fields import FieldMissing, getter
 
 WIDEST = 512
@@ -45,7 +45,7 @@ class Shape:
     remarks: list[str] = field(default_factory=list)
 
 
-def shape_of(topic: str, seen: Seen) -> Shape:
+def shape_of(topic: str, seen: TopicSample) -> Shape:
     """The numbers of ``topic``. Names of dims are what the log calls them."""
     found = Shape()
     paths = _named_paths(seen.messages)
@@ -114,7 +114,9 @@ def _labels(message: Any, values: str, names: str) -> tuple[str, ...]:
     return tuple(labels) if texts and len(set(labels)) == len(labels) and numbers(read) else ()
 
 
-def _drivers(topic: str, seen: Seen, values: str, names: str, remarks: list[str]) -> list[DraftFeature]:
+def _drivers(
+    topic: str, seen: TopicSample, values: str, names: str, remarks: list[str]
+) -> list[DraftFeature]:
     """A vector a driver: joints that come in the same messages."""
     labels = [_labels(m, values, names) for m in seen.messages]
     if empty := sum(not one for one in labels):
@@ -151,7 +153,9 @@ def _drivers(topic: str, seen: Seen, values: str, names: str, remarks: list[str]
     return features
 
 
-def together(scalars: dict[str, np.ndarray], shape: Shape, seen: Seen) -> list[tuple[list[str], float]]:
+def together(
+    scalars: dict[str, np.ndarray], shape: Shape, seen: TopicSample
+) -> list[tuple[list[str], float]]:
     """Paths of numbers that come in the same messages, and their rate."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for path in scalars:
@@ -162,7 +166,7 @@ def together(scalars: dict[str, np.ndarray], shape: Shape, seen: Seen) -> list[t
     return [(paths, _rate_of(seen, seen.at[list(at)], len(at) / count)) for at, paths in groups.items()]
 
 
-def _rate_of(seen: Seen, places: np.ndarray, share: float) -> float:
+def _rate_of(seen: TopicSample, places: np.ndarray, share: float) -> float:
     """The rate of some of a topic's messages: from those at its beginning, which are kept one by one."""
     first = places[places < 120]
     if len(first) > 2:

@@ -14,7 +14,7 @@ from lwd_core.logs.notes import Notes
 from lwd_core.logs.readers import hdf5_facts, hdf5_layout
 from lwd_core.logs.readers.hdf5_layout import is_image
 from lwd_core.logs.row_facts import FLAGS
-from lwd_core.logs.rows import Rows, content_of_rows
+from lwd_core.logs.rows import EpisodeRows, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, Topic
 from lwd_core.logs.video import QUALITY
@@ -116,7 +116,7 @@ def _width(dataset: h5py.Dataset) -> int:
 
 def _episodes(
     file: h5py.File, log: str, embodiment: Embodiment, damage: Notes, notes: Notes
-) -> Iterator[Rows]:
+) -> Iterator[EpisodeRows]:
     kind = hdf5_layout.layout(file)
     if kind == "flat":
         found = hdf5_layout.datasets(file)
@@ -144,7 +144,7 @@ def _episodes(
 
 def _episode(
     name: str, group: h5py.Group, said: dict[str, str], embodiment: Embodiment, first: int, notes: Notes
-) -> Rows:
+) -> EpisodeRows:
     """An episode of T actions. Arrays of T + 1 rows hold one state more, the last."""
     found = hdf5_layout.datasets(group)
     wanted = {f.topic for f in (*embodiment.state, *embodiment.action, *embodiment.proposed)}
@@ -173,7 +173,7 @@ def _episode(
     if told and told.isdecimal() and int(told) != n:
         notes.add(f"{n} actions, num_samples says {told}", name)
     t = np.rint(np.arange(n) * (1e9 / embodiment.control_hz)).astype(np.int64)
-    return Rows(columns, t, first, final, frames, said, name)
+    return EpisodeRows(columns, t, first, final, frames, said, name)
 
 
 def _encoded(dataset: h5py.Dataset, name: str, notes: Notes) -> Iterator[bytes | None]:

@@ -33,7 +33,7 @@ from lwd_core.logs.readers.lerobot_files import (
 from lwd_core.logs.readers.lerobot_order import arrange
 from lwd_core.logs.readers.lerobot_rows import tables
 from lwd_core.logs.row_facts import SUCCESS_FACTS, instructions, verdict
-from lwd_core.logs.rows import Rows, check_rate, content_of_rows
+from lwd_core.logs.rows import EpisodeRows, check_rate, content_of_rows
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.stamps import times
 from lwd_core.logs.survey import Survey, Topic
@@ -128,7 +128,7 @@ def _columns(table: pa.Table) -> dict[str, np.ndarray]:
     return columns
 
 
-def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[Rows]:
+def _rows(found: DataSet, source: LogSource, root: Path, embodiment: Embodiment) -> Iterator[EpisodeRows]:
     first = 0
     for number, table in tables(found, root, embodiment.topics):
         yield _episode(table, number, found, source, root, embodiment, first)
@@ -143,7 +143,7 @@ def _episode(
     root: Path,
     embodiment: Embodiment,
     first: int,
-) -> Rows:
+) -> EpisodeRows:
     name = f"episode {number}"
     meta = found.episodes.get(number, {})
     columns, n = _columns(table), table.num_rows
@@ -167,7 +167,7 @@ def _episode(
         stamps = columns.get("timestamp")
         t = times(None if stamps is None else stamps.reshape(-1), frame, found.fps, note)
     said = _said(meta, columns, found, number)
-    return Rows(columns, t, first, frames=frames, said=said, name=name, sound=sound)
+    return EpisodeRows(columns, t, first, frames=frames, said=said, name=name, sound=sound)
 
 
 def _captured(columns: dict[str, np.ndarray], n: int, note: Any) -> np.ndarray | None:

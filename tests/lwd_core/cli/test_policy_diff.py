@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lwd_core.cli._policy_diff import print_difference
-from lwd_core.policies.diff import Data, Labels, PolicyDifference, Result
+from lwd_core.policies.diff import DataDifference, Labels, PolicyDifference, Result
 from lwd_core.policies.intervals import Rate
 
 A, B = "a" * 64, "b" * 64
@@ -19,7 +19,7 @@ def test_ids_are_whole_and_settings_stand_a_line_each(monkeypatch: pytest.Monkey
             a=A,
             b=B,
             facts={"snapshots": ([A], [A, B])},
-            data=Data(2, 3, 2, [], ["e"], {"task": {"push": (2, 3)}}),
+            data=DataDifference(2, 3, 2, [], ["e"], {"task": {"push": (2, 3)}}),
             labels=Labels({"labels": ([spec], [])}, [], []),
             config={},
             results=[Result("button-press-topdown", Rate(1, 2, 0.1, 0.9), Rate(2, 2, 0.4, 1.0), 0, 1, 1.0)],

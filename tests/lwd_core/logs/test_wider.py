@@ -6,7 +6,7 @@ import numpy as np
 
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.read import read_log
-from lwd_core.logs.recording import Recorder
+from lwd_core.logs.recording import MessageCollector
 from lwd_core.logs.source import LogSource
 from tests.lwd_core.logs.robot_logs import Sink
 
@@ -21,7 +21,7 @@ action: [{topic: /command, field: data, dims: [{name: u}]}]
 
 
 def test_messages_wider_than_their_dims() -> None:
-    recorder = Recorder(ARM, Sink())
+    recorder = MessageCollector(ARM, Sink())
     for i, width in enumerate([3, 3, 4, 3, 5, 4]):
         recorder.add("/joints", i, i, i, lambda x: x, {"position": list(range(width))})
         recorder.add("/command", i, i, i, lambda x: x, {"data": [1.0]})
