@@ -7,7 +7,7 @@ reading the shards, since a label layer shows only in the rewards a snapshot fro
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
@@ -113,7 +113,7 @@ def _labels(lake: Lake, place: str, a: list[str], b: list[str]) -> Labels:
     }
     named = [[specs[d].get("labels", {}) for d in digests if d in specs] for digests in (a, b)]
     opened: dict[str, Snapshot] = {}
-    unread = []
+    unread: list[str] = []
     for digest in dict.fromkeys([*a, *b]):
         try:
             opened[digest] = Snapshot.open(place, digest, verify=False)
@@ -131,8 +131,9 @@ def _changes(a: Any, b: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
     """Leaves of two nested settings that differ, by dotted path."""
     if isinstance(a, dict) and isinstance(b, dict):
         found: dict[str, tuple[Any, Any]] = {}
-        for key in sorted(a.keys() | b.keys()):
-            found |= _changes(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+        one, two = cast("dict[str, Any]", a), cast("dict[str, Any]", b)
+        for key in sorted(one.keys() | two.keys()):
+            found |= _changes(one.get(key), two.get(key), f"{path}.{key}" if path else key)
         return found
     return {path: (a, b)} if a != b else {}
 
@@ -149,14 +150,14 @@ def _results(lake: Lake, a: str, b: str) -> list[Result]:
     return [*results, _result("all", scenes)] if scenes else []
 
 
-def _result(task: str, scenes: list[dict]) -> Result:
+def _result(task: str, scenes: list[dict[str, Any]]) -> Result:
     a, b = (
         wilson(sum(ran), len(ran))
         for ran in ([row[side] for row in scenes if row[side] is not None] for side in ("a", "b"))
     )
-    from scipy.stats import binomtest
+    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
     both = [(row["a"], row["b"]) for row in scenes if row["a"] is not None and row["b"] is not None]
     only_a, only_b = both.count((True, False)), both.count((False, True))
-    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    p = float(cast("Any", stats).binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return Result(task, a, b, only_a, only_b, p if both else None)
