@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lwd_core.errors import UserError
+from lwd_core.config_file import faults
+from lwd_core.errors import UserError, suggest
 
 PLACES = (
     "landing",
@@ -67,8 +68,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**(outside(set(type(self).model_fields)) | given))
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise UserError(f"settings ({settings_file() or 'environment'}): {faults}") from error
+            raise UserError(faults(error, f"settings ({settings_file() or 'environment'})")) from error
 
     def model_post_init(self, _context: object) -> None:
         home = self.home if "://" in self.home else str(Path(self.home).resolve())
@@ -109,5 +109,5 @@ def from_file(path: Path | None, known: set[str]) -> dict[str, Any]:
         raise UserError(f"{path}: not TOML ({error})") from error
     unknown = sorted(set(values) - known)
     if unknown:
-        raise UserError(f"{path}, {unknown[0]}: no such setting; there are {', '.join(sorted(known))}")
+        raise UserError(f"{path}: {unknown[0]}: no such setting{suggest(unknown[0], known)}")
     return values

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
 from pipelines.home import PROFILE
 from pipelines.partitions import DAYS, NAME
@@ -85,8 +86,11 @@ class Profile(_Part):
         names = [r.name for r in self.rounds]
         if len(set(names)) != len(names):
             raise ValueError("rounds: a name is used twice")
-        self.watcher()
-        find_tasks(Workcells(self.robot).tasks, self.tasks)
+        try:
+            self.watcher()
+            find_tasks(Workcells(self.robot).tasks, self.tasks)
+        except UserError as error:
+            raise ValueError(str(error)) from error
         if self.first_day not in DAYS.get_partition_keys():
             raise ValueError(f"first_day: {self.first_day} is no day from {DAYS.start:%Y-%m-%d} until today")
         return self
@@ -98,7 +102,7 @@ class Profile(_Part):
         try:
             return Supervisor(**self.supervisor)
         except TypeError as error:
-            raise UserError(f"profile {self.name}, supervisor: {error}") from error
+            raise UserError(f"supervisor: {error}") from error
 
     @property
     def digest(self) -> str:
@@ -144,21 +148,6 @@ def load_profile(name: str | None = None) -> Profile:
 
 @lru_cache
 def _read(path: Path) -> Profile:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text())
-    except OSError as error:
-        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        raise UserError(f"profile {path}: cannot be read; give a YAML file or one of {known}") from error
-    except YAMLError as error:
-        raise UserError(f"profile {path}: not YAML ({error})") from error
-    try:
-        return Profile.model_validate(raw)
-    except UserError as error:
-        raise UserError(f"profile {path}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "profile"
-        raise UserError(f"profile {path}, {where}: {first['msg']}") from error
+    known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+    fields = config_file.read(path, f"a profile's YAML file, or one of {known}")
+    return config_file.check(TypeAdapter(Profile), fields, str(path))

@@ -6,25 +6,19 @@ starts this.
 """
 
 import os
-import signal
 import sys
 import threading
 import time
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-from lwd_core.cli.main import EXIT_USER_ERROR, complain
+from lwd_core.cli.main import EXIT_STOPPED, EXIT_USER_ERROR, complain
 from lwd_core.errors import UserError
-
-#: As a shell reports a process that SIGTERM ended.
-EXIT_STOPPED = 143
 
 
 def main() -> None:
     """Run one training configuration and report the checkpoint it ended in."""
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
-    # Pipes passes an interruption on as SIGINT; training answers SIGTERM by saving its state.
-    signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
     with open_dagster_pipes() as context:
         try:
             train(context)

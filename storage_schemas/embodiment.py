@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from storage_schemas.canonical import digest
 
@@ -218,7 +218,7 @@ class TaskRule:
 
     default: str = "unnamed"
     instruction: str = ""
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict[str, str])
     __pydantic_config__ = _CLOSED
 
 
@@ -244,8 +244,8 @@ class Embodiment:
     outcome: OutcomeRule = OutcomeRule()
     task: TaskRule = field(default_factory=TaskRule)
     source: str = "rollout"
-    match: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    match: dict[str, str] = field(default_factory=dict[str, str])
+    facts: dict[str, str] = field(default_factory=dict[str, str])
     __pydantic_config__ = _CLOSED
 
     def __post_init__(self) -> None:
@@ -330,12 +330,12 @@ class Embodiment:
 def _said(value: Any) -> Any:
     """Plain values; of a dataclass the fields not at their defaults: so new fields change nothing."""
     if is_dataclass(value):
-        said = {}
+        said: dict[str, Any] = {}
         for f in fields(value):
             default = f.default_factory() if f.default_factory is not MISSING else f.default
             if (own := getattr(value, f.name)) != default:
                 said[f.name] = _said(own)
         return said
     if isinstance(value, Mapping):
-        return {key: _said(v) for key, v in value.items()}
-    return [_said(v) for v in value] if isinstance(value, tuple) else value
+        return {key: _said(v) for key, v in cast("Mapping[str, Any]", value).items()}
+    return [_said(v) for v in cast("tuple[Any, ...]", value)] if isinstance(value, tuple) else value

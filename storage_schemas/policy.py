@@ -8,7 +8,9 @@
 the weights: the id names the bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from storage_schemas.canonical import canonical_json
 
@@ -50,10 +52,10 @@ class PolicyManifest:
         return canonical_json(asdict(self))
 
     @classmethod
-    def from_dict(cls, value: dict) -> "PolicyManifest":
+    def from_dict(cls, value: Mapping[str, Any]) -> "PolicyManifest":
         """Rebuild from parsed JSON; TypeError or KeyError where a field is wrong."""
         lineage = dict(value["lineage"])
         lineage["snapshots"] = tuple(lineage["snapshots"])
-        return cls(
-            **{**value, "lineage": Lineage(**lineage), "instructions": tuple(value["instructions"])},
-        )
+        parts: dict[str, Any] = {**value, "lineage": Lineage(**lineage)}
+        parts["instructions"] = tuple(value["instructions"])
+        return cls(**parts)

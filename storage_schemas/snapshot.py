@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from storage_schemas.canonical import canonical_json
 
@@ -125,10 +125,10 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: bytes) -> "Manifest":
         """Read it back. ValueError names what is missing or of another format."""
-        raw = json.loads(data)
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            found = raw.get("format") if isinstance(raw, dict) else None
-            raise ValueError(f"manifest format {found!r}, this version reads {FORMAT}")
+        value = json.loads(data)
+        raw = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        if raw.get("format") != FORMAT:
+            raise ValueError(f"manifest format {raw.get('format')!r}, this version reads {FORMAT}")
         try:
             raw["stats"] = {
                 embodiment: {name: _moments(m) for name, m in parts.items()}
@@ -143,5 +143,7 @@ class Manifest:
 
 
 def _moments(raw: dict[str, Any]) -> Moments:
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+    fields: dict[str, Any] = {
+        k: tuple(cast("list[float]", v)) if isinstance(v, list) else v for k, v in raw.items()
+    }
     return Moments(**fields)

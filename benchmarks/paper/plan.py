@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from ruamel.yaml import YAML
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
-from lwd_core.training.overlay import over_config
 from storage_schemas.canonical import digest
 
 _FIRST_DAY = date(2025, 1, 6)
@@ -163,4 +163,4 @@ def _offline(plan: Plan, name: str, row: Row, part: str, day: Day) -> Cell:
 
 
 def _settings(plan: Plan, stage: str, over: Mapping[str, Any]) -> dict[str, Any]:
-    return over_config(over_config(plan.training, plan.stages[stage]), over)
+    return config_file.over(config_file.over(plan.training, plan.stages[stage]), over)

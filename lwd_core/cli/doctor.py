@@ -4,11 +4,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from lwd_core.cli._output import AsJson, say_json
+from lwd_core.cli._output import AsJson, say_json, say_table
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.doctor import Health, examine
 from lwd_core.settings import Settings
@@ -30,10 +28,7 @@ def doctor(
     if as_json:
         say_json([asdict(d) for d in found])
     else:
-        table = Table("check", "health", "found", "what to do")
-        for d in found:
-            health = f"[{_COLOUR[d.health]}]{d.health}[/]"
-            table.add_row(d.name, health, escape(d.found), escape(d.remedy))
-        Console().print(table)
+        rows = [(d.name, Text(d.health, style=_COLOUR[d.health]), d.found, d.remedy) for d in found]
+        say_table(("check", "health", "found", "what to do"), rows)
     if any(d.health is Health.WRONG for d in found):
         raise typer.Exit(EXIT_FOUND)

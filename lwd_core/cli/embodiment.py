@@ -24,6 +24,7 @@ def infer(
     log: Annotated[str, typer.Argument(help="A log: file, folder or URL, of any format.")],
     name: Annotated[str | None, typer.Option(help="Name of the embodiment.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draft an embodiment file from a log's topics and schemas.
 
@@ -31,19 +32,22 @@ def infer(
     """
     source = LogSource(log)
     try:
-        text, _ = apart(source.size, drafted, source, name)
+        text, asked = apart(source.size, drafted, source, name)
     except FileNotFoundError as e:
         raise UserError(f"{log}: no such log; give a file, a folder or a URL") from e
     except (UnreadableLog, OSError) as e:
         raise UserError(f"{log}: {e}") from e
     parse_embodiment(text, "draft")  # a draft that its own checker refuses would help nobody
-    if out is None:
+    if out is not None:
+        if out.exists():
+            raise UserError(f"{out}: is there already; name another file")
+        out.write_text(text)
+    if as_json:
+        say_json({"file": None if out is None else str(out), "text": text, "asked": asked})
+    elif out is None:
         typer.echo(text, nl=False)
-        return
-    if out.exists():
-        raise UserError(f"{out}: is there already; name another file")
-    out.write_text(text)
-    typer.echo(f"wrote {out}; go over it, then `lwd embodiment check {out}`")
+    else:
+        typer.echo(f"wrote {out}; go over it, then `lwd embodiment check {out}`")
 
 
 @app.command()

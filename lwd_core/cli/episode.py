@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli._output import AsJson, say_json, say_rows, say_table
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -73,6 +71,7 @@ def view(
     save: Annotated[Path | None, typer.Option(help="Write a .rrd file instead of opening a viewer.")] = None,
     port: Annotated[int, typer.Option(help="Port of the page on 127.0.0.1; 0: a free one.", min=0)] = 0,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """View one episode in Rerun: frames, state, action, actor, reward and value over time.
 
@@ -90,13 +89,19 @@ def view(
     embodiment = load_embodiments(settings.embodiments).get(seen.facts["embodiment"])
     if save:
         write_recording(lake.place, seen, embodiment, save)
-        typer.echo(f"wrote {save}")
+        if as_json:
+            say_json({"file": str(save)})
+        else:
+            typer.echo(f"wrote {save}")
         return
     with tempfile.TemporaryDirectory(prefix="lwd-view-") as folder:
         file = Path(folder, f"{seen.facts['episode_id'][:12]}.rrd")
         write_recording(lake.place, seen, embodiment, file)
         with serve(file, _free_port(), port or _free_port()) as (server, url):
-            typer.echo(f"{url}  (Ctrl-C ends it)")
+            if as_json:
+                say_json({"url": url})
+            else:
+                typer.echo(f"{url}  (Ctrl-C ends it)")
             if browser:
                 webbrowser.open(url)
             server.wait()
@@ -129,25 +134,21 @@ def _summed_up(labels: list[dict]) -> list[dict]:
 
 
 def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str | None) -> None:
-    console = Console()
-    table = Table("fact", show_header=False)
-    table.add_column("value", overflow="fold")  # ids and paths are copied from here
-    for name, value in facts.items():
-        table.add_row(name, "" if value is None else str(value))
-    table.add_row("raw log", f"{log_uri} messages {facts['first_message']}–{facts['last_message']}")
-    console.print(table)
-    table = Table("steps", "kind", "who", "reason", title="segments")
-    for s in segments:
-        table.add_row(f"{s['first_step']}–{s['last_step']}", s["kind"], s["who"] or "", s["reason"] or "")
-    console.print(table)
-    table = Table(title="labels")
-    for name in ("layer", "check", "step", "value", "says"):
-        table.add_column(name, no_wrap=name in ("layer", "check"))
-    for row in _summed_up(labels):
-        value = "" if row["value"] is None else f"{row['value']:.4g}"
-        step = "" if row["step"] is None else str(row["step"])
-        table.add_row(row["layer_id"], row["check"] or "", step, value, row["text"] or row["detail"] or "")
-    console.print(table)
+    where = f"{log_uri} messages {facts['first_message']}–{facts['last_message']}"
+    say_table(("fact", "value"), [*((k, str(v or "")) for k, v in facts.items()), ("raw log", where)])
+    say_table(
+        ("steps", "kind", "who", "reason"),
+        [(f"{s['first_step']}–{s['last_step']}", s["kind"], s["who"], s["reason"]) for s in segments],
+        title="segments",
+    )
+    say_table(
+        ("layer", "check", "step", "value", "says"),
+        [
+            (row["layer_id"], row["check"], row["step"], row["value"], row["text"] or row["detail"])
+            for row in _summed_up(labels)
+        ],
+        title="labels",
+    )
     for row in labels:
         if row["text"] == Verdict.FAIL and row["detail"]:
-            console.print(f"{row['check']}: {row['detail']}", markup=False, soft_wrap=True)
+            typer.echo(f"{row['check']}: {row['detail']}")

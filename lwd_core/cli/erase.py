@@ -1,16 +1,18 @@
 """Erase episodes: from raw logs, tables, frames, snapshots and histories, with proof."""
 
 import time
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
+from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.erasure.erase import Plan, absent, needles, pending, plan
 from lwd_core.erasure.erase import erase as carry_out
 from lwd_core.erasure.raw_logs import Fate
-from lwd_core.erasure.search import Findings, search
+from lwd_core.erasure.search import SearchResult, search
 from lwd_core.errors import UserError
 from lwd_core.lake.kept_frames import Moved
 from lwd_core.lake.store import Lake
@@ -18,6 +20,7 @@ from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 
 PLACES = ("lake", "snapshots", "checkpoints", "policies", "releases", "reports")
+Echo = Callable[[str], None]
 REMEDY = {
     Fate.SHARED: "--whole-log erases those too, --also-delete PATH deletes the file alone",
     Fate.ELSEWHERE: "--also-delete PATH deletes it",
@@ -33,6 +36,7 @@ def erase(
         list[str] | None,
         typer.Option(metavar="PATH", help="A raw log to delete that else stays, if its digest is right."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Erase episodes for good, search every byte for them, list the policies trained on them.
 
@@ -49,54 +53,62 @@ def erase(
         plans.append(plan(lake, settings.landing, fresh, whole_log=whole_log, also_delete=also_delete or ()))
     elif not plans:
         raise UserError("no episode named and no erasure to finish; give episode ids")
+    echo = partial(typer.echo, err=as_json)  # a program gets one document, a person the story
     for what in plans:
-        describe(what)
-    if dry_run:
-        return
-    if not yes:
-        typer.confirm("Erase? This can't be undone", abort=True)
-    gone = [_carry_out(lake, settings, what) for what in plans]
-    if not all(gone):
+        describe(what, echo)
+    if not dry_run and not yes:
+        typer.confirm("Erase? This can't be undone", abort=True, err=as_json)
+    done = [None if dry_run else _carry_out(lake, settings, what, echo) for what in plans]
+    if as_json:
+        say_json([_facts(what, left) for what, left in zip(plans, done, strict=True)])
+    if any(done):
         raise typer.Exit(EXIT_FOUND)
 
 
-def describe(what: Plan) -> None:
+def _facts(what: Plan, left: list[str] | None) -> dict[str, Any]:
+    """A plan as JSON; ``left`` are the files that still hold it, None where nothing was erased yet."""
+    names = ("episodes", "unknown", "steps", "siblings", "shards", "snapshots", "policies")
+    return {name: getattr(what, name) for name in names} | {
+        "raw_logs": [{"path": log.path, "bytes": log.bytes, "fate": log.fate} for log in what.raw],
+        "erased": left is not None and not left,
+        "still_found_in": left,
+    }
+
+
+def describe(what: Plan, echo: Echo) -> None:
     """Print what an erasure means."""
-    typer.echo(f"{len(what.episodes)} episodes, {what.steps} steps")
+    echo(f"{len(what.episodes)} episodes, {what.steps} steps")
     for episode in what.unknown:
         known = "erased before" if episode in what.before else "never in this lake as far as it knows"
-        typer.echo(f"not in the lake     {episode}, {known}; whatever is found of it goes")
+        echo(f"not in the lake     {episode}, {known}; whatever is found of it goes")
     for log in what.of(Fate.DELETED):
-        typer.echo(f"raw log deleted     {log.path} ({log.bytes} bytes)")
+        echo(f"raw log deleted     {log.path} ({log.bytes} bytes)")
     for log in what.of(Fate.SHARED, Fate.ELSEWHERE, Fate.REPLACED):
         remedy = f"; {REMEDY[log.fate]}" if log.fate in REMEDY else ""
-        typer.echo(f"raw log left        {log.path} ({log.bytes} bytes): {log.fate}{remedy}")
+        echo(f"raw log left        {log.path} ({log.bytes} bytes): {log.fate}{remedy}")
     if elsewhere := what.of(Fate.ELSEWHERE):
-        typer.echo(
-            f"not ours to delete  {len(elsewhere)} raw logs, {sum(log.bytes for log in elsewhere)} bytes"
-        )
+        echo(f"not ours to delete  {len(elsewhere)} raw logs, {sum(log.bytes for log in elsewhere)} bytes")
     if what.siblings:
-        typer.echo(f"episodes that stay  {', '.join(what.siblings)}")
+        echo(f"episodes that stay  {', '.join(what.siblings)}")
     for shard in what.shards:
-        typer.echo(f"frames              {shard} {'written anew' if what.siblings else 'deleted'}")
+        echo(f"frames              {shard} {'written anew' if what.siblings else 'deleted'}")
     for digest in what.snapshots:
-        typer.echo(f"snapshot withdrawn  {digest}, a successor without them takes its place")
+        echo(f"snapshot withdrawn  {digest}, a successor without them takes its place")
     for policy in what.policies:
-        typer.echo(f"policy trained on   {policy}; it still is: retire it or train again")
+        echo(f"policy trained on   {policy}; it still is: retire it or train again")
     for path, kinds in what.unseen.items():
-        typer.echo(
+        echo(
             f"can't be searched   {' and '.join(kinds)} of {path}: not stored as the lake has them; "
             "copies are found by their digest, not by this content"
         )
-    typer.echo("history             older versions of the tables can't be read any more")
-    typer.echo("pages               every page under reports is deleted; the next report makes them anew")
+    echo("history             older versions of the tables can't be read any more")
+    echo("pages               every page under reports is deleted; the next report makes them anew")
     if what.shards:
-        typer.echo(
-            "Dagster's history   its record of `steps` may show frames: `dagster asset wipe steps` too"
-        )
+        echo("Dagster's history   its record of `steps` may show frames: `dagster asset wipe steps` too")
 
 
-def _carry_out(lake: Lake, settings: Settings, what: Plan) -> bool:
+def _carry_out(lake: Lake, settings: Settings, what: Plan, echo: Echo) -> list[str]:
+    """Erase and search; the files that still hold it."""
     from lwd_core.snapshots.publish import drop_unfinished
     from lwd_core.snapshots.reissue import reissue_all
 
@@ -107,36 +119,36 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan) -> bool:
 
     done = carry_out(lake, what, reissue=again, now_ns=now_ns, pages=settings.reports)
     for old, new in done.successors.items():
-        typer.echo(f"snapshot {old[:12]} -> {new[:12] if new else 'nothing left'}")
+        echo(f"snapshot {old[:12]} -> {new[:12] if new else 'nothing left'}")
     found = search([getattr(settings, place) for place in PLACES], needles(what), raw=[settings.landing])
     found.holding = drop_unfinished(open_location(settings.snapshots), found.holding)
     for log in done.changed:
-        typer.echo(f"raw log left        {log.path}: {Fate.REPLACED}")
-    gone = _say(settings, what, found)
-    if gone:
+        echo(f"raw log left        {log.path}: {Fate.REPLACED}")
+    left = _say(settings, what, found, echo)
+    if not left:
         absent(lake, what)
-    return gone
+    return left
 
 
-def _say(settings: Settings, what: Plan, found: Findings) -> bool:
-    """What the search found: kept on purpose, still there, out of sight. False where something has to go."""
+def _say(settings: Settings, what: Plan, found: SearchResult, echo: Echo) -> list[str]:
+    """What the search found: kept on purpose, still there, out of sight. What has to go is returned."""
     kept = [log for log in what.of(Fate.SHARED) if any(_within(path, log.path) for path in found.holding)]
     left = [path for path in found.holding if not any(_within(path, log.path) for log in kept)]
     for path, reason in found.blind.items():
-        typer.echo(f"can't be searched   {path}: {reason}")
+        echo(f"can't be searched   {path}: {reason}")
     for path in left:
         typer.echo(f"still found in      {path}", err=True)
     if left:
         complain(f"{len(left)} files still hold it; delete them or make them anew, then erase again")
-        return False
+        return left
     exceptions = [f"{len(kept)} raw logs kept for their other episodes"] if kept else []
     if elsewhere := what.of(Fate.ELSEWHERE):
         exceptions.append(f"{len(elsewhere)} originals not ours to delete")
     if found.blind:
         exceptions.append(f"{len(found.blind)} files that can't be searched")
     but = f", but for {' and '.join(exceptions)} named above" if exceptions else ""
-    typer.echo(f"absent: no file under {settings.home} holds its id or content{but}")
-    return True
+    echo(f"absent: no file under {settings.home} holds its id or content{but}")
+    return []
 
 
 def _within(path: str, log: str) -> bool:

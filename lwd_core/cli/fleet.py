@@ -1,19 +1,21 @@
 """Robots: demonstrate, run on a release channel, judge a policy."""
 
-import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import pyarrow as pa
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.task import find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells
+from lwd_core.interrupt import graceful_stop
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
@@ -34,15 +36,21 @@ Cameras = Annotated[int, typer.Option(help="How many of them log a camera.", min
 
 
 @app.command()
-def tasks(robot: Robot = DEFAULT) -> None:
+def tasks(robot: Robot = DEFAULT, as_json: AsJson = False) -> None:
     """List the tasks robots can be given.
 
     Example: lwd fleet tasks
     """
-    table = Table("task", "limit", "stages", "instruction")
-    for task in Workcells(robot).tasks.values():
-        table.add_row(task.name, str(task.limit), str(len(task.stages) or 1), task.instruction)
-    Console().print(table)
+    rows = [
+        {
+            "task": task.name,
+            "limit": task.limit,
+            "stages": len(task.stages) or 1,
+            "instruction": task.instruction,
+        }
+        for task in Workcells(robot).tasks.values()
+    ]
+    say_rows(rows, tuple(rows[0]), as_json)
 
 
 @app.command()
@@ -56,6 +64,7 @@ def demonstrate(
     day: Annotated[str | None, typer.Option(help="Day (UTC) they carry; default: today.")] = None,
     play: Annotated[bool, typer.Option(help="Explore what goes wrong instead of doing the task.")] = False,
     run: Annotated[str, typer.Option(help="Name; another name gives other scenes.")] = "demonstrations",
+    as_json: AsJson = False,
 ) -> None:
     """Record demonstrations, or play, and upload them to the landing zone.
 
@@ -76,6 +85,10 @@ def demonstrate(
             source=Source.PLAY if play else Source.DEMONSTRATION,
             cells=cells,
         )
+    if as_json:
+        counts = {"logs": len(result.logs), "steps": result.steps, "bytes": result.bytes}
+        say_json({**counts, "landing": settings.landing})
+        return
     typer.echo(f"{len(result.logs)} logs, {result.steps} steps, {result.bytes} bytes in {settings.landing}")
 
 
@@ -104,6 +117,7 @@ def run(
         float, typer.Option(help="Share of episodes a person explores what goes wrong.", min=0, max=1)
     ] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the run; another name, other scenes.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run robots on their release channel until they are done or stopped (Ctrl-C: after this episode).
 
@@ -152,7 +166,10 @@ def run(
         ),
     )
     done = sum(d.episode.success for d in delivered)
-    typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
+    if as_json:
+        say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
+    else:
+        typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
 
 
 @app.command()
@@ -163,6 +180,7 @@ def evaluate(
     scenes: Annotated[int, typer.Option(help="Scenes a task.", min=1)] = 50,
     purpose: Annotated[Purpose, typer.Option(help="Which scenes.")] = Purpose.SELECTION,
     record: Annotated[bool, typer.Option(help="Write the episodes to the evaluations table.")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a policy in scenes nobody trained on, alone.
 
@@ -189,17 +207,23 @@ def evaluate(
         )
         kept = pa.concat_tables([rows, others.cast(rows.schema)])
         lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": names})
-    table = Table("task", "success", "episodes", "median steps of successes")
+    said = []
     for name in names:
         own = [row for row in rows.to_pylist() if row["task"] == name]
         steps = sorted(row["steps"] for row in own if row["success"])
-        rate = f"{len(steps) / len(own):.2f}"
-        table.add_row(name, rate, str(len(own)), str(steps[len(steps) // 2]) if steps else "")
-    Console().print(table)
+        said.append(
+            {
+                "task": name,
+                "success": len(steps) / len(own),
+                "episodes": len(own),
+                "median_steps_of_successes": steps[len(steps) // 2] if steps else None,
+            }
+        )
+    say_rows(said, tuple(said[0]), as_json)
 
 
 @app.command()
-def page() -> None:
+def page(as_json: AsJson = False) -> None:
     """Write the fleet's page: robots, policies in use, rates over time, values that fell, films.
 
     Example: lwd fleet page
@@ -208,7 +232,11 @@ def page() -> None:
     from lwd_core.reports.fleet_page import write_fleet_page
 
     settings = Settings()
-    typer.echo(write_fleet_page(Lake.open(settings.lake), settings, settings.reports, now_ns=time.time_ns()))
+    written = write_fleet_page(Lake.open(settings.lake), settings, settings.reports, now_ns=time.time_ns())
+    if as_json:
+        say_json({"page": written})
+    else:
+        typer.echo(written)
 
 
 def _names(robot: str, chosen: list[str] | None) -> list[str]:
@@ -227,15 +255,8 @@ def _fleet(robot: str, chosen: list[str] | None, robots: int, sites: str, camera
 
 
 def _stop_after(minutes: float | None) -> Callable[[], bool]:
-    """True once the time is up or the first SIGINT or SIGTERM has come; a second one ends at once."""
-    asked = False
-
-    def ask(number: int, frame: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
+    """True once the time is up, or the first Ctrl-C or SIGTERM of this command has come."""
+    stop = threading.Event()
+    click.get_current_context().with_resource(graceful_stop(stop))
     end = time.monotonic() + minutes * 60 if minutes is not None else float("inf")
-    return lambda: asked or time.monotonic() >= end
+    return lambda: stop.is_set() or time.monotonic() >= end

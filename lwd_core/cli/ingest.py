@@ -12,7 +12,7 @@ from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import StorageError, UserError
 from lwd_core.ingest.commit import IngestResult
 from lwd_core.ingest.commit import ingest as take_in
-from lwd_core.ingest.landing import UNSAID, Origin, Received
+from lwd_core.ingest.landing import UNSAID, LandedLog, Origin
 from lwd_core.ingest.reconcile import quarantined
 from lwd_core.ingest.walk import shown
 from lwd_core.lake.store import Lake
@@ -83,7 +83,7 @@ def run(
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("logs", total=None)
 
-        def seen(done: int, log: Received) -> None:
+        def seen(done: int, log: LandedLog) -> None:
             bar.update(task, completed=done, description=f"{done} logs, now {log.place.rsplit('/', 1)[-1]}")
 
         try:

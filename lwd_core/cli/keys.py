@@ -62,6 +62,7 @@ def rotate(
 @app.command()
 def trust(
     file: Annotated[Path, typer.Argument(help="A public key: a .pem of another machine's keys/trusted.")],
+    as_json: AsJson = False,
 ) -> None:
     """Trust a public key beside the others.
 
@@ -72,18 +73,27 @@ def trust(
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}; give a .pem file") from error
     try:
-        typer.echo(f"{keys.trust(Settings().keys, public)} is trusted")
+        name = keys.trust(Settings().keys, public)
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
+    if as_json:
+        say_json({"key_id": name, "trusted": True})
+    else:
+        typer.echo(f"{name} is trusted")
 
 
 @app.command()
 def distrust(
     key: Annotated[str, typer.Argument(help="Key id, or the beginning of one.")],
+    as_json: AsJson = False,
 ) -> None:
     """Take a key out of trust: no robot that gets the new set runs what it signed.
 
     Example: lwd keys distrust 5a1e
     """
     folder = Settings().keys
-    typer.echo(f"{keys.distrust(folder, key)} is not trusted any more; copy {folder}/trusted to the robots")
+    name = keys.distrust(folder, key)
+    if as_json:
+        say_json({"key_id": name, "trusted": False})
+    else:
+        typer.echo(f"{name} is not trusted any more; copy {folder}/trusted to the robots")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lwd_core.cli._output import AsJson, say_json
+from lwd_core.cli._output import AsJson, say_json, say_table
 from lwd_core.lake.person_query import versions_as_of
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact as merge
@@ -57,25 +57,28 @@ def stats(as_json: AsJson = False) -> None:
     Example: lwd lake stats --json
     """
     lake = Lake.open(Settings().lake)
+    files, size = folder_bytes(lake, "frames")
+    tables = [asdict(t) for t in figures(lake)]
     if as_json:
-        files, size = folder_bytes(lake, "frames")
-        tables = [asdict(t) for t in figures(lake)]
         say_json({"tables": tables, "frames": {"files": files, "bytes": size}})
         return
-    typer.echo(f"{'table':18} {'version':>8} {'rows':>12} {'files':>7} {'small':>7} {'bytes':>14}")
-    for t in figures(lake):
-        typer.echo(f"{t.table:18} {t.version:8} {t.rows:12} {t.files:7} {t.small:7} {t.bytes:14}")
-    files, size = folder_bytes(lake, "frames")
-    typer.echo(f"{'(frames)':18} {'':8} {'':12} {files:7} {'':7} {size:14}")
+    frames = {"table": "(frames)", "files": files, "bytes": size}
+    columns = ("table", "version", "rows", "files", "small", "bytes")
+    say_table(columns, ([row.get(name) for name in columns] for row in (*tables, frames)))
 
 
 @app.command("shell-sql")
 def shell_sql(
     as_of: Annotated[str, typer.Option(help="Version of table episodes, or a UTC time.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Print views of the lake for a stock DuckDB.
 
     Example: lwd lake shell-sql > lake.sql && duckdb -init lake.sql
     """
     lake = Lake.open(Settings().lake)
-    typer.echo(lake.script(versions_as_of(lake, as_of) if as_of else None), nl=False)
+    script = lake.script(versions_as_of(lake, as_of) if as_of else None)
+    if as_json:
+        say_json({"script": script})
+    else:
+        typer.echo(script, nl=False)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._format import Format, InFormat, say_result
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.ingest import embodiments_of, report, run
 from lwd_core.cli.main import EXIT_FOUND
@@ -13,7 +14,6 @@ from lwd_core.ingest.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.ingest.remap import outdated
 from lwd_core.ingest.remap import remap as take_anew
 from lwd_core.lake.addresses import renew
-from lwd_core.lake.output import Format, render
 from lwd_core.lake.same_recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -35,7 +35,8 @@ def logs(
     state: Annotated[
         str, typer.Option(help="Only accepted, duplicate, salvaged, quarantined or superseded.")
     ] = "",
-    format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
+    format: InFormat = Format.TABLE,
+    as_json: AsJson = False,
 ) -> None:
     """List raw logs with their state and reason.
 
@@ -43,36 +44,36 @@ def logs(
     """
     if context.invoked_subcommand is None:
         lake = Lake.open(Settings().lake)
-        typer.echo(render(lake.sql(STATES, [state, state]), format), nl=False)
+        say_result(lake.sql(STATES, [state, state]), format, as_json)
         if copies := lake.sql(DUPLICATES).num_rows:
             typer.echo(f"{copies} episodes are the recording of another: lwd logs same", err=True)
 
 
 @app.command()
-def same(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
+def same(format: InFormat = Format.TABLE, as_json: AsJson = False) -> None:
     """List episodes that are the recording of another: copied, or received in two formats.
 
     Snapshots and verdicts count such a recording once.
 
     Example: lwd logs same --format json
     """
-    typer.echo(render(Lake.open(Settings().lake).sql(DUPLICATES), format), nl=False)
+    say_result(Lake.open(Settings().lake).sql(DUPLICATES), format, as_json)
 
 
 @app.command("reconcile")
-def reconcile_command(format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE) -> None:
+def reconcile_command(format: InFormat = Format.TABLE, as_json: AsJson = False) -> None:
     """Files and bytes per robot and day, and what became of them; exit code 1 if any is missing.
 
     Example: lwd logs reconcile
     """
     settings = Settings()
     lake = Lake.open(settings.lake)
-    typer.echo(render(reconcile(lake), format), nl=False)
+    say_result(reconcile(lake), format, as_json)
     missing = unaccounted(lake, settings.landing) if lake.place.fs.exists(settings.landing) else []
     for log in missing:
         knows = "" if log.known is None else f", of which the lake knows {log.known}"
         typer.echo(f"not in the lake yet: {log.uri} ({log.bytes} bytes{knows})", err=True)
-    raise typer.Exit(1 if missing else 0)
+    raise typer.Exit(EXIT_FOUND if missing else 0)
 
 
 @app.command()

@@ -21,7 +21,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.extras import missing_extra
 from lwd_core.plugins import Door
 
@@ -31,6 +31,8 @@ OTHERS: Door[typer.Typer] = Door("lwd.commands", {}, kind="command")
 EXIT_FOUND = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+#: as a shell reports a process that SIGTERM ended
+EXIT_STOPPED = 143
 
 
 def own_commands() -> dict[str, Path]:
@@ -91,10 +93,17 @@ class LazyGroup(TyperGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        name, stub, rest = super().resolve_command(ctx, args)
+        try:
+            name, stub, rest = super().resolve_command(ctx, args)
+        except click.UsageError as error:  # its own suggestions know only what is loaded
+            near = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(error.message.rstrip(".") + near, ctx) from None
         if stub is None or name is None:
             return name, stub, rest
-        return name, load_command(name), rest
+        command = load_command(name)
+        if hasattr(click.exceptions, "NoSuchCommand") and isinstance(command, TyperGroup):
+            command.suggest_commands = False  # click says it, since 8.4
+        return name, command, rest
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -116,7 +125,8 @@ def root(
 
     Places come from LWD_HOME (default ./lwd-data) and other LWD_* variables.
 
-    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted.
+    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted, 143 stopped
+    with its state saved (training).
 
     Example: lwd init my-lake
     """

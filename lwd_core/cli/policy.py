@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli._named import PolicyId, policy_named
-from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli._output import AsJson, say_document, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
@@ -39,7 +39,7 @@ def list_(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(policy: PolicyId) -> None:
+def show(policy: PolicyId, as_json: AsJson = False) -> None:
     """Show everything the lake knows of a policy, as JSON.
 
     Example: lwd policy show production
@@ -51,7 +51,7 @@ def show(policy: PolicyId) -> None:
     row["config"] = json.loads(row["config"])
     row["releases"] = lake.read("releases", where="policy_id = ?", params=(row["policy_id"],)).to_pylist()
     row["success"] = str(success_rate(lake, row["policy_id"]))
-    typer.echo(json.dumps(row, indent=2, ensure_ascii=False))
+    say_document(row, as_json)
 
 
 @app.command()

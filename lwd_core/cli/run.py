@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lwd_core.cli._output import AsJson, say_rows
+from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -42,6 +42,7 @@ def policy(
         Path | None,
         typer.Option(help="Also write it as a torch.export program (.pt2), which needs torch alone."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Sign the policy a run holds, enter it and print its id; again, it changes nothing.
 
@@ -62,4 +63,7 @@ def policy(
     register(lake, bundle, now_ns=time.time_ns())
     if program is not None:
         program.write_bytes(export_program(policy_of(checkpoint), 1))
-    typer.echo(bundle.policy_id)
+    if as_json:
+        say_json({"policy_id": bundle.policy_id, "program": None if program is None else str(program)})
+    else:
+        typer.echo(bundle.policy_id)

@@ -8,13 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
 
-from lwd_core.cli._output import AsJson, say_json
+from lwd_core.cli._output import AsJson, say_document, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND, complain
 from lwd_core.errors import UserError
-from lwd_core.lake.output import Format, render
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
@@ -37,7 +35,10 @@ def list_(as_json: AsJson = False) -> None:
     rows = _lake().sql(
         "SELECT digest, name, state, episodes, steps, bytes FROM snapshots ORDER BY created_ns DESC, digest"
     )
-    _print(rows.to_pylist(), as_json)
+    found = rows.to_pylist()
+    if not as_json:
+        found = [row | {"digest": row["digest"][:12]} for row in found]
+    say_rows(found, rows.column_names, as_json)
 
 
 @app.command()
@@ -87,7 +88,7 @@ def verify(digest: Digest, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(digest: Digest) -> None:
+def show(digest: Digest, as_json: AsJson = False) -> None:
     """Show a snapshot's manifest without its episodes, as JSON.
 
     Example: lwd snapshot show 5f9d6f
@@ -95,7 +96,7 @@ def show(digest: Digest) -> None:
     manifest = asdict(_open(digest, verify=False).manifest)
     for name in ("episodes", "stats"):
         manifest.pop(name)
-    typer.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
+    say_document(manifest, as_json)
 
 
 @app.command()
@@ -106,7 +107,7 @@ def diff(a: Digest, b: Digest, as_json: AsJson = False) -> None:
     """
     found = compare(_open(a), _open(b))
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        say_json(asdict(found))
     elif not found:
         typer.echo("equal")
     else:
@@ -129,7 +130,7 @@ def stats(digest: Digest, as_json: AsJson = False) -> None:
         for vector, moments in vectors.items()
         for i in range(len(moments.mean))
     ]
-    _print(rows, as_json)
+    say_rows(rows, ("embodiment", "vector", "dim", *names), as_json)
 
 
 @app.command()
@@ -184,7 +185,7 @@ def batch(
         }
         for i, episode in enumerate(tensors["episode"].tolist())
     ]
-    _print(rows, as_json)
+    say_rows(rows, tuple(rows[0]), as_json)
     if out:
         out.write_bytes(save(tensors))
     joined = hashlib.sha256()
@@ -243,14 +244,3 @@ def _lines(found: dict[str, Any]) -> list[str]:
     return lines + [
         f"mean of {k} moved by up to {v:.3g} standard deviations" for k, v in found["stats"].items()
     ]
-
-
-def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
-        return
-    if not rows:
-        typer.echo("nothing")
-        return
-    shown = [{k: v[:12] if k == "digest" else v for k, v in row.items()} for row in rows]
-    typer.echo(render(pa.Table.from_pylist(shown), Format.TABLE), nl=False)

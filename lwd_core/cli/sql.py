@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._format import Format, InFormat, render
+from lwd_core.cli._output import AsJson
 from lwd_core.errors import UserError
-from lwd_core.lake.output import Format, render
 from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -17,14 +18,15 @@ def sql(
     as_of: Annotated[
         str, typer.Option(help="Version of table episodes, or a UTC time such as 2026-01-01T12:00.")
     ] = "",
-    format: Annotated[Format, typer.Option(help="Output form.")] = Format.TABLE,
+    format: InFormat = Format.TABLE,
+    as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file.")] = None,
 ) -> None:
     """Ask the lake in SQL; it reads the lake and nothing else, and changes nothing.
 
     Example: lwd sql "SELECT task, avg((outcome = 'success')::INT) FROM episodes GROUP BY 1"
     """
-    result = render(ask(Lake.open(Settings().lake), query, as_of), format)
+    result = render(ask(Lake.open(Settings().lake), query, as_of), Format.JSON if as_json else format)
     if output is None:
         typer.echo(result, nl=False)
         return

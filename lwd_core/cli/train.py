@@ -1,6 +1,5 @@
 """Train one stage from a configuration file, or follow the fleet while it runs."""
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,8 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from lwd_core.cli._output import AsJson, say_json
+from lwd_core.cli.main import EXIT_STOPPED
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RunByDefault(TyperGroup):
-    """``lwd train run.json`` is ``lwd train run run.json``."""
+    """``lwd train run.yaml`` is ``lwd train run run.yaml``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = args and (args[0] in self.commands or args[0].startswith("-"))
@@ -30,15 +31,16 @@ app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
 
 @app.command()
 def run(
-    config: Annotated[str, typer.Argument(help="JSON file; docs/algorithms.md explains its fields.")],
+    config: Annotated[str, typer.Argument(help="YAML file; docs/algorithms.md explains its fields.")],
+    as_json: AsJson = False,
 ) -> None:
     """Train one stage from a configuration file; again, it resumes or does nothing.
 
-    Example: lwd train run my-run.json
+    Example: lwd train run my-run.yaml
     """
     from lwd_core.training.config import TrainConfig
 
-    _train(TrainConfig.load(config))
+    _train(TrainConfig.load(config), as_json)
 
 
 @app.command()
@@ -53,15 +55,16 @@ def online(
     poll_every: Annotated[int, typer.Option(help="Batches between two looks at the lake.", min=1)] = 50,
     channel: Annotated[Channel, typer.Option(help="Where the releases go.")] = Channel.PRODUCTION,
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with other fields, over production's own run.")
+        Path | None, typer.Option(help="YAML file with other fields, over production's own run.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Learn online from the policy in production: fleet episodes and old data, 1:1, release after release.
 
     Needs somebody to take logs in: `make ui`, or `lwd ingest --follow`. SIGTERM or Ctrl-C saves the state;
     the same command goes on from there. Example: lwd train online --follow --publish-every 100
     """
-    from lwd_core.training.config import read_json
+    from lwd_core.training.config import read_config
     from lwd_core.training.online import Publisher, online_config
 
     never = updates + 1
@@ -72,7 +75,7 @@ def online(
         "poll_every": poll_every if follow else never,
         "log_every": publish_every,
         **({} if ratio is None else {"online_share": 1 - ratio}),
-        **(read_json(config) if config else {}),
+        **(read_config(config) if config else {}),
     }
     chosen = online_config(settings, run, over)
     publisher = Publisher(
@@ -80,29 +83,26 @@ def online(
         channel,
         told=lambda checkpoint, release: typer.echo(
             f"update {checkpoint.about['update']}: {release.policy_id} on {release.channel}, "
-            f"drawn from version {checkpoint.about['drawn'][-1][1]['episodes']} of episodes"
+            f"drawn from version {checkpoint.about['drawn'][-1][1]['episodes']} of episodes",
+            err=as_json,
         ),
     )
-    _train(chosen, publisher)
+    _train(chosen, as_json, publisher)
 
 
-def _train(config: "TrainConfig", publish: "Callable[[Checkpoint], None]" = lambda _: None) -> None:
+def _train(
+    config: "TrainConfig", as_json: bool, publish: "Callable[[Checkpoint], None]" = lambda _: None
+) -> None:
     from lwd_core.training.reporters import Terminal
     from lwd_core.training.run import Interrupted, train
 
-    before = signal.signal(signal.SIGINT, _as_sigterm)
     try:
         with Terminal(config.updates) as terminal:
             result = train(config, terminal, publish=publish)
     except Interrupted as notice:
         typer.echo(notice, err=True)
-        raise typer.Exit(143) from notice
-    finally:
-        signal.signal(signal.SIGINT, before)
-    typer.echo(result.checkpoint)
-
-
-def _as_sigterm(number: int, frame: object) -> None:
-    """The first Ctrl-C saves the state as SIGTERM does; the second one ends at once."""
-    signal.signal(number, signal.default_int_handler)
-    signal.raise_signal(signal.SIGTERM)
+        raise typer.Exit(EXIT_STOPPED) from notice
+    if as_json:
+        say_json({"checkpoint": result.checkpoint, "digest": result.digest, "metrics": result.metrics})
+    else:
+        typer.echo(result.checkpoint)

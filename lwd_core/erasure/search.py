@@ -53,7 +53,7 @@ def _ready(numbers: tuple[bytes, ...]) -> Numbers:
 
 
 @dataclass
-class Findings:
+class SearchResult:
     """Files that hold a needle, and files that can't be looked into, each with the reason."""
 
     holding: list[str] = field(default_factory=list)
@@ -106,9 +106,9 @@ def _not_elsewhere(
     return list(dict.fromkeys(own))
 
 
-def search(roots: Sequence[str], needles: Needles, *, raw: Sequence[str] = ()) -> Findings:
+def search(roots: Sequence[str], needles: Needles, *, raw: Sequence[str] = ()) -> SearchResult:
     """Every file under the roots and under ``raw``, where raw logs lie and files are opened as logs."""
-    found = Findings()
+    found = SearchResult()
     for root in dict.fromkeys([*raw, *roots]):
         place = open_location(root)
         if not place.fs.exists(place.root):
@@ -140,12 +140,12 @@ def unrecognised(path: str, needles: Needles) -> list[str]:
         for kind, some in kinds.items()
         if some is not None
         and not any(
-            holds(prefix + place.fs._strip_protocol(f), some, raw=True, found=Findings()) for f in files
+            holds(prefix + place.fs._strip_protocol(f), some, raw=True, found=SearchResult()) for f in files
         )
     ]
 
 
-def holds(path: str, needles: Needles, *, raw: bool, found: Findings) -> bool:
+def holds(path: str, needles: Needles, *, raw: bool, found: SearchResult) -> bool:
     """Whether a file holds a needle; what can't be looked into is noted in ``found``.
 
     A raw log is a stranger's bytes: it is opened in a child, with the limits of its size.

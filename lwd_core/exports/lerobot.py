@@ -1,4 +1,4 @@
-"""Export episodes as a LeRobot v3.0 data set (interop.md section 1).
+"""Export episodes as a LeRobot v3.0 data set.
 
 What the lake knows of an episode as a whole stands in ``meta/episodes`` under ``lwd/…``.
 """

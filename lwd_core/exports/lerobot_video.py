@@ -2,7 +2,7 @@
 
 Frame k of an episode stands at exactly ``from_timestamp + k / fps``; times are computed from
 frame counts, never probed, and a file ends before 1024 s, where LeRobot's float32 comparison
-loses a tenth of a millisecond (interop.md section 1.6).
+loses a tenth of a millisecond.
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.ingest import supersede
-from lwd_core.ingest.landing import UNSAID, Origin, Received, receive
+from lwd_core.ingest.landing import UNSAID, LandedLog, Origin, receive
 from lwd_core.ingest.reading import BATCH_LOGS, MOVED_ON, NO_BYTES, Item, Known, Run, batches, new_logs, read
 from lwd_core.ingest.spared import spared
 from lwd_core.ingest.staging import Reader, Staged, duplicate
@@ -75,7 +75,7 @@ class IngestResult:
         return getattr(self, state)
 
 
-Progress = Callable[[int, Received], None]
+Progress = Callable[[int, LandedLog], None]
 
 
 def ingest(

@@ -57,7 +57,7 @@ def is_day(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Received:
+class LandedLog:
     """One raw log: a file, or a folder that is a log as a whole.
 
     ``uri`` is its full address, ``place`` the same as rows hold it: relative to the landing zone where it
@@ -101,7 +101,7 @@ class Received:
         return words[0].lower() if words else ""
 
 
-def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iterator[Received]:
+def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iterator[LandedLog]:
     """Every raw log under the paths (files, folders, URLs), each once, in the order of names.
 
     A folder is one log from ``<site>/<day>/<robot>/<name>/`` of the landing zone down, and anywhere outside
@@ -122,7 +122,7 @@ def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iter
                 continue
             seen.add(uri)
             said, note = origin_of(landing, uri)
-            yield Received(
+            yield LandedLog(
                 uri,
                 size,
                 said.site or origin.site,

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from lwd_core.ingest.landing import Received
+from lwd_core.ingest.landing import LandedLog
 from lwd_core.ingest.staging import Reader, Staged, refused, stage, stage_log
 from lwd_core.ingest.supersede import TAKEN
 from lwd_core.lake.store import Lake
-from lwd_core.logs.children import Children, Job, Limits, Lost
+from lwd_core.logs.children import ChildCall, ChildLimits, Children, Lost
 from lwd_core.storage.location import Location
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LogState
@@ -58,8 +58,8 @@ class Known:
 
 
 def new_logs(
-    logs: Iterable[Received], known: Known, met: Callable[[int], None]
-) -> Iterator[tuple[Received, str | None]]:
+    logs: Iterable[LandedLog], known: Known, met: Callable[[int], None]
+) -> Iterator[tuple[LandedLog, str | None]]:
     """Logs not known yet, with the digest stated beside them; ``met`` hears of the bytes of each that is.
 
     A log whose name, size and stated digest are known is passed over without reading it.
@@ -73,7 +73,7 @@ def new_logs(
         yield log, claimed
 
 
-def _looked(run: Run, log: Received, claimed: str | None) -> tuple[str, Staged | str | None]:
+def _looked(run: Run, log: LandedLog, claimed: str | None) -> tuple[str, Staged | str | None]:
     """A log's digest, and what can be said of it by that alone: known already, damaged on its way, none to
     keep to; None if it has to be read."""
     known = run.known
@@ -98,7 +98,7 @@ def _looked(run: Run, log: Received, claimed: str | None) -> tuple[str, Staged |
     return log_id, None
 
 
-def _unmoved(run: Run, log: Received) -> bool:
+def _unmoved(run: Run, log: LandedLog) -> bool:
     """Whether the log's files are still those whose digest was taken."""
     try:
         stamp = run.known.stamps.pop(log.uri, None)
@@ -111,13 +111,13 @@ def _unmoved(run: Run, log: Received) -> bool:
 class Item:
     """One log of a batch: staged, or only named because its bytes are known or didn't stay the same."""
 
-    received: Received
+    received: LandedLog
     log_id: str
     staged: Staged | None
     known: bool
 
 
-def read(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int) -> Iterator[Item]:
+def read(run: Run, fresh: Iterator[tuple[LandedLog, str | None]], workers: int) -> Iterator[Item]:
     """Logs read, in their order. Children read on while this process hashes, and commits what came."""
     if run.reader is not None:
         for log, claimed in fresh:
@@ -126,14 +126,16 @@ def read(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int) -
                 outcome = stage(run.place, log, log_id, run.embodiments, run.reader, run.now_ns)
             yield _item(run, log, outcome)
         return
-    ahead: deque[tuple[Received, str, Staged | str | Future[Staged]]] = deque()
-    group: list[tuple[Received, str]] = []  # small logs go to a child together
+    ahead: deque[tuple[LandedLog, str, Staged | str | Future[Staged]]] = deque()
+    group: list[tuple[LandedLog, str]] = []  # small logs go to a child together
     size = grouped = 0
 
     def send() -> None:
         nonlocal grouped
         jobs = [
-            Job(Limits.of(log.bytes), stage_log, (run.place, log, log_id, run.embodiments, run.now_ns))
+            ChildCall(
+                ChildLimits.of(log.bytes), stage_log, (run.place, log, log_id, run.embodiments, run.now_ns)
+            )
             for log, log_id in group
         ]
         ahead.extend(zip(*zip(*group, strict=True), children.submit(jobs), strict=True))
@@ -166,7 +168,7 @@ def read(run: Run, fresh: Iterator[tuple[Received, str | None]], workers: int) -
             yield first()
 
 
-def _come(run: Run, log: Received, log_id: str, outcome: Staged | str | Future[Staged]) -> Staged | str:
+def _come(run: Run, log: LandedLog, log_id: str, outcome: Staged | str | Future[Staged]) -> Staged | str:
     if not isinstance(outcome, Future):
         return outcome
     try:
@@ -183,7 +185,7 @@ def sweep(place: Location, log_id: str, pid: int) -> None:
             place.fs.rm_file(path)
 
 
-def _item(run: Run, log: Received, outcome: Staged | str) -> Item:
+def _item(run: Run, log: LandedLog, outcome: Staged | str) -> Item:
     if isinstance(outcome, str):
         return Item(log, outcome, None, (outcome, log.place) in run.known.received)
     if not _unmoved(run, log):
@@ -195,7 +197,7 @@ def _item(run: Run, log: Received, outcome: Staged | str) -> Item:
 
 def read_anew(
     place: Location,
-    logs: Iterable[tuple[Received, str]],
+    logs: Iterable[tuple[LandedLog, str]],
     *,
     embodiments: Mapping[str, Embodiment],
     now_ns: int,

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.ingest import reading
-from lwd_core.ingest.landing import Received, origin_of
+from lwd_core.ingest.landing import LandedLog, origin_of
 from lwd_core.ingest.provenance import Meaning
 from lwd_core.ingest.refilmed import Shown, refilmed, shards_in, shards_of, sweep
 from lwd_core.ingest.spared import spared
@@ -62,7 +62,7 @@ def outdated(
     no log, and for an ``embodiment`` without a file.
     """
     if embodiment and embodiment not in embodiments:
-        raise UserError(f"embodiment {embodiment}: no such file; there are {', '.join(sorted(embodiments))}")
+        raise UserError(f"embodiment {embodiment}: no such file{suggest(embodiment, embodiments)}")
     rows = lake.read(
         "logs", where="state IN ('accepted', 'salvaged') AND (? IN ('', embodiment)) ORDER BY uri, log_id",
         params=[embodiment],
@@ -101,7 +101,7 @@ def remap(
     result = Remapped()
     here: dict[str, Row] = {}
     mark = digest({name: e.digest for name, e in embodiments.items()})[:8] + "-"
-    again: list[tuple[Received, str]] = []
+    again: list[tuple[LandedLog, str]] = []
     landing = open_location(settings.landing).root
     for row in logs:
         uri = _address(lake, landing, row)
@@ -109,7 +109,7 @@ def remap(
             result.left.append((row["uri"], "the raw log is not there any more"))
             continue
         said, _ = origin_of(landing, uri)
-        log = Received(uri, row["bytes"], said.site, said.day, said.robot, stored(landing, uri), mark=mark)
+        log = LandedLog(uri, row["bytes"], said.site, said.day, said.robot, stored(landing, uri), mark=mark)
         again.append((log, row["log_id"]))
         here[row["log_id"]] = row
     read = reading.read_anew(

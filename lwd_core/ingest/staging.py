@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError, UserError
-from lwd_core.ingest.landing import Received, is_site
+from lwd_core.ingest.landing import LandedLog, is_site
 from lwd_core.ingest.provenance import Meaning, keep
 from lwd_core.lake.frames import FrameShards, utc_day
 from lwd_core.lake.same_recording import content
@@ -43,7 +43,7 @@ class Staged:
     """
 
     log_id: str
-    received: Received
+    received: LandedLog
     state: LogState
     logs: pa.Table
     episodes: pa.Table
@@ -64,7 +64,7 @@ class Staged:
 _TABLES = ("logs", "episodes", "steps", "segments")
 
 
-def _unpacked(log_id: str, received: Received, state: LogState, trace: str | None, streams: bytes) -> Staged:
+def _unpacked(log_id: str, received: LandedLog, state: LogState, trace: str | None, streams: bytes) -> Staged:
     source = pa.BufferReader(streams)
     tables = {name: pa.ipc.open_stream(source).read_all() for name in _TABLES}
     return Staged(log_id, received, state, **tables, trace=trace)
@@ -72,7 +72,7 @@ def _unpacked(log_id: str, received: Received, state: LogState, trace: str | Non
 
 def stage(
     place: Location,
-    received: Received,
+    received: LandedLog,
     log_id: str,
     embodiments: Mapping[str, Embodiment],
     reader: Reader,
@@ -97,7 +97,7 @@ def stage(
         return _refusal(error, received, log_id, now_ns)
 
 
-def _refusal(error: Exception, received: Received, log_id: str, now_ns: int) -> Staged:
+def _refusal(error: Exception, received: LandedLog, log_id: str, now_ns: int) -> Staged:
     """What a reader's exception makes of its log. Raises what is not the log's fault."""
     if out_of_room(error):
         raise MemoryError from error
@@ -119,7 +119,7 @@ def _refusal(error: Exception, received: Received, log_id: str, now_ns: int) -> 
 
 
 def stage_log(
-    place: Location, received: Received, log_id: str, embodiments: Mapping[str, Embodiment], now_ns: int
+    place: Location, received: LandedLog, log_id: str, embodiments: Mapping[str, Embodiment], now_ns: int
 ) -> Staged:
     """`stage` by the readers of every format; what a child is asked to do."""
     from lwd_core.logs.read import read_log  # costly, and needed where logs are read alone
@@ -128,7 +128,7 @@ def stage_log(
 
 
 def refused(
-    received: Received,
+    received: LandedLog,
     log_id: str,
     reason: str,
     now_ns: int,
@@ -141,7 +141,7 @@ def refused(
     return Staged(log_id, received, LogState.QUARANTINED, row, *empty, trace=trace)
 
 
-def duplicate(received: Received, log_id: str, now_ns: int) -> pa.Table:
+def duplicate(received: LandedLog, log_id: str, now_ns: int) -> pa.Table:
     """The row of a log whose bytes are in the lake under another name."""
     return _log_row(received, log_id, LogState.DUPLICATE, "same bytes as a log already in the lake", now_ns)
 
@@ -157,7 +157,7 @@ def _line(error: Exception) -> str:
 
 
 def _log_row(
-    received: Received,
+    received: LandedLog,
     log_id: str,
     state: LogState,
     reason: str | None,
@@ -188,7 +188,7 @@ def _log_row(
     return conform(LOGS, pa.Table.from_pylist([row], schema=LOGS.schema))
 
 
-def _dated(received: Received, content: LogContent) -> Received:
+def _dated(received: LandedLog, content: LogContent) -> LandedLog:
     """The log with the day of its first episode whose clock was set, where it has one whose wasn't."""
     starts = [e.steps["t_ns"][0].as_py() for e in content.episodes if e.steps.num_rows]
     sound = [t for t in starts if t >= _CLOCK_SET_NS]
@@ -198,7 +198,7 @@ def _dated(received: Received, content: LogContent) -> Received:
 
 
 def _accepted(
-    received: Received,
+    received: LandedLog,
     log_id: str,
     content: LogContent,
     embodiments: Mapping[str, Embodiment],
@@ -278,7 +278,7 @@ def _with(rows: pa.Table, shared: Mapping[str, object]) -> pa.Table:
     return rows
 
 
-def _episode_row(received: Received, log_id: str, data: EpisodeData, now_ns: int) -> dict[str, object]:
+def _episode_row(received: LandedLog, log_id: str, data: EpisodeData, now_ns: int) -> dict[str, object]:
     t_ns = data.steps["t_ns"]
     actors = data.steps["actor"].slice(0, data.actions)
     return {

@@ -7,7 +7,7 @@ from storage_schemas.vocabulary import LabelKind, Outcome
 
 
 def sparse_reward(episode: Episode) -> Said:
-    """Sparse reward, derived from the outcome: 1 on the last step of a success.
+    """The default reward, stored as sparsely as it is: 1 on the last step of a success.
 
     One row an episode, on its last step; a step without a row has reward 0. An episode of unknown outcome
     gets reward 0 with the detail saying why, so that a snapshot may block it.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.lake import query, rewrite
 from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
 from lwd_core.lake.evolve import additions
@@ -31,7 +31,7 @@ Where = Mapping[str, Sequence[str | None]]
 def known(table: str) -> Table:
     """The table of that name; ``UserError`` if the lake has none."""
     if table not in TABLES:
-        raise UserError(f"table {table!r}: the lake has no such table; it has {', '.join(TABLES)}")
+        raise UserError(f"table {table!r}: the lake has no such table{suggest(table, TABLES)}")
     return TABLES[table]
 
 

@@ -1,4 +1,4 @@
-"""Transitions of learning.md section 1, for all rows at once.
+"""Transitions as docs/snapshots.md defines them, for all rows at once.
 
 A *run* is a maximal span of actions with one actor and no gap before any but its first. Chunks start in a
 run every ``stride`` frames, counted from the run's first, and end with the run. A window of ``n_step``

@@ -13,8 +13,8 @@ import numpy as np
 
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.pairing import Following, Stamps, anchor
-from lwd_core.logs.recording import Frames, Recording, Series
+from lwd_core.logs.pairing import Following, StreamTimes, anchor
+from lwd_core.logs.recording import Frames, MessageLog, Series
 from storage_schemas.embodiment import Embodiment, Feature
 
 _GAP_NS = 1_000_000_000  # a grid is not laid across a longer silence
@@ -22,7 +22,7 @@ _LONG_NS = 1_000_000_000  # what is left out and lasts longer is named
 
 
 @dataclass(frozen=True)
-class FrameTable:
+class TickFrames:
     """Frames shown at ticks: rows (F,) of camera, shard, offset, size, t_ns; ``lengths`` (N,) per tick."""
 
     camera: np.ndarray
@@ -52,7 +52,7 @@ class Aligned:
     action_age: np.ndarray
     publish: np.ndarray
     header: np.ndarray
-    frames: FrameTable | None = None
+    frames: TickFrames | None = None
     acting_ns: np.ndarray | None = None
 
     @property
@@ -86,7 +86,7 @@ class Aligner:
     ``rows`` and ``valid`` count the ticks with an action so far, ``masked`` says why others are not valid.
     """
 
-    def __init__(self, recording: Recording, embodiment: Embodiment, clock: Clock) -> None:
+    def __init__(self, recording: MessageLog, embodiment: Embodiment, clock: Clock) -> None:
         self._recording, self._embodiment, self._clock = recording, embodiment, clock
         self._state = self._timed(embodiment.state, recording.state)
         self._action = self._timed(embodiment.action, recording.action)
@@ -111,7 +111,7 @@ class Aligner:
         ]
         self.lead = self._lead(recording.ticks)
 
-    def _following(self, states: Stamps, feature: Feature, commands: Stamps) -> Following | None:
+    def _following(self, states: StreamTimes, feature: Feature, commands: StreamTimes) -> Following | None:
         """How its commands follow the states; None where they are held."""
         if feature.pairing == "held":
             return None
@@ -322,7 +322,7 @@ class Aligner:
                 runs.append(first + np.rint(np.arange(count) * period).astype(np.int64))
         return np.concatenate(runs) if runs else lead[:0]
 
-    def _frames(self, ticks: np.ndarray, valid: np.ndarray, actions: int) -> FrameTable:
+    def _frames(self, ticks: np.ndarray, valid: np.ndarray, actions: int) -> TickFrames:
         shown, columns = [], []
         for camera in self._embodiment.cameras:
             series = self._recording.cameras[camera.name]
@@ -346,7 +346,7 @@ class Aligner:
             offset[here] = frames.offset[chosen]
             length[here] = frames.size[chosen]
             t_ns[here] = series.log[chosen]
-        return FrameTable(camera, shard, offset, length, t_ns, mask.sum(axis=1))
+        return TickFrames(camera, shard, offset, length, t_ns, mask.sum(axis=1))
 
     def messages(self, start: int, stop: int) -> tuple[int, int]:
         """First and last message number of the span, over every series of the embodiment."""
@@ -364,8 +364,8 @@ class Aligner:
         return (int(min(first)), int(max(last))) if first else (0, 0)
 
 
-def _stamps(series: Series, timed: Timed) -> Stamps:
-    return Stamps(timed.t, series.index[timed.at], series.header[timed.at])
+def _stamps(series: Series, timed: Timed) -> StreamTimes:
+    return StreamTimes(timed.t, series.index[timed.at], series.header[timed.at])
 
 
 def _taken(values: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from lwd_core.logs.align import Aligned, FrameTable
+from lwd_core.logs.align import Aligned, TickFrames
 from lwd_core.logs.content import SEGMENTS_READ, STEPS_READ, EpisodeData
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import FRAME
@@ -23,7 +23,7 @@ class Takeover:
 
 
 @dataclass(frozen=True)
-class Facts:
+class EpisodeFacts:
     """What an episode's log said besides numbers. ``human`` is (N,) bool at its ticks."""
 
     task: str
@@ -43,7 +43,7 @@ class Facts:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
-def episode(index: int, aligned: Aligned, facts: Facts, embodiment: Embodiment) -> EpisodeData:
+def episode(index: int, aligned: Aligned, facts: EpisodeFacts, embodiment: Embodiment) -> EpisodeData:
     """One episode's tables; ``index`` is its place in the log."""
     return EpisodeData(
         index_in_log=index,
@@ -105,7 +105,7 @@ def _optional(values: np.ndarray) -> pa.Array:
     return pa.array(values, mask=values < 0)
 
 
-def _frames(frames: FrameTable) -> pa.ListArray:
+def _frames(frames: TickFrames) -> pa.ListArray:
     offsets = np.zeros(len(frames.lengths) + 1, dtype=np.int32)
     np.cumsum(frames.lengths, out=offsets[1:])
     structs = pa.StructArray.from_arrays(
@@ -121,7 +121,7 @@ def _frames(frames: FrameTable) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), structs, type=pa.list_(FRAME))
 
 
-def _segments(aligned: Aligned, facts: Facts) -> pa.Table:
+def _segments(aligned: Aligned, facts: EpisodeFacts) -> pa.Table:
     human = facts.human[: aligned.actions]
     first = np.flatnonzero(np.diff(human, prepend=~human[:1]))
     last = np.append(first[1:], len(human)) - 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lwd_core.logs.clock import Clock
-from lwd_core.logs.recording import Recording
+from lwd_core.logs.recording import MessageLog
 from storage_schemas.embodiment import Embodiment, EventRule
 
 _UP = frozenset({"true", "1", "1.0"})
@@ -22,7 +22,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Span:
+class EpisodeSpan:
     """An episode's time. ``closed``: the log says where it ends; ``stop`` is the last action's time.
 
     ``said`` are its start event's attributes, ``end`` what its end event says.
@@ -39,7 +39,7 @@ class Span:
         return self.stop + 3 * embodiment.period_ns // 2 if self.closed else self.stop
 
 
-def events_of(recording: Recording, clock: Clock) -> list[Event]:
+def events_of(recording: MessageLog, clock: Clock) -> list[Event]:
     """All events in order of time. Several at one moment are all meant: none is dropped."""
     series = recording.events
     if series is None:
@@ -49,8 +49,8 @@ def events_of(recording: Recording, clock: Clock) -> list[Event]:
 
 
 def spans(
-    recording: Recording, embodiment: Embodiment, clock: Clock, lead: np.ndarray, events: list[Event]
-) -> Iterator[Span]:
+    recording: MessageLog, embodiment: Embodiment, clock: Clock, lead: np.ndarray, events: list[Event]
+) -> Iterator[EpisodeSpan]:
     """Episodes in order of time. ``lead``: times of the messages ticks come from."""
     if not len(lead):
         return
@@ -64,33 +64,33 @@ def spans(
         yield from _by_flag(list(zip(flag.t.tolist(), up, strict=True)), last)
     elif rule.boundary == "gap":
         for run in np.split(lead, np.flatnonzero(np.diff(lead) > rule.gap_s * 1e9) + 1):
-            yield Span(int(run[0]), int(run[-1]), closed=whole)
+            yield EpisodeSpan(int(run[0]), int(run[-1]), closed=whole)
     elif rule.boundary in ("log", "restart"):
-        yield Span(first, last, closed=whole)
+        yield EpisodeSpan(first, last, closed=whole)
 
 
-def _by_events(rule: EventRule, events: list[Event], last: int) -> Iterator[Span]:
+def _by_events(rule: EventRule, events: list[Event], last: int) -> Iterator[EpisodeSpan]:
     begun: Event | None = None
     for event in events:
         if event.kind in rule.start:
             if begun is not None:
-                yield Span(begun.t_ns, event.t_ns - 1, closed=False, said=begun.attributes)
+                yield EpisodeSpan(begun.t_ns, event.t_ns - 1, closed=False, said=begun.attributes)
             begun = event
         elif event.kind in rule.end and begun is not None:
             said = {**begun.attributes, **{k: v for k, v in event.attributes.items() if k != "end"}}
-            yield Span(begun.t_ns, event.t_ns, True, said, event.attributes.get("end"))
+            yield EpisodeSpan(begun.t_ns, event.t_ns, True, said, event.attributes.get("end"))
             begun = None
     if begun is not None and last >= begun.t_ns:
-        yield Span(begun.t_ns, last, closed=False, said=begun.attributes)
+        yield EpisodeSpan(begun.t_ns, last, closed=False, said=begun.attributes)
 
 
-def _by_flag(flag: list[tuple[int, bool]], last: int) -> Iterator[Span]:
+def _by_flag(flag: list[tuple[int, bool]], last: int) -> Iterator[EpisodeSpan]:
     begun: int | None = None
     for t, up in flag:
         if up and begun is None:
             begun = t
         elif not up and begun is not None:
-            yield Span(begun, t, closed=True)
+            yield EpisodeSpan(begun, t, closed=True)
             begun = None
     if begun is not None:
-        yield Span(begun, last, closed=False)
+        yield EpisodeSpan(begun, last, closed=False)

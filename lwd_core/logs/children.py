@@ -54,7 +54,7 @@ class Lost(UnreadableLog):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ChildLimits:
     """Memory (bytes) of the whole child, and time (s), of the work on one log.
 
     No file that it writes, on its way to a shard or unpacked for a library, gets larger than that memory.
@@ -87,10 +87,10 @@ def _machine_memory() -> int:
 
 
 @dataclass(frozen=True)
-class Job:
+class ChildCall:
     """A call of a module's function, within limits."""
 
-    limits: Limits
+    limits: ChildLimits
     function: Callable[..., Any]
     args: tuple[Any, ...]
 
@@ -136,7 +136,7 @@ class _Child:
         self._ready = False
         self.fresh = True
 
-    def ask(self, jobs: Sequence[Job]) -> Iterator[tuple[bool, Any]]:
+    def ask(self, jobs: Sequence[ChildCall]) -> Iterator[tuple[bool, Any]]:
         """The result of each job in turn, and whether it is one: else it is what the job raised.
 
         Raises `Lost` in place of the result of the job that this child died of; it is no good then.
@@ -171,7 +171,7 @@ class _Child:
         self._process.wait()
         raise RuntimeError(f"a process that reads logs can't be started: {self._words(0).strip()}")
 
-    def _lost(self, start: int, limits: Limits, why: str = "") -> Lost:
+    def _lost(self, start: int, limits: ChildLimits, why: str = "") -> Lost:
         """Of what this child died, or is ended for: ``why``, or what its end tells."""
         if why:
             self._process.kill()
@@ -244,7 +244,7 @@ class Children:
         for _ in range(count):
             self._free.put(None)
 
-    def submit(self, jobs: Sequence[Job]) -> list[Future[Any]]:
+    def submit(self, jobs: Sequence[ChildCall]) -> list[Future[Any]]:
         """Have one child do these one after another. A future raises what its job raises, or `Lost`.
 
         Many small jobs at once cost less than one by one.
@@ -253,7 +253,7 @@ class Children:
         self._threads.submit(self._work, jobs, futures)
         return futures
 
-    def _work(self, jobs: Sequence[Job], futures: Sequence[Future[Any]]) -> None:
+    def _work(self, jobs: Sequence[ChildCall], futures: Sequence[Future[Any]]) -> None:
         done = 0
         while done < len(jobs):
             child = None
@@ -300,5 +300,5 @@ def apart(size: int, function: Callable[..., T], *args: Any) -> T:
     Raises what it raises, and `Lost` (an `UnreadableLog`) where the child dies or takes too much.
     """
     with Children() as children:
-        (future,) = children.submit([Job(Limits.of(size), function, args)])
+        (future,) = children.submit([ChildCall(ChildLimits.of(size), function, args)])
         return future.result()

@@ -17,7 +17,7 @@ import numpy as np
 
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.recording import Recording, Series
+from lwd_core.logs.recording import MessageLog, Series
 from lwd_core.logs.steps import runs_backwards
 from storage_schemas.embodiment import Embodiment
 
@@ -56,7 +56,7 @@ class Timed:
 class Clock:
     """Gives every series of one recording its times, by one clock and the rules above."""
 
-    def __init__(self, recording: Recording, embodiment: Embodiment) -> None:
+    def __init__(self, recording: MessageLog, embodiment: Embodiment) -> None:
         self.notes: list[str] = []
         self._period = embodiment.period_ns
         self._ticks = recording.ticks
@@ -64,7 +64,7 @@ class Clock:
         if self.kind != "nominal":
             self.kind = self._sound(recording, embodiment)
 
-    def _sound(self, recording: Recording, embodiment: Embodiment) -> str:
+    def _sound(self, recording: MessageLog, embodiment: Embodiment) -> str:
         named = list(zip(embodiment.state, recording.state, strict=True))
         named += list(zip(embodiment.action, recording.action, strict=True))
         asked = embodiment.time.clock

@@ -11,14 +11,14 @@ from itertools import pairwise
 import numpy as np
 
 from lwd_core.logs.clock import Clock
-from lwd_core.logs.recording import Frames, Recording, Series
+from lwd_core.logs.recording import Frames, MessageLog, Series
 from lwd_core.logs.steps import Track, outliers, steps
 from storage_schemas.embodiment import Embodiment
 
 Change = Callable[[str, Series], Series]
 
 
-def parts(recording: Recording, embodiment: Embodiment, clock: Clock) -> Iterator[Recording]:
+def parts(recording: MessageLog, embodiment: Embodiment, clock: Clock) -> Iterator[MessageLog]:
     """The recording between the steps of its clock, in file order, each step named in the clock's notes.
 
     Raises `UnreadableLog` where the clock was set all the time.
@@ -45,7 +45,7 @@ def parts(recording: Recording, embodiment: Embodiment, clock: Clock) -> Iterato
         yield replace(part, cut=stop != recording.messages)
 
 
-def _tracks(recording: Recording, embodiment: Embodiment, clock: Clock) -> list[Track]:
+def _tracks(recording: MessageLog, embodiment: Embodiment, clock: Clock) -> list[Track]:
     """Every topic once, the one that ticks come from first."""
     found: dict[str, Track] = {}
 
@@ -68,7 +68,7 @@ def _without_outliers(topic: str, series: Series, clock: Clock) -> Series:
     return _taken(series, np.flatnonzero(~odd))
 
 
-def _mapped(recording: Recording, embodiment: Embodiment, change: Change) -> Recording:
+def _mapped(recording: MessageLog, embodiment: Embodiment, change: Change) -> MessageLog:
     """The recording with every series changed; ``change`` is told its topic."""
 
     def features(kind: str) -> tuple[Series, ...]:
@@ -116,8 +116,8 @@ def _taken(series: Series, at: slice | np.ndarray) -> Series:
 
 
 def _carried(
-    recording: Recording, part: Recording, embodiment: Embodiment, clock: Clock, first: int
-) -> Recording:
+    recording: MessageLog, part: MessageLog, embodiment: Embodiment, clock: Clock, first: int
+) -> MessageLog:
     """The part with what held before message ``first``, stamped with the part's first moment."""
     stamped = [clock.stamps(s) for s in (*part.state, *part.action) if len(s)]
     if not stamped:
@@ -147,7 +147,7 @@ def _carried(
     )
 
 
-def _under_way(recording: Recording, embodiment: Embodiment, stop: int) -> list[int]:
+def _under_way(recording: MessageLog, embodiment: Embodiment, stop: int) -> list[int]:
     """Places of the events before ``stop`` that still hold: an episode's start, an intervention."""
     rule, series = embodiment.events, recording.events
     begun, taken = -1, -1

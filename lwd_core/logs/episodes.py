@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from lwd_core.logs.align import Aligned, Aligner
-from lwd_core.logs.assemble import Facts, Takeover, episode
-from lwd_core.logs.boundaries import Event, Span, events_of, spans
+from lwd_core.logs.assemble import EpisodeFacts, Takeover, episode
+from lwd_core.logs.boundaries import EpisodeSpan, Event, events_of, spans
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.clock_cuts import parts
 from lwd_core.logs.content import EpisodeData, LogContent, UnreadableLog
 from lwd_core.logs.metadata import named_task, outcome_of_word
-from lwd_core.logs.recording import Recording, Series
+from lwd_core.logs.recording import MessageLog, Series
 from lwd_core.logs.split import by_driver, by_restart, joined
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, OutcomeFrom, Source
@@ -23,7 +23,7 @@ _SILENCE_NS = 1_000_000_000
 _PERSON = frozenset({"person", "human", "operator"})
 
 
-def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
+def content_of(recording: MessageLog, embodiment: Embodiment) -> LogContent:
     """Cut and align a recording.
 
     Raises `UnreadableLog` where state or action cannot be read at all, or no clock is sound.
@@ -41,7 +41,7 @@ def content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
     return joined(read)
 
 
-def _of_one(recording: Recording, alone: bool) -> Recording:
+def _of_one(recording: MessageLog, alone: bool) -> MessageLog:
     """The recording; an outcome said of the whole log is unknown of each, where that is several episodes."""
     said = recording.facts.get("outcome")
     if alone or not said or said == Outcome.UNKNOWN:
@@ -51,7 +51,7 @@ def _of_one(recording: Recording, alone: bool) -> Recording:
     return replace(recording, facts=facts, notes=(*recording.notes, note))
 
 
-def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
+def _content_of(recording: MessageLog, embodiment: Embodiment) -> LogContent:
     for kind in ("state", "action"):
         for feature, series in zip(getattr(embodiment, kind), getattr(recording, kind), strict=True):
             if not len(series) and recording.messages:
@@ -60,7 +60,7 @@ def _content_of(recording: Recording, embodiment: Embodiment) -> LogContent:
                     + "".join(f"; {note}" for note in recording.notes if note.startswith(f"{feature.topic}:"))
                 )
     clock = Clock(recording, embodiment)
-    spanned: list[tuple[Recording, Aligner, list[Event], list[Span]]] = []
+    spanned: list[tuple[MessageLog, Aligner, list[Event], list[EpisodeSpan]]] = []
     for part in parts(recording, embodiment, clock):
         aligner = Aligner(part, embodiment, clock)
         _silences(aligner.lead, embodiment, clock)
@@ -121,13 +121,13 @@ class _Story:
     """What a recording says besides vectors and images."""
 
     def __init__(
-        self, recording: Recording, embodiment: Embodiment, clock: Clock, events: list[Event]
+        self, recording: MessageLog, embodiment: Embodiment, clock: Clock, events: list[Event]
     ) -> None:
         self._recording, self._embodiment, self._events = recording, embodiment, events
         self._actor = _timed(clock, embodiment.actor.topic, recording.actor)
         self._outcome = _timed(clock, embodiment.outcome.topic, recording.outcome)
 
-    def facts(self, span: Span, aligned: Aligned, aligner: Aligner) -> Facts:
+    def facts(self, span: EpisodeSpan, aligned: Aligned, aligner: Aligner) -> EpisodeFacts:
         """Everything but the numbers of one span."""
         recorded, said = self._recording.facts, dict(span.said)
         task, instruction = (said.pop(k, "") or recorded.get(k, "") for k in ("task", "instruction"))
@@ -147,7 +147,7 @@ class _Story:
             if takeover.reason:
                 said[f"takeover@{takeover.t_ns}"] = takeover.reason
         own = {"robot_id", "site", "embodiment", "policy_id", "task", "instruction"}
-        return Facts(
+        return EpisodeFacts(
             task=task,
             instruction=instruction,
             source=source,
@@ -165,11 +165,11 @@ class _Story:
             attributes={**{k: v for k, v in recorded.items() if k not in own}, **said},
         )
 
-    def _within(self, span: Span) -> list[Event]:
+    def _within(self, span: EpisodeSpan) -> list[Event]:
         reach = span.reach(self._embodiment)
         return [e for e in self._events if span.start <= e.t_ns <= reach]
 
-    def _verdict(self, span: Span, aligned: Aligned, source: str) -> tuple[str, str]:
+    def _verdict(self, span: EpisodeSpan, aligned: Aligned, source: str) -> tuple[str, str]:
         events = self._embodiment.events
         best: tuple[str, str] | None = None
         if events:
@@ -205,7 +205,7 @@ class _Story:
             return Outcome.UNKNOWN, OutcomeFrom.NOBODY
         return self._embodiment.outcome_unsaid(source), OutcomeFrom.NOBODY
 
-    def _control(self, span: Span, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:
+    def _control(self, span: EpisodeSpan, aligned: Aligned) -> tuple[np.ndarray, str | None, str | None]:
         """(N,) human at the tick, the operator, the policy that ran."""
         rule, n = self._embodiment.actor, len(aligned.t_ns)
         human = np.full(n, rule.default == Actor.HUMAN)
@@ -236,7 +236,7 @@ class _Story:
             human[aligned.actions :] = human[aligned.actions - 1]
         return human, None, None
 
-    def _takeovers(self, span: Span) -> list[Takeover]:
+    def _takeovers(self, span: EpisodeSpan) -> list[Takeover]:
         events = self._embodiment.events
         if not events:
             return []

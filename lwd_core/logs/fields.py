@@ -195,7 +195,7 @@ def text(value: Any) -> str:
     return str(value)
 
 
-class Stamps:
+class HeaderStamps:
     """The sensor's own time of messages in ns, `NO_STAMP` where they have none.
 
     Looks where ROS (``header.stamp``) and Foxglove (``timestamp``) put it; once for each class of messages.

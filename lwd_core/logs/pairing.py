@@ -53,7 +53,7 @@ class Delay:
 
 
 @dataclass(frozen=True)
-class Stamps:
+class StreamTimes:
     """Times of a stream, (N,) int64 ns ascending, the places (N,) of its messages in the log, and the
     sensors' own times (N,), `NO_STAMP` where there is none."""
 
@@ -67,7 +67,7 @@ class Stamps:
         return len(self.t) > 0 and self.header[0] != NO_STAMP and bool((np.diff(self.header) > 0).all())
 
 
-def measure(states: Stamps, commands: Stamps, period: int, stated: float | None = None) -> Delay:
+def measure(states: StreamTimes, commands: StreamTimes, period: int, stated: float | None = None) -> Delay:
     """The delay of commands after their states.
 
     ``period``: expected, ns, where a stream is too short to have one. ``stated``: the delay as a person
@@ -112,7 +112,9 @@ class Following:
     several: np.ndarray
 
     @classmethod
-    def of(cls, states: Stamps, commands: Stamps, period: int, stated: float | None = None) -> "Following":
+    def of(
+        cls, states: StreamTimes, commands: StreamTimes, period: int, stated: float | None = None
+    ) -> "Following":
         """By the stamps of the sensors where commands bear that of their state, else by their delay."""
         s, c = states.t, commands.t
         if states.stamped and commands.stamped and np.isin(commands.header, states.header).mean() > BULK:

@@ -1,6 +1,6 @@
 """What a message log holds of an embodiment: one series a use of a topic, with all three times.
 
-The readers of MCAP and of bags fill a `Recording`; cutting into episodes and alignment start from it.
+The readers of MCAP and of bags fill a `MessageLog`; cutting into episodes and alignment start from it.
 """
 
 from array import array
@@ -49,7 +49,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Recording:
+class MessageLog:
     """A message log, read. ``facts`` are what it says of itself (robot_id, site, software).
 
     ``cut``: its clock was set after its last message; there it did not end.
@@ -162,7 +162,7 @@ class RecordingBuilder:
         self._faults: dict[tuple[str, str], tuple[int, str]] = {}
         self._elsewhere: dict[str, tuple[int, str]] = {}
         self._seen: dict[str, int] = defaultdict(int)
-        self._stamp = fields.Stamps()
+        self._stamp = fields.HeaderStamps()
         self._embodiment = embodiment
         self._wider: dict[tuple[str, str], tuple[str, int, Counter[int]]] = {}
         ends = fields.mapped((*embodiment.state, *embodiment.action, *embodiment.proposed))
@@ -284,7 +284,7 @@ class RecordingBuilder:
             for width, count in sorted(widths.items())
         )
 
-    def recording(self, damage: Iterable[str] = (), remarks: Iterable[str] = (), **facts: Any) -> Recording:
+    def recording(self, damage: Iterable[str] = (), remarks: Iterable[str] = (), **facts: Any) -> MessageLog:
         """Everything taken so far.
 
         ``damage`` is the container's, ``remarks`` are further notes, ``facts`` the Recording's other fields.
@@ -304,7 +304,7 @@ class RecordingBuilder:
         for feature, series in zip(self._embodiment.state, all_of("state"), strict=True):
             if ticks is None and feature.topic == self._embodiment.time.ticks:
                 ticks = series
-        return Recording(
+        return MessageLog(
             state=all_of("state"),
             action=all_of("action"),
             proposed=all_of("proposed"),

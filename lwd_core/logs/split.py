@@ -11,14 +11,14 @@ import numpy as np
 
 from lwd_core.logs.content import LogContent, UnreadableLog
 from lwd_core.logs.fields import is_absent
-from lwd_core.logs.recording import Frames, Recording, Series
+from lwd_core.logs.recording import Frames, MessageLog, Series
 from lwd_core.logs.restarts import restarts
 from storage_schemas.embodiment import Embodiment, Feature
 
 _NAMED = 3  # restarts that are named, the rest are counted
 
 
-def by_driver(recording: Recording, embodiment: Embodiment) -> tuple[Recording, Embodiment]:
+def by_driver(recording: MessageLog, embodiment: Embodiment) -> tuple[MessageLog, Embodiment]:
     """Features of which messages hold only some dims, as several: dims that come in the same messages each.
 
     So every dim has its own last value and age, and the order of dims stays. Raises `UnreadableLog` for a
@@ -62,7 +62,7 @@ def _drivers(feature: Feature, series: Series, notes: list[str]) -> Iterator[tup
         )
 
 
-def by_restart(recording: Recording, embodiment: Embodiment) -> list[Recording]:
+def by_restart(recording: MessageLog, embodiment: Embodiment) -> list[MessageLog]:
     """A recording for each time that time starts again; the whole one where the boundary is another."""
     if embodiment.episodes.boundary != "restart":
         return [recording]
@@ -81,7 +81,7 @@ def by_restart(recording: Recording, embodiment: Embodiment) -> list[Recording]:
     return [_between(recording, a, b) for a, b in pairwise([0, *cuts, np.iinfo(np.int64).max])]
 
 
-def _between(recording: Recording, first: int, stop: int) -> Recording:
+def _between(recording: MessageLog, first: int, stop: int) -> MessageLog:
     def cut(series: Series) -> Series:
         return taken(series, (series.index >= first) & (series.index < stop))
 

@@ -46,7 +46,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Step:
+class ClockStep:
     """The clock was set by ``by`` ns (back if negative) before message ``number``."""
 
     number: int
@@ -57,14 +57,14 @@ class Step:
         return f"clock set {direction} by {abs(self.by) / 1e9:.3f} s at message {self.number}"
 
 
-def steps(tracks: Sequence[Track]) -> tuple[list[Step], dict[str, Step]]:
+def steps(tracks: Sequence[Track]) -> tuple[list[ClockStep], dict[str, ClockStep]]:
     """Steps of the clock of all tracks in order, and by topic the step of a track that steps alone.
 
     The first track decides which of two groups has the clock. Raises `UnreadableLog` for a clock
     that is set all the time.
     """
-    found: list[Step] = []
-    alone: dict[str, Step] = {}
+    found: list[ClockStep] = []
+    alone: dict[str, ClockStep] = {}
     start = 0
     while True:
         kept = [t for t in tracks if t.topic not in alone]
@@ -101,7 +101,7 @@ def runs_backwards(t: np.ndarray) -> bool:
     return len(t) > 2 and bool(t[-1] < t[0]) and (np.diff(t) < 0).mean() > 0.5
 
 
-def _first(track: Track, tracks: Sequence[Track]) -> Step | None:
+def _first(track: Track, tracks: Sequence[Track]) -> ClockStep | None:
     """The first step of one of the tracks."""
     if len(track.t) < 2:
         return None
@@ -121,7 +121,7 @@ def _first(track: Track, tracks: Sequence[Track]) -> Step | None:
     if not places:
         return None
     place = min(places)
-    return Step(int(track.number[place]), int(gaps[place - 1]) - track.period)
+    return ClockStep(int(track.number[place]), int(gaps[place - 1]) - track.period)
 
 
 def _overtaken(track: Track, beside: Track, places: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def _staying(track: Track, other: np.ndarray, places: np.ndarray) -> list[int]:
     return []
 
 
-def _agrees(track: Track, step: Step) -> bool | None:
+def _agrees(track: Track, step: ClockStep) -> bool | None:
     """Whether a track steps as well; None where it has too few messages to tell."""
     place = int(np.searchsorted(track.number, step.number))
     if place == 0 or place == len(track.number):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from lwd_core.logs.content import FrameSink
 from lwd_core.logs.decode import Decoder, Encoding, NoDecoder, decoder
 from lwd_core.logs.metadata import episode_facts
-from lwd_core.logs.recording import Recording, RecordingBuilder
+from lwd_core.logs.recording import MessageLog, RecordingBuilder
 from lwd_core.logs.survey import Survey, Topic
 from storage_schemas.embodiment import Embodiment
 
@@ -57,7 +57,7 @@ class MessageStream(Protocol):
         ...
 
 
-def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log_format: str) -> Recording:
+def record(stream: MessageStream, embodiment: Embodiment, frames: FrameSink, log_format: str) -> MessageLog:
     """Everything of a container that an embodiment wants."""
     recorder = RecordingBuilder(embodiment, frames)
     wanted: dict[int, tuple[str, Decoder] | None] = {}

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from lwd_core.logs import fields
-from lwd_core.logs.align import Aligned, FrameTable
+from lwd_core.logs.align import Aligned, TickFrames
 from lwd_core.logs.assemble import episode
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.notes import Notes
@@ -191,7 +191,7 @@ def _wider(rows: TabularEpisode, embodiment: Embodiment) -> dict[tuple[str, int,
 
 def _frames(
     rows: TabularEpisode, embodiment: Embodiment, sink: FrameSink, ticks: int, valid: np.ndarray
-) -> FrameTable | None:
+) -> TickFrames | None:
     if not embodiment.cameras:
         return None
     shown: list[tuple[int, str, str, int, int, int]] = []
@@ -206,7 +206,7 @@ def _frames(
             valid[: len(rows)] &= seen[: len(rows)]
     shown.sort(key=lambda s: s[0])
     row, name, shard, offset, size, t_ns = zip(*shown, strict=True) if shown else ((),) * 6
-    return FrameTable(
+    return TickFrames(
         np.array(name, dtype=object),
         np.array(shard, dtype=object),
         np.array(offset, dtype=np.int64),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.logs import fields, metadata
-from lwd_core.logs.assemble import Facts
+from lwd_core.logs.assemble import EpisodeFacts
 from lwd_core.logs.episodes import read_outcome
 from lwd_core.logs.notes import Notes
 from storage_schemas.embodiment import Embodiment
@@ -37,7 +37,7 @@ _HUMAN_WORDS = frozenset({"1", "1.0", "true", "human", "teleop", "expert", "pers
 _OTHER_WORDS = frozenset({"0", "0.0", "false", "-1", "-1.0", "-10", "-10.0", "nan", "none", ""}) | frozenset(
     {"policy", "robot", "autonomous", "auto", "agent", "model", "script", "scripted"}
 )
-#: Facts of an episode that tell its outcome by yes and no.
+#: EpisodeFacts of an episode that tell its outcome by yes and no.
 SUCCESS_FACTS = ("success", "is_success", "successful", "is_successful", "succeeded", "task_success")
 SUCCESS_COLUMNS = tuple(
     f"{before}{name}"
@@ -59,7 +59,7 @@ def facts(
     first: int,
     note: Notes,
     name: str,
-) -> Facts:
+) -> EpisodeFacts:
     """Those of episode ``name``: ``n`` rows from the set's ``first`` on, ``ticks`` with its final state."""
     left = dict(said)
     task, instruction = (left.pop(key, "") for key in ("task", "instruction"))
@@ -75,7 +75,7 @@ def facts(
     policy, operator, robot, site = (
         left.pop(k, "") or None for k in ("policy_id", "operator", "robot_id", "site")
     )
-    return Facts(
+    return EpisodeFacts(
         task=task,
         instruction=instruction,
         source=source,

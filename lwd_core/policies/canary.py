@@ -58,7 +58,7 @@ class CanaryVerdict:
 
 
 @dataclass(frozen=True)
-class Tally:
+class EpisodeTally:
     """Episodes of one task: how many, how many succeeded, how many had an intervention."""
 
     episodes: int
@@ -66,7 +66,9 @@ class Tally:
     intervened: int
 
 
-def judge(canary: dict[str, Tally], production: dict[str, Tally], rule: CanaryRule) -> CanaryVerdict:
+def judge(
+    canary: dict[str, EpisodeTally], production: dict[str, EpisodeTally], rule: CanaryRule
+) -> CanaryVerdict:
     """Decide from tallies by task. Tasks production has too few episodes of are left out."""
     known = {
         t: c for t, c in canary.items() if t in production and production[t].episodes >= rule.min_baseline
@@ -100,7 +102,7 @@ def judge(canary: dict[str, Tally], production: dict[str, Tally], rule: CanaryRu
     return CanaryVerdict(decision, reason, episodes, success, intervention, rule)
 
 
-def tallies(lake: Lake, policy_id: str) -> dict[str, Tally]:
+def tallies(lake: Lake, policy_id: str) -> dict[str, EpisodeTally]:
     """Fleet episodes of a policy by task, each recording once.
 
     Demonstrations and unknown outcomes don't count.
@@ -112,7 +114,7 @@ def tallies(lake: Lake, policy_id: str) -> dict[str, Tally]:
         f"ORDER BY {RECORDING}, created_ns, episode_id) GROUP BY task",
         (policy_id,),
     ).to_pylist()
-    return {row.pop("task"): Tally(**row) for row in rows}
+    return {row.pop("task"): EpisodeTally(**row) for row in rows}
 
 
 def _rate(events: int, trials: int) -> float:

@@ -7,7 +7,7 @@ reading the shards, since a label layer shows only in the rewards a snapshot fro
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
@@ -20,7 +20,7 @@ BY = ("task", "source", "outcome", "site", "robot_id", "day")
 
 
 @dataclass(frozen=True)
-class Data:
+class DataDifference:
     """Episodes each was trained on. ``by``: column -> value -> (episodes in a, in b), where they differ."""
 
     a: int
@@ -63,7 +63,7 @@ class PolicyDifference:
     a: str
     b: str
     facts: dict[str, tuple[Any, Any]]
-    data: Data
+    data: DataDifference
     labels: Labels
     config: dict[str, tuple[Any, Any]]
     results: list[Result]
@@ -84,7 +84,7 @@ def diff(lake: Lake, snapshots: str, a: str, b: str) -> PolicyDifference:
     )
 
 
-def _data(lake: Lake, a: list[str], b: list[str]) -> Data:
+def _data(lake: Lake, a: list[str], b: list[str]) -> DataDifference:
     rows = [
         {row["episode_id"]: row for row in lake.sql(
             f"SELECT DISTINCT m.episode_id, {', '.join(f'e.{c}' for c in BY)} FROM snapshot_members m "
@@ -99,7 +99,9 @@ def _data(lake: Lake, a: list[str], b: list[str]) -> Data:
         if changed := {value: (x[value], y[value]) for value in sorted(x | y) if x[value] != y[value]}:
             by[column] = changed
     shared = len(mine.keys() & other.keys())
-    return Data(len(mine), len(other), shared, sorted(mine - other.keys()), sorted(other - mine.keys()), by)
+    return DataDifference(
+        len(mine), len(other), shared, sorted(mine - other.keys()), sorted(other - mine.keys()), by
+    )
 
 
 def _labels(lake: Lake, place: str, a: list[str], b: list[str]) -> Labels:
@@ -111,7 +113,7 @@ def _labels(lake: Lake, place: str, a: list[str], b: list[str]) -> Labels:
     }
     named = [[specs[d].get("labels", {}) for d in digests if d in specs] for digests in (a, b)]
     opened: dict[str, Snapshot] = {}
-    unread = []
+    unread: list[str] = []
     for digest in dict.fromkeys([*a, *b]):
         try:
             opened[digest] = Snapshot.open(place, digest, verify=False)
@@ -129,8 +131,9 @@ def _changes(a: Any, b: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
     """Leaves of two nested settings that differ, by dotted path."""
     if isinstance(a, dict) and isinstance(b, dict):
         found: dict[str, tuple[Any, Any]] = {}
-        for key in sorted(a.keys() | b.keys()):
-            found |= _changes(a.get(key), b.get(key), f"{path}.{key}" if path else key)
+        one, two = cast("dict[str, Any]", a), cast("dict[str, Any]", b)
+        for key in sorted(one.keys() | two.keys()):
+            found |= _changes(one.get(key), two.get(key), f"{path}.{key}" if path else key)
         return found
     return {path: (a, b)} if a != b else {}
 
@@ -147,14 +150,14 @@ def _results(lake: Lake, a: str, b: str) -> list[Result]:
     return [*results, _result("all", scenes)] if scenes else []
 
 
-def _result(task: str, scenes: list[dict]) -> Result:
+def _result(task: str, scenes: list[dict[str, Any]]) -> Result:
     a, b = (
         wilson(sum(ran), len(ran))
         for ran in ([row[side] for row in scenes if row[side] is not None] for side in ("a", "b"))
     )
-    from scipy.stats import binomtest
+    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
     both = [(row["a"], row["b"]) for row in scenes if row["a"] is not None and row["b"] is not None]
     only_a, only_b = both.count((True, False)), both.count((False, True))
-    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    p = float(cast("Any", stats).binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return Result(task, a, b, only_a, only_b, p if both else None)

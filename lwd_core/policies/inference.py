@@ -80,9 +80,9 @@ class Policy:
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             chunks = self._model(
-                torch.from_numpy(np.ascontiguousarray(states, dtype=np.float32)),
+                torch.as_tensor(np.ascontiguousarray(states, dtype=np.float32)),
                 self._encoder(instructions),
-                torch.from_numpy(noise),
+                torch.as_tensor(noise),
                 image=self._images(len(states), frames) if self._vision else None,
             )
         return chunks.numpy()

@@ -40,7 +40,7 @@ def register(lake: Lake, bundle: Bundle, *, now_ns: int) -> None:
     lake.replace("policies", rows, {"policy_id": [bundle.policy_id]})
 
 
-def find(lake: Lake, prefix: str) -> dict:
+def find(lake: Lake, prefix: str) -> dict[str, Any]:
     """Return the row of the one policy whose id starts with ``prefix``. Raises UserError."""
     rows = lake.read("policies", where="starts_with(policy_id, ?)", params=(prefix,)).to_pylist()
     if not rows:

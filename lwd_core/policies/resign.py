@@ -45,7 +45,8 @@ def resign(
     ``trusted`` now or differs from the table: what is on it must be looked at by a person.
     """
     mine = sign(b"", key).key_id
-    done, left = [], []
+    done: list[str] = []
+    left: list[str] = []
     # channels first: their signatures are checked, so nothing is touched where one does not hold
     held = [channel for channel in Channel if current(settings.releases, channel, trusted) is not None]
     for channel in held:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import PlainValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from lwd_core.errors import did_you_mean
 from lwd_core.plugins import Door, PluginError
 
 T = TypeVar("T")
@@ -70,20 +71,15 @@ def plain(value: Any) -> Any:
 
 
 def unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
-    """Paths of what a dataclass of that kind has no field for; a plug-in looks after its own."""
+    """What a dataclass of that kind has no field for, by its path; a plug-in looks after its own."""
     hints = get_type_hints(kind)
-    found = [f"{path}{name}" for name in value if name not in hints]
+    found = [f"{path}{name}: no such field{did_you_mean(name, hints)}" for name in value if name not in hints]
     for name, hint in hints.items():
         inner = value.get(name)
         for part in () if get_origin(hint) is Chosen else (hint, *get_args(hint)):
             if is_dataclass(part) and isinstance(part, type) and isinstance(inner, Mapping):
                 found += unknown(part, inner, f"{path}{name}.")
     return found
-
-
-def faults(error: ValidationError) -> str:
-    """Each wrong field by its path, in one line."""
-    return "; ".join(_line(e) for e in error.errors())
 
 
 def _line(error: Any) -> str:
@@ -104,7 +100,7 @@ def _choose(
         raise _fault(f"kind: {door.kind} {kind} is no dataclass, whose fields would be its settings")
     strange = unknown(member, settings)
     if strange:
-        raise _fault(*(f"{name}: no such field" for name in strange))
+        raise _fault(*strange)
     try:
         return Chosen(kind, _adapter(member).validate_python(settings, context=context))
     except ValidationError as error:

@@ -8,7 +8,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from lwd_core.rl.chosen import faults, plain
+from lwd_core.config_file import faults
+from lwd_core.rl.chosen import plain
 from lwd_core.rl.encoders import Observation
 from lwd_core.rl.flow import ConditionedFlow, best_of_n, sample
 from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, VelocityField
@@ -79,7 +80,7 @@ class PolicyConfig:
         try:
             return TypeAdapter(cls).validate_python(value, context={"addresses": False})
         except ValidationError as error:
-            raise ValueError(faults(error)) from error
+            raise ValueError(faults(error, "network")) from error
 
 
 class FlowPolicy(nn.Module):

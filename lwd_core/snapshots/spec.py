@@ -1,13 +1,12 @@
 """What a snapshot should hold, said once: from YAML or Python, to canonical JSON."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from lwd_core.errors import UserError
+from lwd_core import config_file
 from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Outcome, Source
 
@@ -98,21 +97,9 @@ class SnapshotSpec(_Strict):
     @classmethod
     def from_yaml(cls, path: str | Path) -> "SnapshotSpec":
         """Read a spec file; UserError names the file and each wrong field."""
-        try:
-            raw = YAML(typ="safe", pure=True).load(Path(path).read_text())
-        except OSError as e:
-            raise UserError(f"{path}: cannot be read ({e.strerror})") from e
-        except YAMLError as e:
-            raise UserError(f"{path}: not YAML ({' '.join(str(e).split())})") from e
-        if not isinstance(raw, dict):
-            raise UserError(f"{path}: a snapshot spec is a mapping with at least `name`")
-        return cls.parse(raw, where=str(path))
+        return cls.parse(config_file.read(path, "a snapshot spec with at least `name`"), where=str(path))
 
     @classmethod
-    def parse(cls, raw: dict[str, Any], *, where: str = "spec") -> "SnapshotSpec":
+    def parse(cls, raw: Mapping[str, Any], *, where: str = "spec") -> "SnapshotSpec":
         """Check plain values; UserError names ``where`` and each wrong field."""
-        try:
-            return cls.model_validate(raw)
-        except ValidationError as e:
-            faults = "; ".join(f"{'.'.join(map(str, x['loc'])) or 'spec'}: {x['msg']}" for x in e.errors())
-            raise UserError(f"{where}: {faults}") from e
+        return config_file.check(TypeAdapter(cls), raw, where)

@@ -1,4 +1,4 @@
-"""``python -m lwd_core.training --config run.json``"""
+"""``python -m lwd_core.training --config run.yaml``"""
 
 import argparse
 import sys
@@ -10,9 +10,9 @@ from lwd_core.training.run import Interrupted, train
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 finished, 2 wrong input, 143 stopped by SIGTERM with its state saved."""
+    """Exit code: 0 finished, 2 wrong input, 143 stopped with its state saved."""
     parser = argparse.ArgumentParser(prog="python -m lwd_core.training", description="Train one stage.")
-    parser.add_argument("--config", required=True, help="JSON file; see lwd_core/training/config.py")
+    parser.add_argument("--config", required=True, help="YAML file; see lwd_core/training/config.py")
     given = parser.parse_args(arguments)
     try:
         config = TrainConfig.load(given.config)

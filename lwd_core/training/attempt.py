@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from lwd_core.interrupt import graceful_stop
 from lwd_core.rl.compute.engine import Engine
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
@@ -18,7 +19,7 @@ from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
 from lwd_core.training.factory import film_of, new_learner
 from lwd_core.training.follow import follow
-from lwd_core.training.loop import Loop, TrainResult, stop_on_sigterm
+from lwd_core.training.loop import Loop, TrainResult
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
 from lwd_core.training.workers import Share
 
@@ -106,7 +107,7 @@ class Attempt:
         }
         run, told = open_location(f"{checkpoints}/{config.run}"), self._sinks(update)
         loop = Loop(config, run, data, learner, generator, told, about, engine, share, self.publish, lock)
-        with stop_on_sigterm(loop.stop):
+        with graceful_stop(loop.stop):
             return loop.go(update)
 
     def _data(self) -> Data:

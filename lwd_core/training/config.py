@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
-from lwd_core.rl.chosen import Chosen, choose, chosen_by, faults, plain, unknown
+from lwd_core.rl.chosen import Chosen, choose, chosen_by, plain, unknown
 from lwd_core.rl.compute.engine import Device
 from lwd_core.rl.encoders import BACKBONES, Backbone, VisionConfig
 from lwd_core.rl.learners import LEARNERS, Algorithm
 from lwd_core.rl.networks import CriticShape
-from lwd_core.training.overlay import over_config
 from lwd_core.training.upgrade import upgraded
 from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Stage
@@ -112,36 +112,25 @@ class TrainConfig:
         ``addresses``: whether plug-ins may be named as module:attribute; False for what comes from outside.
         """
         value = upgraded(value)
-        strange = ", ".join(unknown(cls, value))
+        strange = "; ".join(unknown(cls, value))
         if strange:
-            raise UserError(f"{where}: {strange}: no such field")
-        try:
-            merged = over_config(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
-            return _ADAPTER.validate_python(merged, context={"addresses": addresses})
-        except ValidationError as error:
-            raise UserError(f"{where}: {faults(error)}") from error
+            raise UserError(f"{where}: {strange}")
+        merged = config_file.over(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
+        return config_file.check(_ADAPTER, merged, where, value, context={"addresses": addresses})
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
-        """From a JSON file. UserError if there is none or it is wrong."""
-        return cls.parse(read_json(path), where=str(path))
+        """From a YAML or JSON file. UserError if there is none or it is wrong."""
+        return cls.parse(read_config(path), where=str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse` takes them back."""
         return json.loads(canonical_json(plain(self)))
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The JSON object of a file. UserError if there is none or it is wrong."""
-    try:
-        value = json.loads(Path(path).read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: line {error.lineno}: no JSON ({error.msg})") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: a training configuration is a JSON object")
-    return value
+def read_config(path: str | Path) -> Mapping[str, Any]:
+    """The fields of a YAML or JSON file. UserError if there is none or it is wrong."""
+    return config_file.read(path, "a training configuration with run, stage and offline")
 
 
 #: What a stage does differently from the dataclasses' defaults (LWD, table of hyper-parameters).

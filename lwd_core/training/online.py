@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import signing_key
@@ -16,7 +17,6 @@ from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.export import export_policy, parent_of
-from lwd_core.training.overlay import over_config
 from lwd_core.training.upgrade import upgraded
 from storage_schemas.vocabulary import Channel, Source, Stage
 
@@ -32,7 +32,7 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
     if begun is not None:
         before = upgraded(begun.about["config"])
         config = TrainConfig.parse(before, addresses=False)
-        if TrainConfig.parse(over_config(before, over)) != config:
+        if TrainConfig.parse(config_file.over(before, over)) != config:
             raise UserError(
                 f"run {run}: was begun with other settings; leave them as they were, or name another --run"
             )
@@ -55,7 +55,7 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
         "follow": {"name": run, "sources": [str(Source.ONLINE)], "tasks": tasks},
         "learner": learner,
     }
-    return TrainConfig.parse(over_config(value, over), where=f"run {run}")
+    return TrainConfig.parse(config_file.over(value, over), where=f"run {run}")
 
 
 def _online(learner: Mapping[str, Any], *, begun: bool) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def train(
     """Run to the end, from where an earlier attempt left it; a finished run is returned as it is.
 
     ``publish`` is told every ``checkpoint_every``-th update's checkpoint and the last, a resumed run's again.
-    Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM.
+    Raises UserError for wrong input and for a loss that is not finite, Interrupted after SIGTERM or Ctrl-C.
     """
     torch.set_num_threads(config.threads)
     settings = settings or Settings()

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
-from lwd_core.training.overlay import over_config
 from pipelines.assets.labels import OTHER_KEYS
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
@@ -44,7 +44,7 @@ def snapshot_spec(plan: Profile, round_name: str) -> "SnapshotSpec":
         "sources": SOURCES[planned.stage],
         "labels": LAYERS,
     }
-    return SnapshotSpec.parse(over_config(asked, plan.snapshot), where=f"profile {plan.name}, snapshot")
+    return SnapshotSpec.parse(config_file.over(asked, plan.snapshot), where=f"profile {plan.name}, snapshot")
 
 
 def snapshot_of(platform: Platform, round_name: str) -> str:

@@ -3,8 +3,8 @@
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
-from lwd_core.training.overlay import over_config
 from pipelines.assets.labels import run
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.automation import WEEKLY
@@ -61,7 +61,7 @@ def training_config(platform: Platform, round_name: str) -> dict[str, object]:
     if planned.stage is Stage.ONLINE:
         offline = snapshot_of(platform, next(r.name for r in reversed(before) if r.stage is Stage.OFFLINE))
     return {
-        **over_config(plan.training, planned.training),
+        **config_file.over(plan.training, planned.training),
         "run": round_name,
         "stage": str(planned.stage),
         "offline": offline,

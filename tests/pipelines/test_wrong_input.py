@@ -31,7 +31,7 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("drawer-open]", "juggle]", "'juggle' is unknown; use one of"),
+        ("drawer-open]", "juggle]", "task juggle: no such task; there are"),
         ("rate: 1.0", "rte: 1.0", "rte"),
     ],
 )

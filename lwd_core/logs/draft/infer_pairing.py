@@ -10,9 +10,8 @@ import numpy as np
 
 from lwd_core.logs.draft.draft import Draft, DraftFeature
 from lwd_core.logs.draft.sample import Sample
-from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.fields import Stamps as HeaderStamps
-from lwd_core.logs.pairing import BULK, Delay, Stamps, anchor, measure
+from lwd_core.logs.fields import NO_STAMP, HeaderStamps
+from lwd_core.logs.pairing import BULK, Delay, StreamTimes, anchor, measure
 
 _SLOWER = 1.5  # times: commands so much slower than their states are the ticks themselves
 _BURSTS, _OFTEN = 10, 0.01  # usual gaps: with such silences often, commands are given on a change, and hold
@@ -110,9 +109,9 @@ def _bears_stamps(commands: Sample, states: Sample) -> bool:
     return ascending and bool(np.isin(own, known).mean() > BULK)
 
 
-def _stamps(one: Sample) -> Stamps:
+def _stamps(one: Sample) -> StreamTimes:
     order = np.argsort(one.times, kind="stable")
-    return Stamps(one.times[order], one.index[order], np.full(len(order), NO_STAMP))
+    return StreamTimes(one.times[order], one.index[order], np.full(len(order), NO_STAMP))
 
 
 def _bursts(times: np.ndarray) -> bool:

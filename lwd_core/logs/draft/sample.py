@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.logs.clock import COLLAPSED_NS
-from lwd_core.logs.fields import NO_STAMP, Stamps
+from lwd_core.logs.fields import NO_STAMP, HeaderStamps
 from lwd_core.logs.stream import MessageStream, decoder_of
 
 _FIRST, _DRAWN = 120, 120  # messages kept of a topic: from its beginning, from the rest
@@ -103,7 +103,7 @@ def look(stream: MessageStream) -> tuple[dict[str, Sample], bool]:
 
 
 def _decoded(stream: MessageStream, kept: _Kept) -> Sample:
-    messages, at, fault, stamp_of = [], [], None, Stamps()
+    messages, at, fault, stamp_of = [], [], None, HeaderStamps()
     decoders = {number: decoder_of(stream.channels[number][1]) for number in {n for _, n, _ in kept.kept}}
     for place, number, payload in sorted(kept.kept, key=lambda one: one[0]):
         try:

@@ -20,7 +20,7 @@ EPISODE = "episode_index"
 
 
 @dataclass(frozen=True)
-class Part:
+class RowRange:
     """``rows`` rows of a file that carry this ``label`` as episode_index; None: of all the file's.
 
     The first ``skip`` of them are of other episodes.
@@ -49,14 +49,14 @@ def tables(found: DataSet, root: Path, needed: frozenset[str]) -> Iterator[tuple
         found.damage.add(f"{missing} of {len(found.episodes)} episodes have no rows")
 
 
-def _plan(found: DataSet, root: Path, needed: frozenset[str]) -> list[tuple[int, list[Part]]]:
-    met: dict[int, list[Part]] = {}
+def _plan(found: DataSet, root: Path, needed: frozenset[str]) -> list[tuple[int, list[RowRange]]]:
+    met: dict[int, list[RowRange]] = {}
     for file in found.files:
         for number, part in _parts(found, root, file, needed):
             met.setdefault(number, []).append(part)
     place = {file: i for i, file in enumerate(found.files)}
-    chosen: dict[int, list[Part]] = {}
-    left: list[tuple[int, Part]] = []
+    chosen: dict[int, list[RowRange]] = {}
+    left: list[tuple[int, RowRange]] = []
     for number, parts in met.items():
         meta = found.episodes.get(number, {})
         chosen[number] = _chosen(meta, parts)
@@ -85,7 +85,7 @@ def _plan(found: DataSet, root: Path, needed: frozenset[str]) -> list[tuple[int,
     return sorted(chosen.items(), key=lambda c: place[c[1][0].file])
 
 
-def _chosen(meta: Mapping[str, Any], parts: list[Part]) -> list[Part]:
+def _chosen(meta: Mapping[str, Any], parts: list[RowRange]) -> list[RowRange]:
     """The parts that are the episode: of several, those that metadata's place and length agree with."""
     if len(parts) == 1 or meta.get("length") == sum(part.rows for part in parts):
         return parts
@@ -93,7 +93,7 @@ def _chosen(meta: Mapping[str, Any], parts: list[Part]) -> list[Part]:
     return [next((part for part in named if part.rows == meta.get("length")), named[0])]
 
 
-def _shared(found: DataSet, number: int, chosen: Mapping[int, list[Part]]) -> dict[int, list[Part]]:
+def _shared(found: DataSet, number: int, chosen: Mapping[int, list[RowRange]]) -> dict[int, list[RowRange]]:
     """Episodes that lie one after the other under one number: those without rows, if their lengths fit."""
     (part, *more), meta = chosen[number], found.episodes.get(number, {})
     orphans = sorted(n for n in found.episodes if n not in chosen or n == number)
@@ -104,12 +104,12 @@ def _shared(found: DataSet, number: int, chosen: Mapping[int, list[Part]]) -> di
         return {}
     skips = np.cumsum([0, *lengths]).tolist()
     return {
-        n: [Part(part.file, part.label, length, skip)]
+        n: [RowRange(part.file, part.label, length, skip)]
         for n, length, skip in zip(orphans, lengths, skips[:-1], strict=True)
     }
 
 
-def _claimed(found: DataSet, part: Part, chosen: Mapping[int, list[Part]]) -> int | None:
+def _claimed(found: DataSet, part: RowRange, chosen: Mapping[int, list[RowRange]]) -> int | None:
     """The episode without rows that metadata places in just this file, with just this length."""
     for number, meta in found.episodes.items():
         placed = meta.get("data/file_index") is not None and not lies_elsewhere(meta, part.file)
@@ -118,7 +118,7 @@ def _claimed(found: DataSet, part: Part, chosen: Mapping[int, list[Part]]) -> in
     return None
 
 
-def _parts(found: DataSet, root: Path, file: str, needed: frozenset[str]) -> Iterator[tuple[int, Part]]:
+def _parts(found: DataSet, root: Path, file: str, needed: frozenset[str]) -> Iterator[tuple[int, RowRange]]:
     """Episodes of a file by number. A v2 file is one episode, the one its name says."""
     try:
         with pq.ParquetFile(root / file) as opened:
@@ -139,13 +139,13 @@ def _parts(found: DataSet, root: Path, file: str, needed: frozenset[str]) -> Ite
             found.notes.add(
                 "episode_index says another number than the file's name, which counts", _name(int(name[1]))
             )
-        yield int(name[1]), Part(file, None, rows)
+        yield int(name[1]), RowRange(file, None, rows)
     elif not values:
         found.damage.add(f"{file} has no episode_index ({rows} rows), left out")
     else:
         assert labels is not None
         for value in values:
-            yield value, Part(file, value, int((labels == value).sum()))
+            yield value, RowRange(file, value, int((labels == value).sum()))
 
 
 class _Opened:
@@ -155,7 +155,7 @@ class _Opened:
         self._found, self._root = found, root
         self._file, self._table = "", pa.table({})
 
-    def rows(self, part: Part) -> pa.Table | None:
+    def rows(self, part: RowRange) -> pa.Table | None:
         """A part's rows, None where the file cannot be read after all."""
         if part.file != self._file:
             self._file = part.file

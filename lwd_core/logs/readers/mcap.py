@@ -16,7 +16,7 @@ from lwd_core.logs.formats import MCAP, is_mcap
 from lwd_core.logs.readers.mcap_records import (
     FRAME,
     KINDS,
-    Damaged,
+    DamagedRecord,
     Read,
     Room,
     message,
@@ -92,7 +92,7 @@ class McapScan:
             self._file.seek(place.offset + FRAME.size)
             try:
                 self._describe(parse(Metadata, self._file.read(max(0, place.length - FRAME.size))))
-            except Damaged:
+            except DamagedRecord:
                 return None
         return Survey(stream.topics(self.channels, statistics.channel_message_counts), self.facts)
 
@@ -196,7 +196,7 @@ class McapScan:
                 return
             try:
                 yield from self._record(opcode, at, end)
-            except Damaged as e:
+            except DamagedRecord as e:
                 self._damaged(str(e))
             at = end
 
@@ -209,13 +209,13 @@ class McapScan:
         elif opcode in KINDS:
             yield parse(KINDS[opcode], self._file.read(end - at - FRAME.size))
         elif Opcode.DATA_END < opcode < 0x80:  # the standard's own range, from 0x80 on records are private
-            raise Damaged(f"record at byte {at} is of no known kind")
+            raise DamagedRecord(f"record at byte {at} is of no known kind")
 
     def _chunk(self, length: int, at: int) -> Iterator[Read]:
         view = self._packed.of(length)
         try:
             records, checked = open_chunk(view[: self._file.readinto(view)], self._unpacked)
-        except Damaged as e:
-            raise Damaged(f"chunk at byte {at}: {e}") from e
+        except DamagedRecord as e:
+            raise DamagedRecord(f"chunk at byte {at}: {e}") from e
         self._unchecked |= not checked
         yield from records

@@ -26,7 +26,7 @@ _FOOTER = struct.Struct("<BQQQI")
 _CHUNK_LIMIT = 1 << 31  # a chunk that claims more than 2 GiB is damage, not data
 
 
-class Damaged(Exception):
+class DamagedRecord(Exception):
     """A record or chunk that is not what it says."""
 
 
@@ -51,7 +51,7 @@ KINDS: dict[int, Any] = {Opcode.SCHEMA: Schema, Opcode.CHANNEL: Channel, Opcode.
 def message(body: bytes, at: int) -> Message:
     """A message record outside any chunk; ``at`` is its place in the file."""
     if len(body) < _MESSAGE.size:
-        raise Damaged(f"message at byte {at} is damaged")
+        raise DamagedRecord(f"message at byte {at} is damaged")
     channel, _, log, publish = _MESSAGE.unpack_from(body)
     return channel, log, publish, body[_MESSAGE.size :]
 
@@ -82,15 +82,15 @@ def open_chunk(view: memoryview, room: Room) -> tuple[list[Read], bool]:
         at += 4 + n
         (stored,) = struct.unpack_from("<Q", view, at)
     except struct.error as e:
-        raise Damaged("header is damaged") from e
+        raise DamagedRecord("header is damaged") from e
     packed = view[at + 8 :]
     if stored != len(packed) or size > _CHUNK_LIMIT:
-        raise Damaged("sizes in its header are damaged")
+        raise DamagedRecord("sizes in its header are damaged")
     data = _decompress(compression, packed, size, room)
     if len(data) != size:
-        raise Damaged(f"{len(data)} bytes where {size} were written")
+        raise DamagedRecord(f"{len(data)} bytes where {size} were written")
     if crc and crc32(data) != crc:
-        raise Damaged("checksum differs")
+        raise DamagedRecord("checksum differs")
     span = None if crc else (start, stop)
     return _walk(data, span), bool(crc)
 
@@ -103,13 +103,13 @@ def _decompress(compression: bytes, packed: memoryview, size: int, room: Room) -
             return data
         if compression == b"zstd":
             if zstandard.frame_content_size(packed) not in (-1, size):
-                raise Damaged("its sizes disagree")
+                raise DamagedRecord("its sizes disagree")
             return _unpacked(zstandard.ZstdDecompressor().stream_reader(packed), room.of(size))
         if compression == b"lz4":
             return lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=size)
     except (zstandard.ZstdError, RuntimeError, EOFError, ValueError, MemoryError) as e:
-        raise Damaged(f"does not decompress ({e})") from e
-    raise Damaged(f"compression {compression[:20]!r} is not known")
+        raise DamagedRecord(f"does not decompress ({e})") from e
+    raise DamagedRecord(f"compression {compression[:20]!r} is not known")
 
 
 def _unpacked(reader: zstandard.ZstdDecompressionReader, data: memoryview) -> memoryview:
@@ -118,7 +118,7 @@ def _unpacked(reader: zstandard.ZstdDecompressionReader, data: memoryview) -> me
     while end < len(data) and (read := reader.readinto(data[end:])):
         end += read
     if reader.read(1):
-        raise Damaged("holds more than was written")
+        raise DamagedRecord("holds more than was written")
     return data[:end]
 
 
@@ -130,18 +130,18 @@ def _walk(data: memoryview | bytes, span: tuple[int, int] | None) -> list[Read]:
     frame, head = FRAME.unpack_from, _MESSAGE.unpack_from
     while at < stop:
         if at + 9 > stop:
-            raise Damaged("its last record is cut")
+            raise DamagedRecord("its last record is cut")
         opcode, length = frame(data, at)
         at += 9
         end = at + length
         if end > stop:
-            raise Damaged("a record reaches beyond its end")
+            raise DamagedRecord("a record reaches beyond its end")
         if opcode == 5:
             if length < 22:
-                raise Damaged("a message is cut")
+                raise DamagedRecord("a message is cut")
             channel, _, log, publish = head(data, at)
             if span is not None and not span[0] <= log <= span[1]:
-                raise Damaged("a message's time lies outside it")
+                raise DamagedRecord("a message's time lies outside it")
             run.append((channel, log, publish, view[at + 22 : end]))
         elif opcode in KINDS:
             if run:
@@ -158,7 +158,7 @@ def parse(kind: Any, body: bytes) -> Any:
     try:
         return kind.read(ReadDataStream(io.BytesIO(body)))
     except Exception as e:  # the library raises McapError, struct.error, UnicodeDecodeError, …
-        raise Damaged(f"a {kind.__name__.lower()} record is damaged") from e
+        raise DamagedRecord(f"a {kind.__name__.lower()} record is damaged") from e
 
 
 def read_summary(f: IO[bytes], size: int) -> Summary | None:
@@ -183,7 +183,7 @@ def read_summary(f: IO[bytes], size: int) -> Summary | None:
             return None
     try:
         _fill(summary, section)
-    except Damaged:
+    except DamagedRecord:
         return None
     return summary
 
@@ -195,7 +195,7 @@ def _fill(summary: Summary, section: bytes) -> None:
         body = section[at + FRAME.size : at + FRAME.size + length]
         at += FRAME.size + length
         if at > len(section):
-            raise Damaged("summary is cut")
+            raise DamagedRecord("summary is cut")
         if opcode == Opcode.SCHEMA:
             schema = parse(Schema, body)
             summary.schemas[schema.id] = schema

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from typer.testing import CliRunner
 
 from lwd_core.cli import main
 from lwd_core.errors import UserError
@@ -60,6 +61,13 @@ def test_unknown_words_exit_2(arguments: list[str]) -> None:
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["episod", "episode lst", "episode list --limt 3"])
+def test_a_slip_of_the_pen_is_answered_with_the_word_once(arguments: str) -> None:
+    said = CliRunner().invoke(main.app, arguments.split()).output
+    assert said.lower().count("did you mean") == 1
+    assert "episode" in said or "list" in said
 
 
 def test_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ from mcap.writer import CompressionType, Writer
 from lwd_core.erasure import inside
 from lwd_core.erasure.numbers import Numbers, digits, runs
 from lwd_core.erasure.search import Needles, search, unrecognised
-from lwd_core.logs.children import Limits
+from lwd_core.logs.children import ChildLimits
 from tests.lwd_core.logs import bombs
 
 ID, FRAME = "0123456789abcdef" * 2, bytes(range(40, 72))
@@ -158,7 +158,7 @@ def test_more_than_a_log_holds_is_not_unpacked(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_takes_too_long_or_too_much_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Limits, "of", lambda size: Limits(700_000_000, 4.0))
+    monkeypatch.setattr(ChildLimits, "of", lambda size: ChildLimits(700_000_000, 4.0))
     (tmp_path / "a").mkdir()
     bombs.sqlite_silent_view(tmp_path / "a")
     pq.write_table(pa.table({"t": ["x" * 400_000_000]}), tmp_path / "b.parquet", compression="zstd")

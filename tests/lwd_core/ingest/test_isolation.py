@@ -10,7 +10,7 @@ from lwd_core.ingest.reading import sweep
 from lwd_core.lake.frames import FrameShards
 from lwd_core.lake.store import Lake
 from lwd_core.logs import children, faults
-from lwd_core.logs.children import Limits, Lost, apart
+from lwd_core.logs.children import ChildLimits, Lost, apart
 from lwd_core.logs.read import mended
 from lwd_core.settings import Settings
 from lwd_core.storage.location import Location
@@ -59,7 +59,7 @@ def made(home: Home, name: str, rank: str) -> None:
 def test_what_takes_too_much_is_quarantined_once_and_the_others_go_in(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Limits, "of", lambda size: Limits(600_000_000, 10.0))
+    monkeypatch.setattr(ChildLimits, "of", lambda size: ChildLimits(600_000_000, 10.0))
     robot_log(home.logs / "a.mcap", 1)
     made(home, "mcap_empty_messages", "b")
     made(home, "npz_of_zeros", "c")
@@ -72,7 +72,7 @@ def test_what_takes_too_much_is_quarantined_once_and_the_others_go_in(
 
 
 def test_an_endless_view_is_ended(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Limits, "of", lambda size: Limits(10**9, 4.0))
+    monkeypatch.setattr(ChildLimits, "of", lambda size: ChildLimits(10**9, 4.0))
     made(home, "sqlite_silent_view", "b")
     robot_log(home.logs / "c.mcap")
     result = home.ingest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.ingest.landing import Origin, Received, receive
+from lwd_core.ingest.landing import LandedLog, Origin, receive
 from lwd_core.ingest.pending import waiting
 from lwd_core.ingest.reconcile import unaccounted
 from tests.lwd_core.lake.fake_logs import write_log
@@ -19,7 +19,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "home")
 
 
-def received(world: World, *paths: Path) -> dict[str, Received]:
+def received(world: World, *paths: Path) -> dict[str, LandedLog]:
     landing = world.settings.landing
     return {log.place: log for log in receive([str(p) for p in paths or (landing,)], landing)}
 
@@ -103,13 +103,13 @@ def test_a_pipe_that_becomes_a_file_is_read(world: World) -> None:
 
 def test_a_log_that_goes_away_meanwhile_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (write_log(world.landing, name, seed=i) for i, name in enumerate("ab"))
-    claimed = Received.claimed
+    claimed = LandedLog.claimed
 
-    def gone(log: Received) -> str | None:
+    def gone(log: LandedLog) -> str | None:
         first.unlink(missing_ok=True)
         return claimed(log)
 
-    monkeypatch.setattr(Received, "claimed", gone)
+    monkeypatch.setattr(LandedLog, "claimed", gone)
     result = world.ingest()
     assert result.accepted.files == 1
     ((uri, why),) = result.reasons

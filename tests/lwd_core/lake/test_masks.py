@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lwd_core.ingest.landing import Received
+from lwd_core.ingest.landing import LandedLog
 from lwd_core.ingest.staging import masked, stage
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 from tests.lwd_core.lake.rows import step_rows
@@ -50,7 +50,7 @@ def test_the_log_says_how_many(tmp_path: Path) -> None:
         object.__setattr__(episode, "steps", spoiled(episode.steps, "action", {(2, 0): np.nan}))
         return content
 
-    staged = stage(world.lake.place, Received(str(path), 1), "l" * 64, {}, reader, NOW)
+    staged = stage(world.lake.place, LandedLog(str(path), 1), "l" * 64, {}, reader, NOW)
     assert staged.logs["state"].to_pylist() == ["accepted"]
     assert staged.logs["reason"].to_pylist() == ["1 of 5 steps hold what is not a number, masked"]
     assert staged.steps["valid"].to_pylist() == [True, True, False, True, True]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lwd_core.cli._format import Format, render
 from lwd_core.errors import UserError
-from lwd_core.lake.output import Format, render
 from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
 from tests.lwd_core.lake.rows import episode_row, step_rows

@@ -15,7 +15,7 @@ from lwd_core.exports import lerobot
 from lwd_core.exports.export import export
 from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
-from lwd_core.ingest.landing import Received
+from lwd_core.ingest.landing import LandedLog
 from lwd_core.ingest.spared import spared
 from lwd_core.ingest.staging import stage
 from lwd_core.lake.store import Lake
@@ -222,7 +222,7 @@ def test_a_log_read_again_is_spared_its_erased_episodes(world: World) -> None:
     what = world.plan(second)
     world.erase(what)
     (path,) = world.landing.rglob("three.json")
-    received = Received(str(path), path.stat().st_size, "lab", "2026-01-01", "r1")
+    received = LandedLog(str(path), path.stat().st_size, "lab", "2026-01-01", "r1")
     staged = stage(world.lake.place, received, LogSource(str(path)).sha256(), {}, read_fake, NOW)
     kept = spared(world.lake, staged)
     assert kept.episodes["episode_id"].to_pylist() == [first, third]

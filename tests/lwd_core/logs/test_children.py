@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lwd_core.logs import children
-from lwd_core.logs.children import Children, Job, Limits, Lost, apart
+from lwd_core.logs.children import ChildCall, ChildLimits, Children, Lost, apart
 from lwd_core.logs.content import UnreadableLog
 
 GB = 10**9
@@ -46,9 +46,9 @@ def skip(folder: Path) -> None:
     pass
 
 
-def within(limits: Limits, function, *args):
+def within(limits: ChildLimits, function, *args):
     with Children() as one:
-        return one.submit([Job(limits, function, args)])[0].result()
+        return one.submit([ChildCall(limits, function, args)])[0].result()
 
 
 def test_results_and_errors_come_back_and_the_child_stays_warm() -> None:
@@ -71,16 +71,16 @@ def test_results_and_errors_come_back_and_the_child_stays_warm() -> None:
 )
 def test_what_a_log_does_to_its_child_is_told(function, args, words: str) -> None:
     with pytest.raises(Lost, match=words) as lost:
-        within(Limits(GB, 1), function, *args)
+        within(ChildLimits(GB, 1), function, *args)
     assert lost.value.pid
     assert apart(0, add, 1, 2) == 3
 
 
 def test_the_guilty_one_of_many_is_known() -> None:
-    limits = Limits(GB, 5)
+    limits = ChildLimits(GB, 5)
     with Children() as one:
-        jobs = [Job(limits, add, (i, 1)) for i in range(4)]
-        jobs[2] = Job(limits, os.abort, ())
+        jobs = [ChildCall(limits, add, (i, 1)) for i in range(4)]
+        jobs[2] = ChildCall(limits, os.abort, ())
         futures = one.submit(jobs)
         assert [futures[i].result() for i in (0, 1, 3)] == [1, 2, 4]
         with pytest.raises(Lost, match="signal 6"):
@@ -92,7 +92,7 @@ def test_an_error_outside_ends_the_work(tmp_path: Path) -> None:
 
     def stop_in_the_midst() -> None:
         with Children() as one:
-            one.submit([Job(Limits(GB, 50), hold, (tmp_path,))])
+            one.submit([ChildCall(ChildLimits(GB, 50), hold, (tmp_path,))])
             while not list(tmp_path.iterdir()):
                 time.sleep(0.05)
             raise KeyboardInterrupt
@@ -132,14 +132,14 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, monkeypatch: 
 
 def test_limits_grow_with_the_log_and_leave_the_machine_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "_machine_memory", lambda: 100 * GB)
-    assert Limits.of(1000) == Limits(children.MEMORY, children.SECONDS)
-    assert Limits.of(GB) == Limits(16 * GB, 10_000.0)
-    assert Limits.of(100 * GB).memory == 75 * GB
+    assert ChildLimits.of(1000) == ChildLimits(children.MEMORY, children.SECONDS)
+    assert ChildLimits.of(GB) == ChildLimits(16 * GB, 10_000.0)
+    assert ChildLimits.of(100 * GB).memory == 75 * GB
 
 
 def test_what_a_child_leaves_in_its_folder_goes_with_it() -> None:
     folder = Path(apart(0, put, ""))
     assert (folder / "left").exists()
     with pytest.raises(Lost):
-        within(Limits(GB, 5), os.abort)
+        within(ChildLimits(GB, 5), os.abort)
     assert not folder.exists()

@@ -48,21 +48,27 @@ def test_a_short_file_is_enough():
     ("old", "new", "line", "field", "words"),
     [
         ("control_hz: 50", "control_hz: fast", 2, "control_hz", "fast"),
-        ("unit: rad, low: -3.14", "unti: rad, low: -3.14", 7, "state[0].dims[0].unti", "no known field"),
+        (
+            "unit: rad, low: -3.14",
+            "unti: rad, low: -3.14",
+            7,
+            "state[0].dims[0].unti",
+            "no such field; did you mean unit?",
+        ),
         ("name: arm\n", "", 1, "name", "is missing"),
         ("high: 3.14", "high: -4", 7, "state[0].dims[0]", "low must be below high"),
-        ("name: j2", "name: j1", 1, "file", "named twice"),
+        ("name: j2", "name: j1", 1, "arm.yaml:1", "named twice"),
         ("field: position", "field: a[", 4, "state[0]", "no field path"),
         ("field: position", "field: a[].b[]", 4, "state[0]", "no field path"),
-        ("control_hz: 50", "control_hz: 0", 1, "file", "control_hz"),
-        ("    field: position", "    field: [", 6, "no valid YAML", ""),
+        ("control_hz: 50", "control_hz: 0", 1, "arm.yaml:1", "control_hz"),
+        ("    field: position", "    field: [", 6, "not YAML", ""),
     ],
 )
 def test_errors_name_file_line_field_and_remedy(old: str, new: str, line: int, field: str, words: str):
     with pytest.raises(UserError) as caught:
         parse_embodiment(GOOD.replace(old, new), "arm.yaml")
     first = str(caught.value).splitlines()[0]
-    assert first.startswith(f"arm.yaml:{line}: ") or field == "no valid YAML"
+    assert first.startswith(f"arm.yaml:{line}: ") or field == "not YAML"
     assert field in first
     assert words in first
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from lwd_core.logs.fields import NO_STAMP, FieldMissing, Stamps, getter, is_absent, vector
+from lwd_core.logs.fields import NO_STAMP, FieldMissing, HeaderStamps, getter, is_absent, vector
 from lwd_core.logs.proto.robot_log_pb2 import Event, Vector
 from storage_schemas.embodiment import Dim, Feature
 
@@ -99,4 +99,4 @@ def test_vectors_by_place_by_name_and_by_field():
     ],
 )
 def test_stamps(message: Any, ns: int):
-    assert Stamps()(message) == ns
+    assert HeaderStamps()(message) == ns

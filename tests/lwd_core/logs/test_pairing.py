@@ -14,7 +14,7 @@ from lwd_core.logs.draft.draft import render
 from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.logs.fields import NO_STAMP
-from lwd_core.logs.pairing import Following, Stamps, anchor, measure
+from lwd_core.logs.pairing import Following, StreamTimes, anchor, measure
 from lwd_core.logs.proto.robot_log_pb2 import Vector
 from lwd_core.logs.read import read_log
 from lwd_core.logs.source import LogSource
@@ -24,9 +24,9 @@ MS = 1_000_000
 N = 120
 
 
-def stamps(t: np.ndarray, header: np.ndarray | None = None) -> Stamps:
+def stamps(t: np.ndarray, header: np.ndarray | None = None) -> StreamTimes:
     t = np.asarray(t, dtype=np.int64)
-    return Stamps(t, np.arange(len(t)), np.full(len(t), NO_STAMP) if header is None else header)
+    return StreamTimes(t, np.arange(len(t)), np.full(len(t), NO_STAMP) if header is None else header)
 
 
 def arm(action: str = "", time: str = "{ticks: /state}"):

@@ -1,4 +1,4 @@
-"""Transitions of learning.md section 1, one at a time: slow, and meant to be read beside the text."""
+"""Transitions as docs/snapshots.md defines them, one at a time: slow, meant to be read beside the text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

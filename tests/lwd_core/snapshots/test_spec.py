@@ -23,11 +23,11 @@ def test_json_does_not_depend_on_the_order_of_fields():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- a", "is a mapping"),
+        ("- a", "must be a mapping"),
         ("name: [", "not YAML"),
-        ("name: x\nstep: 1", "step: Extra inputs"),
+        ("name: x\nstep: 1", "step: no such field; did you mean n_step"),
         ("name: x\nholdout: 1.5", "holdout"),
-        ("name: x\nsources: [dream]", "sources.0"),
+        ("name: x\nsources: [dream]", r"sources\[0\]: input should be"),
         ("name: x\ngamma: 0.9\ndiscount: {episode: 0.5}", "gamma, discount: give one of them"),
         ("name: x\ndiscount: {episode: 1}", "discount.episode"),
         ("name: x\nbuffers: [{name: a}, {name: a}]", "used twice"),

@@ -2,13 +2,13 @@ import json
 
 import pytest
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
 from lwd_core.rl.chosen import choose
 from lwd_core.rl.fql import FQL
 from lwd_core.rl.learners import LEARNERS
 from lwd_core.rl.qam import QAM
 from lwd_core.training.config import TrainConfig
-from lwd_core.training.overlay import over_config
 from lwd_core.training.upgrade import upgraded
 
 OFFLINE = {"run": "a", "stage": "offline", "offline": "d", "init": "sft"}
@@ -64,7 +64,7 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         TrainConfig.load(path)
     path.write_text("{")
-    with pytest.raises(UserError, match="line 1"):
+    with pytest.raises(UserError, match="run.json:1: not YAML"):
         TrainConfig.load(path)
 
 
@@ -104,17 +104,17 @@ def test_settings_under_names_that_were_once_theirs_are_understood():
 def test_what_is_laid_over_may_have_either_names():
     base = TrainConfig.parse(OLD).to_dict()
     for over in ({"extraction": {"temperature": 2.0}}, {"qam": {"temperature": 2.0}}):
-        assert TrainConfig.parse(over_config(base, {"learner": over})).learner.made.extraction.made == QAM(
-            steps=4, temperature=2.0
-        )
+        assert TrainConfig.parse(
+            config_file.over(base, {"learner": over})
+        ).learner.made.extraction.made == QAM(steps=4, temperature=2.0)
 
 
 def test_a_section_of_another_kind_takes_the_place_of_one():
     base = TrainConfig.parse(OLD).to_dict()
-    advantage = over_config(base, {"learner": {"extraction": {"kind": "advantage"}}})
+    advantage = config_file.over(base, {"learner": {"extraction": {"kind": "advantage"}}})
     assert advantage["learner"]["extraction"] == {"kind": "advantage"}
     assert advantage["learner"]["policy_every"] == 2
-    other = TrainConfig.parse(over_config(base, {"learner": {"kind": "policy_td", "pessimism": 0.0}}))
+    other = TrainConfig.parse(config_file.over(base, {"learner": {"kind": "policy_td", "pessimism": 0.0}}))
     assert other.learner == choose(LEARNERS, "policy_td", pessimism=0.0)
 
 

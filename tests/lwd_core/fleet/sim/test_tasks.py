@@ -13,7 +13,7 @@ def test_every_task_can_be_said_in_several_ways_and_no_two_tasks_in_the_same() -
 
 
 def test_an_unknown_task_is_named_together_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"'fold-towel' is unknown.*drawer-open"):
+    with pytest.raises(UserError, match=r"fold-towel: no such task; there are .*drawer-open"):
         find_tasks(all_tasks(), ["push", "fold-towel"])
 
 
