@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.snapshots.episode_rows import EpisodeRows
-from lwd_core.snapshots.shards import Placed
+from lwd_core.snapshots.shard_writer import Placed
 from storage_schemas import snapshot_row
 from storage_schemas.snapshot import Member
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.loader.cache import cached
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import SEQUENCE, Strata, shuffled
 from lwd_core.loader.packed import record_type
 from lwd_core.loader.pool import Pool, RowPool
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import row_bytes
 from lwd_core.snapshots.local_copy import OBJECTS, DiskCache, cache_home
-from lwd_core.snapshots.shard_bytes import load
+from lwd_core.snapshots.shard_reader import load
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
 
@@ -53,7 +53,7 @@ class Block:
     pool: Pool
 
 
-class Feed:
+class Sampler:
     """Draws blocks for any step; keeps the pool in use, and the next one where ``ahead``."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Feed:
                 self._places.setdefault(member.shard, []).append(place)
         if not self._places:
             raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits what is asked")
-        self._facts = Facts.of(
+        self._episode_columns = EpisodeColumns.of(
             snapshot.episodes,
             snapshot.spec.buffers,
             (snapshot.instructions, snapshot.tasks, snapshot.policies),
@@ -204,7 +204,9 @@ class Feed:
     def _load(self, shards: tuple[str, ...]) -> "_Loaded":
         places = [i for name in shards for i in self._places[name]]
         if self._records:
-            pool = cached(self._snapshot, self._split, self._expansion, self._facts, places, self._row_pool)
+            pool = cached(
+                self._snapshot, self._split, self._expansion, self._episode_columns, places, self._row_pool
+            )
         else:
             pool = self._row_pool(places)
         if not len(pool):
@@ -213,7 +215,7 @@ class Feed:
 
     def _row_pool(self, places: list[int]) -> RowPool:
         rows = load(self._snapshot, places, self._disk)
-        return RowPool(rows, self._expansion.of(rows), self._facts, self._expansion.chunk)
+        return RowPool(rows, self._expansion.of(rows), self._episode_columns, self._expansion.chunk)
 
 
 class _Loaded:
