@@ -80,7 +80,9 @@ class Door(Generic[T]):
             ) from e
         missing = [need for need in self.needs if not hasattr(found, need)]
         if missing:
-            raise PluginError(f"{self.kind} {name} ({address} of {package}) has no {', '.join(missing)}")
+            raise PluginError(
+                f"{self.kind} {name} ({address} of {package}) has no {', '.join(missing)}"
+            )
         return found
 
 
