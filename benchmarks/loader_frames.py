@@ -11,8 +11,8 @@ import simplejpeg
 
 from benchmarks.loader_lake import CHUNK, LENGTH, synthetic_lake
 from benchmarks.loader_peers import timed
+from lwd_core.loader.image_loader import ImageLoader
 from lwd_core.loader.transition_loader import TransitionLoader
-from lwd_core.loader.with_frames import ImageLoader
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.storage.location import open_location

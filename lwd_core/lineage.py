@@ -2,7 +2,7 @@
 
 Every edge is a row of the lake: policies name snapshots and their parent, members name
 episodes and logs, episodes name message ranges, releases name policies. Policies that followed
-the lake name the spec they followed it by (``snapshots.followed``).
+the lake name the spec they followed it by (``snapshots.online_episodes``).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pyarrow as pa
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.registry import find
-from lwd_core.snapshots.followed import episodes_followed, policies_following
+from lwd_core.snapshots.online_episodes import episodes_followed, policies_following
 
 # A policy is made of its own snapshots and, through what it started from, of its parents'.
 _ANCESTRY = """

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.packed import RECORD, RecordPool, record_type, write_records
 from lwd_core.loader.pool import RowPool
 from lwd_core.loader.transitions import Expansion
@@ -31,7 +31,7 @@ def cached(
     snapshot: Snapshot,
     split: str,
     expansion: Expansion,
-    facts: Facts,
+    episode_columns: EpisodeColumns,
     places: Sequence[int],
     load: Callable[[list[int]], RowPool],
 ) -> RecordPool:
@@ -61,7 +61,7 @@ def cached(
             )
     assert records is not None
     only = np.flatnonzero(np.isin(records["episode"], places)) if len(places) < len(whole) else None
-    return RecordPool(records, facts, only)
+    return RecordPool(records, episode_columns, only)
 
 
 def mapped(file: Path, types: list[np.dtype]) -> np.ndarray | None:

@@ -17,10 +17,10 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.loader.episode_facts import Facts
-from lwd_core.loader.feed import BLOCK
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import SEQUENCE, Strata, agree
 from lwd_core.loader.pool import RowPool, named
+from lwd_core.loader.sampler import BLOCK
 from lwd_core.loader.transition_loader import Batch
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import allocate, assemble, fill
@@ -28,7 +28,7 @@ from lwd_core.snapshots.episode_rows import read_rows
 from lwd_core.snapshots.manifest import member_of, tensors_of
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.select import pin, require_one_meaning, selected
-from lwd_core.snapshots.shards import Placed
+from lwd_core.snapshots.shard_writer import Placed
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.snapshot import Member
 
@@ -203,8 +203,10 @@ class GrowingLoader:
         rows = assemble(arrays, members, [known[m.episode_id] for m in members])
         everyone = [self._held[i][0] for i in self.episode_ids]
         expansion = Expansion(spec.chunk, spec.n_step, spec.gamma, spec.stride)
-        facts = Facts.of(everyone, spec.buffers, (self.instructions, self.tasks, self.policies))
-        pool = RowPool(rows, expansion.of(rows), facts, spec.chunk)
+        episode_columns = EpisodeColumns.of(
+            everyone, spec.buffers, (self.instructions, self.tasks, self.policies)
+        )
+        pool = RowPool(rows, expansion.of(rows), episode_columns, spec.chunk)
         return _Pool(pool, pool.strata(), len(self.episode_ids))
 
     def _learn(self, members: list[Member]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.loader.jpeg import decode_frame
 from lwd_core.snapshots.local_copy import OBJECTS, DiskCache, cache_home
-from lwd_core.snapshots.shard_bytes import samples
+from lwd_core.snapshots.shard_reader import samples
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import Location
 

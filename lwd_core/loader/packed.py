@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import Strata
 from lwd_core.loader.pool import Arrays, Columns, RowPool, T, Wrap, length_masks, named
 from lwd_core.loader.transitions import aligned
@@ -51,9 +51,11 @@ class RecordPool:
     So the number drawn is the record's: no table of all records has to be looked into, at random as well.
     """
 
-    def __init__(self, records: np.ndarray, facts: Facts, only: np.ndarray | None = None) -> None:
+    def __init__(
+        self, records: np.ndarray, episode_columns: EpisodeColumns, only: np.ndarray | None = None
+    ) -> None:
         """``only``: numbers of the records that count; all by default."""
-        self._records, self._facts, self._only = records, facts, only
+        self._records, self._episode_columns, self._only = records, episode_columns, only
         self._stored = frozenset(records.dtype.names or ())
         self._begins = records["episode"]
         # without fields, as numpy copies them quicker
@@ -64,7 +66,7 @@ class RecordPool:
         return len(self._records) if self._only is None else len(self._only)
 
     def strata(self) -> Strata:
-        return self._facts.strata(self._episodes())
+        return self._episode_columns.strata(self._episodes())
 
     def ids(self, ranks: np.ndarray) -> np.ndarray:
         return self._ranked.take(ranks)
@@ -98,7 +100,7 @@ class RecordPool:
         return self._begins if self._only is None else self._begins[self._only]
 
     def _derived(self, chosen: np.ndarray, columns: Sequence[str]) -> Arrays:
-        found = self._facts.of_episodes(chosen["episode"], columns)
+        found = self._episode_columns.of_episodes(chosen["episode"], columns)
         if "next_frame" in columns:
             found["next_frame"] = chosen["frame"] + chosen["ahead"]
         if "mask" in columns:

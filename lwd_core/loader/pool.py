@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import Strata
 from lwd_core.snapshots.episode_arrays import PADDING, Rows
 from storage_schemas import snapshot_row
@@ -55,8 +55,10 @@ class Pool(Protocol):
 class RowPool:
     """Gathers from rows: little more memory than the rows themselves, whatever the chunk."""
 
-    def __init__(self, rows: Rows, transitions: np.ndarray, facts: Facts, chunk: int) -> None:
-        self._rows, self._transitions, self._facts = rows, transitions, facts
+    def __init__(
+        self, rows: Rows, transitions: np.ndarray, episode_columns: EpisodeColumns, chunk: int
+    ) -> None:
+        self._rows, self._transitions, self._episode_columns = rows, transitions, episode_columns
         valid = rows["valid"]
         self._valid = None if valid.all() else np.append(valid, np.zeros(PADDING, bool))
         self._masks = length_masks(chunk)
@@ -75,7 +77,7 @@ class RowPool:
         return self._valid is not None
 
     def strata(self) -> Strata:
-        return self._facts.strata(self._transitions["episode"])
+        return self._episode_columns.strata(self._transitions["episode"])
 
     def ids(self, ranks: np.ndarray) -> np.ndarray:
         return ranks
@@ -94,7 +96,7 @@ class RowPool:
             "discount": chosen["discount"],
             "frame": chosen["frame"].astype(np.int64),
             "next_frame": chosen["frame"] + (chosen["boot"] - row),
-            **self._facts.of_episodes(chosen["episode"], names),
+            **self._episode_columns.of_episodes(chosen["episode"], names),
         }
         for column, use in uses():
             if use.name not in names:

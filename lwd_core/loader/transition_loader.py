@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from lwd_core.errors import UserError
-from lwd_core.loader.feed import Feed
 from lwd_core.loader.order import agree
 from lwd_core.loader.pool import Columns, named
+from lwd_core.loader.sampler import Sampler
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
@@ -77,7 +77,7 @@ class TransitionLoader:
         self.step = 0
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
         self._workers, self._columns = workers, named(columns)
-        self._feed = Feed(
+        self._sampler = Sampler(
             snapshot,
             self.expansion,
             batch_size,
@@ -109,7 +109,7 @@ class TransitionLoader:
 
     def batch(self, step: int) -> Batch:
         """The batch of any step; the iterator's place stays."""
-        block = self._feed.block(step)
+        block = self._sampler.block(step)
         return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows], self._columns))
 
     @property
@@ -129,7 +129,7 @@ class TransitionLoader:
         step = self.step
         while True:
             yield self._made(step)
-            step = self._feed.after(step)
+            step = self._sampler.after(step)
 
     def _ahead(self) -> Iterator[list[Batch]]:
         with ThreadPoolExecutor(self._workers, "batches") as threads:
@@ -139,7 +139,7 @@ class TransitionLoader:
                 while True:
                     while len(waiting) <= self._workers:
                         waiting.append(threads.submit(lambda s=step: list(self._made(s))))
-                        step = self._feed.after(step)
+                        step = self._sampler.after(step)
                     yield waiting.popleft().result()
             finally:
                 for future in waiting:
@@ -147,13 +147,13 @@ class TransitionLoader:
 
     def _made(self, step: int) -> Iterator[Batch]:
         """The batches from ``step`` to the end of its block."""
-        block = self._feed.block(step)
+        block = self._sampler.block(step)
         ids = block.ids[step - block.step :, self._rows]
         return block.pool.batches(ids, self._columns, torch.from_numpy)
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands: the next step, and what the sequence depends on. Plain JSON values."""
-        return {"step": self.step, "snapshot": self.snapshot.digest, **self._feed.settings()}
+        return {"step": self.step, "snapshot": self.snapshot.digest, **self._sampler.settings()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly after the batch the state was taken at. UserError if the sequence would differ."""

@@ -16,14 +16,14 @@ from lwd_core.snapshots.discount import resolved
 from lwd_core.snapshots.episode_rows import read_rows
 from lwd_core.snapshots.frames import FrameTable, pin_frames
 from lwd_core.snapshots.manifest import counts_of, member_of, tensors_of
-from lwd_core.snapshots.moments import NoRows, Statistics
 from lwd_core.snapshots.publish import Staging, release
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
 from lwd_core.snapshots.select import NoEpisodes, pin, require_one_meaning, selected
-from lwd_core.snapshots.shards import ShardWriter
+from lwd_core.snapshots.shard_writer import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.snapshots.statistics import NoRows, Statistics
 from lwd_core.storage.location import open_location
 from storage_schemas.snapshot import Manifest, Member, Moments
 from storage_schemas.vocabulary import Split

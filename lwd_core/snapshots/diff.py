@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core.snapshots.sample import decode
-from lwd_core.snapshots.shard_bytes import shard_bytes
+from lwd_core.snapshots.shard_reader import shard_bytes
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas import snapshot_row
 from storage_schemas.snapshot import Member

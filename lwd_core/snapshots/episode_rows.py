@@ -20,7 +20,7 @@ Episode = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class EpisodeRows:
+class StoredRows:
     """R rows of one episode, T of them with an action.
 
     columns: by name, (R, …) or (T, …) as described; optional ones only where the lake says something.
@@ -38,7 +38,7 @@ class EpisodeRows:
 
 def read_rows(
     lake: Lake, spec: SnapshotSpec, episodes: Sequence[Episode], versions: Mapping[str, int]
-) -> Iterator[EpisodeRows]:
+) -> Iterator[StoredRows]:
     """The rows of these episodes, one by one in the order given; all of them are held in memory once."""
     described = [(column, column.source) for column in snapshot_row.ROW]
     stored = {source.column for _, source in described if isinstance(source, FromSteps)}
@@ -70,7 +70,7 @@ def read_rows(
             values = read[column.name].values(rows[:steps] if column.per_action else rows, episode, columns)
             if values is not None:
                 columns[column.name] = values
-        yield EpisodeRows(columns, frames.take(pa.array(rows)).to_pylist() if frames is not None else None)
+        yield StoredRows(columns, frames.take(pa.array(rows)).to_pylist() if frames is not None else None)
 
 
 def _reader(column: RowColumn, source: FromSteps, table: pa.Table) -> "_Scalars | _Vectors":

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from lwd_core.snapshots.episode_rows import EpisodeRows
-from lwd_core.snapshots.shards import Placed
+from lwd_core.snapshots.episode_rows import StoredRows
+from lwd_core.snapshots.shard_writer import Placed
 from storage_schemas import snapshot_row
 from storage_schemas.snapshot import Member
 
 
-def tensors_of(rows: EpisodeRows) -> dict[str, np.ndarray]:
+def tensors_of(rows: StoredRows) -> dict[str, np.ndarray]:
     """A sample's tensors, without frames; masked ones 0 where not valid, whatever was last known."""
     tensors = dict(rows.columns)
     for column in snapshot_row.ROW:

@@ -15,11 +15,11 @@ from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import ErasedMeanwhile
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.manifest import counts_of
-from lwd_core.snapshots.moments import NoRows, Statistics
 from lwd_core.snapshots.publish import Staging, release, remove_bytes
 from lwd_core.snapshots.sample import decode, encode
-from lwd_core.snapshots.shards import ShardWriter
+from lwd_core.snapshots.shard_writer import ShardWriter
 from lwd_core.snapshots.snapshot import Snapshot
+from lwd_core.snapshots.statistics import NoRows, Statistics
 from lwd_core.storage.location import Location, open_location
 from storage_schemas.snapshot import MANIFEST, FrameShard, Manifest, Member
 from storage_schemas.tables import SNAPSHOTS

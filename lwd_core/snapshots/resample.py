@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.snapshots.episode_rows import EpisodeRows
+from lwd_core.snapshots.episode_rows import StoredRows
 from storage_schemas import snapshot_row
 from storage_schemas.snapshot_row import Merge
 
 _OVER = {Merge.SUM: np.add, Merge.ANY: np.logical_or, Merge.ALL: np.logical_and}
 
 
-def resample(rows: EpisodeRows, episode: Mapping[str, Any], rate: float | None) -> EpisodeRows:
+def resample(rows: StoredRows, episode: Mapping[str, Any], rate: float | None) -> StoredRows:
     """Every k-th tick, where k = control rate / ``rate`` must be whole; None keeps all.
 
     What a kept tick has of those it stands for, each column's ``merge`` says: its own state and action, the
@@ -30,7 +30,7 @@ def resample(rows: EpisodeRows, episode: Mapping[str, Any], rate: float | None) 
         )
     ticks = np.arange(0, rows.steps, round(every))
     kept = np.append(ticks, rows.steps) if len(rows.columns["state"]) > rows.steps else ticks
-    return EpisodeRows(
+    return StoredRows(
         columns={
             column.name: _merged(
                 column.merge, rows.columns[column.name], ticks if column.per_action else kept

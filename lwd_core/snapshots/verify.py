@@ -7,7 +7,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.snapshots.frames import pin_frames
 from lwd_core.snapshots.sample import decode
-from lwd_core.snapshots.shard_bytes import shard_bytes
+from lwd_core.snapshots.shard_reader import shard_bytes
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import Location
 from storage_schemas import snapshot_row

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from lwd_core.errors import UserError
 from lwd_core.loader.growing import GrowingLoader
+from lwd_core.loader.image_loader import ImageLoader
 from lwd_core.loader.mixed import MixedLoader, Part, parts
 from lwd_core.loader.transition_loader import TransitionLoader
-from lwd_core.loader.with_frames import ImageLoader
 from lwd_core.rl.batch import Batch, prepare
 from lwd_core.rl.encoders import VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import Normaliser
-from lwd_core.snapshots.shard_bytes import load
+from lwd_core.snapshots.shard_reader import load
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import Location
 from lwd_core.training.config import TrainConfig

@@ -108,11 +108,11 @@ def left_out(lake: "Lake", spec: "SnapshotSpec") -> list[dict]:
 def training_snapshot(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """The round's training set: immutable, named by its digest, with norm statistics."""
     from lwd_core.snapshots.build import build_snapshot
-    from lwd_core.snapshots.unchanged import unchanged
+    from lwd_core.snapshots.reuse import reusable
     from lwd_core.storage.location import open_location
 
     lake, spec = platform.lake(), snapshot_spec(platform.plan, context.partition_key)
-    digest = unchanged(lake, spec)
+    digest = reusable(lake, spec)
     if digest is None:
         digest = build_snapshot(lake, spec, platform.settings.snapshots, now_ns=platform.now_ns()).digest
     row = lake.read("snapshots", where="digest = ?", params=(digest,)).to_pylist()[0]

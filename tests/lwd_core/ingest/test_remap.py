@@ -20,8 +20,8 @@ from lwd_core.loader.growing import GrowingLoader
 from lwd_core.logs.embodiment import load_embodiments, parse_embodiment
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
+from lwd_core.snapshots.reuse import reusable
 from lwd_core.snapshots.spec import SnapshotSpec
-from lwd_core.snapshots.unchanged import unchanged
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import LABELS
 from tests.lwd_core.logs import robot_logs
@@ -359,10 +359,10 @@ def test_frames_that_a_snapshot_shows_are_not_taken_from_it(filmed: Home) -> Non
 def test_a_snapshot_of_before_is_not_the_one_of_now(home: Home) -> None:
     spec = SnapshotSpec.parse({"name": "s"})
     first = build_snapshot(home.lake, spec, home.settings.snapshots, now_ns=NOW)
-    assert unchanged(home.lake, spec) == first.digest
+    assert reusable(home.lake, spec) == first.digest
     home.map(SECOND)
     home.remap()
-    assert unchanged(home.lake, spec) is None
+    assert reusable(home.lake, spec) is None
     again = build_snapshot(home.lake, spec, home.settings.snapshots, now_ns=NOW + 1)
     assert {m.episode_id for m in again.episodes} == {m.episode_id for m in first.episodes}
     assert (first.manifest.state_width, again.manifest.state_width) == (3, 2)

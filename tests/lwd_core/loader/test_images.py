@@ -10,9 +10,9 @@ import simplejpeg
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.loader.image_loader import ImageLoader
 from lwd_core.loader.mixed import MixedLoader
 from lwd_core.loader.transition_loader import TransitionLoader
-from lwd_core.loader.with_frames import ImageLoader
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.verify import verify

@@ -10,7 +10,7 @@ from safetensors.numpy import load as load_safetensors
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.pool import RowPool
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.loader.transitions import Expansion
@@ -59,7 +59,7 @@ def test_a_snapshot_of_before_may_hold_what_is_not_a_number() -> None:
     rows["action"][4] = np.nan
     expansion = Expansion(4, 1, 0.9, 1)
 
-    class Nothing(Facts):
+    class Nothing(EpisodeColumns):
         def __init__(self) -> None: ...
         def of_episodes(self, episode, columns):
             return {}

@@ -11,11 +11,11 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.loader import cache as cache_module
-from lwd_core.loader import feed
+from lwd_core.loader import sampler
 from lwd_core.loader.cache import cache_folder
 from lwd_core.loader.mixed import MixedLoader, parts
 from lwd_core.loader.transition_loader import Batch, TransitionLoader
-from lwd_core.snapshots import shard_bytes
+from lwd_core.snapshots import shard_reader
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.publish import remove_bytes
 from lwd_core.snapshots.snapshot import Snapshot
@@ -222,15 +222,15 @@ def test_a_shard_damaged_after_opening_is_named(fleet: Lake, tmp_path: Path):
 def test_a_shard_is_hashed_once_until_it_is_written_to(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch):
     hashed = []
     honest = hashlib.sha256
-    monkeypatch.setattr(shard_bytes, "_digests", {})
-    monkeypatch.setattr(shard_bytes.hashlib, "sha256", lambda data: hashed.append(len(data)) or honest(data))
+    monkeypatch.setattr(shard_reader, "_digests", {})
+    monkeypatch.setattr(shard_reader.hashlib, "sha256", lambda data: hashed.append(len(data)) or honest(data))
     shards = snapshot.manifest.shards
     streamed = TransitionLoader(snapshot, 4, 0, memory_limit=0, pool_bytes=2000, split="train")
     take(streamed, sum(s.steps for s in shards))
     sizes = [s.bytes for s in shards if s.split == "train"]
     assert sorted(hashed) == sorted(sizes)
     os.utime(snapshot.path(shards[0].name))
-    shard_bytes.shard_bytes(snapshot, shards[0])
+    shard_reader.shard_bytes(snapshot, shards[0])
     assert len(hashed) == len(sizes) + 1
 
 
@@ -267,7 +267,7 @@ def test_how_many_are_drawn_at_a_time_changes_nothing(
     # batches of one, so that a streamed pool gives whole blocks and a part of one
     expected = take(TransitionLoader(snapshot, 1, 7, **mode), 300)
     for drawn in (1, 48):
-        monkeypatch.setattr(feed, "DRAWN", drawn)
+        monkeypatch.setattr(sampler, "DRAWN", drawn)
         assert same(take(TransitionLoader(snapshot, 1, 7, **mode), 300), expected)
         assert same(
             [TransitionLoader(snapshot, 1, 7, **mode).batch(n) for n in (250, 17)],

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.packed import RecordPool, record_type, write_records
 from lwd_core.loader.pool import RowPool
 from lwd_core.loader.transitions import Expansion
@@ -83,7 +83,7 @@ def test_equals_the_reference(found, chunk, n_step, stride, gamma):
     ]
     assert list(zip(table["episode"], table["frame"], strict=True)) == [(i, t.frame) for i, t in expected]
     nothing = np.zeros((len(found), 5), np.int64)
-    facts = Facts(nothing, nothing[:, 0], np.ones((1, 1), np.float32), nothing[:, 0], np.ones(1))
+    facts = EpisodeColumns(nothing, nothing[:, 0], np.ones((1, 1), np.float32), nothing[:, 0], np.ones(1))
     everything = np.arange(len(table))
     pool = RowPool(rows, table, facts, chunk)
     records = np.empty(len(table), record_type(2, chunk, 1, pool.masked))

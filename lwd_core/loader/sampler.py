@@ -1,11 +1,6 @@
-"""From step to pool and transitions: one pool that holds everything, or one after the other.
-
-A set within the memory limit is one pool. A larger one is streamed: each epoch permutes the shards and
-cuts them into pools; a pool gives as many batches as its steps fill, then the next takes over.
-"""
+"""From step to pool and transitions: one pool that holds everything, or one after the other, as scheduled."""
 
 import threading
-from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,14 +10,15 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.loader.cache import cached
-from lwd_core.loader.episode_facts import Facts
+from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import SEQUENCE, Strata, shuffled
 from lwd_core.loader.packed import record_type
 from lwd_core.loader.pool import Pool, RowPool
+from lwd_core.loader.schedule import Schedule, Span
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import row_bytes
 from lwd_core.snapshots.local_copy import OBJECTS, DiskCache, cache_home
-from lwd_core.snapshots.shard_bytes import load
+from lwd_core.snapshots.shard_reader import load
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
 
@@ -34,17 +30,6 @@ DRAWN = 1 << 16
 
 
 @dataclass(frozen=True)
-class Span:
-    """Steps [begin, end) are drawn from the shards of one pool; ``epoch`` and ``turn`` number it."""
-
-    epoch: int
-    turn: int
-    begin: int
-    end: int
-    shards: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Block:
     """Consecutive batches: ids (batches, B) into the pool, the first of them step ``step``."""
 
@@ -53,7 +38,7 @@ class Block:
     pool: Pool
 
 
-class Feed:
+class Sampler:
     """Draws blocks for any step; keeps the pool in use, and the next one where ``ahead``."""
 
     def __init__(
@@ -80,7 +65,7 @@ class Feed:
                 self._places.setdefault(member.shard, []).append(place)
         if not self._places:
             raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits what is asked")
-        self._facts = Facts.of(
+        self._episode_columns = EpisodeColumns.of(
             snapshot.episodes,
             snapshot.spec.buffers,
             (snapshot.instructions, snapshot.tasks, snapshot.policies),
@@ -98,7 +83,10 @@ class Feed:
         self._lock = threading.Lock()
         self._loader = ThreadPoolExecutor(1, "pool")
         self._pools: dict[tuple[str, ...], Future[_Loaded]] = {}
-        self._epochs: list[list[Span]] = []
+        steps = {s: sum(snapshot.episodes[i].steps for i in p) for s, p in self._places.items()}
+        self._schedule = Schedule(
+            seed, self._rows, steps, batch_size * expansion.stride, self._pool_rows, endless=balanced
+        )
         self._drawing = threading.Lock()
         self._draws: tuple[tuple[tuple[int, int], int] | None, np.ndarray] = None, np.empty(0, np.intp)
 
@@ -121,7 +109,7 @@ class Feed:
 
     def block(self, step: int) -> Block:
         """The block ``step`` lies in."""
-        span = self._span(step)
+        span = self._schedule.span(step)
         loaded = self._loaded(span)
         first = span.begin + (step - span.begin) // BLOCK * BLOCK
         count = min(BLOCK, span.end - first)
@@ -150,46 +138,15 @@ class Feed:
 
     def after(self, step: int) -> int:
         """First step of the block after the one ``step`` lies in."""
-        span = self._span(step)
+        span = self._schedule.span(step)
         return min(span.end, span.begin + ((step - span.begin) // BLOCK + 1) * BLOCK)
-
-    def _span(self, step: int) -> Span:
-        if self._pool_rows is None and self._balanced:
-            return Span(0, 0, 0, 2**62, tuple(self._places))
-        with self._lock:
-            while not self._epochs or self._epochs[-1][-1].end <= step:
-                self._epochs.append(self._epoch(len(self._epochs)))
-        epoch = self._epochs[bisect_right([e[0].begin for e in self._epochs], step) - 1]
-        return epoch[bisect_right([s.begin for s in epoch], step) - 1]
-
-    def _epoch(self, number: int) -> list[Span]:
-        names = list(self._places)
-        groups: list[list[str]] = [[]]
-        if self._pool_rows is None:
-            groups = [names]
-        else:
-            held = 0
-            for i in shuffled(self._seed, "shards", (number, 0), len(names)):
-                if groups[-1] and held + self._rows[names[i]] > self._pool_rows:
-                    groups.append([])
-                    held = 0
-                groups[-1].append(names[i])
-                held += self._rows[names[i]]
-        begin = self._epochs[-1][-1].end if self._epochs else 0
-        spans = []
-        for turn, group in enumerate(groups):
-            steps = sum(self._snapshot.episodes[i].steps for name in group for i in self._places[name])
-            batches = max(1, steps // (self._batch * self._expansion.stride))
-            spans.append(Span(number, turn, begin, begin + batches, tuple(sorted(group))))
-            begin += batches
-        return spans
 
     def _loaded(self, span: Span) -> "_Loaded":
         with self._lock:
             current = self._want(span.shards)
         loaded = current.result()
         if self._pool_rows is not None:
-            following = self._span(span.end).shards if self._ahead else span.shards
+            following = self._schedule.span(span.end).shards if self._ahead else span.shards
             with self._lock:
                 for shards in [s for s in self._pools if s not in (span.shards, following)]:
                     del self._pools[shards]
@@ -204,7 +161,9 @@ class Feed:
     def _load(self, shards: tuple[str, ...]) -> "_Loaded":
         places = [i for name in shards for i in self._places[name]]
         if self._records:
-            pool = cached(self._snapshot, self._split, self._expansion, self._facts, places, self._row_pool)
+            pool = cached(
+                self._snapshot, self._split, self._expansion, self._episode_columns, places, self._row_pool
+            )
         else:
             pool = self._row_pool(places)
         if not len(pool):
@@ -213,7 +172,7 @@ class Feed:
 
     def _row_pool(self, places: list[int]) -> RowPool:
         rows = load(self._snapshot, places, self._disk)
-        return RowPool(rows, self._expansion.of(rows), self._facts, self._expansion.chunk)
+        return RowPool(rows, self._expansion.of(rows), self._episode_columns, self._expansion.chunk)
 
 
 class _Loaded:

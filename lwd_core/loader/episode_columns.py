@@ -14,12 +14,10 @@ SOURCES = list(Source)
 Names = tuple[Sequence[str], Sequence[str], Sequence[str]]
 _COLUMNS = ("instruction", "task", "source", "policy", "success")
 _TABLE = frozenset(_COLUMNS)
-#: What a batch holds of each transition's episode.
-EPISODE_COLUMNS = (*_COLUMNS, "episode", "action_dim_mask")
 
 
 @dataclass(frozen=True)
-class Facts:
+class EpisodeColumns:
     """Tables by place in the manifest.
 
     table (E, 5) i64: instruction, task, source, policy (-1: none), success; embodiment (E,);
@@ -34,8 +32,8 @@ class Facts:
     share: np.ndarray
 
     @classmethod
-    def of(cls, members: Sequence[Member], buffers: Sequence[Buffer], names: Names) -> "Facts":
-        """The facts of episodes; ``names``: the instructions, tasks and policies that numbers count in."""
+    def of(cls, members: Sequence[Member], buffers: Sequence[Buffer], names: Names) -> "EpisodeColumns":
+        """Those of these episodes; ``names``: the instructions, tasks and policies that numbers count in."""
         instructions, tasks, policies = map(_numbers, names)
         sources = _numbers([str(s) for s in SOURCES])
         widths = {m.embodiment: m.action_width for m in members}

@@ -11,7 +11,7 @@ from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.vocabulary import SnapshotState
 
 
-def unchanged(lake: Lake, spec: SnapshotSpec) -> str | None:
+def reusable(lake: Lake, spec: SnapshotSpec) -> str | None:
     """Digest of the newest snapshot of the spec's name, if a new one would hold the same episodes; else None.
 
     A digest also names the versions of the tables it was read at, so that building again after any commit

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwd_core.snapshots.moments import MomentsAccumulator
+from lwd_core.snapshots.statistics import MomentsAccumulator
 
 
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=4), st.integers(0, 100))
