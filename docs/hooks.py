@@ -1,7 +1,9 @@
 """Pages that are made from the code when the site is built, so that they cannot go stale."""
 
+import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "tables.md": tables_page(),
         "cli.md": cli_page(),
         "settings.md": settings_page(),
+        "rooms.md": rooms_page(),
     }.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -76,6 +79,35 @@ def settings_page() -> str:
         "Secrets come from the environment only: `LWD_SIGNING_KEY` (the private key, PEM text) and the keys "
         "of an object store as AWS tools read them (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`).",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def rooms_page() -> str:
+    """The packages of lwd_core by layer, as the import contract has them, each by its docstring."""
+    root = Path(__file__).parents[1]
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(c["layers"] for c in contracts if c.get("containers") == ["lwd_core"])
+    lines = [
+        "# Rooms of the house",
+        "",
+        "`storage_schemas` describes every column and file once; `lwd_core` is the domain; `pipelines` is "
+        "Dagster. Each imports only what is named before it. Inside `lwd_core` a room imports only from "
+        "layers below its own, which `lint-imports` holds; rooms of one layer don't know each other. This "
+        "page is made from that contract and the rooms' own words.",
+        "",
+        "| layer | room | what is in it |",
+        "|---|---|---|",
+    ]
+    for number, layer in zip(range(len(layers), 0, -1), layers, strict=True):
+        for name in (part.strip(" ()") for part in layer.split("|")):
+            place = root / "lwd_core" / name
+            inside = sorted(p.parent for p in place.rglob("__init__.py") if "proto" not in p.parts)
+            for module in inside or [place.with_suffix(".py")]:
+                file = module / "__init__.py" if module.is_dir() else module
+                if file.exists():
+                    room = ".".join(module.relative_to(root / "lwd_core").with_suffix("").parts)
+                    said = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+                    lines.append(f"| {number} | `{room}` | {said} |")
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from lwd_core.errors import UserError
 from lwd_core.ingest.reconcile import quarantine
-from lwd_core.lake.damage import all_damage
+from lwd_core.lake.integrity import all_damage
 from lwd_core.lake.same_recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments

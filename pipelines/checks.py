@@ -72,7 +72,7 @@ def lake_checks(context: dg.AssetCheckExecutionContext, platform: Platform) -> I
 
 
 def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[dg.AssetCheckResult]:
-    from lwd_core.lake.damage import damage
+    from lwd_core.lake.integrity import damage
 
     days = {(cell.day, cell.site) for cell in cells(context.partition_keys)}
     for name in INGESTED:

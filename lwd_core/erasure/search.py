@@ -1,7 +1,7 @@
 """Proof of absence: a search of every file for an episode's id and content, in the forms it may stand in.
 
 Ids and frames are looked for in plain bytes. Numbers are looked for as the lake and its snapshots store them
-everywhere; in raw logs also as their formats do (see numbers), what is packed unpacked (see inside).
+everywhere; in raw logs also as their formats do (see number_runs), what is packed unpacked (see unpack).
 """
 
 import os
@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lwd_core.erasure.inside import SMALL, Blind, Content, Long, blocks, inside
-from lwd_core.erasure.numbers import Numbers, runs
+from lwd_core.erasure.number_runs import Numbers, runs
+from lwd_core.erasure.unpack import SMALL, Blind, Content, Long, blocks, inside
 from lwd_core.lake.frames import read_frame
 from lwd_core.lake.store import Lake
 from lwd_core.logs.children import Lost, apart

@@ -1,1 +1,1 @@
-"""Robots: the protocol, the actor loop, the supervisor, simulated robots."""
+"""Robots at work: the protocol, the actor loop, the supervisor, what is recorded and uploaded."""

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from lwd_core.ingest import supersede
 from lwd_core.ingest.landing import UNSAID, LandedLog, Origin, receive
 from lwd_core.ingest.reading import BATCH_LOGS, MOVED_ON, NO_BYTES, Item, Known, Run, batches, new_logs, read
-from lwd_core.ingest.spared import spared
 from lwd_core.ingest.staging import Reader, Staged, duplicate
 from lwd_core.ingest.supersede import TAKEN
+from lwd_core.ingest.without_erased import spared
 from lwd_core.lake import addresses
 from lwd_core.lake.rewrite import holds
 from lwd_core.lake.store import Lake

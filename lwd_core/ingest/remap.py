@@ -20,10 +20,10 @@ from lwd_core.errors import UserError, suggest
 from lwd_core.ingest import reading
 from lwd_core.ingest.landing import LandedLog, origin_of
 from lwd_core.ingest.provenance import Meaning
-from lwd_core.ingest.refilmed import Shown, refilmed, shards_in, shards_of, sweep
-from lwd_core.ingest.spared import spared
+from lwd_core.ingest.reused_frames import Shown, refilmed, shards_in, shards_of, sweep
 from lwd_core.ingest.staging import Reader, Staged
 from lwd_core.ingest.supersede import TAKEN
+from lwd_core.ingest.without_erased import spared
 from lwd_core.labels.registry import derived
 from lwd_core.lake import addresses
 from lwd_core.lake.query import text

@@ -1,1 +1,1 @@
-"""The episode lake: storage of tables and frames, ingest, queries, upkeep."""
+"""The episode lake: tables and frames, queries, history, upkeep."""

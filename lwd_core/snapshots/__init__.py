@@ -1,1 +1,1 @@
-"""Frozen training sets: spec, build, verify, diff, and the loader that feeds training."""
+"""Frozen training sets: spec, build, verify, diff."""

@@ -11,7 +11,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 #: pages that ``docs/hooks.py`` makes when the site is built
-MADE = {"cli.md", "settings.md", "tables.md", "api.md"}
+MADE = {"api.md", "cli.md", "rooms.md", "settings.md", "tables.md"}
 PAGE = re.compile(r"(?<![\w*])[\w./-]+\.md\b(?![\w(])")
 MODULE = re.compile(r"(?<![\w.*/{<-])(?:[a-z_]\w*/)+[a-z_]\w*\.py\b")
 DOTTED = re.compile(r"(?<![\w./-])(?:lwd_core|storage_schemas|pipelines|benchmarks)(?:[.:][A-Za-z_]\w*)+")

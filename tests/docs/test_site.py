@@ -12,6 +12,10 @@ from storage_schemas.markdown import page
 from storage_schemas.tables import TABLES
 from tests.docs.pages import ROOT
 
+#: every package of lwd_core, and its modules that are in none
+ROOMS = [p.stem for p in (ROOT / "lwd_core").iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
+ROOMS.remove("__init__")
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +48,7 @@ def test_reference_pages_are_in_the_site(site: Path) -> None:
     for name, words in {
         "tables.html": ("episode_id", "snapshot_members", "ns since epoch"),
         "cli.html": ("lwd policy diff", "lwd episode view", "--as-of"),
+        "rooms.html": tuple(f"<code>{room}</code>" for room in ROOMS),
         "settings.html": ("LWD_HOME", "LWD_LANDING", "LWD_SIGNING_KEY"),
     }.items():
         text = (site / name).read_text()

@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcap.writer import CompressionType, Writer
 
-from lwd_core.erasure import inside
-from lwd_core.erasure.numbers import Numbers, digits, runs
+from lwd_core.erasure import unpack
+from lwd_core.erasure.number_runs import Numbers, digits, runs
 from lwd_core.erasure.search import Needles, search, unrecognised
 from lwd_core.logs.children import ChildLimits
 from tests.lwd_core.logs import bombs
@@ -140,21 +140,21 @@ def test_numbers_are_found_as_the_format_stores_them(tmp_path: Path, form: str) 
 
 @pytest.mark.parametrize("piece", [ID.encode(), FRAME])
 def test_ids_and_frames_are_found_inside_of_what_is_packed(tmp_path: Path, piece: bytes) -> None:
-    long = b"x" * 3 * inside.SMALL + piece
+    long = b"x" * 3 * unpack.SMALL + piece
     (tmp_path / "log.mcap").write_bytes(mcap([piece], CompressionType.ZSTD))
     (tmp_path / "picture.mcap").write_bytes(mcap([long], CompressionType.LZ4))
     (tmp_path / "log.zip").write_bytes(zipped(piece))
-    (tmp_path / "plain.bin").write_bytes(b"x" * (inside.BLOCK - 5) + piece)
+    (tmp_path / "plain.bin").write_bytes(b"x" * (unpack.BLOCK - 5) + piece)
     table = pa.table({"id": pa.array([piece.hex(), ID]).dictionary_encode(), "image": [{"bytes": piece}] * 2})
     pq.write_table(table, tmp_path / "t", compression="zstd")
     assert len(search([], needles(), raw=[str(tmp_path)]).holding) == 5
 
 
 def test_more_than_a_log_holds_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inside, "ROOM", 0)
+    monkeypatch.setattr(unpack, "ROOM", 0)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"\0" * 20_000_000))
-    with pytest.raises(inside.Blind, match="more is packed into it"):
-        list(inside.inside(str(tmp_path / "bomb.gz")))
+    with pytest.raises(unpack.Blind, match="more is packed into it"):
+        list(unpack.inside(str(tmp_path / "bomb.gz")))
 
 
 def test_what_takes_too_long_or_too_much_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from lwd_core.exports.export import export
 from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
 from lwd_core.ingest.landing import LandedLog
-from lwd_core.ingest.spared import spared
 from lwd_core.ingest.staging import stage
+from lwd_core.ingest.without_erased import spared
 from lwd_core.lake.store import Lake
 from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, Tombstones, apart
 from lwd_core.lake.upkeep import compact
