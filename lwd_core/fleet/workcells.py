@@ -69,9 +69,18 @@ class Workcells:
 
     @contextmanager
     def borrow(self, task: Task) -> Iterator[Workcell]:
-        """A workcell set up for this task, for the length of a block."""
+        """A workcell set up for this task, for the length of a block.
+
+        Raises UserError where robot and embodiment file are not at one on the rate.
+        """
         idle = self._idle[task.name]
         cell = idle.pop() if idle else self._type.workcell(task)
+        hz = self.embodiment.control_hz
+        if cell.robot.control_hz != hz:
+            raise UserError(
+                f"robot {self.robot}: it runs at {cell.robot.control_hz:g} Hz, its embodiment file says "
+                f"control_hz: {hz:g}; make them one"
+            )
         try:
             yield cell
         finally:

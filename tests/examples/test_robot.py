@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lwd_core import plugins
+from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.config import sample_fleet
 from lwd_core.fleet.evaluate import evaluate
@@ -94,3 +95,14 @@ def test_a_file_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "sawyer.yaml").write_text("mine")
     Workcells().install(str(tmp_path))
     assert (tmp_path / "sawyer.yaml").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("point_arm")
+def test_a_robot_at_another_rate_than_its_file_says_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = Workcells("point")
+    monkeypatch.setattr("point_arm.PointArm.control_hz", 50.0)
+    with (
+        pytest.raises(UserError, match="robot point: it runs at 50 Hz, .* says control_hz: 20"),
+        cells.borrow(cells.tasks["reach"]),
+    ):
+        pass

@@ -42,6 +42,14 @@ def test_own_and_others_by_one_name(install: Callable[..., None]) -> None:
     assert [name for name, _ in DOOR.all()] == ["dumps", "red"]
 
 
+def test_a_member_is_known_by_its_package(install: Callable[..., None]) -> None:
+    install("acme", "def red(): ...", red="acme:red")
+    assert DOOR.others() == ["red"]
+    assert (DOOR.package("red"), DOOR.module("red")) == ("acme 1.2", "acme")
+    assert DOOR.package("dumps").startswith("lwd ")
+    assert (DOOR.package("json:loads"), DOOR.module("json:loads")) == ("json", "json")
+
+
 def test_an_address_is_taken_only_from_the_user() -> None:
     assert DOOR.get("json:loads")("1") == 1
     with pytest.raises(PluginError, match="json:loads: no colour of that name"):
