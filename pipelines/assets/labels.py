@@ -36,6 +36,8 @@ def run(
     )  # fmt: skip
     for reason in done.reasons():
         context.log.error(f"{done.layer_id}: {reason}")
+    if done.failed and not done.episodes:
+        raise dg.Failure(f"{done.layer_id}: no episode could be labelled; {done.reasons()[0]}")
     return done
 
 
