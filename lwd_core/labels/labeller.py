@@ -33,7 +33,7 @@ REASONS = 20
 
 
 @dataclass(frozen=True)
-class Batch:
+class Labelled:
     """What was said of some episodes: rows of ``SAID``, and why nothing can be said of others."""
 
     rows: pa.Table
@@ -63,7 +63,7 @@ class Labeller(Protocol):
 
     def label(
         self, lake: "Lake", episodes: pa.Table, embodiments: Mapping[str, Embodiment]
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Labelled]:
         """Label ``episodes`` (rows with the columns ``ASKED``), many at a time.
 
         Every episode gets at least one row in one batch, or a reason why not; one that is gone meanwhile gets

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial import KDTree
 
+from lwd_core.labels.batches import each_batch
 from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits
-from lwd_core.labels.episode import Episode, each_batch
-from lwd_core.labels.labeller import Batch
+from lwd_core.labels.episode import Episode
+from lwd_core.labels.labeller import Labelled
 from lwd_core.labels.said import Finding, Rows
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Dim, Embodiment
@@ -33,11 +34,13 @@ class Quality:
     description: str = "Defects and risks of each recording, one verdict a check."
     source_digest: None = None  # versioned by hand
 
-    def label(self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]) -> Iterator[Batch]:
+    def label(
+        self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]
+    ) -> Iterator[Labelled]:
         """One row an episode and check."""
         duplicates = near_duplicates(lake, episodes)
 
-        def judge(batch: list[Episode]) -> Batch:
+        def judge(batch: list[Episode]) -> Labelled:
             rows = Rows(self.kind, "quality")
             cameras = _frame_counts(lake, [episode.id for episode in batch])
             for episode in batch:
@@ -46,7 +49,7 @@ class Quality:
                 rows.add(
                     episode.id, episode.steps, findings | {"risk.near_duplicate": duplicates[episode.id]}
                 )
-            return Batch(rows.table())
+            return Labelled(rows.table())
 
         return each_batch(lake, episodes, embodiments, judge)
 

@@ -38,7 +38,7 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
         """What the critic expects along the episode."""
         vision = critic.vision
         images = shown(lake, vision, list(episode["frames"])) if vision else None
-        found = critic(torch.from_numpy(episode["state"]), images, episode.instruction)
+        found = critic(torch.from_numpy(episode["state"]), images, episode.instruction).numpy()
         # of a state that is not all numbers nothing is expected
         return np.where(np.isfinite(found), found, np.nan)
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
-from pipelines.assets.labels import OTHER_KEYS
+from pipelines.assets.installed import OTHER_KEYS
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import Profile
