@@ -1,0 +1,44 @@
+"""The house's papers say what is the case."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_contributing_names_every_door() -> None:
+    said = (ROOT / "CONTRIBUTING.md").read_text()
+    source = "\n".join(path.read_text() for path in (ROOT / "lwd_core").rglob("*.py"))
+    groups = set(re.findall(r'Door(?:\[[^=\n]*\])?\(\s*"(lwd\.\w+)"', source))
+    assert "lwd.commands" in groups
+    assert [group for group in groups if f"`{group}`" not in said] == []
+
+
+def test_before_a_commit_runs_what_make_lint_runs() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert lint
+    for line in lint[1].splitlines():
+        tool = re.search(r"\$\(BIN\)/([\w-]+(?: (?:format|check))?)", line)
+        assert tool
+        assert f".venv/bin/{tool[1]}" in hooks
+
+
+@pytest.mark.parametrize(("tag", "version"), [("v1.2.3", "1.2.3"), (None, "0.2.0.dev1")])
+def test_the_version_comes_from_the_tag(tmp_path: Path, tag: str | None, version: str) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path))
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "all"], check=True)
+    if tag:
+        subprocess.run([*git, "tag", tag], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "setuptools_scm"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == version
