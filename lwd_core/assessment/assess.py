@@ -130,8 +130,9 @@ def assess(
         findings += of_curves(curves, config.learner.divl, config.learner.qam)
         if not curves:
             notes.append(f"no figures over time: {place}/{METRICS} is missing or empty")
-    if "q_gain" in means:
-        findings.append(of_gain(means["q_gain"], last(curves["q_gain"]) if "q_gain" in curves else None))
+    seen = last(curves["q_gain"]) if "q_gain" in curves else None
+    if seen is not None or "q_gain" in means:
+        findings.append(of_gain(means.get("q_gain"), seen))
     if success:
         if {"best", "worst"} <= success.keys():
             findings.append(of_choice(success["best"][ALL], success["worst"][ALL]))

@@ -114,7 +114,7 @@ def of_entropy(curve: Curve) -> Finding:
         else "V's law is a point, so τ no longer adapts: more varied actions in the data at like states."
     )
     good = low <= last(curve) <= high
-    return Finding.of("entropy of V's law", _over_time(curve), f"falls, {low} to {high}", good, remedy)
+    return Finding.of("entropy of V's law", _over_time(curve), f"{low} to {high}", good, remedy)
 
 
 def of_tau(config: DIVLConfig, curve: Curve) -> Finding:
@@ -126,7 +126,7 @@ def of_tau(config: DIVLConfig, curve: Curve) -> Finding:
         if stuck
         else "τ is under the median and V pessimistic: raise `learner.divl.tau_base` (0.9) or lower `alpha`."
     )
-    expected = f"rises, ≥ {LEAST_TAU}, inside its bounds"
+    expected = f"≥ {LEAST_TAU}, inside its bounds"
     return Finding.of("τ", _over_time(curve), expected, tau >= LEAST_TAU and not stuck, remedy)
 
 
@@ -146,17 +146,24 @@ def of_path_kl(config: QAMConfig, curve: Curve, temperature: float) -> Finding:
     return Finding.of("path KL, nats a chunk", told, f"{low} to {high}", good, remedy)
 
 
-def of_gain(held_out: float, seen: float | None) -> Finding:
-    """Whether the policy beats its reference by Q on episodes neither learned from; ``seen``: on its own."""
-    told = f"{held_out:+.3f}" + ("" if seen is None else f", on its own data {seen:+.3f}")
+def of_gain(held_out: float | None, seen: float | None) -> Finding:
+    """Whether the policy beats its reference by Q: on episodes it did not learn from, and on its own."""
+    told = {"held out": held_out, "on its own data": seen}
+    gains = {where: gain for where, gain in told.items() if gain is not None}
+    some = min(gains.values()) > 0
     remedy = (
-        "By its own critic the policy is no better than its reference: more policy updates or a lower λ."
-        if held_out <= 0
-        else "What Q prefers doesn't carry over to other episodes: more data, or a smaller critic."
+        "What Q prefers doesn't carry over to other episodes: more data, or a smaller critic."
+        if some
+        else "By its own critic the policy is no better than its reference: more policy updates or a lower λ."
     )
-    good = held_out > 0 and (seen is None or held_out >= 0.5 * seen)
-    expected = "> 0, at least half of its own data's"
-    return Finding.of("advantage over the reference by Q", told, expected, good, remedy)
+    good = some and (held_out is None or seen is None or held_out >= 0.5 * seen)
+    return Finding.of(
+        "advantage over the reference by Q",
+        ", ".join(f"{gain:+.3f} {where}" for where, gain in gains.items()),
+        "> 0, held out at least half of the other",
+        good,
+        remedy,
+    )
 
 
 def of_choice(best: Rate, worst: Rate) -> Finding:
