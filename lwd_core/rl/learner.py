@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lwd_core.rl import advantage, best_of_n, divl, flow, fql, qam
+from lwd_core.rl import advantage, best_of_n, divl, flow, fql, guard, qam
 from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.best_of_n import BestOfNConfig
 from lwd_core.rl.compute.parallel import mean
@@ -175,8 +175,8 @@ class Learner:
         loss, info = getattr(self, f"_{self.config.extraction}_loss")(batch, noise)
         norm = self.optimisers["policy"].step(loss, progress)
         self._average()
-        if config.kl_budget and "path_kl" in info:
-            self.log_temperature = qam.dual_step(config, self.log_temperature, mean(info["path_kl"]))
+        if "path_kl" in info and guard.moves(config):
+            self.log_temperature = guard.next_temperature(config, self.log_temperature, mean(info["path_kl"]))
         return info | {"policy_gradient": norm}
 
     @torch.no_grad()
@@ -193,6 +193,8 @@ class Learner:
     def begin_stage(self) -> None:
         """Go on from another stage's state: what acted, and the critics and moments it learned."""
         self.policy_steps = 0
+        if not self.config.qam.kl_budget:  # what a limit made of another stage's temperature
+            self.log_temperature = torch.tensor(math.log(self.config.qam.temperature), dtype=torch.float64)
         if self.config.extraction != "advantage":  # there what acts is θ as told "good"
             self.theta.load_state_dict(self.policy.field.state_dict())
         if self.config.qam.reference == "acting":
@@ -320,7 +322,7 @@ class Learner:
             module.load_state_dict(stored[name], strict=name != "policy")
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        if self.config.qam.kl_budget:
+        if guard.moves(self.config.qam):
             self.log_temperature = state["log_temperature"]
         self.policy_steps = state.get("policy_steps", int(state.get("policy_moved", False)))
 

@@ -1,0 +1,32 @@
+"""A guard against over-optimising Q: λ is raised while the policy strays too far from its reference.
+
+Far from the data nothing vouches for Q, and what maximises it there is its error (Gao et al., arXiv 2210.10760:
+the true score falls from some KL on while the learned one goes on rising). Held-out advantage by the same Q
+can't see that, since Q judges itself: it still rises where success has begun to fall. The path KL can.
+"""
+
+import math
+from dataclasses import replace
+
+from torch import Tensor
+
+from lwd_core.rl.qam import QAMConfig, dual_step
+
+
+def moves(config: QAMConfig) -> bool:
+    """Whether λ is more than its configured value, and so part of a learner's state."""
+    return bool(config.kl_budget or config.kl_limit)
+
+
+def next_temperature(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
+    """log λ of the next step from that of this one and the path KL it led to, nats a chunk.
+
+    With a budget the path KL is brought to it from both sides. With a limit alone λ is the configured one, or
+    as much more as keeps the path KL at the limit: Lagrange's multiplier of "at most so far".
+    """
+    if config.kl_budget:
+        return dual_step(config, log_temperature, path_kl)
+    if config.kl_limit:
+        limited = dual_step(replace(config, kl_budget=config.kl_limit), log_temperature, path_kl)
+        return limited.clamp_min(math.log(config.temperature))
+    return log_temperature
