@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from safetensors import SafetensorError
@@ -90,6 +91,18 @@ def newest_checkpoint(checkpoints: str, run: str) -> Checkpoint | None:
     place = open_location(f"{checkpoints}/{run}")
     found = steps(place)
     return read_checkpoint(open_location(place.path(f"step-{found[-1]}"))) if found else None
+
+
+def like(checkpoints: str, run: str) -> str | None:
+    """The run with a checkpoint whose name is nearest to this one; None if none is like it."""
+    place = open_location(checkpoints)
+    names = (
+        [name.rstrip("/").rpartition("/")[2] for name in place.fs.ls(place.root, detail=False)]
+        if place.exists()
+        else []
+    )
+    near = (name for name in get_close_matches(run, names) if steps(open_location(place.path(name))))
+    return next(near, None)
 
 
 def prune(run: Location, keep: int) -> None:

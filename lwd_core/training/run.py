@@ -36,6 +36,7 @@ from lwd_core.training import names
 from lwd_core.training.checkpoint import (
     MANIFEST,
     Checkpoint,
+    like,
     newest_checkpoint,
     prune,
     read_checkpoint,
@@ -214,7 +215,9 @@ def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
         return read_checkpoint(open_location(resolve(checkpoints, init) if inside else init))
     newest = newest_checkpoint(checkpoints, init)
     if newest is None:
-        raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
+        near = like(checkpoints, init)
+        meant = f", did you mean {near}?" if near else "; train it first"
+        raise UserError(f"run {init!r}: no checkpoint in {checkpoints}{meant}")
     return newest
 
 
