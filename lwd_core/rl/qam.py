@@ -31,10 +31,11 @@ class QAMConfig:
     mean. clip: ∇Q "at" the action clipped as it will be executed, or "through" the clipping as well, so
     that it is 0 for numbers beyond the range (QAM's code), or "none". temperature: λ; LWD 2 for a Q in
     [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set it by
-    dual descent instead. kl_limit: nats a chunk beyond which λ is raised (see ``guard``), 0 for none. reference: LWD freezes the SFT policy; QAM refreshes it as an EMA
-    (``reference_ema``, QAM 0.005) of a flow trained by BC on replay; "acting" is what acted when the stage
-    began, and stands until its end. max_adjoint_norm bounds each
-    chunk's ‖∇Q/λ‖; 0 leaves it.
+    dual descent instead. kl_limit: beyond so many λ is raised (see ``guard``); 0 for none, where the
+    reference hardly ever succeeds and has to be left far behind. reference: LWD freezes the SFT policy; QAM
+    refreshes it as an EMA (``reference_ema``, QAM 0.005) of a flow trained by BC on replay; "acting" is what
+    acted when the stage began, and stands until its end. max_adjoint_norm bounds each chunk's ‖∇Q/λ‖; 0
+    leaves it.
     """
 
     steps: int = 10
@@ -43,7 +44,7 @@ class QAMConfig:
     clip: Literal["at", "through", "none"] = "at"
     temperature: float = 2.0
     kl_budget: float = 0.0
-    kl_limit: float = 0.0
+    kl_limit: float = 1.0
     dual_rate: float = 0.01
     temperature_min: float = 1e-3
     temperature_max: float = 1e3

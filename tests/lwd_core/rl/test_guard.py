@@ -1,4 +1,4 @@
-"""λ under a limit of the path KL: the configured one while the policy stays near, as much more as keeps it so."""
+"""λ under a limit of the path KL: the configured one while the policy stays near, else what keeps it there."""
 
 import math
 
