@@ -23,6 +23,7 @@ CHECKS = [
     lake_checks,
     labels.recordings_are_sound,
     snapshots.snapshot_verifies,
+    training.critic_is_any_good,
     policies.gate_passes,
 ]
 

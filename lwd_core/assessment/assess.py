@@ -14,6 +14,7 @@ from lwd_core.assessment.verdict import (
     LEAST_AUC,
     Curve,
     Finding,
+    Verdict,
     last,
     of_calibration,
     of_choice,
@@ -61,6 +62,11 @@ class Assessment:
     success: Mapping[str, Mapping[str, Rate]]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+
+    @property
+    def bad(self) -> tuple[Finding, ...]:
+        """Those findings that ask for something to be done."""
+        return tuple(f for f in self.findings if f.verdict is Verdict.BAD)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; null where a number is not known."""

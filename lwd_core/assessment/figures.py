@@ -79,11 +79,9 @@ def all_figures(found: Assessment) -> dict[str, bytes]:
     """What there is to draw, by its caption."""
     drawn = {}
     if found.ranks:
-        drawn["Does V know the outcome, on episodes it did not learn from? With 95 % intervals."] = ranks(
-            found
-        )
+        drawn["Whether V knows the outcome of episodes it did not learn from"] = ranks(found)
     if found.calibration:
-        drawn["Does what V promises come? Bins of equally many states."] = reliability(found)
+        drawn["Whether what V promises comes"] = reliability(found)
     if any(name in found.curves for name in ("entropy", "tau", "q_gain", "path_kl")):
-        drawn["Over the run."] = over_time(found)
+        drawn["Over the run"] = over_time(found)
     return drawn
