@@ -36,8 +36,8 @@ def simulate(
 ) -> dict[str, dict[str, Rate]]:
     """Success by who chooses each chunk, then by task (``all`` first), with Wilson's intervals.
 
-    ``policy`` acts as it would on a robot, ``reference`` is what it was kept near to, ``best`` and ``worst``
-    take of ``of`` chunks of the policy's flow the one Q likes most and least. All meet the same ``scenes`` of
+    ``policy`` acts as it would on a robot, ``reference`` is what it was kept near to; ``best`` and ``worst``
+    take of ``of`` chunks of the reference, where the data vouches for Q, the one Q likes most and least. All meet the same ``scenes`` of
     each task (by default all of the run's) from the ``first``-th of their range on: that of selection, since
     what one learns here decides what one does next. ``told(who, done, total)`` hears of every episode. A run
     without a critic has its policy alone. UserError for an unknown task, and for a policy that needs cameras.
@@ -94,16 +94,14 @@ def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:
         alone = PolicyConfig(
             policy.config.field, TrainConfig.parse(checkpoint.about["config"]).learner.qam.steps
         )
-        models["reference"] = FlowPolicy(alone, policy.normaliser)
-        models["reference"].field.load_state_dict(modules["reference"])
-        shape = replace(TrainedValue(checkpoint).shape, atoms=0)
-        for who, sign in (("best", 1.0), ("worst", -1.0)):
-            choosing = replace(policy.config, best_of=of, critic=shape)
-            models[who] = FlowPolicy(choosing, policy.normaliser)
-            models[who].field.load_state_dict(policy.field.state_dict())
+        choosing = replace(alone, best_of=of, critic=replace(TrainedValue(checkpoint).shape, atoms=0))
+        for who, config in {"reference": alone, "best": choosing, "worst": choosing}.items():
+            models[who] = FlowPolicy(config, policy.normaliser)
+            models[who].field.load_state_dict(modules["reference"])
             critic = models[who].critic
-            assert critic is not None
-            critic.load_state_dict({name: modules["critic"][name] for name in critic.state_dict()})
-            for last in (critic.q_heads.weights[-1], critic.q_heads.biases[-1]):
-                last.data.mul_(sign)  # what Q likes least is what −Q likes most
+            if critic is not None:
+                critic.load_state_dict({name: modules["critic"][name] for name in critic.state_dict()})
+            if critic is not None and who == "worst":  # what Q likes least is what −Q likes most
+                for last in (critic.q_heads.weights[-1], critic.q_heads.biases[-1]):
+                    last.data.neg_()
     return {who: Acting(who, model, encoder) for who, model in models.items()}

@@ -1,4 +1,4 @@
-"""λ under a limit of the path KL: the configured one while the policy stays near, else what keeps it there."""
+"""λ under a limit of the path KL: the configured one while the policy is near, else what keeps it there."""
 
 import math
 
