@@ -24,7 +24,7 @@ def ranks(found: Assessment) -> bytes:
         axis.set_xlim(-0.02, 1.02)
         quiet(axis)
     panels[0].set_yticks(range(len(tasks)), tasks, fontsize=8)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(tasks) - 0.5, -0.5)
     figure.supxlabel("AUC of V for the outcome; grey: chance, dotted: the least asked for", **STYLE)
     return png(figure)
 
@@ -60,7 +60,9 @@ def over_time(found: Assessment) -> bytes:
         figure.subplots(1, len(drawn), squeeze=False).ravel(), drawn, strict=True
     ):
         for name, colour in zip(names, (INK, GOOD), strict=False):
-            curve = found.curves.get(name, ())
+            curve = found.curves.get(name)
+            if not curve:
+                continue
             label = "held out" if name.startswith("heldout") else "its own data"
             axis.plot([x for x, _ in curve], [y for _, y in curve], color=colour, linewidth=1.2, label=label)
         for mark in marks:

@@ -37,10 +37,11 @@ def simulate(
     """Success by who chooses each chunk, then by task (``all`` first), with Wilson's intervals.
 
     ``policy`` acts as it would on a robot, ``reference`` is what it was kept near to; ``best`` and ``worst``
-    take of ``of`` chunks of the reference, where the data vouches for Q, the one Q likes most and least. All meet the same ``scenes`` of
-    each task (by default all of the run's) from the ``first``-th of their range on: that of selection, since
-    what one learns here decides what one does next. ``told(who, done, total)`` hears of every episode. A run
-    without a critic has its policy alone. UserError for an unknown task, and for a policy that needs cameras.
+    take of ``of`` chunks of the reference, where the data vouches for Q, the one Q likes most and least. All
+    meet the same ``scenes`` of each task (by default all of the run's) from the ``first``-th of their range
+    on: that of selection, since what one learns here decides what one does next. ``told(who, done, total)``
+    hears of every episode. A run without a critic has its policy alone. UserError for an unknown task, and
+    for a policy that needs cameras.
     """
     found, seeds = {}, scene_seeds(purpose, scenes, first=first)
     tasks = tasks or Snapshot.open(settings.snapshots, checkpoint.about["config"]["offline"]).tasks
@@ -52,15 +53,13 @@ def simulate(
             now_ns=time.time_ns(),
             progress=lambda done, total, who=who: told(who, done, total),
         ).to_pylist()
-        own = {
-            t: wilson(*_count([r for r in rows if r["task"] == t])) for t in sorted({r["task"] for r in rows})
-        }
-        found[who] = {ALL: wilson(*_count(rows)), **own}
+        own = {task: [row for row in rows if row["task"] == task] for task in tasks}
+        found[who] = {name: _rate(some) for name, some in {ALL: rows, **own}.items()}
     return found
 
 
-def _count(rows: Sequence[dict]) -> tuple[int, int]:
-    return sum(row["success"] for row in rows), len(rows)
+def _rate(rows: Sequence[dict]) -> Rate:
+    return wilson(sum(row["success"] for row in rows), len(rows))
 
 
 class Acting:
