@@ -124,10 +124,13 @@ def assess(
     elif not has_value(checkpoint):
         notes.append("no V in this learner: its critic is Q alone")
     else:
-        held = held_out(checkpoint, settings, most=episodes)
+        try:
+            held = held_out(checkpoint, settings, most=episodes)
+        except UserError as error:  # a snapshot is gone, or there is no lake on this machine
+            held = HeldOut((), str(error))
         ranks, calibration = _ranks(held), _calibration(held)
         if not held.tracks:
-            notes.append(f"nothing held out to follow V along: {held.where}")
+            notes.append(f"no episodes to follow V along: {held.where}")
         else:
             findings += [of_rank(share, found[ALL]) for share, found in ranks.items()]
         if calibration is not None:
@@ -149,7 +152,7 @@ def assess(
         stage=str(config.stage),
         update=checkpoint.about["update"],
         checkpoint=checkpoint.uri,
-        where=held.where,
+        where=held.where if held.tracks else "",
         episodes=len(held.tracks),
         helped=sum(track.helped for track in held.tracks),
         means=means,

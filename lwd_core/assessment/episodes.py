@@ -18,11 +18,12 @@ from lwd_core.snapshots.select import NoEpisodes, pin, read_rows, selected
 from lwd_core.snapshots.shard_bytes import samples
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
-from lwd_core.storage.location import open_location
+from lwd_core.storage.location import Location, open_location
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import find_checkpoint
 from lwd_core.training.values import TrainedValue, decoded, has_critic
+from storage_schemas.snapshot import Member
 from storage_schemas.vocabulary import Source, Split
 
 #: Attempts that a policy made; demonstrations and play are other episodes from the start on.
@@ -50,7 +51,7 @@ class Track:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """``where`` they are from, in words; where there are none it says what to do."""
+    """``where`` they are from, in words; where there are none, what to do about it."""
 
     tracks: tuple[Track, ...]
     where: str
@@ -63,94 +64,87 @@ def held_out(checkpoint: Checkpoint, settings: Settings, *, most: int = 1_000) -
     digests = [config.offline, *([config.online] if config.online else [])]
     own = [Snapshot.open(settings.snapshots, digest) for digest in digests]
     learned = _learned(checkpoint, settings)
-    critic, gamma = TrainedValue(checkpoint), config.gamma or own[0].spec.gamma
-    parts = [
-        _Part(
-            snapshot,
-            [m for m in snapshot.episodes if m.split == Split.HOLDOUT and m.episode_id not in learned],
-        )
+    where = f"held out of snapshot {' and '.join(digest[:12] for digest in digests)}"
+    found = _split(own, learned, most)
+    if not found:
+        where, found = "of the lake, never learned from", _rest(settings, own[0], learned, most)
+    critic, gamma, lake = (
+        TrainedValue(checkpoint),
+        config.gamma or own[0].spec.gamma,
+        open_location(settings.lake),
+    )
+    tracks = tuple(_track(critic, gamma, lake, sample) for part in found for sample in part)
+    if not tracks:
+        where = "the snapshot holds nothing out, the lake has no other; set `holdout: 0.1` in the spec"
+    return HeldOut(tracks, where)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """An episode's facts and tensors; the cameras it has, and the names of the shards its frames are in."""
+
+    facts: Mapping[str, Any]
+    tensors: Tensors
+    cameras: Sequence[str]
+    shards: Sequence[str]
+
+
+def _split(own: Sequence[Snapshot], learned: set[str], most: int) -> list[Iterator[_Sample]]:
+    """The held-out split of each snapshot; no parts if none has any."""
+    held = [
+        (snapshot, member)
         for snapshot in own
+        for member in snapshot.episodes
+        if member.split == Split.HOLDOUT and member.episode_id not in learned
     ]
-    chosen = [(part, member) for part in parts for member in part.members]
-    attempts = [(part, member) for part, member in chosen if member.source in _ATTEMPTS]
-    chosen = _evenly(attempts or chosen, most)
-    if chosen:
-        tracks = [
-            track
-            for part in parts
-            for track in part.tracks(critic, settings, [m for p, m in chosen if p is part], gamma)
-        ]
-        names = " and ".join(digest[:12] for digest in digests)
-        return HeldOut(tuple(tracks), f"held out of snapshot {names}")
-    try:
-        return _rest_of_the_lake(critic, settings, own[0], learned, gamma, most)
-    except NoEpisodes:
-        return HeldOut(
-            (), "none: the snapshot holds nothing out, and the lake has no other; `holdout: 0.1` in its spec"
-        )
+    chosen = _evenly([(s, m) for s, m in held if m.source in _ATTEMPTS] or held, most)
+    parts = [(snapshot, [m for s, m in chosen if s is snapshot]) for snapshot in own]
+    return [_of_snapshot(snapshot, members) for snapshot, members in parts if members]
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    snapshot: Snapshot
-    members: list[Any]
-
-    def tracks(
-        self, critic: TrainedValue, settings: Settings, members: Sequence[Any], gamma: float
-    ) -> Iterator[Track]:
-        members = sorted(members, key=lambda m: (m.shard, m.index))
-        names = [shard.uri for shard in self.snapshot.manifest.frame_shards]
-        frames = _Frames(settings, self.snapshot.spec.cameras, names)
-        for member, tensors in zip(members, samples(self.snapshot, members), strict=True):
-            yield _track(critic, frames, vars(member), tensors, gamma)
+def _of_snapshot(snapshot: Snapshot, members: list[Member]) -> Iterator[_Sample]:
+    members = sorted(members, key=lambda m: (m.shard, m.index))
+    shards = [shard.uri for shard in snapshot.manifest.frame_shards]
+    for member, tensors in zip(members, samples(snapshot, members), strict=True):
+        yield _Sample(vars(member), tensors, snapshot.spec.cameras, shards)
 
 
-def _rest_of_the_lake(
-    critic: TrainedValue, settings: Settings, like: Snapshot, learned: set[str], gamma: float, most: int
-) -> HeldOut:
+def _rest(settings: Settings, like: Snapshot, learned: set[str], most: int) -> list[Iterator[_Sample]]:
+    """Policies' attempts at the snapshot's tasks that the lake has and that were not learned from, in parts
+    that fit memory; none where there is no such episode."""
     spec = like.spec.model_copy(
         update={
             "embodiments": tuple(sorted({m.embodiment for m in like.episodes})),
             "tasks": tuple(like.tasks),
             "sources": _ATTEMPTS,
-            "holdout": 0.0,
             **dict.fromkeys(("outcomes", "sites", "robots", "days"), ()),
-            **{name: SnapshotSpec.model_fields[name].default for name in ("where", "buffers")},
+            **{name: SnapshotSpec.model_fields[name].default for name in ("where", "buffers", "holdout")},
         }
     )
     lake = Lake.open(settings.lake)
     versions = pin(lake, spec)
-    episodes = [e for e in selected(lake, spec, versions) if e["episode_id"] not in learned]
-    if not episodes:
-        raise NoEpisodes("the run learned from all of them")
-    tracks, chosen = [], _evenly(episodes, most)
-    for first in range(0, len(chosen), _BATCH):
-        group = chosen[first : first + _BATCH]
-        for episode, rows in zip(group, read_rows(lake, spec, group, versions), strict=True):
-            kept = resample(rows, episode, spec.frame_rate)
-            table = FrameTable(spec.cameras)
-            tensors = tensors_of(kept) | table.tensors(kept.frames)
-            frames = _Frames(settings, spec.cameras, table.uris)
-            tracks.append(_track(critic, frames, episode, tensors, gamma))
-    return HeldOut(tuple(tracks), "of the lake, never learned from")
+    try:
+        found = selected(lake, spec, versions)
+    except NoEpisodes:
+        return []
+    chosen = _evenly([e for e in found if e["episode_id"] not in learned], most)
+    groups = [chosen[first : first + _BATCH] for first in range(0, len(chosen), _BATCH)]
+    return [_of_lake(lake, spec, group, versions) for group in groups]
 
 
-@dataclass(frozen=True)
-class _Frames:
-    """Where an episode's pictures are, for a critic that sees."""
+def _of_lake(
+    lake: Lake, spec: SnapshotSpec, episodes: Sequence[Mapping[str, Any]], versions: Mapping[str, int]
+) -> Iterator[_Sample]:
+    for episode, rows in zip(episodes, read_rows(lake, spec, episodes, versions), strict=True):
+        kept, table = resample(rows, episode, spec.frame_rate), FrameTable(spec.cameras)
+        tensors = tensors_of(kept) | table.tensors(kept.frames)
+        yield _Sample(episode, tensors, spec.cameras, table.uris)
 
-    settings: Settings
-    cameras: Sequence[str]
-    names: Sequence[str]
 
-
-def _track(
-    critic: TrainedValue, frames: _Frames, facts: Mapping[str, Any], tensors: Tensors, gamma: float
-) -> Track:
-    images = None
+def _track(critic: TrainedValue, gamma: float, lake: Location, sample: _Sample) -> Track:
+    facts, tensors, images = sample.facts, sample.tensors, None
     if critic.vision is not None:
-        lake = open_location(frames.settings.lake)
-        images = decoded(lake, critic.vision, frames.cameras, frames.names, tensors)
+        images = decoded(lake, critic.vision, sample.cameras, sample.shards, tensors)
     value = critic(torch.from_numpy(np.array(tensors["state"])), images, facts["instruction"]).numpy()
     steps = len(tensors["reward"])
     valid = np.asarray(tensors["valid"][:steps], bool)

@@ -9,7 +9,6 @@ import typer
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.policies.scenes import Purpose
 from lwd_core.settings import Settings
-from lwd_core.storage.location import open_location
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 Run = Annotated[str, typer.Argument(help="A run's name, or the address of a checkpoint.")]
@@ -70,6 +69,7 @@ def assess(
     if html is not None or save:
         from lwd_core.assessment.page import render
         from lwd_core.assessment.page import save as keep
+        from lwd_core.storage.location import open_location
 
         now_ns = time.time_ns()
         if html is not None:

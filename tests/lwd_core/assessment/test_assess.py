@@ -117,6 +117,13 @@ def test_a_run_that_learned_from_all_there_is_says_so(settings: Settings) -> Non
     assert "τ" in verdicts(found)  # its own figures are still looked at
 
 
+def test_without_a_lake_the_rest_is_still_looked_at(settings: Settings, tmp_path: Path) -> None:
+    elsewhere = settings.model_copy(update={"lake": str(tmp_path / "nowhere")})
+    found = assess(find_checkpoint(settings.checkpoints, "early"), elsewhere, batches=1)
+    assert any("no lake there" in note for note in found.notes)
+    assert "path KL, nats a chunk" in verdicts(found)
+
+
 def test_reward_to_come_is_discounted_to_the_end() -> None:
     np.testing.assert_allclose(to_come(np.array([0, 0, 1.0]), 0.5), [0.25, 0.5, 1])
     np.testing.assert_allclose(to_come(np.array([1.0, 0, 2.0]), 0.5), [1.5, 1, 2])

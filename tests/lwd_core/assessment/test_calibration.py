@@ -1,10 +1,12 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from lwd_core.assessment.calibration import calibrate
 
 
-def episodes(predicted: list[float], came: list[float], length: int = 4):
+def episodes(predicted: Sequence[float], came: Sequence[float], length: int = 4):
     return [np.full(length, p) for p in predicted], [np.full(length, c) for c in came]
 
 
