@@ -67,7 +67,7 @@ def of_rank(share: float, found: Auc) -> Finding:
         remedy = "Hold out episodes of both outcomes: `holdout: 0.1` in the snapshot's spec, or more of them."
     elif found.high < 0.5:
         remedy = "V is upside down: look at the outcomes and the reward layer before anything else."
-    elif found.high >= least and found.high - found.low > WIDEST:
+    elif found.value >= least or (found.high >= least and found.high - found.low > WIDEST):
         verdict, remedy = Verdict.UNCLEAR, "Too few episodes to say: hold out more."
     elif share == min(LEAST_AUC):
         remedy = (

@@ -28,6 +28,7 @@ GOOD, BAD, UNCLEAR = Verdict
         (0.52, 0.44, 0.60, BAD, "raise γ"),
         (0.52, 0.30, 0.73, UNCLEAR, "hold out more"),
         (0.62, 0.45, 0.77, UNCLEAR, "hold out more"),
+        (0.62, 0.48, 0.75, UNCLEAR, "hold out more"),
         (0.20, 0.10, 0.35, BAD, "upside down"),
     ],
 )
