@@ -9,27 +9,28 @@ advantage .016, success .90; λ .01, 3.1 nats, .046, .82; the same held at 1 nat
 """
 
 import math
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lwd_core.rl.qam import QAMConfig, dual_step
+if TYPE_CHECKING:
+    from lwd_core.rl.qam import QAMConfig
 
 
-def moves(config: QAMConfig) -> bool:
+def moves(config: "QAMConfig") -> bool:
     """Whether λ is more than its configured value, and so part of a learner's state."""
     return bool(config.kl_budget or config.kl_limit)
 
 
-def next_temperature(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
-    """log λ of the next step from that of this one and the path KL it led to, nats a chunk.
+def next_temperature(config: "QAMConfig", log_temperature: Tensor, path_kl: Tensor) -> Tensor:
+    """log λ of the next step from that of this one and the path KL it led to, nats a chunk: dual descent.
 
     With a budget the path KL is brought to it from both sides. With a limit alone λ is the configured one, or
     as much more as keeps the path KL at the limit: Lagrange's multiplier of "at most so far".
     """
-    if config.kl_budget:
-        return dual_step(config, log_temperature, path_kl)
-    if config.kl_limit:
-        limited = dual_step(replace(config, kl_budget=config.kl_limit), log_temperature, path_kl)
-        return limited.clamp_min(math.log(config.temperature))
-    return log_temperature
+    most = config.kl_budget or config.kl_limit
+    if not most:
+        return log_temperature
+    least = config.temperature_min if config.kl_budget else config.temperature
+    step = config.dual_rate * (path_kl / most - 1).clamp(-1, 1)
+    return (log_temperature + step).clamp(math.log(least), math.log(config.temperature_max))

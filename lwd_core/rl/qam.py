@@ -229,9 +229,3 @@ def policy_loss(
         "path_q": value.mean(),
         "temperature": torch.as_tensor(temperature, device=x0.device),
     }
-
-
-def dual_step(config: QAMConfig, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
-    """log λ after one dual-descent step: up while the path KL is over its budget, down under it."""
-    step = config.dual_rate * (path_kl / config.kl_budget - 1).clamp(-1, 1)
-    return (log_temperature + step).clamp(math.log(config.temperature_min), math.log(config.temperature_max))
