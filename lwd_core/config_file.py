@@ -55,13 +55,13 @@ def check(
     written: object = None,
     context: Mapping[str, Any] | None = None,
 ) -> T:
-    """The value that plain fields describe.
+    """The value that plain fields describe; ``context`` is for its validators.
 
     Raises `UserError` naming ``where`` and for each fault its field, what is wrong and the remedy. Lines are
     those of ``written`` (default: ``fields``), if it was read from a file.
     """
     try:
-        return kind.validate_python(plain(fields), context=dict(context or {}))
+        return kind.validate_python(plain(fields), context=context)
     except ValidationError as e:
         raise UserError(faults(e, where, fields if written is None else written, kind)) from e
 
@@ -71,7 +71,14 @@ def faults(
 ) -> str:
     """What pydantic found, a fault after the other: ``file:line: field: what is wrong; remedy``."""
     known = sorted(set(_fields_of(kind.json_schema()))) if kind else []
-    return "; ".join(_fault(fault, where, written, known) for fault in error.errors())
+    return "; ".join(_fault(fault, where, written, known) for fault in flat(error))
+
+
+def flat(error: ValidationError) -> Iterator[Any]:
+    """pydantic's faults, those within a plug-in's own settings as they are there, by the whole path."""
+    for fault in error.errors():
+        for inner in fault.get("ctx", {}).get("within", [None]):
+            yield {**inner, "loc": (*fault["loc"], *inner["loc"])} if inner else fault
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,10 +123,6 @@ def _json(text: str) -> Any:
 def _fault(fault: Any, where: str, written: object, known: list[str]) -> str:
     place: tuple[Any, ...] = tuple(fault["loc"])
     kind, message = fault["type"], fault["msg"]
-    if kind == "chosen":  # several faults of a plug-in's own settings, each with the rest of its path
-        return "; ".join(
-            f"{where}{_line(written, place)}: {_path((*place, part))}" for part in message.split("\n")
-        )
     if kind == "missing":
         message = "is missing; add it"
     elif kind in ("extra_forbidden", "unexpected_keyword_argument"):

@@ -26,6 +26,7 @@ CHECKS = [
     labels.recordings_are_sound,
     *installed.OTHER_CHECKS,
     snapshots.snapshot_verifies,
+    training.critic_is_any_good,
     policies.gate_passes,
 ]
 

@@ -1,4 +1,4 @@
-"""Training runs: how they do on held-out episodes, and the policies they hold."""
+"""Training runs: whether they are any good, and the policies they hold."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli._output import AsJson, say_json
+from lwd_core.policies.scenes import Purpose
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -16,23 +17,77 @@ Run = Annotated[str, typer.Argument(help="A run's name, or the address of a chec
 @app.command()
 def assess(
     run: Run,
-    snapshot: Annotated[str, typer.Option(help="Digest; default: what the run learned from.")] = "",
-    split: Annotated[str, typer.Option(help="train or holdout.")] = "holdout",
-    batches: Annotated[int, typer.Option(help="How many are averaged over.", min=1)] = 20,
+    snapshot: Annotated[
+        str, typer.Option(help="Of the means: digest; default: what the run learned from.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Of the means: train or holdout.")] = "holdout",
+    batches: Annotated[int, typer.Option(help="How many the means are over.", min=1)] = 20,
+    episodes: Annotated[int, typer.Option(help="Along how many V is followed at most.", min=1)] = 1_000,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Also act by the best and the worst of 8 chunks by Q.")
+    ] = False,
+    scenes: Annotated[int, typer.Option(help="Simulated, of each task.", min=1)] = 20,
+    first: Annotated[int, typer.Option(help="First scene of its range.", min=0)] = 0,
+    purpose: Annotated[
+        Purpose, typer.Option(help="Which scenes; those of evaluation are for figures that decide nothing.")
+    ] = Purpose.SELECTION,
+    task: Annotated[list[str] | None, typer.Option(help="Simulated; default: all of the run's.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with figures there.")] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Write page and JSON into the run's folder, for reports.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a run's losses and values are on episodes it did not learn from.
+    """Say whether a run's critic and policy are any good, and what to do where they aren't.
 
-    Example: lwd run assess offline
+    On episodes it did not learn from: does V know the outcome, does what it promises come; from the run's
+    figures: entropy, τ, path KL, advantage over the reference. docs/assess.md explains each.
+
+    Example: lwd run assess offline --simulate --scenes 10 --html assessment.html
     """
-    from lwd_core.training.holdout import assess as look
+    from lwd_core.assessment.assess import assess as look
     from lwd_core.training.run import find_checkpoint
 
     settings = Settings()
+    checkpoint = find_checkpoint(settings.checkpoints, run)
+    success = {}
+    if simulate:
+        from lwd_core.assessment.simulate import simulate as act
+
+        success = act(
+            checkpoint, settings, scenes, tasks=task or (), first=first, purpose=purpose, told=_told
+        )
     found = look(
-        find_checkpoint(settings.checkpoints, run), settings, snapshot=snapshot, split=split, batches=batches
+        checkpoint,
+        settings,
+        snapshot=snapshot,
+        split=split,
+        batches=batches,
+        episodes=episodes,
+        success=success,
     )
-    say_rows([{"measure": k, "mean": f"{v:.6g}"} for k, v in found.items()], ("measure", "mean"), as_json)
+    if html is not None or save:
+        from lwd_core.assessment.page import render
+        from lwd_core.assessment.page import save as keep
+        from lwd_core.storage.location import open_location
+
+        now_ns = time.time_ns()
+        if html is not None:
+            with open_location(str(html.absolute().parent)).write(html.name) as file:
+                file.write(render(found, now_ns=now_ns).encode())
+        if save:
+            typer.echo(keep(found, now_ns=now_ns), err=True)
+    if as_json:
+        say_json(found.as_json())
+        return
+    from lwd_core.cli._assessment import print_assessment
+
+    print_assessment(found)
+
+
+def _told(who: str, done: int, total: int) -> None:
+    if done == total:
+        typer.echo(f"{who}: {total} episodes", err=True)
 
 
 @app.command()

@@ -14,6 +14,9 @@ from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.policies.scenes import Purpose, seed_range
 from lwd_core.storage.location import open_location
 
+#: Beside a run's metrics, what `lwd run assess --save` found of it.
+ASSESSMENT = "assessment.json"
+
 
 @dataclass(frozen=True)
 class RoundOfLearning:
@@ -54,6 +57,7 @@ class RoundFindings:
     evaluation: Evaluated | None
     training: Mapping[str, float]  # last value of every metric
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(repr=False)  # metric -> (update, value)
+    diagnosis: Sequence[Mapping[str, str]] = ()  # findings about the run, where it was assessed
 
 
 #: SQL: interventions of some episodes. Rows of before count a demonstration as one; it is none.
@@ -145,6 +149,7 @@ def _round(lake: Lake, learned: RoundOfLearning) -> RoundFindings:
         fleet=fleet_day(lake, learned.day),
         evaluation=evaluated(lake, learned.policy_id),
         training={name: points[-1][1] for name, points in curves.items()},
+        diagnosis=read_diagnosis(learned.metrics) if learned.metrics else (),
         curves=curves,
     )
 
@@ -194,6 +199,12 @@ def read_metrics(place: str) -> dict[str, list[tuple[float, float]]]:
             if isinstance(value, int | float) and math.isfinite(value):
                 curves.setdefault(name, []).append((update, float(value)))
     return curves
+
+
+def read_diagnosis(place: str) -> list[dict[str, str]]:
+    """What was found of the run whose metrics file this is; nothing where nobody assessed it."""
+    folder = open_location(place.rpartition("/")[0])
+    return json.loads(folder.read(ASSESSMENT))["findings"] if folder.exists(ASSESSMENT) else []
 
 
 def value_layer(
@@ -257,4 +268,5 @@ def _round_json(found: RoundFindings) -> dict[str, object]:
         "fleet": {**asdict(found.fleet), "success": asdict_rate(found.fleet.success)},
         "evaluation": evaluation,
         "training": dict(found.training),
+        "diagnosis": list(found.diagnosis),
     }

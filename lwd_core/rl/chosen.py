@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 from pydantic import PlainValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from lwd_core.config_file import flat
 from lwd_core.errors import did_you_mean
 from lwd_core.plugins import Door, PluginError
 
 T = TypeVar("T")
-_CHOSEN = "chosen"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def chosen_by(door: Door[Any], default: str | None, *, addresses: bool = True) -
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, Mapping):
-            raise _fault("kind: a name, or settings with the name as kind")
+            raise _fault("kind", "must be a name, or settings with the name as kind")
         settings = dict(value)
         context = {**(info.context or {})}
         context["addresses"] = addresses and context.get("addresses", True)
         kind = settings.pop("kind", default)
         if not isinstance(kind, str):
-            raise _fault(f"kind: a name, one of {', '.join(door.names())}")
+            raise _fault("kind", f"must be a name, one of {', '.join(door.names())}")
         return _choose(door, kind, settings, context)
 
     return PlainValidator(read)
@@ -82,33 +82,36 @@ def unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
     return found
 
 
-def _line(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    if error["type"] == _CHOSEN:  # which begins with the rest of the path
-        return "; ".join(f"{where}.{part}" if where else part for part in error["msg"].split("\n"))
-    return f"{where or 'config'}: {error['msg']}"
-
-
 def _choose(
     door: Door[Any], kind: str, settings: dict[str, Any], context: dict[str, Any] | None
 ) -> Chosen[Any]:
     try:
         member = door.get(kind, addresses=context is None or context["addresses"])
     except PluginError as error:
-        raise _fault(f"kind: {error}") from error
+        raise _fault("kind", str(error)) from error
     if not (isinstance(member, type) and is_dataclass(member)):
-        raise _fault(f"kind: {door.kind} {kind} is no dataclass, whose fields would be its settings")
-    strange = unknown(member, settings)
+        raise _fault("kind", f"{door.kind} {kind} is no dataclass, whose fields would be its settings")
+    strange = [line.split(": ", 1) for line in unknown(member, settings)]
     if strange:
-        raise _fault(*strange)
+        raise _within([_said(path, text) for path, text in strange])
     try:
         return Chosen(kind, _adapter(member).validate_python(settings, context=context))
     except ValidationError as error:
-        raise _fault(*map(_line, error.errors())) from error
+        raise _within(list(flat(error))) from error
 
 
-def _fault(*lines: str) -> PydanticCustomError:
-    return PydanticCustomError(_CHOSEN, "{lines}", {"lines": "\n".join(lines)})
+def _fault(path: str, text: str) -> PydanticCustomError:
+    return _within([_said(path, text)])
+
+
+def _said(path: str, text: str) -> dict[str, Any]:
+    return {"type": "value_error", "loc": tuple(path.split(".")), "msg": text, "ctx": {"error": text}}
+
+
+def _within(faults: list[Any]) -> PydanticCustomError:
+    """Faults in the settings themselves, for `config_file.flat`."""
+    lines = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+    return PydanticCustomError("within", "{lines}", {"lines": lines, "within": faults})
 
 
 @cache

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lwd_core.rl import guard
 from lwd_core.rl.batch import Noise
 from lwd_core.rl.compute.parallel import mean
 from lwd_core.rl.extraction import Extraction, Info, PolicyStep, State
@@ -33,7 +34,9 @@ class QAM(Extraction):
     mean. clip: ∇Q "at" the action clipped as it will be executed, or "through" the clipping as well, so
     that it is 0 for numbers beyond the range (QAM's code), or "none". temperature: λ; LWD 2 for a Q in
     [0, 1] (a tilt of at most half a nat: next to nothing), so a KL budget per chunk in nats can set it by
-    dual descent instead. max_adjoint_norm bounds each chunk's ‖∇Q/λ‖; 0 leaves it.
+    dual descent instead. kl_limit: beyond so many λ is raised (see ``guard``); 0 for none, where the
+    reference hardly ever succeeds and has to be left far behind. max_adjoint_norm bounds each chunk's
+    ‖∇Q/λ‖; 0 leaves it.
     """
 
     steps: int = 10
@@ -42,6 +45,7 @@ class QAM(Extraction):
     clip: Literal["at", "through", "none"] = "at"
     temperature: float = 2.0
     kl_budget: float = 0.0
+    kl_limit: float = 1.0
     dual_rate: float = 0.01
     temperature_min: float = 1e-3
     temperature_max: float = 1e3
@@ -64,17 +68,18 @@ class QAM(Extraction):
         )
 
     def begin(self, before: State) -> State:
-        """log λ, where a KL budget sets it: it goes on from where it was."""
-        if not self.kl_budget:
+        """log λ, where the path KL moves it: a budget's goes on from where it was, a limit's begins anew."""
+        if not guard.moves(self):
             return {}
         configured = torch.tensor(math.log(self.temperature), dtype=torch.float64, device="cpu")
-        return {LOG_TEMPERATURE: before.get(LOG_TEMPERATURE, configured)}
+        return {LOG_TEMPERATURE: before.get(LOG_TEMPERATURE, configured) if self.kl_budget else configured}
 
     def moved(self, state: State, info: Info) -> State:
         """λ by one step of dual descent."""
-        if not self.kl_budget:
+        if not guard.moves(self):
             return state
-        return {LOG_TEMPERATURE: dual_step(self, state[LOG_TEMPERATURE], mean(info["path_kl"]))}
+        path_kl = mean(info["path_kl"])
+        return {LOG_TEMPERATURE: guard.next_temperature(self, state[LOG_TEMPERATURE], path_kl)}
 
 
 @dataclass(frozen=True)
@@ -204,9 +209,3 @@ def policy_loss(
         "path_q": value.mean(),
         "temperature": torch.as_tensor(temperature, device=x0.device),
     }
-
-
-def dual_step(config: QAM, log_temperature: Tensor, path_kl: Tensor) -> Tensor:
-    """log λ after one dual-descent step: up while the path KL is over its budget, down under it."""
-    step = config.dual_rate * (path_kl / config.kl_budget - 1).clamp(-1, 1)
-    return (log_temperature + step).clamp(math.log(config.temperature_min), math.log(config.temperature_max))

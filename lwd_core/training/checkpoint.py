@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from safetensors import SafetensorError
@@ -105,8 +106,22 @@ def find_checkpoint(checkpoints: str, init: str) -> Checkpoint:
         return read_checkpoint(open_location(resolve(checkpoints, init) if inside else init))
     newest = newest_checkpoint(checkpoints, init)
     if newest is None:
-        raise UserError(f"init: run {init!r} has no checkpoint in {checkpoints}; train it first")
+        near = like(checkpoints, init)
+        meant = f", did you mean {near}?" if near else "; train it first"
+        raise UserError(f"run {init!r}: no checkpoint in {checkpoints}{meant}")
     return newest
+
+
+def like(checkpoints: str, run: str) -> str | None:
+    """The run with a checkpoint whose name is nearest to this one; None if none is like it."""
+    place = open_location(checkpoints)
+    names = (
+        [name.rstrip("/").rpartition("/")[2] for name in place.fs.ls(place.root, detail=False)]
+        if place.exists()
+        else []
+    )
+    near = (name for name in get_close_matches(run, names) if steps(open_location(place.path(name))))
+    return next(near, None)
 
 
 def prune(run: Location, keep: int) -> None:

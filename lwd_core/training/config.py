@@ -111,11 +111,11 @@ class TrainConfig:
 
         ``addresses``: whether plug-ins may be named as module:attribute; False for what comes from outside.
         """
-        value = upgraded(value)
-        strange = "; ".join(unknown(cls, value))
+        fields = upgraded(value)
+        strange = "; ".join(unknown(cls, fields))
         if strange:
             raise UserError(f"{where}: {strange}")
-        merged = config_file.over(STAGE_DEFAULTS.get(str(value.get("stage")), {}), value)
+        merged = config_file.over(STAGE_DEFAULTS.get(str(fields.get("stage")), {}), fields)
         return config_file.check(_ADAPTER, merged, where, value, context={"addresses": addresses})
 
     @classmethod

@@ -114,6 +114,15 @@ class Data:
             batch = prepare({**raw, **more}, normaliser, self._embedded, self.config.batch)
             yield raw, batch, self._now()
 
+    def held_out(self, normaliser: Normaliser) -> Batch | None:
+        """A batch of the first snapshot's held-out episodes, always the same one; None where it has none."""
+        snapshot = self.snapshots[0]
+        if not any(m.split == Split.HOLDOUT for m in snapshot.episodes):
+            return None
+        raw = next(iter(self._loader(snapshot, self.config.batch, 0, Split.HOLDOUT)))
+        told = torch.tensor([self.instructions.index(text) for text in snapshot.instructions])
+        return prepare({**raw, "instruction": told[raw["instruction"]]}, normaliser, self.embeddings)
+
     @property
     def embeddings(self) -> Tensor:
         """Of ``instructions``, (instructions, E)."""
@@ -199,7 +208,7 @@ class Data:
         known = torch.stack([last[raw["episode"].clamp_max(len(last) - 1)] for last in everyone])
         return known.gather(0, part.unsqueeze(0)).squeeze(0)
 
-    def _loader(self, snapshot: Snapshot, size: int, part: int) -> Part:
+    def _loader(self, snapshot: Snapshot, size: int, part: int, split: str | None = None) -> Part:
         config, film = self.config, self._film
         loader = TransitionLoader(
             snapshot,
@@ -211,7 +220,7 @@ class Data:
             stride=config.stride,
             rank=self.share.rank,
             world=self.share.world,
-            split=self._split,
+            split=split or self._split,
             workers=1,
         )
         if film is None:

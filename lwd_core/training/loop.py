@@ -72,7 +72,9 @@ class Loop:
         noise = Noise(self.generator)
         device = self.engine.device
         # Batches are made where their data is, then moved.
-        batches = self.data.batches(copy.deepcopy(self.learner.policy.normaliser).cpu())
+        normaliser = copy.deepcopy(self.learner.policy.normaliser).cpu()
+        batches = self.data.batches(normaliser)
+        held_out = self.data.held_out(normaliser)
         window = Window()
         metrics: dict[str, float] = {}
         while update < config.updates:
@@ -88,7 +90,11 @@ class Loop:
             update += 1
             if update % config.log_every == 0 or update == config.updates:
                 look = Noise(torch.Generator().manual_seed(_DIAGNOSIS + update))
-                metrics = window.close(self.learner.diagnose(batch, look)) | self.data.figures(raw)
+                seen = self.learner.diagnose(batch, look)
+                if held_out is not None:
+                    unseen = self.learner.diagnose(held_out.to(device), look)
+                    seen |= {f"heldout_{name}": value for name, value in unseen.items()}
+                metrics = window.close(seen) | self.data.figures(raw)
                 self.reporter.log(update, metrics)
             if self.share.agree(self.stop.is_set()) and update < config.updates:
                 checkpoint = self._checkpoint(update, metrics)

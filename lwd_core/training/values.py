@@ -1,11 +1,13 @@
 """What a trained critic expects along episodes, as a label layer."""
 
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lwd_core.errors import UserError
 from lwd_core.labels.episode import Episode
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.registry import VALUES
@@ -14,6 +16,7 @@ from lwd_core.rl import divl
 from lwd_core.rl.encoders import Observation, VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import LearnerConfig
+from lwd_core.rl.networks import CriticConfig
 from lwd_core.snapshots.frames import FrameTable
 from lwd_core.storage.location import Location
 from lwd_core.training.checkpoint import Checkpoint
@@ -32,7 +35,7 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
 
     A layer a run and checkpoint: another training is another layer. Frames are those of ``lake``.
     """
-    critic = _Critic(checkpoint)
+    critic = TrainedValue(checkpoint)
 
     def value(episode: Episode) -> np.ndarray:
         """What the critic expects along the episode."""
@@ -48,16 +51,28 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
 
 def shown(lake: Location, vision: VisionConfig, frames: list[list[dict] | None]) -> Tensor:
     """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8."""
-    table, rows = FrameTable(vision.cameras), np.arange(len(frames))
-    at = table.tensors(frames)
-    index = FrameIndex(
-        vision.cameras,
-        tuple(table.uris),
-        np.zeros(1, np.int64),
-        at["frame_shard"],
-        at["frame_offset"],
-        at["frame_size"],
-    )
+    table = FrameTable(vision.cameras)
+    tensors = table.tensors(frames)
+    return decoded(lake, vision, vision.cameras, table.uris, tensors)
+
+
+def decoded(
+    lake: Location,
+    vision: VisionConfig,
+    cameras: Sequence[str],
+    names: Sequence[str],
+    tensors: Mapping[str, np.ndarray],
+) -> Tensor:
+    """As `shown`, from an episode's frame tensors (see ``storage_schemas.snapshot``) of these cameras, whose
+    shards have these names. UserError where a camera the vision takes is not among them."""
+    if missing := [camera for camera in vision.cameras if camera not in cameras]:
+        raise UserError(
+            f"cameras: the critic sees {', '.join(missing)}, the snapshot has {', '.join(cameras) or 'none'}"
+        )
+    columns = [list(cameras).index(camera) for camera in vision.cameras]
+    at = (tensors[f"frame_{name}"][:, columns] for name in ("shard", "offset", "size"))
+    index = FrameIndex(vision.cameras, tuple(names), np.zeros(1, np.int64), *at)
+    rows = np.arange(len(index.shard))
     images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
     files = files_of(lake)
     Decoder(index, files, vision.height, vision.width).decode(np.zeros_like(rows), rows, images.numpy())
@@ -65,7 +80,9 @@ def shown(lake: Location, vision: VisionConfig, frames: list[list[dict] | None])
     return images
 
 
-class _Critic:
+class TrainedValue:
+    """V of a run's critic, from what a robot observes."""
+
     def __init__(self, checkpoint: Checkpoint):
         config = TrainConfig.parse(checkpoint.about["config"], addresses=False)
         self._settings = cast(LearnerConfig, config.learner.made)
@@ -74,6 +91,11 @@ class _Critic:
         self._critic, self._normaliser = learner.critic.eval(), learner.policy.normaliser
         known = zip(checkpoint.about["instructions"], checkpoint.state["embeddings"], strict=True)
         self._encoder = InstructionEncoder(dict(known))
+
+    @property
+    def shape(self) -> CriticConfig:
+        """Of the critic's network."""
+        return self._critic.config
 
     @property
     def vision(self) -> VisionConfig | None:

@@ -142,6 +142,30 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     )
 
 
+@dg.asset_check(asset="policy")
+def critic_is_any_good(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
+    """On episodes it did not learn from, and by the run's own figures (docs/assess.md): a warning.
+
+    What was found lies beside the checkpoint, where the report takes it from.
+    """
+    from lwd_core.assessment.assess import assess
+    from lwd_core.assessment.figures import all_figures
+    from lwd_core.assessment.page import save
+    from lwd_core.training.run import find_checkpoint
+
+    found = assess(find_checkpoint(platform.settings.checkpoints, context.partition_key), platform.settings)
+    save(found, now_ns=platform.now_ns())
+    return dg.AssetCheckResult(
+        passed=not found.bad,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "findings": markdown_table([vars(finding) for finding in found.findings]),
+            "notes": dg.MetadataValue.json(list(found.notes)),
+            **{said: picture(image, said) for said, image in all_figures(found).items()},
+        },
+    )
+
+
 @dg.asset(
     deps=["checkpoint"],
     group_name="training",

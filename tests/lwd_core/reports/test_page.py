@@ -1,6 +1,7 @@
 """The report from made-up findings: every number of the JSON is the page's, and the page stands alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lwd_core.reports.findings import (
     RoundFindings,
     RoundOfLearning,
     ValueCurve,
+    read_diagnosis,
     read_metrics,
 )
 from lwd_core.reports.page import write_report
@@ -59,6 +61,29 @@ def test_page_and_json_agree(findings: Findings, tmp_path: Path) -> None:
     assert "http" not in page
     assert page.count("data:image/png;base64,iVBOR") == 4
     assert all(image.startswith(b"\x89PNG") for image in report.figures.values())
+
+
+def test_what_was_found_of_a_run_stands_in_the_report(findings: Findings, tmp_path: Path) -> None:
+    bad = {
+        "measure": "τ",
+        "found": "0.60 → 0.42",
+        "expected": "≥ 0.5",
+        "verdict": "bad",
+        "remedy": "raise <it>",
+    }
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "assessment.json").write_text(json.dumps({"findings": [bad]}))
+    assessed = replace(findings.rounds[1], diagnosis=read_diagnosis(str(folder / "metrics.jsonl")))
+    report = write_report(
+        str(tmp_path), replace(findings, rounds=(findings.rounds[0], assessed)), title="x", now_ns=0
+    )
+    page, record = Path(report.html).read_text(), json.loads(Path(report.json).read_text())
+    assert "0.60 → 0.42" in page
+    assert "<b>online-1, τ</b>: raise &lt;it&gt;" in page
+    assert [r["diagnosis"] for r in record["rounds"]] == [[], [bad]]
+    plain = write_report(str(tmp_path), findings, title="x", now_ns=0)
+    assert "Is the critic any good" not in Path(plain.html).read_text()
 
 
 def test_a_report_without_anything_still_reads(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from lwd_core.config_file import faults
 from lwd_core.plugins import Door
-from lwd_core.rl.chosen import Chosen, choose, chosen_by, faults, plain, unknown
+from lwd_core.rl.chosen import Chosen, choose, chosen_by, plain, unknown
 
 
 @dataclass(frozen=True)
@@ -66,26 +67,32 @@ def test_it_is_told_beside_its_settings():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"tool": {"width": "w"}}, "tool.width: Input should be a valid number"),
-        ({"tool": {"wide": 1, "hair": 2}}, "tool.wide: no such field; tool.hair: no such field"),
-        ({"tool": {"kind": "sponge", "brush": {"width": "w"}}}, "tool.brush.width: Input should be a valid"),
-        ({"tool": "bush"}, "tool.kind: bush: no tool of that name, did you mean brush?"),
-        ({"tool": "json:loads"}, "tool.kind: tool json:loads is no dataclass"),
-        ({"spare": {"width": 1}}, "spare.kind: a name, one of brush, sponge"),
+        ({"tool": {"width": "w"}}, "it: tool.width: input should be a valid number"),
+        (
+            {"tool": {"wide": 1, "hair": 2}},
+            "it: tool.wide: no such field; did you mean width?; it: tool.hair: no",
+        ),
+        (
+            {"tool": {"kind": "sponge", "brush": {"width": "w"}}},
+            "it: tool.brush.width: input should",
+        ),
+        ({"tool": "bush"}, "it: tool.kind: bush: no tool of that name, did you mean brush?"),
+        ({"tool": "json:loads"}, "it: tool.kind: tool json:loads is no dataclass"),
+        ({"spare": {"width": 1}}, "it: spare.kind: must be a name, one of brush, sponge"),
     ],
 )
 def test_a_fault_is_named_by_its_path(given, said):
     with pytest.raises(ValidationError) as error:
         PAINTER.validate_python(given)
-    assert faults(error.value).startswith(said)
+    assert faults(error.value, "it").startswith(said)
 
 
 def test_an_address_is_not_taken_from_outside():
     for given in ({"tool": "json:loads"}, {"tool": {"kind": "sponge", "brush": f"{__name__}:Brush"}}):
         with pytest.raises(ValidationError) as error:
             PAINTER.validate_python(given, context={"addresses": False})
-        assert "of that name" in faults(error.value)
+        assert "of that name" in faults(error.value, "it")
 
 
 def test_what_there_is_no_field_for():
-    assert unknown(Painter, {"tool": {"anything": 1}, "colour": "red"}) == ["colour"]
+    assert unknown(Painter, {"tool": {"anything": 1}, "colour": "red"}) == ["colour: no such field"]

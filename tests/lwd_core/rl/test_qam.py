@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lwd_core.rl import qam
+from lwd_core.rl import guard, qam
 from lwd_core.rl.qam import QAM, Schedule
 from tests.lwd_core.rl.flows import GaussianFlow, MixtureFlow, adjoint_matching_optimum, euler
 
@@ -176,8 +176,8 @@ def test_masked_numbers_do_not_count():
 def test_temperature_follows_the_budget():
     config = QAM(kl_budget=0.5, dual_rate=0.1)
     start = torch.tensor(0.0, dtype=torch.float64)
-    assert qam.dual_step(config, start, torch.tensor(2.0)) > start
-    assert qam.dual_step(config, start, torch.tensor(0.1)) < start
-    assert qam.dual_step(config, start, torch.tensor(0.5)) == start
+    assert guard.next_temperature(config, start, torch.tensor(2.0)) > start
+    assert guard.next_temperature(config, start, torch.tensor(0.1)) < start
+    assert guard.next_temperature(config, start, torch.tensor(0.5)) == start
     low = torch.tensor(math.log(config.temperature_min), dtype=torch.float64)
-    assert qam.dual_step(config, low, torch.tensor(0.0)) == low
+    assert guard.next_temperature(config, low, torch.tensor(0.0)) == low

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lwd_core import config_file
+from lwd_core.config_file import over as over_config
 from lwd_core.errors import UserError
 from lwd_core.rl.chosen import choose
 from lwd_core.rl.fql import FQL
@@ -40,11 +40,11 @@ def test_plain_values_and_back():
     [
         ({"learner": {"lambda": 1}}, "learner.lambda: no such field"),
         ({"learner": {"extraction": {"lambda": 1}}}, "learner.extraction.lambda: no such field"),
-        ({"learner": {"extraction": {"path": "both"}}}, "learner.extraction.path: Input should be 'current'"),
+        ({"learner": {"extraction": {"path": "both"}}}, "learner.extraction.path: input should be 'current'"),
         ({"learner": {"extraction": {"kind": "fgl"}}}, "learner.extraction.kind: fgl: .* did you mean fql"),
         ({"learner": "imitaton"}, "learner.kind: imitaton: .* did you mean imitation"),
-        ({"learner": {"extraction": {"kind": 3}}}, "learner.extraction.kind: a name, one of qam, fql"),
-        ({"learner": {"extraction": 3}}, "learner.extraction.kind: a name"),
+        ({"learner": {"extraction": {"kind": 3}}}, "learner.extraction.kind: must be a name, one of qam"),
+        ({"learner": {"extraction": 3}}, "learner.extraction.kind: must be a name"),
         ({"learner": {"extraction": "json:loads"}}, "learner.extraction.kind: .*json:loads.* has no loss"),
         ({"network": {"backbone": "json:loads"}}, "network.backbone.kind: json:loads: no backbone"),
         ({"updates": 0}, "at least 1"),
@@ -104,17 +104,17 @@ def test_settings_under_names_that_were_once_theirs_are_understood():
 def test_what_is_laid_over_may_have_either_names():
     base = TrainConfig.parse(OLD).to_dict()
     for over in ({"extraction": {"temperature": 2.0}}, {"qam": {"temperature": 2.0}}):
-        assert TrainConfig.parse(
-            config_file.over(base, {"learner": over})
-        ).learner.made.extraction.made == QAM(steps=4, temperature=2.0)
+        assert TrainConfig.parse(over_config(base, {"learner": over})).learner.made.extraction.made == QAM(
+            steps=4, temperature=2.0
+        )
 
 
 def test_a_section_of_another_kind_takes_the_place_of_one():
     base = TrainConfig.parse(OLD).to_dict()
-    advantage = config_file.over(base, {"learner": {"extraction": {"kind": "advantage"}}})
+    advantage = over_config(base, {"learner": {"extraction": {"kind": "advantage"}}})
     assert advantage["learner"]["extraction"] == {"kind": "advantage"}
     assert advantage["learner"]["policy_every"] == 2
-    other = TrainConfig.parse(config_file.over(base, {"learner": {"kind": "policy_td", "pessimism": 0.0}}))
+    other = TrainConfig.parse(over_config(base, {"learner": {"kind": "policy_td", "pessimism": 0.0}}))
     assert other.learner == choose(LEARNERS, "policy_td", pessimism=0.0)
 
 

@@ -39,7 +39,8 @@ OFFLINE = {
         "policy": {"rate": 1e-3},
         "critic": {"rate": 2e-3},
         "value": {"rate": 2e-3},
-        "qam": {"temperature": 0.01, "steps": 8},
+        # who made the set hardly ever arrives, and has to be left far behind
+        "qam": {"temperature": 0.01, "kl_limit": 0, "steps": 8},
     },
 }
 
@@ -70,10 +71,7 @@ def test_the_policy_beats_the_behaviour_that_made_the_set(tmp_path: Path, monkey
         path.write_text(json.dumps({**config, "offline": digest}))
         lwd("train", path)
 
-    found = {
-        run: {row["measure"]: float(row["mean"]) for row in json.loads(lwd("run", "assess", run, "--json"))}
-        for run in ("sft", "offline")
-    }
+    found = {run: json.loads(lwd("run", "assess", run, "--json"))["means"] for run in ("sft", "offline")}
     assert found["sft"].keys() == {"flow_loss"}
     assert found["offline"]["q_loss"] < 0.05
     assert found["offline"]["q_gain"] > 0.05
