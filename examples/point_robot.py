@@ -18,7 +18,7 @@ from PIL import Image
 import lwd_core as lwd
 
 HZ, STEP, NEAR = 10, 0.1, 0.15
-START_NS = 1_760_000_000_000_000_000
+START_NS = 1_767_254_400_000_000_000  # 2026-01-01 08:00 UTC
 
 #: What the numbers in the robot's log mean. `lwd.draft_embodiment(log)` drafts such a text from a log.
 EMBODIMENT = f"""\
@@ -84,10 +84,10 @@ def make_lake(home: str | Path, episodes: int = 24) -> lwd.Home:
     """A home whose lake holds a few such episodes, every third by a clumsy person."""
     lake = lwd.open(home, create=True)
     lake.add_embodiment(EMBODIMENT)
-    with tempfile.TemporaryDirectory() as spool:
-        for seed in range(episodes):
-            record(Path(spool, f"run-{seed:03d}.mcap"), seed, noise=1.6 if seed % 3 == 0 else 0.3)
-        lake.ingest(spool)
+    for seed in range(episodes):
+        log = Path(lake.settings.landing, "lab", "2026-01-01", f"point-{seed % 2}", f"run-{seed:03d}.mcap")
+        record(log, seed, noise=1.6 if seed % 3 == 0 else 0.3)
+    lake.ingest()  # what lies in the landing zone; or give files, folders, buckets
     return lake
 
 

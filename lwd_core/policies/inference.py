@@ -88,7 +88,8 @@ class Policy:
         Raw units at both ends, actions within their limits. One instruction holds for all states.
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of any size; not looked at
-        without `cameras`. Raises UserError where the state is not as wide as the policy's or a camera is missing.
+        without `cameras`. Raises UserError where the state is not as wide as the policy's or a camera is
+        missing.
         """
         states = np.asarray(states)
         if states.ndim == 1:

@@ -55,7 +55,7 @@ class Snapshot:
     def __repr__(self) -> str:
         counts = self.manifest.counts
         return (
-            f"{type(self).__name__}({self.digest[:12]}: {self.manifest.name}, {counts['episodes']} episodes, "
+            f"Snapshot({self.digest[:12]}: {self.manifest.name}, {counts['episodes']} episodes, "
             f"{counts['steps']} steps)"
         )
 
@@ -136,11 +136,11 @@ def _full(place: Location, digest: str) -> str:
         names = []
     there = [n for n in names if len(n) == 64]
     found = [n for n in there if n.startswith(digest)]
-    if len(found) != 1:
-        remedy = (
-            "give more of the digest" if found else f"of {len(there)} there; `lwd snapshot list` has them"
-        )
-        raise UserError(f"{place.root}: {len(found)} snapshots begin with {digest!r}; {remedy}")
+    if not found:
+        has = f"there are {len(there)}, `lwd snapshot list` names them" if there else "it holds none"
+        raise UserError(f"{place.root}: no snapshot {digest!r}; {has}")
+    if len(found) > 1:
+        raise UserError(f"{place.root}: {len(found)} snapshots begin with {digest!r}; give more of it")
     return found[0]
 
 
