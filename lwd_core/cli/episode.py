@@ -51,16 +51,17 @@ def show(
 
     Example: lwd episode show 3f2a --page episode.html
     """
-    from lwd_core.reports.episode import episode_page, episode_view
-
     settings = Settings()
     lake = Lake.open(settings.lake)
-    view = episode_view(lake, episode)
+    view = lake.episode(episode)
+    segments, labels = view.segments.to_pylist(), view.labels.to_pylist()
     if as_json:
-        say_json({"facts": view.facts, "segments": view.segments, "labels": view.labels, "log": view.log_uri})
+        say_json({"facts": view.facts, "segments": segments, "labels": labels, "log": view.log_uri})
     else:
-        _print(view.facts, view.segments, view.labels, view.log_uri)
+        _print(view.facts, segments, labels, view.log_uri)
     if page:
+        from lwd_core.reports.episode import episode_page
+
         embodiments = load_embodiments(settings.embodiments)
         page.write_text(episode_page(lake, view, embodiments.get(view.facts["embodiment"])))
         typer.echo(f"page: {page}", err=as_json)
@@ -84,11 +85,9 @@ def view(
         from lwd_core.reports.viewer import serve, write_recording
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed; `pip install 'lwd[view]'` brings Rerun") from error
-    from lwd_core.reports.episode import episode_view
-
     settings = Settings()
     lake = Lake.open(settings.lake)
-    seen = episode_view(lake, episode)
+    seen = lake.episode(episode)
     embodiment = load_embodiments(settings.embodiments).get(seen.facts["embodiment"])
     if save:
         write_recording(lake.place, seen, embodiment, save)
