@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lwd_core.home.home import Home
     from lwd_core.home.logs import draft_embodiment, read_log
     from lwd_core.home.opening import open
+    from lwd_core.labels.function import check, label
     from lwd_core.lake.episode import Episode, Frame
     from lwd_core.loader.growing import GrowingLoader
     from lwd_core.loader.mixed import MixedLoader
@@ -40,8 +41,10 @@ __all__ = [
     "SnapshotSpec",
     "TrainConfig",
     "UserError",
+    "check",
     "difference",
     "draft_embodiment",
+    "label",
     "load_policy",
     "open",
     "read_log",
@@ -61,8 +64,10 @@ _WHERE = {
     "SnapshotSpec": "snapshots.spec:SnapshotSpec",
     "TrainConfig": "training.config:TrainConfig",
     "UserError": "errors:UserError",
+    "check": "labels.function:check",
     "difference": "policies.intervals:difference",
     "draft_embodiment": "home.logs:draft_embodiment",
+    "label": "labels.function:label",
     "load_policy": "policies.inference:load_policy",
     "open": "home.opening:open",
     "read_log": "home.logs:read_log",

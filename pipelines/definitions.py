@@ -18,10 +18,11 @@ ASSETS = [
     asset
     for asset in dg.load_assets_from_modules([fleet, lake, labels, snapshots, training, policies, reports])
     if isinstance(asset, dg.AssetsDefinition)
-]
+]  # with what other packages have installed: labels.OTHERS
 CHECKS = [
     lake_checks,
     labels.recordings_are_sound,
+    *labels.OTHER_CHECKS,
     snapshots.snapshot_verifies,
     policies.gate_passes,
 ]

@@ -2,13 +2,14 @@
 
 import dagster as dg
 
+from pipelines.assets.labels import OTHER_KEYS
 from pipelines.chores import compact_and_vacuum, ingest_unpartitioned, judge_canary, renew_channels
 
-DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality")
+DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality", *OTHER_KEYS)
 LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
 
 
-def _all(*names: str) -> dg.AssetSelection:
+def _all(*names: str | dg.AssetKey) -> dg.AssetSelection:
     # a list of names would be read by a grammar, whose parser costs more to import than all of this
     return dg.AssetSelection.assets(*names)
 

@@ -213,25 +213,44 @@ LABELS = Table(
     meaning="Label layers: outputs of labeller runs; added, never edited.",
     columns=(
         Column("layer_id", STRING, "Labeller and version, as in reward.sparse@1; what a snapshot names."),
-        Column("kind", STRING, "reward, outcome, progress, phase or quality.", words=words.LabelKind),
+        Column(
+            "kind",
+            STRING,
+            "reward, outcome, progress, phase, quality or annotation.",
+            words=words.LabelKind,
+        ),
         EPISODE,
         LOG,
         SITE,
         DAY,
         Column("step", I32, "Step it speaks of; null: the whole episode.", nullable=True),
-        Column("check", STRING, "Quality check, phase name; null otherwise.", nullable=True),
+        Column(
+            "check", STRING, "Quality check, or which of several things is told; else null.", nullable=True
+        ),
         Column("value", F64, "Number it gives.", nullable=True),
         Column(
             "text",
             STRING,
-            "Word it gives: an outcome, a verdict.",
+            "Word it gives: an outcome, a verdict, what a segment is.",
             nullable=True,
             words_by=("kind", {"outcome": words.Outcome, "quality": words.Verdict}),
         ),
         Column("detail", STRING, "What was seen, for a person.", nullable=True),
         CREATED,
+        Column(
+            "last_step",
+            I32,
+            "Last step of a segment that begins at step, inclusive; else null.",
+            nullable=True,
+        ),
+        Column(
+            "source_digest",
+            STRING,
+            "Digest of the source of the function that said it; null where none did.",
+            nullable=True,
+        ),
     ),
-    key=("layer_id", "episode_id", "step", "check"),
+    key=("layer_id", "episode_id", "step", "check", "text"),
     partition=("day", "site"),
     sort=("layer_id", "episode_id"),
 )

@@ -84,13 +84,14 @@ class InterventionReason(StrEnum):
 
 
 class LabelKind(StrEnum):
-    """What a label layer says."""
+    """What a label layer says. ``ANNOTATION``: whatever its author means by it."""
 
     REWARD = "reward"
     OUTCOME = "outcome"
     PROGRESS = "progress"
     PHASE = "phase"
     QUALITY = "quality"
+    ANNOTATION = "annotation"
 
 
 class Verdict(StrEnum):

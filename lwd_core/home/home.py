@@ -96,18 +96,31 @@ class Home(Lake):
     # labels
 
     def label(
-        self, *labellers: "Labeller", where: str | None = None, params: Sequence[Any] = ()
+        self, *labellers: "Labeller | str", where: str | None = None, params: Sequence[Any] = ()
     ) -> "list[LayerRun]":
-        """Let labellers label the episodes they have not labelled yet; ``where`` is SQL over ``episodes``."""
+        """Let checks and labels say what they think of the episodes they have not been asked about.
+
+        Functions decorated by `lwd.label` or `lwd.check`, or names: the platform's own, an installed
+        package's, ``module:name``, a ``FILE.py``; by default all of the platform's. ``where`` is SQL over
+        ``episodes``.
+        Episodes a function fails on are in the result's ``failed``, with the reason. Raises `UserError` for
+        what is no labeller, and for one that changed since it made its layer.
+        """
+        from lwd_core.labels import registry
         from lwd_core.labels.labeller import run_labellers
 
-        return run_labellers(self, labellers, now_ns=time.time_ns(), where=where, params=tuple(params))
+        chosen = [x for what in labellers for x in (registry.find(what) if isinstance(what, str) else [what])]
+        return run_labellers(
+            self, chosen or registry.own(), now_ns=time.time_ns(), embodiments=self.embodiments, where=where,
+            params=tuple(params),
+        )  # fmt: skip
 
     def write_labels(self, layer: str, kind: str, rows: Any) -> "LayerRun":
         """Add rows of one's own to a label layer, ``name@version``.
 
         ``rows``: an Arrow, Polars or pandas table, a dict of columns or a list of dicts, with ``episode_id``
-        and any of step, check, value, text, detail. ``kind``: reward, outcome, progress, phase or quality.
+        and any of step, last_step, check, value, text, detail. ``kind``: reward, outcome, progress, phase,
+        quality or annotation.
         Episodes that are in the layer already are left alone. Raises `UserError` for what can't be a label.
         """
         from lwd_core.labels.written import write_layer

@@ -24,7 +24,7 @@ from lwd_core.ingest.refilmed import Shown, refilmed, shards_in, shards_of, swee
 from lwd_core.ingest.spared import spared
 from lwd_core.ingest.staging import Reader, Staged
 from lwd_core.ingest.supersede import TAKEN
-from lwd_core.labels.labeller import derived
+from lwd_core.labels.registry import derived
 from lwd_core.lake import addresses
 from lwd_core.lake.query import text
 from lwd_core.lake.same_recording import remembered
@@ -253,11 +253,13 @@ def _history(row: Row) -> list[str]:
 
 
 def _drop_derived(lake: Lake, episodes: list[str]) -> set[str]:
-    """Take out what our own labellers said of the old rows; they say it anew of what has no label."""
-    there = lake.sql("SELECT DISTINCT layer_id FROM labels WHERE list_contains(?, episode_id)", [episodes])[
-        "layer_id"
-    ].to_pylist()
-    stale = {layer for layer in there if derived(layer)}
+    """Take out what was computed from the old rows; labellers say it anew of what has no label."""
+    there = lake.sql(
+        "SELECT layer_id, max(source_digest) AS source_digest FROM labels WHERE list_contains(?, episode_id) "
+        "GROUP BY layer_id",
+        [episodes],
+    ).to_pylist()
+    stale = {row["layer_id"] for row in there if derived(**row)}
     if stale:
         gone = {"layer_id": sorted(stale), "episode_id": episodes}
         lake.replace("labels", lake.read("labels", where="false"), gone)

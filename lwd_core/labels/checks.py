@@ -1,8 +1,7 @@
 """Quality checks of one episode: pure functions from its columns to a finding.
 
 A *defect* says the recording is wrong; a *risk* says it may be unwise to train on it. A
-check that lacks what it needs answers ``unknown`` and never guesses. What users of robot
-data sets check by hand is listed in interop.md section 3.
+check that lacks what it needs answers ``unknown`` and never guesses.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
+from lwd_core.labels.said import Finding
 from storage_schemas.vocabulary import Verdict
 
 
@@ -37,15 +37,6 @@ class EpisodeColumns:
     action_unit: tuple[str, ...] = ()
     state_low: np.ndarray | None = None  # (S,)
     state_high: np.ndarray | None = None  # (S,)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A verdict, the number it rests on, and a sentence for a person."""
-
-    verdict: Verdict
-    value: float | None = None
-    detail: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,43 @@
 """What a labeller is, and how its run becomes a layer.
 
-A layer is added, never edited: an episode that already has rows in a layer is left
-alone, so running a labeller twice changes nothing, and a labeller that should say
-something else needs a new version and thereby a new layer.
+A layer is added, never edited: an episode that already has rows in a layer is left alone, so running a
+labeller twice changes nothing, and one that should say something else needs a new version and thereby a
+new layer.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.lake.store import Lake
-from storage_schemas.tables import LABELS
+from lwd_core.errors import UserError
+from lwd_core.labels.said import SAID
+from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
 
-#: What a labeller gives; the rest of a label's columns is copied from its episode.
-SAID = ("episode_id", "step", "check", "value", "text", "detail")
-#: Layers of our own labellers, by the name before the version; a label of theirs follows from rows.
-OURS = ("reward.sparse", "outcome.recorded", "quality")
+if TYPE_CHECKING:
+    from lwd_core.lake.store import Lake
+
 #: What every label copies from its episode.
 COPIED = ("episode_id", "log_id", "site", "day")
+ASKED = (*COPIED, "steps", "task", "embodiment")
+#: What is committed at once: at most so many labels and seconds are lost where a run is ended.
+ROWS_A_COMMIT, SECONDS_A_COMMIT = 1_000_000, 30.0
+
+#: Reasons that are told.
+REASONS = 20
 
 
-def derived(layer_id: str) -> bool:
-    """Whether a layer was computed from an episode's rows, so that other rows need other labels."""
-    name = layer_id.partition("@")[0]
-    return name in OURS or name.startswith("value.")
+@dataclass(frozen=True)
+class Batch:
+    """What was said of some episodes: rows of ``SAID``, and why nothing can be said of others."""
+
+    rows: pa.Table
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 class Labeller(Protocol):
@@ -41,80 +51,148 @@ class Labeller(Protocol):
     @property
     def kind(self) -> LabelKind: ...
 
-    def label(self, lake: Lake, episodes: pa.Table) -> pa.Table:
-        """Return rows of any of the ``SAID`` columns (at least ``episode_id``), for these episodes.
+    @property
+    def description(self) -> str:
+        """One line for a person."""
+        ...
 
-        Every episode must get at least one row: an episode without rows counts as not
-        labelled and is seen again by the next run.
+    @property
+    def source_digest(self) -> str | None:
+        """What tells a changed labeller from the one that made a layer; None: nothing does."""
+        ...
+
+    def label(
+        self, lake: "Lake", episodes: pa.Table, embodiments: Mapping[str, Embodiment]
+    ) -> Iterator[Batch]:
+        """Label ``episodes`` (rows with the columns ``ASKED``), many at a time.
+
+        Every episode gets at least one row in one batch, or a reason why not; one that is gone meanwhile gets
+        neither. An episode without rows is seen again by the next run.
         """
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class LayerRun:
-    """What one run added."""
+    """What one run added: episodes, rows; those it could not label, with the reason; of how many in all."""
 
     layer_id: str
-    episodes: int
-    rows: int
+    total: int
+    episodes: int = 0
+    rows: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def reasons(self) -> list[str]:
+        """A line for every reason why episodes failed, the most frequent first."""
+        counts = Counter(self.failed.values())
+        first = {reason: episode for episode, reason in reversed(self.failed.items())}
+        return [
+            f"{n} episodes failed, {first[reason]} first: {reason}"
+            for reason, n in counts.most_common(REASONS)
+        ]
 
 
 def run_labellers(
-    lake: Lake,
+    lake: "Lake",
     labellers: Iterable[Labeller],
     *,
     now_ns: int,
+    embodiments: Mapping[str, Embodiment] | None = None,
     where: str | None = None,
     params: tuple[object, ...] = (),
+    progress: Callable[[LayerRun], None] = lambda _: None,
 ) -> list[LayerRun]:
-    """Let each labeller label the episodes it has not labelled yet.
+    """Let each labeller label the episodes it has not labelled yet; an episode that fails is counted.
 
-    ``where`` is an SQL condition over ``episodes`` (a day, a site). One commit a layer.
+    ``where`` is an SQL condition over ``episodes`` (a day, a site). Many episodes are one commit, so a run
+    that is ended goes on where it was. Raises ``UserError`` where a labeller is not the one that made its
+    layer so far.
     """
+    labellers = list(labellers)
+    for labeller in labellers:
+        _require_same_source(lake, labeller)
     runs: list[LayerRun] = []
     for labeller in labellers:
         episodes = _unlabelled(lake, labeller.layer_id, where, params)
-        rows = 0
-        if episodes.num_rows:
-            said = labeller.label(lake, episodes)
-            labels = _as_labels(said, episodes, labeller, now_ns)
-            rows = labels.num_rows
-            # Replace and not append: two runs at the same time then still end in one set of rows.
-            ids = episodes.column("episode_id").to_pylist()
-            lake.replace("labels", labels, {"layer_id": [labeller.layer_id], "episode_id": ids})
-        runs.append(LayerRun(labeller.layer_id, episodes.num_rows, rows))
+        run = LayerRun(labeller.layer_id, episodes.num_rows)
+        runs.append(run)
+        pending: list[pa.Table] = []
+        since, heard = time.monotonic(), set[str]()
+        try:
+            for batch in labeller.label(lake, episodes, embodiments or {}) if run.total else ():
+                pending.append(batch.rows)
+                run.failed |= batch.failed
+                spoken = pc.unique(batch.rows.column("episode_id")).to_pylist()
+                heard.update(spoken, batch.failed)
+                run.episodes += len(spoken)
+                run.rows += batch.rows.num_rows
+                waited = time.monotonic() - since
+                if sum(rows.num_rows for rows in pending) >= ROWS_A_COMMIT or waited >= SECONDS_A_COMMIT:
+                    _commit(lake, labeller, pending, episodes, now_ns)
+                    pending, since = [], time.monotonic()
+                progress(run)
+        finally:  # also of a run that is interrupted
+            _commit(lake, labeller, pending, episodes, now_ns)
+        for episode_id in _still_there(lake, set(episodes.column("episode_id").to_pylist()) - heard):
+            run.failed[episode_id] = "the labeller said nothing of it"
     return runs
 
 
-def _unlabelled(lake: Lake, layer_id: str, where: str | None, params: tuple[object, ...]) -> pa.Table:
+def _still_there(lake: "Lake", ids: set[str]) -> list[str]:
+    """Those that are still in the lake: an erasure or other bytes at the address may have taken some."""
+    if not ids:
+        return []
+    found = lake.read(
+        "episodes", columns=["episode_id"], where="list_contains(?, episode_id)", params=[[*ids]]
+    )
+    return sorted(found.column("episode_id").to_pylist())
+
+
+def _unlabelled(lake: "Lake", layer_id: str, where: str | None, params: tuple[object, ...]) -> pa.Table:
     condition = f"({where}) AND " if where else ""
     return lake.sql(
-        f"SELECT * FROM episodes WHERE {condition} episode_id NOT IN "
-        "(SELECT episode_id FROM labels WHERE layer_id = ?) ORDER BY episode_id",
+        f"SELECT {', '.join(ASKED)} FROM episodes WHERE {condition} episode_id NOT IN "
+        "(SELECT episode_id FROM labels WHERE layer_id = ?) ORDER BY day, site, episode_id",
         (*params, layer_id),
     )
 
 
-def _as_labels(said: pa.Table, episodes: pa.Table, labeller: Labeller, now_ns: int) -> pa.Table:
-    """Complete the labeller's rows to the labels schema."""
-    spoken_of = pc.unique(said.column("episode_id"))
-    silent = pc.invert(pc.is_in(episodes.column("episode_id"), value_set=spoken_of))
-    if pc.any(silent).as_py():
-        missing = episodes.filter(silent).column("episode_id")[0].as_py()
-        raise ValueError(f"labeller {labeller.layer_id} said nothing of episode {missing}")
-    joined = said.join(episodes.select(COPIED), keys="episode_id", join_type="inner")
-    n = joined.num_rows
-    constants: dict[str, pa.Array] = {
-        "layer_id": pa.repeat(labeller.layer_id, n),
-        "kind": pa.repeat(str(labeller.kind), n),
-        "created_ns": pa.repeat(pa.scalar(now_ns, pa.int64()), n),
+def _require_same_source(lake: "Lake", labeller: Labeller) -> None:
+    if labeller.source_digest is None:
+        return
+    others = lake.sql(
+        "SELECT count(DISTINCT episode_id) AS episodes, count(source_digest) AS by_function FROM labels "
+        "WHERE layer_id = ? AND source_digest IS DISTINCT FROM ?",
+        (labeller.layer_id, labeller.source_digest),
+    ).to_pylist()[0]
+    if not others["episodes"]:
+        return
+    if not others["by_function"]:
+        raise UserError(
+            f"layer {labeller.layer_id}: no function made what it says of {others['episodes']} episodes; "
+            "choose another name"
+        )
+    raise UserError(
+        f"layer {labeller.layer_id}: its function has changed since it labelled {others['episodes']} "
+        f"episodes; raise its version, or take them out with `lwd label drop {labeller.layer_id}`"
+    )
+
+
+def _commit(
+    lake: "Lake", labeller: Labeller, pending: list[pa.Table], episodes: pa.Table, now_ns: int
+) -> None:
+    if not any(rows.num_rows for rows in pending):
+        return
+    said = pa.concat_tables(pending)
+    rows = said.select(SAID.names).join(episodes.select(COPIED), keys="episode_id", join_type="inner")
+    constants = {
+        "layer_id": pa.scalar(labeller.layer_id),
+        "kind": pa.scalar(str(labeller.kind)),
+        "created_ns": pa.scalar(now_ns, pa.int64()),
+        "source_digest": pa.scalar(labeller.source_digest, pa.string()),
     }
-    columns = []
-    for field in LABELS.schema:
-        if field.name in constants:
-            columns.append(constants[field.name])
-        elif field.name in joined.column_names:
-            columns.append(joined.column(field.name).cast(field.type))
-        else:
-            columns.append(pa.nulls(n, field.type))
-    return pa.table(columns, schema=LABELS.schema)
+    for name, value in constants.items():
+        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    # Replace and not append: two runs at the same time then still end in one set of rows.
+    ids = pc.unique(said.column("episode_id")).to_pylist()
+    lake.replace("labels", rows, {"layer_id": [labeller.layer_id], "episode_id": ids})

@@ -1,26 +1,16 @@
 """The outcome as a layer, so that it can be compared with what other labellers say."""
 
-from dataclasses import dataclass
-
-import pyarrow as pa
-
-from lwd_core.lake.store import Lake
+from lwd_core.labels.episode import Episode
+from lwd_core.labels.function import FunctionLabeller
+from lwd_core.labels.said import Said
 from storage_schemas.vocabulary import LabelKind
 
 
-@dataclass(frozen=True)
-class RecordedOutcome:
-    """What the episode itself says: a person's verdict or the robot's own event."""
+def recorded_outcome(episode: Episode) -> Said:
+    """How each episode ended, and who says so: a person's verdict or the robot's own event."""
+    return Said(text=episode.outcome, detail=episode.facts["outcome_from"])
 
-    layer_id: str = "outcome.recorded@1"
-    kind: LabelKind = LabelKind.OUTCOME
 
-    def label(self, lake: Lake, episodes: pa.Table) -> pa.Table:
-        """One row an episode: ``text`` the outcome, ``detail`` who said so."""
-        return pa.table(
-            {
-                "episode_id": episodes.column("episode_id"),
-                "text": episodes.column("outcome"),
-                "detail": episodes.column("outcome_from"),
-            }
-        )
+RECORDED_OUTCOME = FunctionLabeller(
+    recorded_outcome, "outcome.recorded", 1, LabelKind.OUTCOME, followed=False
+)

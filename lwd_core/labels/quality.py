@@ -1,23 +1,22 @@
 """Quality as a layer: every check's verdict on every episode."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.spatial import KDTree
 
-from lwd_core.labels.checks import CHECKS, EpisodeColumns, Finding, Limits
+from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits
+from lwd_core.labels.episode import Episode, each_batch
+from lwd_core.labels.labeller import Batch
+from lwd_core.labels.said import Finding, Rows
 from lwd_core.lake.store import Lake
-from storage_schemas.embodiment import Embodiment
+from storage_schemas.embodiment import Dim, Embodiment
 from storage_schemas.vocabulary import LabelKind, Verdict
 
-#: Episodes read at a time: memory is bounded by this, not by the lake.
-EPISODES_AT_ONCE = 256
 _ACTION = re.compile(r"(^|[._/])act(ion)?s?(_\d+)?($|[._/])")
-_STEPS = ("episode_id", "step", "t_ns", "state", "action", "valid", "gap")
 
 
 @dataclass(frozen=True)
@@ -28,78 +27,43 @@ class Quality:
     names the checks that block.
     """
 
-    embodiments: Mapping[str, Embodiment]
     limits: Limits = field(default_factory=Limits)
     layer_id: str = "quality@1"
     kind: LabelKind = LabelKind.QUALITY
+    description: str = "Defects and risks of each recording, one verdict a check."
+    source_digest: None = None  # versioned by hand
 
-    def label(self, lake: Lake, episodes: pa.Table) -> pa.Table:
+    def label(self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]) -> Iterator[Batch]:
         """One row an episode and check."""
-        rows: list[dict[str, object]] = []
         duplicates = near_duplicates(lake, episodes)
-        ids = episodes.column("episode_id").to_pylist()
-        names = dict(zip(ids, episodes.column("embodiment").to_pylist(), strict=True))
-        rates = dict(zip(ids, episodes.column("control_hz").to_pylist(), strict=True))
-        for episode_id, columns in _columns(lake, ids, names, rates, self.embodiments):
-            findings = {name: check(columns, self.limits) for name, check in CHECKS.items()}
-            findings["risk.near_duplicate"] = duplicates[episode_id]
-            rows += [
-                {
-                    "episode_id": episode_id,
-                    "check": name,
-                    "value": finding.value,
-                    "text": str(finding.verdict),
-                    "detail": finding.detail or None,
-                }
-                for name, finding in findings.items()
-            ]
-        return pa.Table.from_pylist(rows)
+
+        def judge(batch: list[Episode]) -> Batch:
+            rows = Rows(self.kind, "quality")
+            cameras = _frame_counts(lake, [episode.id for episode in batch])
+            for episode in batch:
+                columns = episode_columns(episode, cameras.get(episode.id))
+                findings = {name: check(columns, self.limits) for name, check in CHECKS.items()}
+                rows.add(episode.id, len(episode), findings | {"risk.near_duplicate": duplicates[episode.id]})
+            return Batch(rows.table())
+
+        return each_batch(lake, episodes, embodiments, judge)
 
 
-def _columns(
-    lake: Lake,
-    ids: list[str],
-    names: Mapping[str, str],
-    rates: Mapping[str, float],
-    embodiments: Mapping[str, Embodiment],
-) -> Iterator[tuple[str, EpisodeColumns]]:
-    for start in range(0, len(ids), EPISODES_AT_ONCE):
-        batch = ids[start : start + EPISODES_AT_ONCE]
-        marks = ", ".join("?" * len(batch))
-        cameras = _frame_counts(lake, batch, marks)
-        steps = lake.read(
-            "steps", columns=_STEPS, where=f"episode_id IN ({marks}) ORDER BY episode_id, step", params=batch
-        )
-        episode = steps.column("episode_id").combine_chunks()
-        runs = pc.run_end_encode(episode)
-        first = 0
-        for episode_id, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-            rows = steps.slice(first, end - first)
-            yield (
-                episode_id,
-                _episode(
-                    rows, embodiments.get(names[episode_id]), rates[episode_id], cameras.get(episode_id)
-                ),
-            )
-            first = end
+QUALITY = Quality()
 
 
-def _episode(
-    rows: pa.Table, embodiment: Embodiment | None, rate: float, frames: dict[str, int] | None
-) -> EpisodeColumns:
-    action = _vectors(rows.filter(pc.greater(pc.list_value_length(rows.column("action")), 0)), "action")
-    state = _vectors(rows, "state")
-    dims = embodiment.action_dims if embodiment else ()
-    limits = dims if len(dims) == action.shape[1] else (None,) * action.shape[1]
-    dims = embodiment.state_dims if embodiment else ()
-    bounds = dims if len(dims) == state.shape[1] else (None,) * state.shape[1]
+def episode_columns(episode: Episode, frames: dict[str, int] | None) -> EpisodeColumns:
+    """What the checks read of an episode; limits only where its embodiment fits its columns."""
+    state, action, embodiment = episode["state"], episode["action"], episode.embodiment
+    limits = _fitting(embodiment.action_dims if embodiment else (), action.shape[1])
+    bounds = _fitting(embodiment.state_dims if embodiment else (), state.shape[1])
     return EpisodeColumns(
-        t_ns=rows.column("t_ns").to_numpy(),
+        t_ns=episode["t_ns"],
         state=state,
         action=action,
-        valid=rows.column("valid").to_numpy(),
-        gap=rows.column("gap").to_numpy(),
-        control_hz=rate,
+        valid=episode["valid"],
+        gap=episode["gap"],
+        control_hz=episode.fps,
         action_low=np.array([_limit(dim.low if dim else None) for dim in limits]),
         action_high=np.array([_limit(dim.high if dim else None) for dim in limits]),
         state_unit=tuple(dim.unit if dim else "" for dim in bounds),
@@ -109,6 +73,10 @@ def _episode(
         state_low=np.array([_limit(dim.low if dim else None) for dim in bounds]),
         state_high=np.array([_limit(dim.high if dim else None) for dim in bounds]),
     )
+
+
+def _fitting(dims: Sequence[Dim], width: int) -> Sequence[Dim | None]:
+    return dims if len(dims) == width else (None,) * width
 
 
 def _measured(embodiment: Embodiment | None) -> np.ndarray:
@@ -165,7 +133,8 @@ def near_duplicates(
     return findings
 
 
-def _frame_counts(lake: Lake, ids: list[str], marks: str) -> dict[str, dict[str, int]]:
+def _frame_counts(lake: Lake, ids: list[str]) -> dict[str, dict[str, int]]:
+    marks = ", ".join("?" * len(ids))
     rows = lake.sql(
         'SELECT episode_id, f.camera AS camera, count(DISTINCT (f.shard, f."offset")) AS frames '
         f"FROM (SELECT episode_id, unnest(frames) AS f FROM steps WHERE episode_id IN ({marks})) "
@@ -176,14 +145,6 @@ def _frame_counts(lake: Lake, ids: list[str], marks: str) -> dict[str, dict[str,
     for row in rows:
         counts.setdefault(row["episode_id"], {})[row["camera"]] = row["frames"]
     return counts
-
-
-def _vectors(rows: pa.Table, column: str) -> np.ndarray:
-    """A list column of equal widths as (rows, width) float32."""
-    values = rows.column(column).combine_chunks()
-    if not len(values):
-        return np.zeros((0, 0), np.float32)
-    return values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), -1)
 
 
 def _limit(value: float | None) -> float:

@@ -1,10 +1,10 @@
-"""One episode as a person or a training loop wants it: Arrow tables, numpy arrays, camera frames.
+"""One episode: facts, columns by name as numpy, Arrow tables, camera frames; read when asked for.
 
-Each part is read when it is first asked for, so that a list of episodes costs one query.
+A list of episodes so costs one query, and whoever reads many gives them a common ``column``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lwd_core.errors import UserError, did_you_mean
 from lwd_core.lake.frames import SIGNATURES, extension, read_frame
+from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.storage.location import Location
+from storage_schemas.embodiment import Dim, Embodiment
+from storage_schemas.tables import STEPS
 
 if TYPE_CHECKING:
     from lwd_core.lake.store import Lake
 
+_VECTORS = ("state", "action", "proposed")
+_OF_EPISODE = ("episode_id", "log_id", "site", "day", "reading")
+COLUMNS = tuple(name for name in STEPS.names if name not in _OF_EPISODE)
 _MEDIA = {"jpg": "image/jpeg", "png": "image/png"}
 
 
@@ -60,19 +67,33 @@ class Frame:
 
 
 class Episode:
-    """One attempt at one task by one robot, as the lake holds it.
+    """One attempt at one task by one robot. ``episode[name]`` is a column of its steps, as numpy.
 
-    ``facts`` is its row of the table ``episodes``: task, instruction, outcome, robot_id, steps and so on.
+    ``len(episode)`` is T, the number of its actions. ``episode["state"]`` is (R, S) f32, where R is T, or
+    T + 1 if the state after the last action was recorded; like it ``t_ns`` (R,) i64, ``valid``, ``gap`` (R,)
+    bool and the other columns of the table `steps`. ``action`` and ``proposed`` are (T, D) f32, NaN where
+    nothing was proposed. ``episode["state.NAME"]`` is one dim by the embodiment file's name for it.
+
+    ``facts`` is its row of the table ``episodes``: task, instruction, outcome, robot_id and so on.
     """
 
-    def __init__(self, lake: "Lake", facts: Mapping[str, Any]) -> None:
-        self._lake = lake
+    def __init__(
+        self,
+        lake: "Lake",
+        facts: Mapping[str, Any],
+        embodiment: Embodiment | None = None,
+        column: Callable[[str], pa.ChunkedArray] | None = None,
+    ) -> None:
+        self._lake, self._known, self._column = lake, embodiment, column or self._of_steps
         self.facts: dict[str, Any] = dict(facts)
 
     def __repr__(self) -> str:
         f = self.facts
         facts = f"{f['task']}, {f['outcome']}, {f['steps']} steps, {f['robot_id']}"
         return f"Episode({f['episode_id'][:12]}: {facts})"
+
+    def __len__(self) -> int:
+        return self.facts["steps"]
 
     @property
     def id(self) -> str:
@@ -81,25 +102,57 @@ class Episode:
 
     @property
     def task(self) -> str:
-        """Short name of its task."""
+        """Short name of the task."""
         return self.facts["task"]
+
+    @property
+    def instruction(self) -> str:
+        """What the robot was told."""
+        return self.facts["instruction"]
 
     @property
     def outcome(self) -> str:
         """success, failure or unknown."""
         return self.facts["outcome"]
 
+    @property
+    def fps(self) -> float:
+        """Control rate, Hz."""
+        return self.facts["control_hz"]
+
     @cached_property
     def attributes(self) -> dict[str, str]:
-        """What else its log said of it."""
+        """Everything else its log said of it."""
         return json.loads(self.facts["attributes"])
 
     @cached_property
-    def steps(self) -> pa.Table:
-        """Its rows of the table ``steps``, a control tick each, in order.
+    def embodiment(self) -> Embodiment | None:
+        """What its robot type measures and does, as its rows were read by; None where that isn't known."""
+        digest = self.facts.get("embodiment_digest")
+        if self._known or not digest:
+            return self._known
+        try:
+            return parse_embodiment(self._lake.place.read("embodiments", f"{digest}.json").decode(), digest)
+        except FileNotFoundError:
+            return None
 
-        T rows of an episode of T actions, and one more where the state after the last action was recorded.
-        """
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column, or one dim of ``state``, ``action`` or ``proposed``. Raises `UserError`."""
+        column, _, dim = name.partition(".")
+        if column not in COLUMNS or (dim and column not in _VECTORS):
+            meant = did_you_mean(column, COLUMNS)
+            raise UserError(f"episode[{name!r}]: no such column{meant}; there are {', '.join(COLUMNS)}")
+        rows = self._column(column)
+        if column in ("action", "proposed"):
+            rows = rows.slice(0, len(self))
+        if column not in _VECTORS:
+            return rows.to_numpy()
+        values = _matrix(rows, column)
+        return values[:, self._place(column, dim, values.shape[1])] if dim else values
+
+    @cached_property
+    def steps(self) -> pa.Table:
+        """Its rows of the table ``steps``, a control tick each, in order."""
         return self._rows("steps", "step")
 
     @cached_property
@@ -109,38 +162,33 @@ class Episode:
 
     @cached_property
     def labels(self) -> pa.Table:
-        """What labellers and checks say of it, layer by layer."""
+        """What checks and labels say of it, layer by layer."""
         return self._rows("labels", 'layer_id, "check", step')
-
-    def __len__(self) -> int:
-        """T, the number of its actions."""
-        return self.facts["steps"]
 
     @property
     def state(self) -> npt.NDArray[np.float32]:
-        """Observations (R, S), in the embodiment's units and order; R rows of ``steps``, S dims."""
-        return _vectors(self.steps["state"])
+        """Observations (R, S), in the embodiment's units and order."""
+        return self["state"]
 
     @property
     def action(self) -> npt.NDArray[np.float32]:
         """Executed actions (T, D), in the embodiment's units and order."""
-        return _vectors(self.steps["action"])
+        return self["action"]
 
     @property
     def cameras(self) -> list[str]:
         """Names of the cameras that have frames, sorted."""
         return sorted({frame["camera"] for _, frame in self._shown()})
 
-    def frames(self, camera: str | None = None) -> list[Frame]:
+    def frames(self, camera: str | None = None) -> "list[Frame]":
         """The frames of a camera, of all by default, as they were seen; bytes are read when they are used.
 
         Raises `UserError` for a camera the episode has no frame of.
         """
         seen: dict[tuple[str, int], Frame] = {}
         for step, at in self._shown():
-            if camera in (None, at["camera"]):
-                frame = Frame(at["camera"], step, at["t_ns"], self._lake.place, at)
-                seen.setdefault((at["shard"], at["offset"]), frame)
+            if camera in (None, at["camera"]) and (place := (at["shard"], at["offset"])) not in seen:
+                seen[place] = Frame(at["camera"], step, at["t_ns"], self._lake.place, at)
         if camera is not None and not seen:
             names = self.cameras
             raise UserError(
@@ -165,14 +213,36 @@ class Episode:
         where = f"day = ? AND site = ? AND episode_id = ? ORDER BY {order}"
         return self._lake.read(table, where=where, params=here)
 
-    def _shown(self) -> list[tuple[int, dict[str, Any]]]:
-        steps = self.steps.select(["step", "frames"]).to_pylist()
-        return [(row["step"], frame) for row in steps for frame in row["frames"] or ()]
+    def _of_steps(self, name: str) -> pa.ChunkedArray:
+        return self.steps[name]
+
+    def _shown(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each camera's frame at each step."""
+        for step, frames in enumerate(self._column("frames").to_pylist()):
+            for frame in frames or ():
+                yield step, frame
+
+    def _place(self, column: str, dim: str, width: int) -> int:
+        dims: Sequence[Dim] = ()
+        if self.embodiment:
+            dims = self.embodiment.state_dims if column == "state" else self.embodiment.action_dims
+        names = [d.name for d in dims]
+        if len(names) != width or names.count(dim) != 1:
+            known = f"they are {', '.join(names)}" if len(names) == width else "its embodiment names no dims"
+            raise UserError(
+                f"episode[{column + '.' + dim!r}]: {names.count(dim)} of {width} dims are called so, "
+                f"{known}; episode[{column!r}][:, number] takes one by its number"
+            )
+        return names.index(dim)
 
 
-def _vectors(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """Rows that have a vector, as one array."""
-    whole = column.combine_chunks()
-    lengths = whole.value_lengths().to_numpy(zero_copy_only=False)
-    rows = int(np.count_nonzero(lengths))
-    return whole.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(rows, -1)
+def _matrix(rows: pa.ChunkedArray, name: str) -> npt.NDArray[np.float32]:
+    """A column of lists of one width as (rows, width) f32; rows that are null are NaN. Raises `UserError`."""
+    widths = pc.unique(pc.list_value_length(rows).drop_null()).to_pylist()
+    if len(widths) > 1:
+        raise UserError(f"column {name} changes its width, {widths[0]} to {widths[1]}; ingest the log again")
+    width = widths[0] if widths else 0
+    found = np.full((len(rows), width), np.nan, np.float32)
+    told = pc.is_valid(rows).to_numpy()
+    found[told] = pc.list_flatten(rows).to_numpy().reshape(-1, width) if width else 0
+    return found

@@ -1,13 +1,12 @@
 """What a trained critic expects along episodes, as a label layer."""
 
-from dataclasses import dataclass
-
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from lwd_core.lake.store import Lake
+from lwd_core.labels.episode import Episode
+from lwd_core.labels.function import FunctionLabeller
+from lwd_core.labels.registry import VALUES
 from lwd_core.loader.images import Decoder, FrameIndex, files_of
 from lwd_core.rl import divl
 from lwd_core.rl.encoders import Observation, VisionConfig
@@ -26,49 +25,23 @@ def has_critic(checkpoint: Checkpoint) -> bool:
     return "critic" in checkpoint.state["learner"]["modules"]
 
 
-@dataclass(frozen=True)
-class LearnedValue:
-    """V of a run's critic at every step: the quantile it bootstraps with, in reward units."""
+def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
+    """V of a run's critic at every step: the quantile it bootstraps with, in reward units.
 
-    checkpoint: Checkpoint
-    kind: LabelKind = LabelKind.PROGRESS
+    A layer a run and checkpoint: another training is another layer. Frames are those of ``lake``.
+    """
+    critic = _Critic(checkpoint)
 
-    @property
-    def layer_id(self) -> str:
-        """Run and checkpoint: another training is another layer."""
-        return f"value.{self.checkpoint.about['config']['run']}.{self.checkpoint.digest[:8]}@1"
-
-    def label(self, lake: Lake, episodes: pa.Table) -> pa.Table:
-        """One row a step: ``value``."""
-        critic = _Critic(self.checkpoint)
+    def value(episode: Episode) -> np.ndarray:
+        """What the critic expects along the episode."""
         vision = critic.vision
-        columns = ["step", "state", *(["frames"] if vision else [])]
-        told = dict(
-            zip(
-                episodes.column("episode_id").to_pylist(),
-                episodes.column("instruction").to_pylist(),
-                strict=True,
-            )
-        )
-        parts = []
-        for episode_id, instruction in told.items():
-            steps = lake.read(
-                "steps", columns=columns, where="episode_id = ? ORDER BY step", params=(episode_id,)
-            )
-            states = torch.from_numpy(np.array(steps.column("state").to_pylist(), np.float32))
-            images = shown(lake.place, vision, steps.column("frames").to_pylist()) if vision else None
-            value = critic(states, images, instruction).numpy().astype(np.float64)
-            parts.append(
-                pa.table(
-                    {
-                        "episode_id": pa.repeat(episode_id, steps.num_rows),
-                        "step": steps.column("step").combine_chunks(),
-                        # of a state that is not all numbers nothing is expected
-                        "value": pa.array(value, mask=~np.isfinite(value)),
-                    }
-                )
-            )
-        return pa.concat_tables(parts)
+        images = shown(lake, vision, list(episode["frames"])) if vision else None
+        found = critic(torch.from_numpy(episode["state"]), images, episode.instruction)
+        # of a state that is not all numbers nothing is expected
+        return np.where(np.isfinite(found), found, np.nan)
+
+    name = f"{VALUES}{checkpoint.about['config']['run']}.{checkpoint.digest[:8]}"
+    return FunctionLabeller(value, name, 1, LabelKind.PROGRESS, followed=False)
 
 
 def shown(lake: Location, vision: VisionConfig, frames: list[list[dict] | None]) -> Tensor:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lwd_core.errors import UserError
+from pipelines.assets.labels import OTHER_KEYS
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import Profile, over
@@ -94,7 +95,7 @@ def left_out(lake: "Lake", spec: "SnapshotSpec") -> list[dict]:
     deps=[
         # a snapshot asks the lake a question over all days and sites there are
         dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-        for name in ("rewards", "outcomes", "quality")
+        for name in ("rewards", "outcomes", "quality", *OTHER_KEYS)
     ],
     group_name="snapshots",
     kinds={"webdataset", "safetensors"},

@@ -4,6 +4,7 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # raised by the public client, exported nowhere
 
 from lwd_core.errors import UserError
+from pipelines.assets.labels import run
 from pipelines.assets.snapshots import snapshot_of
 from pipelines.automation import WEEKLY
 from pipelines.launch import Launcher
@@ -152,24 +153,22 @@ def policy(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
 )
 def values(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult:
     """What the round's critic expects along the episodes of its fleet day, a label layer of its own."""
-    from lwd_core.labels.labeller import run_labellers
     from lwd_core.reports.figures import value_curves
     from lwd_core.reports.findings import value_layer
     from lwd_core.training.run import find_checkpoint
-    from lwd_core.training.values import LearnedValue, has_critic
+    from lwd_core.training.values import has_critic, learned_value
 
     lake, name = platform.lake(), context.partition_key
     checkpoint = find_checkpoint(platform.settings.checkpoints, name)
     if not has_critic(checkpoint):
         return dg.MaterializeResult(metadata={"dagster/partition_row_count": 0, "critic": "none in SFT"})
-    labeller = LearnedValue(checkpoint)
-    (run,) = run_labellers(
-        lake, [labeller], now_ns=platform.now_ns(), where="day = ?", params=(platform.plan.day(name),)
-    )
+    labeller = learned_value(checkpoint, lake.place)
+    done = run(context, platform, labeller, "day = ?", (platform.plan.day(name),))
     return dg.MaterializeResult(
         metadata={
             "layer": labeller.layer_id,
-            "dagster/partition_row_count": run.rows,
+            "dagster/partition_row_count": done.rows,
+            "failed episodes": len(done.failed),
             "curves": picture(value_curves(value_layer(lake, labeller.layer_id)), "value along episodes"),
         }
     )

@@ -11,7 +11,7 @@ def test_every_column_says_what_it_is(table):
     for column in table.columns:
         assert column.meaning.endswith("."), (table.name, column.name)
     # what a row is identified or laid out by is always there; a label of a whole episode has no step or check
-    optional = {"step", "check"} if table.name == "labels" else set()
+    optional = {"step", "check", "text"} if table.name == "labels" else set()
     for name in {*table.key, *table.partition, *table.sort} - optional:
         assert not table.schema.field(name).nullable, (table.name, name)
 

@@ -13,8 +13,8 @@ from lwd_core.errors import UserError
 from lwd_core.ingest.commit import ingest
 from lwd_core.ingest.remap import Remapped, outdated, remap
 from lwd_core.labels.labeller import run_labellers
-from lwd_core.labels.outcome import RecordedOutcome
-from lwd_core.labels.reward import SparseReward
+from lwd_core.labels.outcome import RECORDED_OUTCOME
+from lwd_core.labels.reward import SPARSE_REWARD
 from lwd_core.lake.store import Lake
 from lwd_core.loader.growing import GrowingLoader
 from lwd_core.logs.embodiment import load_embodiments, parse_embodiment
@@ -130,7 +130,7 @@ def test_lineage_says_what_read_a_row(home: Home) -> None:
 
 def test_what_people_said_stays_and_what_was_computed_goes(home: Home) -> None:
     home.label("verdict.ana@1", "outcome", text="failure")
-    run_labellers(home.lake, [SparseReward(), RecordedOutcome()], now_ns=NOW)
+    run_labellers(home.lake, [SPARSE_REWARD, RECORDED_OUTCOME], now_ns=NOW)
     home.map(SECOND)
     assert home.remap().layers == {"reward.sparse@1", "outcome.recorded@1"}
     labels = home.tables()["labels"]
@@ -256,7 +256,7 @@ def test_killed_anywhere_the_next_ends_the_same(
     home: Home, monkeypatch: pytest.MonkeyPatch, survive: int
 ) -> None:
     home.label("verdict.ana@1", "outcome", text="failure")
-    run_labellers(home.lake, [SparseReward()], now_ns=NOW)
+    run_labellers(home.lake, [SPARSE_REWARD], now_ns=NOW)
     old = home.tables()
     home.map(SECOND)
     with monkeypatch.context() as patched:

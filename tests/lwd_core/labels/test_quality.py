@@ -4,7 +4,7 @@ import pytest
 
 from lwd_core.labels.checks import CHECKS
 from lwd_core.labels.labeller import run_labellers
-from lwd_core.labels.quality import Quality
+from lwd_core.labels.quality import QUALITY
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Dim, Embodiment, Feature
 from storage_schemas.tables import STEPS
@@ -68,7 +68,7 @@ def lake(tmp_path):
 
 
 def test_every_episode_gets_every_verdict(lake):
-    (run,) = run_labellers(lake, [Quality({"arm": ARM})], now_ns=1)
+    (run,) = run_labellers(lake, [QUALITY], embodiments={"arm": ARM}, now_ns=1)
     assert (run.episodes, run.rows) == (4, 4 * (len(CHECKS) + 1))
     assert verdicts(lake, "defect.monotone_time") == ["pass"] * 4
     assert verdicts(lake, "risk.saturated_action") == ["pass"] * 4
@@ -76,7 +76,7 @@ def test_every_episode_gets_every_verdict(lake):
 
 
 def test_a_camera_that_fell_behind_is_named(lake):
-    run_labellers(lake, [Quality({"arm": ARM})], now_ns=1)
+    run_labellers(lake, [QUALITY], embodiments={"arm": ARM}, now_ns=1)
     rows = lake.read(
         "labels", where="\"check\" = 'defect.frames_against_steps' AND text = 'fail'"
     ).to_pylist()
@@ -89,11 +89,11 @@ def test_a_recording_taken_twice_is_found(lake):
     lake.append("steps", pa.Table.from_pylist(again, schema=STEPS.schema))
     twin = episode_rows(5).slice(4).to_pylist()[0] | {"steps": 10}
     lake.append("episodes", pa.Table.from_pylist([twin], schema=episode_rows(1).schema))
-    run_labellers(lake, [Quality({"arm": ARM})], now_ns=1)
+    run_labellers(lake, [QUALITY], embodiments={"arm": ARM}, now_ns=1)
     assert verdicts(lake, "risk.near_duplicate") == ["fail", "pass", "pass", "pass", "fail"]
 
 
 def test_without_its_embodiment_limits_are_unknown(lake):
-    run_labellers(lake, [Quality({})], now_ns=1)
+    run_labellers(lake, [QUALITY], embodiments={}, now_ns=1)
     assert verdicts(lake, "risk.saturated_action") == ["unknown"] * 4
     assert verdicts(lake, "defect.units") == ["unknown"] * 4

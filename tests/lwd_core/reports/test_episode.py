@@ -3,7 +3,7 @@ from matplotlib.image import imread
 
 from lwd_core.errors import UserError
 from lwd_core.labels.labeller import run_labellers
-from lwd_core.labels.quality import Quality
+from lwd_core.labels.quality import QUALITY
 from lwd_core.reports.episode import action_figure, episode_page, state_figure
 from tests.lwd_core.recorded import ARM, recorded_lake
 
@@ -14,7 +14,7 @@ def lake(tmp_path):
 
 
 def test_the_view_holds_what_the_lake_holds(lake):
-    run_labellers(lake, [Quality({"arm": ARM})], now_ns=1)
+    run_labellers(lake, [QUALITY], embodiments={"arm": ARM}, now_ns=1)
     view = lake.episode("e0001")
     assert view.facts["task"] == "reach"
     assert view.steps.num_rows == 51
@@ -22,7 +22,7 @@ def test_the_view_holds_what_the_lake_holds(lake):
 
 
 def test_the_page_shows_frames_names_and_verdicts(lake, tmp_path):
-    run_labellers(lake, [Quality({"arm": ARM})], now_ns=1)
+    run_labellers(lake, [QUALITY], embodiments={"arm": ARM}, now_ns=1)
     page = episode_page(lake, lake.episode("e0001"), ARM)
     assert page.count("data:image/jpeg;base64,") == 6
     assert page.count("data:image/png;base64,") == 2

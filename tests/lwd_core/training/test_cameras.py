@@ -24,7 +24,7 @@ from lwd_core.training.export import export_policy
 from lwd_core.training.holdout import assess
 from lwd_core.training.program import export_program
 from lwd_core.training.run import find_checkpoint, policy_of, train
-from lwd_core.training.values import LearnedValue
+from lwd_core.training.values import learned_value
 from tests.lwd_core.training.test_run import Quiet, state
 
 SIZE = 48  # of the camera; the network sees half of it
@@ -154,8 +154,9 @@ def test_every_stage_sees_and_online_the_towers_stand_still(trained):
     # The critic's values along episodes are told by what the cameras showed there.
     lake = Lake.open(settings.lake)
     episodes = lake.read("episodes", where="true LIMIT 2")
-    values = LearnedValue(find_checkpoint(settings.checkpoints, "online")).label(lake, episodes)
-    assert values.num_rows == 2 * TICKS
+    labeller = learned_value(find_checkpoint(settings.checkpoints, "online"), lake.place)
+    (values,) = labeller.label(lake, episodes, {})
+    assert values.rows.num_rows == 2 * TICKS
 
 
 def test_a_frozen_tower_keeps_its_weights_and_is_enough(trained):

@@ -1,0 +1,163 @@
+"""Where checks and labels come from: the platform's own, packages', ``module:name``, a ``FILE.py``."""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from lwd_core.errors import UserError
+from lwd_core.labels.function import FunctionLabeller
+from lwd_core.labels.labeller import Labeller
+from lwd_core.plugins import Door, PluginError
+
+_NEEDS = ("layer_id", "kind", "source_digest", "description", "label")
+LABELS: Door[Labeller] = Door(
+    "lwd.labels",
+    {
+        "reward.sparse": "lwd_core.labels.reward:SPARSE_REWARD",
+        "outcome.recorded": "lwd_core.labels.outcome:RECORDED_OUTCOME",
+    },
+    _NEEDS,
+    "label",
+)
+CHECKS: Door[Labeller] = Door("lwd.checks", {"quality": "lwd_core.labels.quality:QUALITY"}, _NEEDS, "check")
+OWN = frozenset([*LABELS.own, *CHECKS.own])
+#: Layers that critics of training runs say are named so.
+VALUES = "value."
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A check or label that is installed and can't be used, and why."""
+
+    name: str
+    reason: str
+
+
+def layer_name(layer_id: str) -> str:
+    """The name in ``name@version``."""
+    return layer_id.partition("@")[0]
+
+
+def derived(layer_id: str, source_digest: str | None) -> bool:
+    """Whether a layer was computed from an episode's rows, so that other rows need other labels."""
+    name = layer_name(layer_id)
+    return source_digest is not None or name in OWN or name.startswith(VALUES)
+
+
+def others() -> list[tuple[Door[Labeller], str]]:
+    """What other packages have installed, door and name. Raises `PluginError` where two have one name."""
+    found = [(door, name) for door in (LABELS, CHECKS) for name in door.names() if name not in door.own]
+    names = [name for _, name in found]
+    for name in names:
+        if names.count(name) > 1 or name in OWN:
+            raise PluginError(
+                f"{name}: there is a check and a label of that name; rename one of their entry points"
+            )
+    return found
+
+
+def installed() -> list[Labeller | Broken]:
+    """What other packages have installed; what can't be used is told, and the others are there."""
+    try:
+        names = others()
+    except PluginError as error:
+        return [Broken("plugins", str(error))]
+    found: list[Labeller | Broken] = []
+    for door, name in names:
+        try:
+            found.append(_named(door, name))
+        except UserError as error:
+            found.append(Broken(name, str(error)))
+    return found
+
+
+def own() -> list[Labeller]:
+    """The platform's, in the order they run."""
+    return [door.get(name, addresses=False) for door in (LABELS, CHECKS) for name in door.own]
+
+
+def find(what: str) -> list[Labeller]:
+    """The labellers of a name, ``module:name``, ``FILE.py`` or ``FILE.py:name``. Raises `UserError`."""
+    file, _, name = what.rpartition(":") if what.rpartition(":")[0].endswith(".py") else (what, "", "")
+    if file.endswith(".py"):
+        return _of_file(Path(file), name)
+    if what in LABELS.own or what in CHECKS.own:
+        return [(LABELS if what in LABELS.own else CHECKS).get(what)]
+    for door, name in others():
+        if name == what:
+            return [_named(door, name)]
+    if ":" in what:
+        return [_allowed(LABELS.get(what), what)]
+    there = ", ".join([*OWN, *(name for _, name in others())])
+    raise UserError(
+        f"{what}: no check or label of that name; there are {there}. Another one is a FILE.py, module:name, "
+        "or installed by a package with the entry point lwd.checks or lwd.labels"
+    )
+
+
+def _named(door: Door[Labeller], name: str) -> Labeller:
+    labeller = _allowed(door.get(name, addresses=False), name)
+    if layer_name(labeller.layer_id) != name:
+        raise PluginError(
+            f"{door.kind} {name}: it calls itself {layer_name(labeller.layer_id)}; "
+            "give its entry point the same name"
+        )
+    return labeller
+
+
+def _allowed(labeller: Labeller, where: str) -> Labeller:
+    name = layer_name(labeller.layer_id)
+    if (name in OWN or name.startswith(VALUES)) and labeller not in own():
+        raise UserError(f"{where}: {name} is a layer of the platform's own; choose another name")
+    return labeller
+
+
+def _of_file(path: Path, name: str) -> list[Labeller]:
+    module = _loaded(path)
+    found: dict[str, Labeller] = {}
+    for member in vars(module).values():
+        if isinstance(member, FunctionLabeller) and member.function.__module__ == module.__name__:
+            if member.name in found and member is not found[member.name]:
+                raise UserError(f"{path}: {member.name} is there twice; rename one")
+            found[member.name] = _allowed(member, str(path))
+    if not found:
+        raise UserError(f"{path}: no check or label there; put @label(name, version=1) over a function")
+    if name and name not in found:
+        raise UserError(f"{path}: no check or label {name}; there are {', '.join(found)}")
+    return [found[name]] if name else list(found.values())
+
+
+def _loaded(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    # a name of its own, so that no file stands for another or for an installed module
+    name = f"lwd_label_file_{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.absolute().parent))  # what lies beside it may be imported, as in a script
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's file raises
+        raise UserError(f"{path}: can't be run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.absolute().parent))
+    return module
+
+
+def chosen(names: Sequence[str]) -> tuple[list[Labeller], list[Broken]]:
+    """The labellers that these names mean, each once; of none all there are, and what is broken.
+
+    Raises `UserError` for a name that means none.
+    """
+    found = [one for name in names for one in find(name)] if names else [*own(), *installed()]
+    labellers = {one.layer_id: one for one in found if not isinstance(one, Broken)}
+    return list(labellers.values()), [one for one in found if isinstance(one, Broken)]
