@@ -3,8 +3,8 @@
     python examples/compare_methods.py
 
 Cloning all demonstrations, clumsy ones included, against cloning those that a label of one's own calls deft.
-Success rates have Wilson's 95 % intervals, and their difference has one of its own: it says whether the trials
-tell the two apart.
+Success rates have Wilson's 95 % intervals, and their difference has one of its own: it says whether so many
+trials tell the two apart.
 """
 
 import tempfile

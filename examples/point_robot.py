@@ -7,13 +7,12 @@ with the lake this makes. For a robot of yours: replace ``move`` and ``picture``
 in the embodiment file by its own.
 """
 
-import io
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import simplejpeg
 
 import lwd_core as lwd
 
@@ -52,9 +51,7 @@ def picture(position: np.ndarray, goal: np.ndarray) -> bytes:
     for place, colour in ((goal, (40, 200, 40)), (position, (220, 40, 40))):
         column, row = ((place * (1, -1) + 1) * 21).astype(int)
         pixels[row : row + 6, column : column + 6] = colour
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "JPEG")
-    return data.getvalue()
+    return simplejpeg.encode_jpeg(pixels)
 
 
 def record(path: Path, seed: int, *, noise: float) -> Path:
