@@ -77,11 +77,9 @@ _WHERE = {
 
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
-        from lwd_core.errors import did_you_mean
+        from lwd_core.errors import suggest
 
-        raise AttributeError(
-            f"lwd_core has no {name}{did_you_mean(name, __all__)}; it has {', '.join(__all__)}"
-        )
+        raise AttributeError(f"lwd_core has no {name}{suggest(name, __all__)}")
     module, _, attribute = _WHERE[name].partition(":")
     found = globals()[name] = getattr(import_module(f"lwd_core.{module}"), attribute)
     return found

@@ -1,7 +1,6 @@
 """What a user is meant to see as a line, not as a traceback."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -17,6 +16,14 @@ class StorageError(UserError, OSError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean X?)`` where one of the known names is near; else nothing."""
-    near = get_close_matches(name, list(known), 1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    """The end of a sentence about an unknown name: which known one is near. Empty where none is."""
+    from difflib import get_close_matches  # only who errs waits for it
+
+    near = get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The same, and where none is near all that are known."""
+    names = sorted(known)
+    return did_you_mean(name, names) or f"; there are {', '.join(names) or 'none'}"

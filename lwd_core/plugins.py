@@ -10,11 +10,12 @@ nothing is imported before it is asked for; those of other packages stand in the
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.errors import UserError
 
 T = TypeVar("T")
 
@@ -54,9 +55,10 @@ class Door(Generic[T]):
             return self._load(name, point.value, _package(point))
         if addresses and ":" in name:
             return self._load(name, name, name.partition(":")[0])
+        near = get_close_matches(name, self.names(), 1)
         raise PluginError(
-            f"{name}: no {self.kind} of that name{did_you_mean(name, self.names())}; "
-            f"there are {', '.join(self.names()) or 'none'}; another one is installed as a package with the "
+            f"{name}: no {self.kind} of that name{f', did you mean {near[0]}?' if near else ''} "
+            f"There are {', '.join(self.names()) or 'none'}; another one is installed as a package with the "
             f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.errors import UserError, suggest
 from lwd_core.labels.labeller import Batch, LayerRun, run_labellers
 from lwd_core.labels.registry import OWN, layer_name
 from lwd_core.labels.said import SAID
@@ -40,15 +40,12 @@ def write_layer(lake: Lake, layer_id: str, kind: LabelKind | str, rows: pa.Table
     if layer_name(layer_id) in OWN:
         raise UserError(f"{where}: {name} is the platform's own; choose another name")
     if kind not in tuple(LabelKind):
-        raise UserError(
-            f"{where}: no kind {kind!r}{did_you_mean(kind, LabelKind)}; it is {', '.join(LabelKind)}"
-        )
+        raise UserError(f"{where}: no kind {kind!r}{suggest(kind, LabelKind)}")
     if "episode_id" not in rows.column_names:
         raise UserError(f"{where}: its rows have no column episode_id; add it")
     for column in rows.column_names:
         if column not in SAID.names:
-            meant = did_you_mean(column, SAID.names)
-            raise UserError(f"{where}: no column {column!r}{meant}; a label has {', '.join(SAID.names)}")
+            raise UserError(f"{where}: no column {column!r}{suggest(column, SAID.names)}")
     try:
         rows = pa.table(
             {f.name: rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.errors import UserError, suggest
 from lwd_core.lake.frames import SIGNATURES, extension, read_frame
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.storage.location import Location
@@ -140,8 +140,7 @@ class Episode:
         """A column, or one dim of ``state``, ``action`` or ``proposed``. Raises `UserError`."""
         column, _, dim = name.partition(".")
         if column not in COLUMNS or (dim and column not in _VECTORS):
-            meant = did_you_mean(column, COLUMNS)
-            raise UserError(f"episode[{name!r}]: no such column{meant}; there are {', '.join(COLUMNS)}")
+            raise UserError(f"episode[{name!r}]: no such column{suggest(column, COLUMNS)}")
         rows = self._column(column)
         if column in ("action", "proposed"):
             rows = rows.slice(0, len(self))
@@ -190,10 +189,8 @@ class Episode:
             if camera in (None, at["camera"]) and (place := (at["shard"], at["offset"])) not in seen:
                 seen[place] = Frame(at["camera"], step, at["t_ns"], self._lake.place, at)
         if camera is not None and not seen:
-            names = self.cameras
             raise UserError(
-                f"episode {self.id}: no frame of camera {camera!r}{did_you_mean(camera, names)}; "
-                f"it has {', '.join(names) or 'no frames'}"
+                f"episode {self.id}: no frame of camera {camera!r}{suggest(camera, self.cameras)}"
             )
         return list(seen.values())
 

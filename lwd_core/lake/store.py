@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.errors import UserError, suggest
 from lwd_core.lake import query, rewrite
 from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
 from lwd_core.lake.episode import Episode
@@ -32,10 +32,7 @@ Where = Mapping[str, Sequence[str | None]]
 def known(table: str) -> Table:
     """The table of that name; ``UserError`` if the lake has none."""
     if table not in TABLES:
-        raise UserError(
-            f"table {table!r}: the lake has no such table{did_you_mean(table, TABLES)}; "
-            f"it has {', '.join(TABLES)}"
-        )
+        raise UserError(f"table {table!r}: the lake has no such table{suggest(table, TABLES)}")
     return TABLES[table]
 
 
@@ -247,10 +244,7 @@ class Lake:
         names = list(columns or spec.names)
         for name in names:
             if name not in spec.names:
-                raise UserError(
-                    f"table {table}: no column {name!r}{did_you_mean(name, spec.names)}; "
-                    f"it has {', '.join(spec.names)}"
-                )
+                raise UserError(f"table {table}: no column {name!r}{suggest(name, spec.names)}")
         listed = ", ".join(f'"{name}"' for name in names)
         statement = f'SELECT {listed} FROM "{table}"' + (f" WHERE {where}" if where else "")
         rows = self.sql(statement, params, versions=versions)
@@ -276,8 +270,8 @@ class Lake:
                 "ORDER BY jaro_winkler_similarity(episode_id, ?) DESC, episode_id LIMIT 1",
                 (episode_id, episode_id),
             )["episode_id"].to_pylist()
-            meant = f" (did you mean {near[0]}?)" if near else ""
-            problem = f"no such episode{meant}; `lwd episode list` shows those there are"
+            remedy = f"did you mean {near[0]}?" if near else "`lwd episode list` shows those there are"
+            problem = f"no such episode; {remedy}"
         raise UserError(f"episode {episode_id}: {problem}")
 
     def labels(self, layer: str) -> pa.Table:
@@ -285,8 +279,5 @@ class Lake:
         rows = self.read("labels", where='layer_id = ? ORDER BY episode_id, "check", step', params=(layer,))
         if not rows.num_rows:
             layers = self.sql("SELECT DISTINCT layer_id FROM labels ORDER BY 1")["layer_id"].to_pylist()
-            raise UserError(
-                f"label layer {layer}: no such layer{did_you_mean(layer, layers)}; "
-                f"the lake has {', '.join(layers) or 'none'}"
-            )
+            raise UserError(f"label layer {layer}: no such layer{suggest(layer, layers)}")
         return rows
