@@ -120,8 +120,7 @@ def keys_of(trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str]) ->
     if isinstance(trusted, Mapping):
         return dict(trusted)
     root = Path(trusted)
-    files = [root] if root.is_file() else sorted(root.glob("*.pem"))
-    files = [path for path in files if path.name != SIGNING_FILE]
+    files = [root] if root.is_file() else [f for f in sorted(root.glob("*.pem")) if f.name != SIGNING_FILE]
     files = files or _trusted_files(str(root)) or _trusted_files(str(root / "keys"))
     if not files:
         what = "no public key lies there" if root.exists() else "no such file or folder"
