@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lwd_core.home.logs import draft_embodiment, read_log
     from lwd_core.home.opening import open
     from lwd_core.labels.function import check, label
+    from lwd_core.labels.said import Finding, Said
     from lwd_core.lake.episode import Episode, Frame
     from lwd_core.loader.growing import GrowingLoader
     from lwd_core.loader.mixed import MixedLoader
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Episode",
+    "Finding",
     "Frame",
     "GrowingLoader",
     "Home",
@@ -37,6 +39,7 @@ __all__ = [
     "Policy",
     "Recorder",
     "RobotSpec",
+    "Said",
     "Snapshot",
     "SnapshotSpec",
     "TrainConfig",
@@ -53,6 +56,7 @@ __all__ = [
 
 _WHERE = {
     "Episode": "lake.episode:Episode",
+    "Finding": "labels.said:Finding",
     "Frame": "lake.episode:Frame",
     "GrowingLoader": "loader.growing:GrowingLoader",
     "Home": "home.home:Home",
@@ -60,6 +64,7 @@ _WHERE = {
     "Policy": "policies.inference:Policy",
     "Recorder": "fleet.recorder:Recorder",
     "RobotSpec": "fleet.robot:RobotSpec",
+    "Said": "labels.said:Said",
     "Snapshot": "loader.training_set:TrainingSet",
     "SnapshotSpec": "snapshots.spec:SnapshotSpec",
     "TrainConfig": "training.config:TrainConfig",

@@ -17,7 +17,7 @@ ONE_BY_ONE = 8
 
 def show_partitions(
     context: dg.AssetExecutionContext,
-    name: str,
+    name: str | dg.AssetKey,
     rows: Callable[[Sequence[str]], dict[str, int]],
     look: Callable[[Sequence[str]], dict[str, Any]],
 ) -> dict[str, Any]:

@@ -110,11 +110,14 @@ def _free_port() -> int:
 
 
 def _summed_up(labels: list[dict]) -> list[dict]:
-    """Labels of the whole episode as they are; of single steps a row a layer and check, with their range."""
+    """Labels of episode and segments as they are; of steps a row a layer and check, with their range."""
     rows = [row for row in labels if row["step"] is None]
+    rows += [
+        row | {"step": f"{row['step']}–{row['last_step']}"} for row in labels if row["last_step"] is not None
+    ]
     layers: dict[tuple, list[dict]] = {}
     for row in labels:
-        if row["step"] is not None:
+        if row["step"] is not None and row["last_step"] is None:
             layers.setdefault((row["layer_id"], row["check"]), []).append(row)
     for (layer, check), steps in layers.items():
         values = [row["value"] for row in steps if row["value"] is not None]

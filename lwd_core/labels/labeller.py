@@ -184,7 +184,9 @@ def _commit(
     if not any(rows.num_rows for rows in pending):
         return
     said = pa.concat_tables(pending)
-    rows = said.select(SAID.names).join(episodes.select(COPIED), keys="episode_id", join_type="inner")
+    rows = said.select([name for name in SAID if name in said.column_names]).join(
+        episodes.select(COPIED), keys="episode_id", join_type="inner"
+    )
     constants = {
         "layer_id": pa.scalar(labeller.layer_id),
         "kind": pa.scalar(str(labeller.kind)),

@@ -48,31 +48,25 @@ def derived(layer_id: str, source_digest: str | None) -> bool:
     return source_digest is not None or name in OWN or name.startswith(VALUES)
 
 
-def others() -> list[tuple[Door[Labeller], str]]:
-    """What other packages have installed, door and name. Raises `PluginError` where two have one name."""
-    found = [(door, name) for door in (LABELS, CHECKS) for name in door.names() if name not in door.own]
-    names = [name for _, name in found]
-    for name in names:
-        if names.count(name) > 1 or name in OWN:
-            raise PluginError(
-                f"{name}: there is a check and a label of that name; rename one of their entry points"
-            )
-    return found
-
-
 def installed() -> list[Labeller | Broken]:
     """What other packages have installed; what can't be used is told, and the others are there."""
-    try:
-        names = others()
-    except PluginError as error:
-        return [Broken("plugins", str(error))]
-    found: list[Labeller | Broken] = []
-    for door, name in names:
+    found: dict[str, Labeller | Broken] = {}
+    for door in (LABELS, CHECKS):
         try:
-            found.append(_named(door, name))
-        except UserError as error:
-            found.append(Broken(name, str(error)))
-    return found
+            names = _others(door)
+        except PluginError as error:  # two packages have one name
+            found[door.group] = Broken(door.group, str(error))
+            continue
+        for name in names:
+            try:
+                found[name] = _named(door, name)
+            except UserError as error:
+                found[name] = Broken(name, str(error))
+    return list(found.values())
+
+
+def _others(door: Door[Labeller]) -> list[str]:
+    return [name for name in door.names() if name not in door.own]
 
 
 def own() -> list[Labeller]:
@@ -87,12 +81,12 @@ def find(what: str) -> list[Labeller]:
         return _of_file(Path(file), name)
     if what in LABELS.own or what in CHECKS.own:
         return [(LABELS if what in LABELS.own else CHECKS).get(what)]
-    for door, name in others():
-        if name == what:
-            return [_named(door, name)]
+    for door in (LABELS, CHECKS):
+        if what in _others(door):
+            return [_named(door, what)]
     if ":" in what:
         return [_allowed(LABELS.get(what), what)]
-    there = ", ".join([*OWN, *(name for _, name in others())])
+    there = ", ".join([*LABELS.names(), *CHECKS.names()])
     raise UserError(
         f"{what}: no check or label of that name; there are {there}. Another one is a FILE.py, module:name, "
         "or installed by a package with the entry point lwd.checks or lwd.labels"
@@ -100,6 +94,8 @@ def find(what: str) -> list[Labeller]:
 
 
 def _named(door: Door[Labeller], name: str) -> Labeller:
+    if _also(LABELS if door is CHECKS else CHECKS, name):
+        raise PluginError(f"{name}: there is a check and a label of that name; rename one's entry point")
     labeller = _allowed(door.get(name, addresses=False), name)
     if layer_name(labeller.layer_id) != name:
         raise PluginError(
@@ -107,6 +103,13 @@ def _named(door: Door[Labeller], name: str) -> Labeller:
             "give its entry point the same name"
         )
     return labeller
+
+
+def _also(door: Door[Labeller], name: str) -> bool:
+    try:
+        return name in door.names()
+    except PluginError:  # its own trouble, told with its own names
+        return False
 
 
 def _allowed(labeller: Labeller, where: str) -> Labeller:

@@ -12,12 +12,8 @@ from storage_schemas.tables import LABELS
 from storage_schemas.vocabulary import LabelKind, Outcome, Verdict
 
 #: What a labeller says; the rest of a label's columns is the layer's and the episode's.
-SAID = pa.schema(
-    [
-        LABELS.schema.field(name)
-        for name in ("episode_id", "step", "last_step", "check", "value", "text", "detail")
-    ]
-)
+SAID = ("episode_id", "step", "last_step", "check", "value", "text", "detail")
+_SCHEMA = pa.schema([LABELS.schema.field(name) for name in SAID])
 
 
 _MEANT = (
@@ -92,7 +88,7 @@ class Rows:
             "step": np.concatenate([np.zeros(0, np.int32), *map(np.arange, lengths)]).astype(np.int32),
             "value": pa.array(values, mask=np.isnan(values)),
         }
-        told = pa.Table.from_pylist(self._rows, SAID)
+        told = pa.Table.from_pylist(self._rows, _SCHEMA)
         return pa.concat_tables([told, pa.table(columns)], promote_options="default")
 
 

@@ -12,6 +12,7 @@ from lwd_core.labels.registry import OWN, layer_name
 from lwd_core.labels.said import SAID
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Embodiment
+from storage_schemas.tables import LABELS
 from storage_schemas.vocabulary import LabelKind
 
 
@@ -44,13 +45,10 @@ def write_layer(lake: Lake, layer_id: str, kind: LabelKind | str, rows: pa.Table
     if "episode_id" not in rows.column_names:
         raise UserError(f"{where}: its rows have no column episode_id; add it")
     for column in rows.column_names:
-        if column not in SAID.names:
-            raise UserError(f"{where}: no column {column!r}{suggest(column, SAID.names)}")
+        if column not in SAID:
+            raise UserError(f"{where}: no column {column!r}{suggest(column, SAID)}")
     try:
-        rows = pa.table(
-            {f.name: rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type)
-             for f in SAID}
-        )  # fmt: skip
+        rows = pa.table({name: rows[name].cast(LABELS.schema.field(name).type) for name in rows.column_names})
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise UserError(f"{where}: {error}; the page on tables says what its columns hold") from error
     ids = pc.unique(rows["episode_id"]).to_pylist()

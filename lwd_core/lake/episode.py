@@ -189,9 +189,7 @@ class Episode:
             if camera in (None, at["camera"]) and (place := (at["shard"], at["offset"])) not in seen:
                 seen[place] = Frame(at["camera"], step, at["t_ns"], self._lake.place, at)
         if camera is not None and not seen:
-            raise UserError(
-                f"episode {self.id}: no frame of camera {camera!r}{suggest(camera, self.cameras)}"
-            )
+            raise UserError(f"no frame of camera {camera!r}{suggest(camera, self.cameras)}")
         return list(seen.values())
 
     @cached_property

@@ -30,7 +30,7 @@ from storage_schemas.vocabulary import LabelKind
 HOST = "127.0.0.1"
 _ACTORS = {"policy": 0x1B6CA8FF, "human": 0xE0A53AFF}
 _MEDIA = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-_LABELS = {LabelKind.REWARD: "reward", LabelKind.PROGRESS: "value"}
+_LABELS = {LabelKind.REWARD: "reward", LabelKind.PROGRESS: "value", LabelKind.ANNOTATION: "value"}
 
 
 def write_recording(place: Location, view: Episode, embodiment: Embodiment | None, path: Path) -> None:

@@ -84,7 +84,7 @@ def _asset(
         ours = ("layer_id = ?", (labeller.layer_id,))
         shown = show_partitions(
             context,
-            key.to_user_string(),
+            key,
             lambda keys: rows_by_partition(lake, "labels", keys, *ours),
             look,
         )
@@ -176,6 +176,7 @@ def _broken(one: Broken) -> dg.AssetsDefinition:
         kinds={"broken"},
         owners=["team:learning"],
         description=f"Broken: {one.reason}",
+        partitions_def=DAY_SITE,
     )
     def broken() -> None:
         raise dg.Failure(one.reason, allow_retries=False)
@@ -213,4 +214,4 @@ def _check(key: dg.AssetKey, labeller: Labeller) -> dg.AssetChecksDefinition:
 
 OTHERS, OTHER_CHECKS = others()
 #: What follows the tables of a day, besides the platform's own layers.
-OTHER_KEYS = [asset.key for asset in OTHERS if asset.partitions_def is not None]
+OTHER_KEYS = [spec.asset_key for check in OTHER_CHECKS for spec in check.check_specs]

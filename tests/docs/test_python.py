@@ -51,6 +51,12 @@ def test_pages_and_examples_import_nothing_deeper_than_the_front_door() -> None:
     assert {name for _, name in ours} == {"lwd_core"}, ours
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_no_page_tells_to_import_from_deeper(page: Path) -> None:
+    """Not in a file that its commands write either."""
+    assert re.findall(r"(?:from|import) lwd_core\.[\w.]+", page.read_text()) == []
+
+
 def test_every_name_that_is_used_is_there() -> None:
     used = {
         (where, node.attr)

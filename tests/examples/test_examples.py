@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+SCRIPTS = [file for file in sorted(EXAMPLES.glob("*.py")) if "__main__" in file.read_text()]
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 SAID = {
