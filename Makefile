@@ -33,7 +33,7 @@ system system-test:
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[sim,view,docs,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs,dev]'
 	touch $@
 
 demo: setup  ## the whole loop, PROFILE=default|tiny

@@ -12,7 +12,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lwd_core.cli.main import command_modules, command_name, load_command
+from lwd_core.cli.main import commands, load_command
 from lwd_core.settings import Settings
 from storage_schemas.markdown import page as tables_page
 
@@ -42,10 +42,9 @@ def cli_page() -> str:
         "something wrong, 2 wrong input (one line says what and the remedy), 130 interrupted. "
         "`lwd --install-completion` teaches your shell the commands."
     ]
-    for module in command_modules():
-        name = command_name(module)
+    for name in commands():
         parts.append(f"## lwd {name}")
-        command = load_command(module)
+        command = load_command(name)
         if isinstance(command, click.Group) and not command.invoke_without_command:
             parts.append(_help(command))
         for path, inner in _leaves(command, f"lwd {name}"):

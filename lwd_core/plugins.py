@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from lwd_core.errors import UserError
+from lwd_core.extras import missing_extra
 
 T = TypeVar("T")
 
@@ -40,6 +41,13 @@ class Door(Generic[T]):
     def names(self) -> list[str]:
         """The platform's own in their order, then those of other packages by name."""
         return [*self.own, *sorted(_others(self.group, frozenset(self.own)))]
+
+    def address(self, name: str) -> str | None:
+        """Where the member of that name lies, as ``module:attribute``; None where there is none."""
+        if name in self.own:
+            return self.own[name]
+        point = _others(self.group, frozenset(self.own)).get(name)
+        return point.value if point else None
 
     def get(self, name: str, *, addresses: bool = True) -> T:
         """The member of that name, or what ``module:attribute`` names.
@@ -74,6 +82,8 @@ class Door(Generic[T]):
             for part in attribute.split("."):
                 found = getattr(found, part)
         except Exception as e:  # whatever a stranger's module raises
+            if isinstance(e, ImportError) and (missing := missing_extra(e)):
+                raise missing from e
             raise PluginError(
                 f"{self.kind} {name} ({address} of {package}) can't be imported: {type(e).__name__}: {e}; "
                 "mend or uninstall it"

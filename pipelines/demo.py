@@ -1,22 +1,24 @@
-"""Drive the whole loop: ``python -m pipelines.demo --profile default|tiny [--home DIR]``.
+"""Take a simulated fleet from demonstrations to a better deployed policy.
 
-A thin driver: it runs the jobs of ``jobs.py`` one after the other, in this process, and asks
-the Dagster instance which of them have been done. Every step is idempotent, so a run that was
-killed goes on where it stopped, and a finished one does nothing.
+``lwd demo``, or ``python -m pipelines.demo``: a thin driver. It runs the jobs of ``jobs.py`` one after the
+other, in this process, and asks the Dagster instance which of them have been done. Every step is idempotent,
+so a run that was killed goes on where it stopped, and a finished one does nothing.
 """
 
-import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
-from dagster import DagsterExecutionInterruptedError
 
-from lwd_core.cli.main import EXIT_INTERRUPTED, EXIT_USER_ERROR, complain
-from lwd_core.errors import UserError
+from lwd_core.cli.main import EXIT_INTERRUPTED, complain, main
+from lwd_core.extras import require
 from pipelines.home import alone, enter
-from pipelines.profile import Profile, load_profile
+
+if TYPE_CHECKING:
+    from pipelines.profile import Profile
+
+#: What the loop comes to sooner or later, which is better known before the fleet's first day.
+NEEDS = ("dagster", "dagster_pipes", "matplotlib", "metaworld", "mujoco", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Step:
         }
 
 
-def steps(plan: Profile) -> list[Step]:
+def steps(plan: "Profile") -> list[Step]:
     """The loop as a list: for each round a fleet day and the learning from it, then the report."""
     found = []
     for planned in plan.rounds:
@@ -50,7 +52,7 @@ def steps(plan: Profile) -> list[Step]:
     return [*found, Step("report", "make_report")]
 
 
-def drive(plan: Profile, profile: str) -> None:
+def drive(plan: "Profile", profile: str) -> None:
     """Run what has not been done yet. What a step raises comes through, a UserError above all."""
     import dagster as dg
 
@@ -99,30 +101,27 @@ def demo(
     profile: Annotated[str, typer.Option(help="default, tiny, or a YAML file.")] = "default",
     home: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "lwd-data",
 ) -> None:
-    """Take a simulated fleet from demonstrations to a better deployed policy."""
+    """Take a simulated fleet from demonstrations to a better deployed policy.
+
+    Ctrl-C stops it; the same command goes on where it was. Exit code 1: a step failed, with its traceback.
+
+    Example: lwd demo --profile tiny
+    """
+    require(*NEEDS)
+    from dagster import DagsterExecutionInterruptedError
+
+    from pipelines.profile import load_profile
+
     plan = load_profile(profile)
     root = enter(home, profile)
-    with alone(root):
-        drive(plan, profile)
+    try:
+        with alone(root):
+            drive(plan, profile)
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as error:
+        complain("interrupted; the same command goes on from here")
+        raise typer.Exit(EXIT_INTERRUPTED) from error
     typer.echo(f"report: {root / 'reports' / plan.name / 'index.html'}")
 
 
-def main() -> None:
-    """Exit codes: 0 done, 1 a step failed (with its traceback), 2 wrong input, 130 interrupted."""
-    try:
-        app(standalone_mode=False)
-    except UserError as error:
-        complain(str(error))
-        sys.exit(EXIT_USER_ERROR)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except BaseException as error:
-        if not isinstance(error, KeyboardInterrupt | click.Abort | DagsterExecutionInterruptedError):
-            raise
-        complain("interrupted; the same command goes on from here")
-        sys.exit(EXIT_INTERRUPTED)
-
-
 if __name__ == "__main__":
-    main()
+    main(app, "lwd demo")

@@ -9,6 +9,7 @@ from pathlib import Path
 from lwd_core.errors import UserError
 from lwd_core.settings import Settings
 
+#: Beside this package, in a clone and in an installed wheel.
 DAGSTER_HOME = Path(__file__).parents[1] / "dagster_home"
 #: Name of a shipped profile, or path of a YAML file.
 PROFILE = "LWD_PROFILE"

@@ -1,7 +1,8 @@
-"""Open the Dagster UI over a home: ``python -m pipelines.ui [--home DIR] [--port N]``.
+"""Open the Dagster UI over a home.
 
-Webserver and daemon (sensors, schedules, the run queue) on the loopback address only. Imports nothing of
-Dagster: its services do, and this process would only keep them waiting.
+``lwd ui``, or ``python -m pipelines.ui``: webserver and daemon (sensors, schedules, the run queue) on the
+loopback address only. Imports nothing of Dagster: its services do, and this process would only keep them
+waiting.
 """
 
 import signal
@@ -10,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from lwd_core.cli.main import EXIT_USER_ERROR, complain
-from lwd_core.errors import UserError
+from lwd_core.cli.main import complain, main
+from lwd_core.extras import require
 from pipelines.home import enter
 from pipelines.services import HOST, services, watch
 
@@ -20,10 +21,18 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def ui(
-    home: Annotated[str, typer.Option(help="Folder the demo or your own lake lies in.")] = "lwd-data",
+    home: Annotated[
+        str, typer.Option(envvar="LWD_HOME", help="Folder the demo or your own lake lies in.")
+    ] = "lwd-data",
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000,
 ) -> None:
-    """Open the UI; Ctrl-C ends it."""
+    """Open the Dagster UI over a home, on the loopback address only; Ctrl-C ends it.
+
+    Exit code 1: a service ended by itself.
+
+    Example: lwd ui --home my-lake
+    """
+    require("dagster", "dagster_webserver")
     root = enter(home)
     for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background job is born deaf to the first
         signal.signal(ending, signal.default_int_handler)
@@ -38,14 +47,5 @@ def ui(
     raise typer.Exit(1)
 
 
-def main() -> None:
-    """Exit codes: 0 ended by Ctrl-C, 1 a service died, 2 wrong input."""
-    try:
-        app()
-    except UserError as error:
-        complain(str(error))
-        sys.exit(EXIT_USER_ERROR)
-
-
 if __name__ == "__main__":
-    main()
+    main(app, "lwd ui")

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from lwd_core.cli._output import AsJson, say_json, say_rows
-from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -60,7 +59,7 @@ def show(
     else:
         _print(view.facts, segments, labels, view.log_uri)
     if page:
-        from lwd_core.reports.episode import episode_page
+        from lwd_core.reports.episode_page import episode_page
 
         embodiments = load_embodiments(settings.embodiments)
         page.write_text(episode_page(lake, view, embodiments.get(view.facts["embodiment"])))
@@ -81,10 +80,8 @@ def view(
 
     Example: lwd episode view 3f2a --save episode.rrd
     """
-    try:
-        from lwd_core.reports.viewer import serve, write_recording
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed; `pip install 'lwd[view]'` brings Rerun") from error
+    from lwd_core.reports.viewer import serve, write_recording
+
     settings = Settings()
     lake = Lake.open(settings.lake)
     seen = lake.episode(episode)

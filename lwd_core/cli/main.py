@@ -3,6 +3,8 @@
 Every module of this package except this one is a command named like the module. It offers
 ``app`` (a typer application) or a function of its own name; the first line of its docstring
 is its help. Help reads those lines without importing anything, so it answers at once.
+Other packages add commands by entry points of the group ``lwd.commands``, each a typer application; the
+platform's `demo` and `ui` come so too, since nothing here knows the orchestrator.
 """
 
 import ast
@@ -10,6 +12,7 @@ import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -18,51 +21,69 @@ import typer
 from typer.core import TyperGroup
 
 from lwd_core.errors import UserError
+from lwd_core.extras import missing_extra
+from lwd_core.plugins import Door
 
 COMMANDS = Path(__file__).parent
+#: Commands of other packages.
+OTHERS: Door[typer.Typer] = Door("lwd.commands", {}, kind="command")
 EXIT_FOUND = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def command_modules() -> list[str]:
-    """Names of the command modules, sorted."""
-    return sorted(p.stem for p in COMMANDS.glob("[a-z]*.py") if p.stem != "main")
+def own_commands() -> dict[str, Path]:
+    """The modules of this package that are commands, by the command's name."""
+    return {p.stem.replace("_", "-"): p for p in COMMANDS.glob("[a-z]*.py") if p.stem != "main"}
 
 
-def summary(module: str) -> str:
-    """First line of a command module's docstring, read without importing it."""
-    text = ast.get_docstring(ast.parse((COMMANDS / f"{module}.py").read_text())) or ""
-    return text.partition("\n")[0]
+def commands() -> list[str]:
+    """Names of all commands, sorted."""
+    return sorted([*own_commands(), *OTHERS.names()])
 
 
-def load_command(module: str) -> click.Command:
-    """Import one command."""
-    loaded = import_module(f"lwd_core.cli.{module}")
-    app = getattr(loaded, "app", None)
-    if app is None:
-        app = typer.Typer(add_completion=False)
-        app.command(name=module)(getattr(loaded, module))
+def summary(name: str) -> str:
+    """First line of the docstring of a command's module, read without importing it."""
+    source = own_commands().get(name) or _source(OTHERS.address(name) or "")
+    text = ast.get_docstring(ast.parse(source.read_text())) if source else None
+    return (text or "").partition("\n")[0]
+
+
+def load_command(name: str) -> click.Command:
+    """Import one command. Raises UserError where it can't be, or an extra of ours is missing."""
+    path = own_commands().get(name)
+    if path is None:
+        app = OTHERS.get(name, addresses=False)
+    else:
+        loaded = import_module(f"lwd_core.cli.{path.stem}")
+        app = getattr(loaded, "app", None)
+        if app is None:
+            app = typer.Typer(add_completion=False)
+            app.command(name=name)(getattr(loaded, path.stem))
     command = typer.main.get_command(app)
-    command.name = command_name(module)
+    command.name = name
     return command
 
 
-def command_name(module: str) -> str:
-    return module.replace("_", "-")
+def _source(address: str) -> Path | None:
+    """The file of an address's module; None where there is none."""
+    try:
+        spec = find_spec(address.partition(":")[0])
+    except (ImportError, ValueError):  # its package is gone, or the address is none
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
 class LazyGroup(TyperGroup):
     """A group that lists commands by their docstrings and imports only the one it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [command_name(m) for m in command_modules()]
+        return commands()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = cmd_name.replace("-", "_")
-        if module not in command_modules():
+        if cmd_name not in own_commands() and OTHERS.address(cmd_name) is None:
             return None
-        return click.Command(cmd_name, help=summary(module))
+        return click.Command(cmd_name, help=summary(cmd_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -70,7 +91,7 @@ class LazyGroup(TyperGroup):
         name, stub, rest = super().resolve_command(ctx, args)
         if stub is None or name is None:
             return name, stub, rest
-        return name, load_command(name.replace("-", "_")), rest
+        return name, load_command(name), rest
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -103,12 +124,18 @@ def complain(message: str) -> None:
     typer.secho("error: " + " ".join(message.split()), fg="red", err=True)
 
 
-def main() -> None:
+def main(app: typer.Typer = app, prog_name: str = "lwd") -> None:
     """Run ``lwd``. Exit codes: 0 done, 1 a check found something, 2 wrong input, 130 interrupted."""
     try:
-        app(prog_name="lwd")
+        app(prog_name=prog_name)
     except UserError as error:
         complain(str(error))
+        sys.exit(EXIT_USER_ERROR)
+    except ImportError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        complain(str(missing))
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         complain("interrupted")

@@ -10,7 +10,6 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.link import over_the_line
 from lwd_core.fleet.robot import Policy
 from lwd_core.fleet.seen import Seen
-from lwd_core.policies.inference import Policy as BundledPolicy
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.policies.release import BadRelease, Release, current, refused
 from lwd_core.settings import Settings
@@ -128,5 +127,8 @@ class ReleasedPolicies:
         for held in self._held.values():
             if held.policy.policy_id == release.policy_id:
                 return Loaded(held.policy, release.release_id, release.created_ns, now_ns)
+        # acting needs torch; following a channel does not
+        from lwd_core.policies.inference import Policy as BundledPolicy
+
         policy = BundledPolicy.load(resolve(self._settings.policies, release.policy_id), self._trusted)
         return Loaded(policy, release.release_id, release.created_ns, now_ns)

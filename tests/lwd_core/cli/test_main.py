@@ -26,14 +26,15 @@ def test_help_lists_every_command_and_imports_none() -> None:
         "print('heavy:', sorted(heavy))"
     )
     assert "heavy: []" in done.stdout
-    for module in main.command_modules():
-        assert main.command_name(module) in done.stdout
+    for name in main.commands():
+        assert name in done.stdout
 
 
 def test_every_command_says_what_it_does_and_loads() -> None:
-    for module in main.command_modules():
-        assert main.summary(module), f"{module}: its docstring's first line is its help"
-        assert isinstance(main.load_command(module), click.Command)
+    assert {"demo", "ui"} <= set(main.commands())
+    for name in main.commands():
+        assert main.summary(name), f"{name}: its docstring's first line is its help"
+        assert isinstance(main.load_command(name), click.Command)
 
 
 def test_wrong_input_is_one_line_and_exit_2(
@@ -42,9 +43,9 @@ def test_wrong_input_is_one_line_and_exit_2(
     def bad() -> None:
         raise UserError("robots.yaml, line 3:\n  rate must be positive")
 
-    monkeypatch.setattr(main, "command_modules", lambda: ["bad"])
-    monkeypatch.setattr(main, "summary", lambda module: "Fail.")
-    monkeypatch.setattr(main, "load_command", lambda module: click.Command("bad", callback=bad))
+    monkeypatch.setattr(main, "own_commands", lambda: {"bad": Path("bad.py")})
+    monkeypatch.setattr(main, "summary", lambda name: "Fail.")
+    monkeypatch.setattr(main, "load_command", lambda name: click.Command("bad", callback=bad))
     monkeypatch.setattr(sys, "argv", ["lwd", "bad"])
     with pytest.raises(SystemExit) as ended:
         main.main()
@@ -65,9 +66,9 @@ def test_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     def slow() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "command_modules", lambda: ["slow"])
-    monkeypatch.setattr(main, "summary", lambda module: "Wait.")
-    monkeypatch.setattr(main, "load_command", lambda module: click.Command("slow", callback=slow))
+    monkeypatch.setattr(main, "own_commands", lambda: {"slow": Path("slow.py")})
+    monkeypatch.setattr(main, "summary", lambda name: "Wait.")
+    monkeypatch.setattr(main, "load_command", lambda name: click.Command("slow", callback=slow))
     monkeypatch.setattr(sys, "argv", ["lwd", "slow"])
     with pytest.raises(SystemExit) as ended:
         main.main()
@@ -78,6 +79,6 @@ def test_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_no_command_loads_what_it_may_not_use() -> None:
     """A command answers in the time its own imports take; each of these costs half a second or more."""
     heavy = ("torch", "scipy", "transformers", "dagster", "matplotlib", "pandas", "mujoco")
-    modules = ", ".join(f"lwd_core.cli.{name}" for name in main.command_modules())
+    modules = ", ".join(f"lwd_core.cli.{path.stem}" for path in main.own_commands().values())
     done = run(f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])")
     assert done.stdout.strip() == "[]", done.stderr

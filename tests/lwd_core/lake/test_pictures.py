@@ -14,7 +14,7 @@ from lwd_core.lake.frames import read_frame
 from lwd_core.lake.pictures import Pictures, card, decoded, fitted
 from lwd_core.lake.store import Lake
 from lwd_core.reports.clip import encode
-from lwd_core.reports.episode import episode_page
+from lwd_core.reports.episode_page import episode_page
 from lwd_core.reports.glimpses import sample_frames
 from tests.lwd_core.logs.bombs import huge_jpeg
 from tests.lwd_core.recorded import ARM, recorded_lake

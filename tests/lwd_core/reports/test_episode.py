@@ -4,7 +4,7 @@ from matplotlib.image import imread
 from lwd_core.errors import UserError
 from lwd_core.labels.labeller import run_labellers
 from lwd_core.labels.quality import QUALITY
-from lwd_core.reports.episode import action_figure, episode_page, state_figure
+from lwd_core.reports.episode_page import action_figure, episode_page, state_figure
 from tests.lwd_core.recorded import ARM, recorded_lake
 
 

@@ -1,4 +1,4 @@
-"""One episode for a person to look at: facts, segments, labels, plots, a few frames."""
+"""One episode as a page for a person to look at: facts, segments, labels, plots, a few frames."""
 
 from importlib import resources
 
