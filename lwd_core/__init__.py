@@ -86,7 +86,12 @@ def __getattr__(name: str) -> Any:
 
         raise AttributeError(f"lwd_core has no {name}{suggest(name, __all__)}")
     module, _, attribute = _WHERE[name].partition(":")
-    found = globals()[name] = getattr(import_module(f"lwd_core.{module}"), attribute)
+    try:
+        found = globals()[name] = getattr(import_module(f"lwd_core.{module}"), attribute)
+    except ImportError as error:
+        from lwd_core.extras import missing_extra
+
+        raise missing_extra(error) or error from error
     return found
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lwd_core.errors import UserError
+from lwd_core.extras import require
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments, parse_embodiment
 from lwd_core.settings import Settings
@@ -159,6 +160,7 @@ class Home(Lake):
         ``config``: a mapping of the fields of `TrainConfig`, one of these, or its file. ``reporter`` hears of
         the metrics, ``reporter.log(update, metrics)``. Raises `UserError` for wrong input.
         """
+        require("torch")
         from lwd_core.training.config import TrainConfig
         from lwd_core.training.reporters import Several
         from lwd_core.training.run import train
@@ -176,6 +178,7 @@ class Home(Lake):
 
         ``run``: a run's name, or a checkpoint's address. Raises `UserError` where there is none.
         """
+        require("torch")
         from lwd_core.policies.keys import signing_key
         from lwd_core.policies.registry import register
         from lwd_core.training.export import export_policy, parent_of
@@ -192,6 +195,7 @@ class Home(Lake):
 
         Raises `UserError` where there is none, or it is not signed by a key this home trusts.
         """
+        require("torch")
         from lwd_core.policies.inference import Policy
         from lwd_core.policies.registry import address, find
         from lwd_core.policies.release import recorded

@@ -1,16 +1,20 @@
 """A snapshot with its loaders at hand: what the front door calls ``Snapshot``.
 
-A class of its own because a frozen set knows nothing of how training is fed, and needs no torch.
+A class of its own because a frozen set knows nothing of how training is fed. Only a loader needs torch.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from lwd_core.extras import require
 from lwd_core.lake.store import Lake
 from lwd_core.loader.pool import COLUMNS
-from lwd_core.loader.transition_loader import TransitionLoader
-from lwd_core.loader.with_frames import ImageLoader
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
+
+if TYPE_CHECKING:
+    from lwd_core.loader.transition_loader import TransitionLoader
+    from lwd_core.loader.with_frames import ImageLoader
 
 
 class TrainingSet(Snapshot):
@@ -30,7 +34,7 @@ class TrainingSet(Snapshot):
         balance_tasks: bool = True,
         columns: Sequence[str] = COLUMNS,
         workers: int = 0,
-    ) -> TransitionLoader:
+    ) -> "TransitionLoader":
         """Batches of ``batch`` transitions without end: torch tensors in raw units, by seed and step.
 
         ``chunk`` (H), ``n_step``, ``gamma`` and ``stride`` default to the spec's. ``split``: ``train`` or
@@ -43,6 +47,9 @@ class TrainingSet(Snapshot):
         ``task``, ``source``, ``policy``, ``episode``, ``frame``, ``next_frame`` (B,) i64; ``human``,
         ``success`` (B,) bool. Raises `UserError` for a column there is none of, or an empty split.
         """
+        require("torch")
+        from lwd_core.loader.transition_loader import TransitionLoader
+
         return TransitionLoader(
             self, batch, seed, chunk=chunk, n_step=n_step, gamma=gamma, stride=stride, split=split,
             where=where, balance_tasks=balance_tasks, columns=columns, workers=workers,
@@ -60,13 +67,16 @@ class TrainingSet(Snapshot):
         following: bool = False,
         threads: int = 0,
         workers: int = 0,
-    ) -> ImageLoader:
+    ) -> "ImageLoader":
         """``loader`` whose batches also have ``image`` and, with ``following``, ``next_image``.
 
         Both are (B, C, height, width, 3) u8, RGB, of the spec's cameras or those named; ``lake`` keeps the
         frames. Their memory is used again: take what you need before the next batches overwrite it. Raises
         `UserError` for a snapshot built without cameras, and a camera it has none of.
         """
+        require("torch")
+        from lwd_core.loader.with_frames import ImageLoader
+
         return ImageLoader(
             self.loader(batch, seed, workers=workers), lake.place, height=height, width=width,
             cameras=cameras, following=following, threads=threads,

@@ -89,6 +89,25 @@ def test_a_query_and_a_recorder_need_no_torch() -> None:
     assert "torch" not in loaded("lwd.open, lwd.Episode, lwd.Recorder, lwd.check, lwd.wilson, lwd.read_log")
 
 
+def test_without_torch_everything_but_learning_and_acting_works(point_lake: Path) -> None:
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import lwd_core as lwd
+lake = lwd.open("{point_lake}/lwd-data")
+print(lake.snapshot({{"name": "a"}}), lake.label()[0].episodes, len(lake.episodes()[0].frames("top")) > 3)
+for wish in (lake.snapshot({{"name": "a"}}).loader, lambda: lake.policy("a"), lambda: lwd.load_policy):
+    try:
+        wish()
+    except lwd.UserError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    first, *others = done.stdout.splitlines()
+    assert re.fullmatch(r"Snapshot\(\w+: a, 24 episodes, \d+ steps\) 24 True", first)
+    assert others == ["torch is not installed; run `pip install 'lwd[train]'`"] * 3
+
+
 def test_a_name_that_is_not_there_is_told_with_what_was_meant() -> None:
     with pytest.raises(AttributeError, match=r"no opne; did you mean open\?"):
         _ = lwd.opne
