@@ -110,7 +110,13 @@ class Home(Lake):
         from lwd_core.labels import registry
         from lwd_core.labels.labeller import run_labellers
 
-        chosen = [x for what in labellers for x in (registry.find(what) if isinstance(what, str) else [what])]
+        chosen: list[Labeller] = []
+        for what in labellers:
+            if not isinstance(what, str) and not hasattr(what, "layer_id"):
+                raise UserError(
+                    f"{what!r}: no check or label; put @lwd.label(name, version=1) over the function"
+                )
+            chosen += registry.find(what) if isinstance(what, str) else [what]
         return run_labellers(
             self, chosen or registry.own(), now_ns=time.time_ns(), embodiments=self.embodiments, where=where,
             params=tuple(params),

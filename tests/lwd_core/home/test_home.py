@@ -127,6 +127,8 @@ def test_a_function_and_a_table_become_layers(home: lwd.Home) -> None:
     assert home.write_labels("tens@1", "progress", pl.DataFrame(rows)).rows == 0  # they are labelled
     assert home.write_labels("tens@2", "progress", rows.to_pandas()).rows == 3
     assert home.labels("tens@1")["value"].to_pylist() == [4.0, 5.0, 6.0]
+    with pytest.raises(lwd.UserError, match=r"no check or label; put @lwd.label\(name, version=1\) over the"):
+        home.label(len)  # type: ignore[arg-type]
     with pytest.raises(lwd.UserError, match=r"label layer tens@3: no such layer; did you mean tens@2\?"):
         home.labels("tens@3")
 
