@@ -5,7 +5,7 @@ import sys
 
 import dagster as dg
 
-from pipelines.assets import fleet, labels, lake, policies, reports, snapshots, training
+from pipelines.assets import fleet, installed, labels, lake, policies, reports, snapshots, training
 from pipelines.automation import conditions
 from pipelines.checks import lake_checks
 from pipelines.jobs import JOBS
@@ -16,13 +16,15 @@ from pipelines.sensors import SENSORS
 
 ASSETS = [
     asset
-    for asset in dg.load_assets_from_modules([fleet, lake, labels, snapshots, training, policies, reports])
+    for asset in dg.load_assets_from_modules(
+        [fleet, lake, labels, installed, snapshots, training, policies, reports]
+    )
     if isinstance(asset, dg.AssetsDefinition)
-]  # with what other packages have installed: labels.OTHERS
+]
 CHECKS = [
     lake_checks,
     labels.recordings_are_sound,
-    *labels.OTHER_CHECKS,
+    *installed.OTHER_CHECKS,
     snapshots.snapshot_verifies,
     policies.gate_passes,
 ]

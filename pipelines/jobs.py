@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipelines.assets.labels import OTHER_KEYS
+from pipelines.assets.installed import OTHER_KEYS
 from pipelines.chores import compact_and_vacuum, ingest_unpartitioned, judge_canary, renew_channels
 
 DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality", *OTHER_KEYS)

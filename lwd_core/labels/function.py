@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from lwd_core.errors import StorageError, UserError
 from lwd_core.labels import source
-from lwd_core.labels.episode import Episode, Moved, each_batch
-from lwd_core.labels.labeller import Batch
+from lwd_core.labels.batches import Moved, each_batch
+from lwd_core.labels.labeller import Labelled
 from lwd_core.labels.said import Rows, WrongAnswer
+from lwd_core.lake.episode import Episode
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
 
@@ -58,11 +59,11 @@ class FunctionLabeller:
 
     def label(
         self, lake: "Lake", episodes: pa.Table, embodiments: Mapping[str, Embodiment]
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Labelled]:
         """Ask the function about each episode; what it raises is why that one can't be labelled."""
         yield from each_batch(lake, episodes, embodiments, self._answers)
 
-    def _answers(self, episodes: list[Episode]) -> Batch:
+    def _answers(self, episodes: list[Episode]) -> Labelled:
         rows, failed = Rows(self.kind, self.name), {}
         for episode in episodes:
             try:
@@ -73,7 +74,7 @@ class FunctionLabeller:
                 failed[episode.id] = str(error)
             except Exception as error:  # whatever another's function raises
                 failed[episode.id] = f"{type(error).__name__}: {error} ({self._line(error)})"
-        return Batch(rows.table(), failed)
+        return Labelled(rows.table(), failed)
 
     def _line(self, error: Exception) -> str:
         """The last line of the function's own file on the way to the error."""

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 COPIED = ("episode_id", "log_id", "site", "day")
 ASKED = (*COPIED, "steps", "task", "embodiment")
 #: What is committed at once: at most so many labels and seconds are lost where a run is ended.
-ROWS_A_COMMIT, SECONDS_A_COMMIT = 1_000_000, 30.0
+ROWS_A_COMMIT, SECONDS_A_COMMIT = 250_000, 30.0
 
 #: Reasons that are told.
 REASONS = 20
 
 
 @dataclass(frozen=True)
-class Batch:
+class Labelled:
     """What was said of some episodes: rows of ``SAID``, and why nothing can be said of others."""
 
     rows: pa.Table
@@ -63,7 +63,7 @@ class Labeller(Protocol):
 
     def label(
         self, lake: "Lake", episodes: pa.Table, embodiments: Mapping[str, Embodiment]
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Labelled]:
         """Label ``episodes`` (rows with the columns ``ASKED``), many at a time.
 
         Every episode gets at least one row in one batch, or a reason why not; one that is gone meanwhile gets

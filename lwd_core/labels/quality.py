@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial import KDTree
 
+from lwd_core.labels.batches import each_batch
 from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits
-from lwd_core.labels.episode import Episode, each_batch
-from lwd_core.labels.labeller import Batch
+from lwd_core.labels.labeller import Labelled
 from lwd_core.labels.said import Finding, Rows
+from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Dim, Embodiment
 from storage_schemas.vocabulary import LabelKind, Verdict
@@ -33,18 +34,20 @@ class Quality:
     description: str = "Defects and risks of each recording, one verdict a check."
     source_digest: None = None  # versioned by hand
 
-    def label(self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]) -> Iterator[Batch]:
+    def label(
+        self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]
+    ) -> Iterator[Labelled]:
         """One row an episode and check."""
         duplicates = near_duplicates(lake, episodes)
 
-        def judge(batch: list[Episode]) -> Batch:
+        def judge(batch: list[Episode]) -> Labelled:
             rows = Rows(self.kind, "quality")
             cameras = _frame_counts(lake, [episode.id for episode in batch])
             for episode in batch:
                 columns = episode_columns(episode, cameras.get(episode.id))
                 findings = {name: check(columns, self.limits) for name, check in CHECKS.items()}
                 rows.add(episode.id, len(episode), findings | {"risk.near_duplicate": duplicates[episode.id]})
-            return Batch(rows.table())
+            return Labelled(rows.table())
 
         return each_batch(lake, episodes, embodiments, judge)
 

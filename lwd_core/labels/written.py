@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import UserError, suggest
-from lwd_core.labels.labeller import Batch, LayerRun, run_labellers
+from lwd_core.labels.labeller import Labelled, LayerRun, run_labellers
 from lwd_core.labels.registry import OWN, layer_name
 from lwd_core.labels.said import SAID
 from lwd_core.lake.store import Lake
@@ -24,8 +24,10 @@ class _Given:
     description: str = "given as rows"
     source_digest: str | None = None
 
-    def label(self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]) -> Iterator[Batch]:
-        yield Batch(self.rows.filter(pc.is_in(self.rows["episode_id"], value_set=episodes["episode_id"])))
+    def label(
+        self, lake: Lake, episodes: pa.Table, embodiments: Mapping[str, Embodiment]
+    ) -> Iterator[Labelled]:
+        yield Labelled(self.rows.filter(pc.is_in(self.rows["episode_id"], value_set=episodes["episode_id"])))
 
 
 def write_layer(lake: Lake, layer_id: str, kind: LabelKind | str, rows: pa.Table, *, now_ns: int) -> LayerRun:

@@ -1,7 +1,4 @@
-"""Label layers: what labellers say of the episodes; added, never edited.
-
-The platform's own, and an asset for every check and label that another package has installed.
-"""
+"""Label layers: what labellers say of the episodes; added, never edited."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,14 +8,12 @@ import dagster as dg
 from lwd_core.labels.labeller import Labeller, LayerRun
 from lwd_core.labels.registry import CHECKS as CHECK_DOOR
 from lwd_core.labels.registry import LABELS as LABEL_DOOR
-from lwd_core.labels.registry import Broken, installed, layer_name
 from pipelines.automation import DAILY, FOLLOWS_TABLES
 from pipelines.partitions import DAY_SITE, inside
 from pipelines.platform import Platform
 from pipelines.schemas import markdown_table, picture, table_metadata
 from pipelines.shown import rows_by_partition, show_partitions
 from storage_schemas.tables import LABELS
-from storage_schemas.vocabulary import LabelKind
 
 if TYPE_CHECKING:
     from lwd_core.lake.store import Lake
@@ -44,7 +39,7 @@ def run(
     return done
 
 
-def _asset(
+def layer_asset(
     key: dg.AssetKey,
     description: str,
     load: Callable[[], Labeller],
@@ -103,18 +98,18 @@ def _curves(lake: "Lake", keys: Sequence[str]) -> dict[str, Any]:
 
 
 # The platform's own load without their libraries, so they are described here.
-rewards = _asset(
+rewards = layer_asset(
     dg.AssetKey("rewards"),
     "Sparse reward, derived from the outcome: 1 on the last step of a success.",
     lambda: LABEL_DOOR.get("reward.sparse"),
     _curves,
 )
-outcomes = _asset(
+outcomes = layer_asset(
     dg.AssetKey("outcomes"),
     "How each episode ended, and who says so.",
     lambda: LABEL_DOOR.get("outcome.recorded"),
 )
-quality = _asset(
+quality = layer_asset(
     dg.AssetKey("quality"),
     "Defects and risks of each recording, one verdict a check.",
     lambda: CHECK_DOOR.get("quality"),
@@ -128,14 +123,14 @@ def recordings_are_sound(context: dg.AssetCheckExecutionContext, platform: Platf
     A few bad recordings are left out of snapshots one by one; where most are bad, a robot or its
     embodiment file is wrong, and a person must look before anything is trained on that day.
     """
-    rows = _failed(platform, context.partition_keys, "quality@1", "defect.*")
+    rows = failed_checks(platform, context.partition_keys, "quality@1", "defect.*")
     return dg.AssetCheckResult(
         passed=all(row["failed"] <= DEFECTIVE_SHARE * row["episodes"] for row in rows),
         metadata={"defects": markdown_table(rows)},
     )
 
 
-def _failed(platform: Platform, keys: Sequence[str], layer_id: str, checks: str = "*") -> list[dict]:
+def failed_checks(platform: Platform, keys: Sequence[str], layer_id: str, checks: str = "*") -> list[dict]:
     """How many episodes of some partitions fail each check of a layer, and of how many; the worst first."""
     here, params = inside(keys)
     rows = platform.lake().sql(
@@ -145,73 +140,3 @@ def _failed(platform: Platform, keys: Sequence[str], layer_id: str, checks: str 
         (layer_id, checks, *params),
     )
     return rows.to_pylist()
-
-
-# what other packages have installed
-
-
-def layer_key(name: str) -> dg.AssetKey:
-    """The asset of another package's layer, apart from the platform's: labels/acme/spill of acme.spill."""
-    return dg.AssetKey(["labels", *name.split(".")])
-
-
-def others() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:
-    """An asset for each check and label of other packages, each with a check; the broken ones fail alone."""
-    assets, checks = [], []
-    for one in installed():
-        if isinstance(one, Broken):
-            assets.append(_broken(one))
-            continue
-        key = layer_key(layer_name(one.layer_id))
-        version = one.layer_id.partition("@")[2]
-        assets.append(_asset(key, one.description or one.layer_id, lambda one=one: one, version=version))
-        checks.append(_check(key, one))
-    return assets, checks
-
-
-def _broken(one: Broken) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=layer_key(one.name),
-        group_name="labels",
-        kinds={"broken"},
-        owners=["team:learning"],
-        description=f"Broken: {one.reason}",
-        partitions_def=DAY_SITE,
-    )
-    def broken() -> None:
-        raise dg.Failure(one.reason, allow_retries=False)
-
-    return broken
-
-
-def _check(key: dg.AssetKey, labeller: Labeller) -> dg.AssetChecksDefinition:
-    """Every episode has the label, and none fails where it is a check: a warning, which stops nobody."""
-
-    @dg.asset_check(
-        asset=key,
-        name="every_episode_passes" if labeller.kind is LabelKind.QUALITY else "every_episode_is_labelled",
-        description=labeller.description or labeller.layer_id,
-    )
-    def passes(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
-        here, params = inside(context.partition_keys)
-        unlabelled = platform.lake().sql(
-            f"SELECT episode_id FROM episodes WHERE {here} AND episode_id NOT IN "
-            "(SELECT episode_id FROM labels WHERE layer_id = ?) ORDER BY episode_id LIMIT 20",
-            (*params, labeller.layer_id),
-        )
-        failed = _failed(platform, context.partition_keys, labeller.layer_id)
-        return dg.AssetCheckResult(
-            passed=not unlabelled.num_rows and not any(row["failed"] for row in failed),
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={
-                "without a label": markdown_table(unlabelled.to_pylist()),
-                "verdicts": markdown_table(failed),
-            },
-        )
-
-    return passes
-
-
-OTHERS, OTHER_CHECKS = others()
-#: What follows the tables of a day, besides the platform's own layers.
-OTHER_KEYS = [spec.asset_key for check in OTHER_CHECKS for spec in check.check_specs]

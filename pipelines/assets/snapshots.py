@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from lwd_core.errors import UserError
-from pipelines.assets.labels import OTHER_KEYS
+from pipelines.assets.installed import OTHER_KEYS
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
 from pipelines.profile import Profile, over

@@ -12,10 +12,10 @@ import pytest
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.scripted import Scripted, land_scripted
 from lwd_core.ingest.commit import ingest
-from pipelines.assets import labels
+from pipelines.assets import installed
 from pipelines.assets.fleet import install_embodiment
 from pipelines.home import enter
-from pipelines.partitions import SITES
+from pipelines.partitions import DAY_SITE, SITES
 from pipelines.platform import Platform
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.labels.packages import Install, install, lay, lay_kitchen  # noqa: F401
@@ -44,12 +44,10 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 
 def materialize(instance: dg.DagsterInstance, name: str) -> dg.ExecuteInProcessResult:
-    assets, checks = labels.others()
-    upstream = [
-        dg.AssetSpec(table, partitions_def=labels.DAY_SITE) for table in ("episodes", "steps", "segments")
-    ]
+    assets, checks = installed.others()
+    upstream = [dg.AssetSpec(table, partitions_def=DAY_SITE) for table in ("episodes", "steps", "segments")]
     return dg.materialize(
-        [*upstream, *assets, *checks], selection=[labels.layer_key(name)], partition_key=KEY,
+        [*upstream, *assets, *checks], selection=[installed.layer_key(name)], partition_key=KEY,
         instance=instance, resources={"platform": Platform()}, raise_on_error=False,
     )  # fmt: skip
 
@@ -102,7 +100,7 @@ def test_one_that_is_broken_fails_alone_with_its_reason(
 ) -> None:
     install("kitchen")
     install("acme", "raise OSError('no licence')", labels={"acme.spill": "acme:spill"})
-    specs = {a.key.to_user_string(): next(iter(a.specs)) for a in labels.others()[0]}
+    specs = {a.key.to_user_string(): next(iter(a.specs)) for a in installed.others()[0]}
     assert set(specs) == {"labels/acme/spill", "labels/kitchen/effort", "labels/kitchen/calm"}
     assert "no licence" in str(specs["labels/acme/spill"].description)
     assert specs["labels/kitchen/calm"].code_version == "1"

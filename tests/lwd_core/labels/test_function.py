@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.labels import Finding, Said, check, label
-from lwd_core.labels import episode as episodes
+from lwd_core.labels import Finding, Said, batches, check, label
 from lwd_core.labels.labeller import run_labellers
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Dim, Embodiment, Feature
@@ -180,7 +179,7 @@ def test_an_episode_whose_function_fails_is_counted_and_the_others_are_labelled(
 
 
 def test_what_was_labelled_before_an_interruption_stays(lake, monkeypatch):
-    monkeypatch.setattr(episodes, "FIRST_EPISODES", 1)
+    monkeypatch.setattr(batches, "FIRST_EPISODES", 1)
     seen = []
 
     @label("slow", version=1)
@@ -198,7 +197,7 @@ def test_what_was_labelled_before_an_interruption_stays(lake, monkeypatch):
 def test_batches_are_bounded_and_change_nothing(lake, monkeypatch):
     for i in range(7):
         add_episode(lake, i, 5 + i, day=f"2026-01-0{1 + i % 3}")
-    monkeypatch.setattr(episodes, "STEPS_AT_ONCE", 12)
+    monkeypatch.setattr(batches, "STEPS_AT_ONCE", 12)
 
     @label("sum", version=1)
     def total(episode):

@@ -1,4 +1,4 @@
-from lwd_core.labels.labeller import Batch, run_labellers
+from lwd_core.labels.labeller import Labelled, run_labellers
 from lwd_core.labels.outcome import RECORDED_OUTCOME
 from lwd_core.labels.reward import SPARSE_REWARD
 from lwd_core.labels.said import Rows
@@ -50,7 +50,7 @@ def test_an_episode_that_a_labeller_passes_over_is_a_failed_one(lake):
             rows = Rows(self.kind, "forgetful")
             for episode_id in episodes.column("episode_id").to_pylist()[1:]:
                 rows.add(episode_id, 10, 1.0)
-            yield Batch(rows.table())
+            yield Labelled(rows.table())
 
     (run,) = run_labellers(lake, [Forgetful()], now_ns=5)
     assert run.failed == {"e0000": "the labeller said nothing of it"}

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lwd_core.fleet
 from lwd_core.errors import UserError
 from lwd_core.logs.embodiment import load_embodiment, load_embodiments, parse_embodiment
 
-SHIPPED = Path(lwd_core.fleet.__file__).parent / "embodiments"
+SHIPPED = Path(__file__).parents[3] / "lwd_core" / "fleet" / "sim" / "embodiments"
 
 GOOD = """\
 name: arm

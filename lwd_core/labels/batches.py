@@ -1,4 +1,4 @@
-"""Episodes for checks and labels, many at a time: the first that asks for a column reads it for its batch."""
+"""Episodes read many at a time: the first that asks for a column reads it for all of its batch."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,14 +41,14 @@ def each_batch(
     away what was read. A batch holds as many as take a moment, so that something is there soon.
     """
     ends = np.cumsum(wanted.column("steps").to_numpy())
-    first, size = 0, FIRST_EPISODES
+    first, size, asked = 0, FIRST_EPISODES, set[str]()
     while first < wanted.num_rows:
         before = ends[first - 1] if first else 0
         end = int(np.searchsorted(ends, before + STEPS_AT_ONCE, side="right"))
         end = min(max(end, first + 1), first + size)
         began = time.monotonic()
         try:
-            found = answer(_Batch(lake, wanted.slice(first, end - first)).episodes(embodiments))
+            found = answer(Batch(lake, wanted.slice(first, end - first), asked).episodes(embodiments))
         except Moved:
             continue
         yield found
@@ -59,9 +59,11 @@ def each_batch(
             size = max(size // 2, 1)
 
 
-class _Batch:
-    def __init__(self, lake: "Lake", wanted: pa.Table) -> None:
-        self.lake = lake
+class Batch:
+    """``asked`` are the columns that batches before were asked for: they are read together."""
+
+    def __init__(self, lake: "Lake", wanted: pa.Table, asked: set[str]) -> None:
+        self.lake, self._asked = lake, asked
         self._versions = {name: v for name in ("episodes", "steps") if (v := lake.version(name)) is not None}
         self._where, self._params = [], []
         for name in ("day", "site", "episode_id"):
@@ -85,8 +87,10 @@ class _Batch:
 
     def column(self, name: str, episode_id: str) -> pa.ChunkedArray:
         if name not in self._columns:
-            rows = self._read("steps", ("episode_id", name), "episode_id, step")
-            self._columns[name] = rows.column(1)
+            self._asked |= {name} - {"frames"}  # the largest of all, and often asked of a few only
+            names = [name, *sorted(self._asked - self._columns.keys() - {name})]
+            rows = self._read("steps", ("episode_id", *names), "episode_id, step")
+            self._columns |= dict(zip(names, rows.columns[1:], strict=True))
             if not self._bounds:
                 runs = pc.run_end_encode(rows.column(0).combine_chunks())
                 ends = runs.run_ends.to_pylist()
