@@ -137,8 +137,8 @@ def of_path_kl(config: QAM, curve: Curve, temperature: float) -> Finding:
     if not config.kl_budget and temperature > 1.01 * config.temperature:
         told += f"; `kl_limit` holds λ at {temperature:.3g}, not {config.temperature:.3g}"
     remedy = (
-        "Over-optimised, where no data vouches for Q: raise λ (`learner.extraction.temperature`), lower `kl_limit`, "
-        "or stop earlier."
+        "Over-optimised, where no data vouches for Q: raise λ (`learner.extraction.temperature`), lower "
+        "`kl_limit`, or stop earlier."
         if last(curve) > high
         else "The policy hardly moves from its reference: lower λ (`learner.extraction.temperature`)."
     )

@@ -48,15 +48,14 @@ def show(
 
     Example: lwd episode show 3f2a --page episode.html
     """
-    from lwd_core.reports.episode import episode_view
-
     settings = Settings()
     lake = Lake.open(settings.lake)
-    view = episode_view(lake, episode)
+    view = lake.episode(episode)
+    segments, labels = view.segments.to_pylist(), view.labels.to_pylist()
     if as_json:
-        say_json({"facts": view.facts, "segments": view.segments, "labels": view.labels, "log": view.log_uri})
+        say_json({"facts": view.facts, "segments": segments, "labels": labels, "log": view.log_uri})
     else:
-        _print(view.facts, view.segments, view.labels, view.log_uri)
+        _print(view.facts, segments, labels, view.log_uri)
     if page:
         from lwd_core.reports.episode_page import episode_page
 
@@ -80,12 +79,11 @@ def view(
 
     Example: lwd episode view 3f2a --save episode.rrd
     """
-    from lwd_core.reports.episode import episode_view
     from lwd_core.reports.viewer import serve, write_recording
 
     settings = Settings()
     lake = Lake.open(settings.lake)
-    seen = episode_view(lake, episode)
+    seen = lake.episode(episode)
     embodiment = load_embodiments(settings.embodiments).get(seen.facts["embodiment"])
     if save:
         write_recording(lake.place, seen, embodiment, save)
@@ -114,7 +112,7 @@ def _free_port() -> int:
 
 
 def _summed_up(labels: list[dict]) -> list[dict]:
-    """Labels of an episode and of segments as they are; of steps a row a layer and check, with a range."""
+    """Labels of episode and segments as they are; of steps a row a layer and check, with their range."""
     rows = [row for row in labels if row["step"] is None]
     rows += [
         row | {"step": f"{row['step']}–{row['last_step']}"} for row in labels if row["last_step"] is not None

@@ -7,6 +7,7 @@ last chunk.
 
 import os
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +18,10 @@ from mcap.well_known import MessageEncoding
 from mcap.writer import CompressionType, Writer
 from mcap_protobuf.schema import build_file_descriptor_set
 
+from lwd_core.errors import UserError, suggest
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.logs.proto.robot_log_pb2 import Control, Event, Vector
-from storage_schemas.vocabulary import Actor
+from storage_schemas.vocabulary import Actor, EpisodeEnd, Outcome, Source
 
 PROFILE = "lwd"
 METADATA = "lwd.robot"
@@ -31,13 +33,13 @@ _NS = 1_000_000_000
 
 
 class Recorder:
-    """The log of one episode. Leaving the block finishes it, leaving by an error keeps it truncated.
+    """The log of one episode, a context: leaving it finishes the log, leaving by an error keeps it truncated.
 
-    Times are the robot's clock, int64 ns. ``path`` is the finished name.
+    Times are the robot's clock, int64 ns. ``path`` is the finished name, ``policy_id`` what drives.
     """
 
-    def __init__(self, path: Path, robot: RobotSpec, policy_id: str | None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, robot: RobotSpec, policy_id: str | None = None) -> None:
+        self.path = path = Path(path)
         self._partial = path.with_name(path.name + PARTIAL)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._partial, "wb")  # noqa: SIM115 - closed in __exit__
@@ -59,6 +61,30 @@ class Recorder:
         self._channels: dict[str, int] = {}
         self._sequence: dict[str, int] = {}
 
+    def begin(
+        self,
+        t_ns: int,
+        task: str,
+        *,
+        instruction: str = "",
+        source: Source | str = Source.ROLLOUT,
+        **notes: str,
+    ) -> None:
+        """The episode starts: its task, what the robot is told (the task's name by default), why it is run.
+
+        ``notes`` become the episode's ``attributes``.
+        """
+        told = {"task": task, "instruction": instruction or task, "source": _word(Source, source)}
+        self.event(t_ns, "episode_start", {**told, **notes})
+
+    def end(
+        self, t_ns: int, success: bool | None = None, *, end: EpisodeEnd | str = EpisodeEnd.TERMINATED
+    ) -> None:
+        """The episode is over; ``success`` None: nobody knows. Record the last state at this moment too."""
+        if success is not None:
+            self.event(t_ns, str(Outcome.SUCCESS if success else Outcome.FAILURE), {})
+        self.event(t_ns, "episode_end", {"end": _word(EpisodeEnd, end)})
+
     def state(self, t_ns: int, values: Iterable[float]) -> None:
         """What the robot observed."""
         self._vector("/state", t_ns, values)
@@ -71,9 +97,9 @@ class Recorder:
         """The action the policy proposed."""
         self._vector("/action/proposed", t_ns, values)
 
-    def control(self, t_ns: int, actor: Actor, policy_id: str, operator: str) -> None:
-        """Who chose the executed action; empty texts where nobody."""
-        message = Control(actor=str(actor), policy_id=policy_id, operator=operator)
+    def control(self, t_ns: int, actor: Actor | str, policy_id: str = "", operator: str = "") -> None:
+        """Who chose the executed action, ``human`` or ``policy``; empty texts where nobody."""
+        message = Control(actor=_word(Actor, actor), policy_id=policy_id, operator=operator)
         self._stamped("/actor", t_ns, message)
 
     def event(self, t_ns: int, kind: str, attributes: Mapping[str, str]) -> None:
@@ -122,6 +148,12 @@ class Recorder:
             topic, MessageEncoding.Protobuf, self._schemas[name]
         )
         return self._channels[topic]
+
+
+def _word(vocabulary: type[StrEnum], word: str) -> str:
+    if word not in tuple(vocabulary):
+        raise UserError(f"{vocabulary.__name__.lower()} {word!r}: no such word{suggest(word, vocabulary)}")
+    return str(word)
 
 
 @cache

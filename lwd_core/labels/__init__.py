@@ -7,8 +7,8 @@ One's own are functions with a decorator:
         return episode["state"][:, 2].min() < 0.02
 """
 
-from lwd_core.labels.episode import Episode
 from lwd_core.labels.function import check, label
 from lwd_core.labels.said import Finding, Said
+from lwd_core.lake.episode import Episode
 
 __all__ = ["Episode", "Finding", "Said", "check", "label"]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError
-from lwd_core.labels.episode import Episode
+from lwd_core.lake.episode import Episode
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES
 
@@ -75,7 +76,12 @@ class Batch:
     def episodes(self, embodiments: Mapping[str, Embodiment]) -> list[Episode]:
         facts = self._read("episodes", EPISODES.names, "episode_id").to_pylist()
         return [
-            Episode(row["episode_id"], row["steps"], row, embodiments.get(row["embodiment"]), self)
+            Episode(
+                self.lake,
+                row,
+                embodiments.get(row["embodiment"]),
+                partial(self.column, episode_id=row["episode_id"]),
+            )
             for row in facts
         ]
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 from lwd_core.errors import StorageError, UserError
 from lwd_core.labels import source
 from lwd_core.labels.batches import Moved, each_batch
-from lwd_core.labels.episode import Episode
 from lwd_core.labels.labeller import Labelled
 from lwd_core.labels.said import Rows, WrongAnswer
+from lwd_core.lake.episode import Episode
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
 
@@ -67,7 +67,7 @@ class FunctionLabeller:
         rows, failed = Rows(self.kind, self.name), {}
         for episode in episodes:
             try:
-                rows.add(episode.id, episode.steps, self.function(episode))
+                rows.add(episode.id, len(episode), self.function(episode))
             except (Moved, StorageError):
                 raise
             except (UserError, WrongAnswer) as error:

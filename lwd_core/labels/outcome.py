@@ -1,8 +1,8 @@
 """The outcome as a layer, so that it can be compared with what other labellers say."""
 
-from lwd_core.labels.episode import Episode
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.said import Said
+from lwd_core.lake.episode import Episode
 from storage_schemas.vocabulary import LabelKind
 
 

@@ -10,9 +10,9 @@ from scipy.spatial import KDTree
 
 from lwd_core.labels.batches import each_batch
 from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits
-from lwd_core.labels.episode import Episode
 from lwd_core.labels.labeller import Labelled
 from lwd_core.labels.said import Finding, Rows
+from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Dim, Embodiment
 from storage_schemas.vocabulary import LabelKind, Verdict
@@ -46,9 +46,7 @@ class Quality:
             for episode in batch:
                 columns = episode_columns(episode, cameras.get(episode.id))
                 findings = {name: check(columns, self.limits) for name, check in CHECKS.items()}
-                rows.add(
-                    episode.id, episode.steps, findings | {"risk.near_duplicate": duplicates[episode.id]}
-                )
+                rows.add(episode.id, len(episode), findings | {"risk.near_duplicate": duplicates[episode.id]})
             return Labelled(rows.table())
 
         return each_batch(lake, episodes, embodiments, judge)

@@ -1,8 +1,8 @@
 """Sparse reward from the outcome: 1 on the last step of a success, 0 everywhere else."""
 
-from lwd_core.labels.episode import Episode
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.said import Said
+from lwd_core.lake.episode import Episode
 from storage_schemas.vocabulary import LabelKind, Outcome
 
 

@@ -102,7 +102,9 @@ class WrongQuery(UserError):
     """A query, or the condition in it, that means nothing; in DuckDB's words."""
 
     def __init__(self, why: object) -> None:
-        super().__init__(f"query: {str(why).splitlines()[0]}")
+        # what was meant stands in the lines between the fault and the place it is at
+        lines = str(why).partition("\n\nLINE")[0].splitlines()
+        super().__init__(f"query: {' '.join(line for line in lines if line)}")
 
 
 def kind(statement: Any) -> str:

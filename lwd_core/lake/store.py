@@ -7,13 +7,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.lake import query, rewrite
 from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
+from lwd_core.lake.episode import Episode
 from lwd_core.lake.evolve import additions
 from lwd_core.lake.history import version_at
 from lwd_core.lake.parquet import write_file
@@ -47,7 +48,7 @@ class Lake:
         self._logs = {name: TableLog(place.below("tables", name)) for name in TABLES}
 
     @classmethod
-    def open(cls, root: str, *, create: bool = False, endpoint: str | None = None) -> "Lake":
+    def open(cls, root: str, *, create: bool = False, endpoint: str | None = None) -> Self:
         """Open the lake at a folder or ``s3://`` URL; ``create`` makes it if it isn't there.
 
         Raises ``UserError`` where there is none, where it can't be written, or where a bucket lets
@@ -71,6 +72,9 @@ class Lake:
                 f"{root}: the lake can't be used there ({error}); check path and rights"
             ) from error
         return lake
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.root!r})"
 
     @property
     def root(self) -> str:
@@ -192,7 +196,11 @@ class Lake:
     def sql(
         self, statement: str, params: Sequence[Any] = (), *, versions: Mapping[str, int] | None = None
     ) -> pa.Table:
-        """The rows of a DuckDB query over the views; ``?`` marks take ``params``."""
+        """The rows of a DuckDB query over the lake's tables; ``?`` marks take ``params``.
+
+        An Arrow table: ``.to_pandas()`` makes a pandas frame of it, ``polars.DataFrame(rows)`` one of Polars.
+        ``versions`` sees tables as they were at these versions. Raises `UserError` in DuckDB's words.
+        """
         written = statement.lower()  # SQL knows no difference
         wanted = [name for name in TABLES if name in written]
         if set(wanted) & set(query.GUARDED) and "episodes" not in wanted:
@@ -228,10 +236,48 @@ class Lake:
         params: Sequence[Any] = (),
         versions: Mapping[str, int] | None = None,
     ) -> pa.Table:
-        """Columns of the visible rows of a table where a SQL condition holds, typed as its schema says."""
+        """Columns of the visible rows of a table where a SQL condition holds, typed as its schema says.
+
+        Raises `UserError` for a table or column there is none of, and for a condition that means nothing.
+        """
         spec = known(table)
         names = list(columns or spec.names)
+        for name in names:
+            if name not in spec.names:
+                raise UserError(f"table {table}: no column {name!r}{suggest(name, spec.names)}")
         listed = ", ".join(f'"{name}"' for name in names)
         statement = f'SELECT {listed} FROM "{table}"' + (f" WHERE {where}" if where else "")
         rows = self.sql(statement, params, versions=versions)
         return rows.cast(pa.schema([spec.schema.field(name) for name in names], spec.schema.metadata))
+
+    def episodes(self, where: str = "true", params: Sequence[Any] = ()) -> list[Episode]:
+        """The episodes for which a SQL condition over the columns of ``episodes`` holds, oldest first.
+
+        Raises `UserError` for a condition that means nothing, a column that isn't there among them.
+        """
+        rows = self.read("episodes", where=f"({where}) ORDER BY start_ns, episode_id", params=params)
+        return [Episode(self, row) for row in rows.to_pylist()]
+
+    def episode(self, episode_id: str) -> Episode:
+        """The one episode whose id begins so. Raises `UserError` where there is none, or more than one."""
+        found = self.episodes("starts_with(episode_id, ?)", (episode_id,))
+        if len(found) == 1:
+            return found[0]
+        problem = f"{len(found)} episodes start like this; give more of the id"
+        if not found:
+            near = self.sql(
+                "SELECT episode_id FROM episodes WHERE jaro_winkler_similarity(episode_id, ?) > 0.8 "
+                "ORDER BY jaro_winkler_similarity(episode_id, ?) DESC, episode_id LIMIT 1",
+                (episode_id, episode_id),
+            )["episode_id"].to_pylist()
+            remedy = f"did you mean {near[0]}?" if near else "`lwd episode list` shows those there are"
+            problem = f"no such episode; {remedy}"
+        raise UserError(f"episode {episode_id}: {problem}")
+
+    def labels(self, layer: str) -> pa.Table:
+        """The rows of a label layer, ``name@version``. Raises `UserError` where there is no such layer."""
+        rows = self.read("labels", where='layer_id = ? ORDER BY episode_id, "check", step', params=(layer,))
+        if not rows.num_rows:
+            layers = self.sql("SELECT DISTINCT layer_id FROM labels ORDER BY 1")["layer_id"].to_pylist()
+            raise UserError(f"label layer {layer}: no such layer{suggest(layer, layers)}")
+        return rows

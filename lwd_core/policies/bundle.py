@@ -102,7 +102,12 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
 
 
 def _part(uri: str, name: str) -> bytes:
+    place = open_location(uri)
     try:
-        return open_location(uri).read(name)
+        return place.read(name)
     except FileNotFoundError:
+        if not place.exists():
+            raise BadBundle(
+                f"{uri}: no policy there; give its folder, `<policies>/<policy_id>` of `lwd policy list`"
+            ) from None
         raise BadBundle(f"{uri}/{name}: no such file; the bundle is incomplete") from None

@@ -1,6 +1,8 @@
 """A policy as a robot runs it: a verified bundle, numpy in and numpy out."""
 
+import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from torch import Tensor
 from lwd_core.errors import UserError
 from lwd_core.loader.jpeg import decode_frame, scale_frame
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
+from lwd_core.policies.keys import keys_of
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
@@ -39,9 +42,15 @@ class Policy:
         self._vision = self._model.config.field.encoder.vision
 
     @classmethod
-    def load(cls, uri: str, trusted: Mapping[str, Ed25519PublicKey]) -> "Policy":
-        """Load and verify the bundle at ``uri``. Raises BadBundle."""
-        bundle = load_bundle(uri, dict(trusted))
+    def load(
+        cls, uri: str | os.PathLike[str], trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str]
+    ) -> "Policy":
+        """Load and verify the bundle in the folder (or bucket) ``uri``.
+
+        ``trusted``: the public keys that may have signed it, by id; or where they lie, a folder of keys, a
+        home, or one key's file. Raises BadBundle where it is missing, damaged or signed by nobody trusted.
+        """
+        bundle = load_bundle(os.fspath(uri), keys_of(trusted))
         try:
             return cls(bundle)
         except (ValueError, KeyError, RuntimeError) as error:
@@ -58,30 +67,54 @@ class Policy:
         """Actions proposed at a time."""
         return self._model.config.field.chunk
 
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """What it was trained to be told; another text needs the sentence encoder."""
+        return self.manifest.instructions
+
+    def __repr__(self) -> str:
+        eyes = f", sees {', '.join(self.cameras)}" if self.cameras else ""
+        return f"Policy({self.policy_id}: {self.manifest.lineage.stage}, chunks of {self.chunk}{eyes})"
+
     def act(
         self,
-        states: npt.NDArray[np.float32],
-        instructions: list[str],
-        generator: np.random.Generator,
-        frames: Sequence[Mapping[str, Frame]] | None = None,
+        states: npt.NDArray[np.floating[Any]],
+        instructions: str | Sequence[str],
+        generator: np.random.Generator | None = None,
+        frames: Mapping[str, Frame] | Sequence[Mapping[str, Frame]] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Action chunks (B, H, D) for states (B, S), in raw units and within the action limits.
+        """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
-        ``generator`` is the only source of randomness. ``frames``: for each state what its cameras show, by
-        their names, as JPEG bytes or (h, w, 3) u8 RGB of any size; not looked at without `cameras`. Raises
-        UserError where the state is not as wide as the policy's or a camera is missing.
+        Raw units at both ends, actions within their limits. One instruction holds for all states.
+        ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
+        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of any size; not looked at
+        without `cameras`. Raises UserError where the state is not as wide as the policy's or a camera is
+        missing.
         """
+        states = np.asarray(states)
+        if states.ndim == 1:
+            one = [frames] if isinstance(frames, Mapping) else frames
+            return self.act(states[None], instructions, generator, one)[0]
+        texts = [instructions] * len(states) if isinstance(instructions, str) else list(instructions)
+        if len(texts) != len(states):
+            raise UserError(
+                f"policy {self.policy_id}: {len(texts)} instructions for {len(states)} states; "
+                "give one, or one each"
+            )
+        if isinstance(frames, Mapping):
+            raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
         field = self._model.config.field
         if states.ndim != 2 or states.shape[1] != field.encoder.state_dim:
             raise UserError(
                 f"policy {self.policy_id}: takes states of {field.encoder.state_dim} numbers, got "
                 f"{states.shape[-1]}; check the robot's embodiment file"
             )
+        generator = generator or np.random.default_rng()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             chunks = self._model(
-                torch.as_tensor(np.ascontiguousarray(states, dtype=np.float32)),
-                self._encoder(instructions),
+                torch.as_tensor(np.array(states, dtype=np.float32)),
+                self._encoder(texts),
                 torch.as_tensor(noise),
                 image=self._images(len(states), frames) if self._vision else None,
             )
@@ -117,6 +150,23 @@ def _into(frame: Frame, out: npt.NDArray[np.uint8], where: str) -> None:
         scale_frame(frame, out)
     else:
         raise UserError(f"{where}: {frame.dtype} of shape {frame.shape}; give (height, width, 3) uint8, RGB")
+
+
+def load_policy(
+    path: str | os.PathLike[str],
+    trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str] | None = None,
+) -> Policy:
+    """Load and verify the policy in a folder or bucket, ``<policies>/<policy_id>``.
+
+    ``trusted``: who may have signed it, as a folder of keys (``<home>/keys``, or just its ``trusted``), a
+    home, or one public key's file; by default the keys of ``LWD_HOME``. Raises `UserError` where it must not
+    be run: missing, damaged, or signed by nobody trusted.
+    """
+    if trusted is None:
+        from lwd_core.settings import Settings
+
+        trusted = Settings().keys
+    return Policy.load(path, trusted)
 
 
 def save_policy(

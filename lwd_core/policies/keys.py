@@ -7,6 +7,7 @@ signed stays valid until its public key is taken out of ``trusted``, which `dist
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lwd_core.errors import StorageError, UserError
 
 #: A deployment hands the private key in through the environment (PEM text), not a file.
 SIGNING_KEY_VARIABLE = "LWD_SIGNING_KEY"
+SIGNING_FILE = "signing.pem"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def signing_key(folder: str) -> Ed25519PrivateKey:
     text = os.environ.get(SIGNING_KEY_VARIABLE)
     if text:
         return _private(text.encode(), SIGNING_KEY_VARIABLE)
-    path = Path(folder) / "signing.pem"
+    path = Path(folder) / SIGNING_FILE
     if not path.exists():
         rotate(folder)
     return _private(_read(path), str(path))
@@ -46,7 +48,7 @@ def signing_key(folder: str) -> Ed25519PrivateKey:
 
 def has_signing_key(folder: str) -> bool:
     """Whether this machine signs at all; asking makes no key."""
-    return bool(os.environ.get(SIGNING_KEY_VARIABLE)) or (Path(folder) / "signing.pem").exists()
+    return bool(os.environ.get(SIGNING_KEY_VARIABLE)) or (Path(folder) / SIGNING_FILE).exists()
 
 
 def require_signing_file() -> None:
@@ -72,7 +74,7 @@ def rotate(folder: str) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    _write(root / "signing.pem", private, 0o600)
+    _write(root / SIGNING_FILE, private, 0o600)
     return name
 
 
@@ -107,6 +109,25 @@ def distrust(folder: str, prefix: str) -> str:
 def trusted_keys(folder: str) -> dict[str, Ed25519PublicKey]:
     """Return the public keys a robot trusts, by id. Raises UserError for a file that holds none."""
     found = [_public(path) for path in _trusted_files(folder)]
+    return {key_id(key): key for key in found}
+
+
+def keys_of(trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str]) -> dict[str, Ed25519PublicKey]:
+    """Public keys by id, from what a person has at hand: keys, one public key's file, or a folder.
+
+    A folder is one of keys, the ``trusted`` in it, or the home above it. Raises UserError where no key lies.
+    """
+    if isinstance(trusted, Mapping):
+        return dict(trusted)
+    root = Path(trusted)
+    files = [root] if root.is_file() else [f for f in sorted(root.glob("*.pem")) if f.name != SIGNING_FILE]
+    files = files or _trusted_files(str(root)) or _trusted_files(str(root / "keys"))
+    if not files:
+        what = "no public key lies there" if root.exists() else "no such file or folder"
+        raise UserError(
+            f"{root}: {what}; give `<home>/keys`, a folder with trusted/*.pem, or one public key's file"
+        )
+    found = [_public(path) for path in files]
     return {key_id(key): key for key in found}
 
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 from jinja2 import Environment, select_autoescape
 from matplotlib.figure import Figure
 
+from lwd_core.lake.episode import Episode
 from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.store import Lake
-from lwd_core.reports.episode import EpisodeView
 from lwd_core.reports.figures import HUMAN, INK, MUTED, STYLE, png
 from lwd_core.reports.page import data_uri
 from storage_schemas.embodiment import Embodiment
@@ -17,7 +17,7 @@ from storage_schemas.embodiment import Embodiment
 THUMBNAILS = 6
 
 
-def episode_page(lake: Lake, view: EpisodeView, embodiment: Embodiment | None) -> str:
+def episode_page(lake: Lake, view: Episode, embodiment: Embodiment | None) -> str:
     """The episode as one HTML text that loads nothing from anywhere."""
     template = (resources.files("lwd_core.reports") / "templates" / "episode.html").read_text()
     environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True))
@@ -36,7 +36,7 @@ def episode_page(lake: Lake, view: EpisodeView, embodiment: Embodiment | None) -
     )
 
 
-def action_figure(view: EpisodeView, names: list[str]) -> bytes:
+def action_figure(view: Episode, names: list[str]) -> bytes:
     """One panel an action dim: executed and proposed; where a person acted is shaded."""
     rows = view.steps.filter(pa.array([bool(a) for a in view.steps.column("action").to_pylist()]))
     time = _seconds(rows, view)
@@ -56,7 +56,7 @@ def action_figure(view: EpisodeView, names: list[str]) -> bytes:
     return png(figure)
 
 
-def state_figure(view: EpisodeView, names: list[str]) -> bytes:
+def state_figure(view: Episode, names: list[str]) -> bytes:
     """All state dims as a heat map, each scaled to its own range: frozen and jumping ones stand out."""
     state = np.array(view.steps.column("state").to_pylist(), np.float64)
     span = np.ptp(state, axis=0)
@@ -79,7 +79,7 @@ def data_uri_of(image: bytes) -> str:
     return data_uri(image) if image.startswith(b"\x89PNG") else data_uri(image).replace("png", "jpeg", 1)
 
 
-def _thumbnails(view: EpisodeView) -> list[dict]:
+def _thumbnails(view: Episode) -> list[dict]:
     """A few frames of the first camera, evenly spread; ``t`` seconds from the start."""
     frames = [f for step in view.steps.column("frames").to_pylist() for f in step or ()]
     if not frames:
@@ -89,12 +89,12 @@ def _thumbnails(view: EpisodeView) -> list[dict]:
     return [camera[i] | {"t": (camera[i]["t_ns"] - view.facts["start_ns"]) / 1e9} for i in picked]
 
 
-def _seconds(rows: pa.Table, view: EpisodeView) -> np.ndarray:
+def _seconds(rows: pa.Table, view: Episode) -> np.ndarray:
     return (rows.column("t_ns").to_numpy() - view.facts["start_ns"]) / 1e9
 
 
-def _shade(axis, view: EpisodeView) -> None:
-    for segment in view.segments:
+def _shade(axis, view: Episode) -> None:
+    for segment in view.segments.to_pylist():
         if segment["kind"] != "autonomous":
             span = [(segment[end] - view.facts["start_ns"]) / 1e9 for end in ("start_ns", "end_ns")]
             axis.axvspan(*span, color=HUMAN, alpha=0.2, linewidth=0)

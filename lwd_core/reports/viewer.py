@@ -20,9 +20,9 @@ import rerun as rr
 import rerun.blueprint as rrb
 
 from lwd_core.errors import UserError
+from lwd_core.lake.episode import Episode
 from lwd_core.lake.frames import extension
 from lwd_core.lake.pictures import Pictures
-from lwd_core.reports.episode import EpisodeView
 from lwd_core.storage.location import Location
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
@@ -33,7 +33,7 @@ _MEDIA = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _LABELS = {LabelKind.REWARD: "reward", LabelKind.PROGRESS: "value", LabelKind.ANNOTATION: "value"}
 
 
-def write_recording(place: Location, view: EpisodeView, embodiment: Embodiment | None, path: Path) -> None:
+def write_recording(place: Location, view: Episode, embodiment: Embodiment | None, path: Path) -> None:
     """Write the episode to ``path`` (``.rrd``). ``place`` is the lake's: the frames are read from it.
 
     Entities: ``state``, ``action/executed``, ``action/proposed``, ``actor``, ``camera/<name>``,
@@ -122,7 +122,7 @@ def _vectors(
     recording.send_columns(entity, _times(rows), rr.Scalars.columns(scalars=values))
 
 
-def _frames(recording: rr.RecordingStream, place: Location, view: EpisodeView) -> None:
+def _frames(recording: rr.RecordingStream, place: Location, view: Episode) -> None:
     """The bytes the robot sent at the tick that first saw them and at their own time.
 
     One that can't be shown is a card; the log says how many are.
@@ -147,10 +147,10 @@ def _frames(recording: rr.RecordingStream, place: Location, view: EpisodeView) -
         )
 
 
-def _curves(view: EpisodeView) -> Iterator[tuple[str, list[dict]]]:
+def _curves(view: Episode) -> Iterator[tuple[str, list[dict]]]:
     """Reward and value layers that speak of single steps; the outcome's own reward without a layer."""
     layers: dict[str, list[dict]] = {}
-    for row in view.labels:
+    for row in view.labels.to_pylist():
         if row["kind"] in _LABELS and row["step"] is not None and row["value"] is not None:
             layers.setdefault(f"{_LABELS[row['kind']]}/{row['layer_id']}", []).append(row)
     if not any(name.startswith("reward/") for name in layers):
@@ -162,19 +162,19 @@ def _curves(view: EpisodeView) -> Iterator[tuple[str, list[dict]]]:
     yield from layers.items()
 
 
-def _facts(recording: rr.RecordingStream, view: EpisodeView) -> None:
+def _facts(recording: rr.RecordingStream, view: Episode) -> None:
     lines = [f"# {view.facts['task']}: {view.facts['outcome']}", "", view.facts["instruction"], ""]
     facts = {k: v for k, v in view.facts.items() if k not in ("attributes", "instruction")}
     facts |= view.attributes | {"raw log": view.log_uri}
     lines += ["| fact | value |", "|---|---|"]
     lines += [f"| {name} | {'' if value is None else value} |" for name, value in facts.items()]
-    for s in view.segments:
+    for s in view.segments.to_pylist():
         lines.append(f"| steps {s['first_step']}–{s['last_step']} | {s['kind']} {s['reason'] or ''} |")
     document = rr.TextDocument("\n".join(lines), media_type=rr.MediaType.MARKDOWN)
     recording.log("facts", document, static=True)
 
 
-def _blueprint(view: EpisodeView) -> rrb.Blueprint:
+def _blueprint(view: Episode) -> rrb.Blueprint:
     """Frames and facts left, curves right; a view only for what the episode has."""
     cameras = sorted(
         {f["camera"] for frames in view.steps.column("frames").to_pylist() for f in frames or ()}

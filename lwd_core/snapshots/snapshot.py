@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -21,11 +22,15 @@ class Snapshot:
     manifest: Manifest
 
     @classmethod
-    def open(cls, root: str, digest: str, *, verify: bool = True) -> "Snapshot":
-        """Open ``<root>/<digest>``; a prefix of the digest will do if it is the only one.
+    def open(cls, root: str, digest: str = "", *, verify: bool = True) -> Self:
+        """Open ``<root>/<digest>``, given as the folder or in two parts; the beginning of a digest will do.
 
-        UserError names each shard that is missing or, with ``verify``, whose bytes aren't those built.
+        UserError where there is none, or several begin so; it names each shard that is missing or, with
+        ``verify``, whose bytes aren't those built.
         """
+        if not digest:
+            root, _, digest = root.rstrip("/").rpartition("/")
+            root = root or "."
         place = open_location(root)
         digest = _full(place, digest)
         try:
@@ -46,6 +51,13 @@ class Snapshot:
         if faults:
             raise UserError(f"snapshot {digest}: {'; '.join(faults)}; build it again from its spec")
         return snapshot
+
+    def __repr__(self) -> str:
+        counts = self.manifest.counts
+        return (
+            f"Snapshot({self.digest[:12]}: {self.manifest.name}, {counts['episodes']} episodes, "
+            f"{counts['steps']} steps)"
+        )
 
     def faults(self, *, content: bool = True) -> list[str]:
         """What is wrong with the shards, one text each; ``content`` also hashes their bytes."""
@@ -122,9 +134,13 @@ def _full(place: Location, digest: str) -> str:
         names = [p.rstrip("/").rsplit("/", 1)[-1] for p in place.fs.ls(place.root, detail=False)]
     except FileNotFoundError:
         names = []
-    found = [n for n in names if digest and n.startswith(digest) and len(n) == 64]
-    if len(found) != 1:
-        raise UserError(f"{place.root}: {len(found)} snapshots begin with {digest!r}; give the whole digest")
+    there = [n for n in names if len(n) == 64]
+    found = [n for n in there if n.startswith(digest)]
+    if not found:
+        has = f"there are {len(there)}, `lwd snapshot list` names them" if there else "it holds none"
+        raise UserError(f"{place.root}: no snapshot {digest!r}; {has}")
+    if len(found) > 1:
+        raise UserError(f"{place.root}: {len(found)} snapshots begin with {digest!r}; give more of it")
     return found[0]
 
 

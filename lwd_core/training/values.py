@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.labels.episode import Episode
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.registry import VALUES
+from lwd_core.lake.episode import Episode
 from lwd_core.loader.images import Decoder, FrameIndex, files_of
 from lwd_core.rl import divl
 from lwd_core.rl.encoders import Observation, VisionConfig

@@ -49,6 +49,7 @@ def test_reference_pages_are_in_the_site(site: Path) -> None:
         "tables.html": ("episode_id", "snapshot_members", "ns since epoch"),
         "cli.html": ("lwd policy diff", "lwd episode view", "--as-of"),
         "rooms.html": tuple(f"<code>{room}</code>" for room in ROOMS),
+        "api.html": ("lwd_core.Home.snapshot", "One attempt at one task", "trusted"),
         "settings.html": ("LWD_HOME", "LWD_LANDING", "LWD_SIGNING_KEY"),
     }.items():
         text = (site / name).read_text()

@@ -75,11 +75,10 @@ def test_the_recording_holds_what_the_lake_holds(home: Path) -> None:
 
 
 def test_dims_carry_the_embodiments_names(home: Path) -> None:
-    from lwd_core.reports.episode import episode_view
     from lwd_core.reports.viewer import write_recording
 
     lake = Lake.open(str(home / "lake"))
-    write_recording(lake.place, episode_view(lake, "e0002"), ARM, home / "n.rrd")
+    write_recording(lake.place, lake.episode("e0002"), ARM, home / "n.rrd")
     found = chunks(home / "n.rrd")
     assert column(found, "/state", "SeriesLines:names") == [["q0", "q1", "q2"]]
     assert "/action/proposed" not in found, "nothing was proposed in this episode"

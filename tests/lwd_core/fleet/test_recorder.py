@@ -10,6 +10,7 @@ from mcap.exceptions import EndOfFile
 from mcap.records import Message as McapMessage
 from mcap.stream_reader import StreamReader
 
+from lwd_core.errors import UserError
 from lwd_core.fleet.recorder import PARTIAL, Recorder, rescue
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.logs.proto import robot_log_pb2
@@ -47,6 +48,33 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, value
     assert read.attributes("note") == {"text": text}
     assert read.messages["/camera/wrist"][0].data == b"jpeg"
     assert read.metadata["lwd.robot"]["policy_id"] == text
+
+
+def test_an_episode_begins_and_ends_in_the_words_readers_know(tmp_path: Path) -> None:
+    with Recorder(str(tmp_path / "a.mcap"), ROBOT) as log:
+        log.begin(5, "push", source="demonstration", seed="7")
+        log.control(5, "human", operator="anna")
+        log.end(9, success=False, end="truncated")
+    with Recorder(tmp_path / "b.mcap", ROBOT) as log:
+        log.begin(5, "push", instruction="push it")
+        log.end(9)
+    a, b = Log(tmp_path / "a.mcap"), Log(tmp_path / "b.mcap")
+    assert (a.events, b.events) == (
+        ["episode_start", "failure", "episode_end"],
+        ["episode_start", "episode_end"],
+    )
+    told = {"task": "push", "instruction": "push", "source": "demonstration", "seed": "7"}
+    assert (a.attributes("episode_start"), a.attributes("episode_end")) == (told, {"end": "truncated"})
+    assert b.attributes("episode_start") == {"task": "push", "instruction": "push it", "source": "rollout"}
+    assert (a.messages["/actor"][0].actor, a.messages["/actor"][0].operator) == ("human", "anna")
+
+
+def test_a_word_no_reader_knows_is_refused(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "a.mcap", ROBOT) as log:
+        with pytest.raises(UserError, match="actor 'persn': no such word; there are human, policy"):
+            log.control(0, "persn")
+        with pytest.raises(UserError, match=r"source 'rolout': no such word; did you mean rollout\?"):
+            log.begin(0, "push", source="rolout")
 
 
 def test_a_robot_that_dies_leaves_a_truncated_log_without_a_finished_name(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_a_function_sees(lake):
 
     @label("see", version=1)
     def see(episode):
-        seen[episode.steps] = {
+        seen[len(episode)] = {
             "state": episode["state"],
             "action": episode.action,
             "dim": episode["state.square"],
@@ -148,7 +148,7 @@ def test_what_a_function_sees(lake):
 
 def test_a_column_or_dim_that_is_not_there_says_which_are(lake):
     def column(episode):
-        return episode["stat"]
+        return episode["xyz"]
 
     def dim(episode):
         return episode["state.z"]
@@ -156,7 +156,7 @@ def test_a_column_or_dim_that_is_not_there_says_which_are(lake):
     def camera(episode):
         return episode.frames("front")
 
-    assert "no such column; there are step, t_ns, state" in said(lake, column)
+    assert "no such column; there are action, action_age_ns, actor" in said(lake, column)
     assert "they are seed, t, square" in said(lake, dim)
     assert said(lake, camera) == "no frame of camera 'front'; there are none"
 

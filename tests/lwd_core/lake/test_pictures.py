@@ -14,7 +14,6 @@ from lwd_core.lake.frames import read_frame
 from lwd_core.lake.pictures import Pictures, card, decoded, fitted
 from lwd_core.lake.store import Lake
 from lwd_core.reports.clip import encode
-from lwd_core.reports.episode import episode_view
 from lwd_core.reports.episode_page import episode_page
 from lwd_core.reports.glimpses import sample_frames
 from tests.lwd_core.logs.bombs import huge_jpeg
@@ -82,7 +81,7 @@ def lake(tmp_path: Path) -> Lake:
 def test_pages_and_films_go_on(lake: Lake) -> None:
     assert sample_frames(lake, "day = ?", ("2026-01-01",), episodes=3)
     rows = lake.sql("SELECT episode_id FROM episodes ORDER BY 1")["episode_id"].to_pylist()
-    pages = [episode_page(lake, episode_view(lake, row), ARM) for row in rows]
+    pages = [episode_page(lake, lake.episode(row), ARM) for row in rows]
     assert "6 of them can't be shown" in pages[1]
     assert "can't be shown" not in pages[2]
     mp4 = encode([None, decoded(SOUND), None], 5)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.policies.bundle import BadBundle, load_bundle, save_bundle
-from lwd_core.policies.inference import Policy, save_policy
+from lwd_core.policies.inference import Policy, load_policy, save_policy
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.networks import FieldConfig
@@ -80,3 +80,48 @@ def test_weights_that_do_not_fit_the_network_are_refused(tmp_path, keys):
     )
     with pytest.raises(BadBundle, match="do not fit"):
         Policy.load(bad.uri, trusted_keys(keys))
+
+
+def test_trusted_is_keys_or_where_they_lie(tmp_path, keys, monkeypatch):
+    bundle = saved(tmp_path, keys)
+    (one,) = (tmp_path / "keys" / "trusted").glob("*.pem")
+    (tmp_path / "robot").mkdir()
+    (tmp_path / "robot" / one.name).write_bytes(one.read_bytes())
+    for trusted in (
+        keys,
+        tmp_path / "keys" / "trusted",
+        tmp_path,
+        tmp_path / "robot",
+        one,
+        trusted_keys(keys),
+    ):
+        assert load_policy(bundle.uri, trusted=trusted).policy_id == bundle.policy_id
+    monkeypatch.setenv("LWD_KEYS", keys)
+    assert load_policy(tmp_path / "policies" / bundle.policy_id).policy_id == bundle.policy_id
+
+
+def test_a_wrong_path_says_what_is_wanted_there(tmp_path, keys):
+    bundle = saved(tmp_path, keys)
+    with pytest.raises(BadBundle, match="nothing: no policy there; give its folder"):
+        load_policy(tmp_path / "nothing", trusted=keys)
+    with pytest.raises(UserError, match="nothing: no such file or folder; give `<home>/keys`"):
+        load_policy(bundle.uri, trusted=tmp_path / "nothing")
+    with pytest.raises(UserError, match="no public key lies there"):
+        load_policy(bundle.uri, trusted=tmp_path / "policies")
+    with pytest.raises(UserError, match=r"signing\.pem: not an ed25519 public key"):
+        load_policy(bundle.uri, trusted=tmp_path / "keys" / "signing.pem")
+    with pytest.raises(BadBundle, match="not trusted here"):
+        load_policy(bundle.uri, trusted={})
+
+
+def test_one_state_and_one_instruction_are_enough(tmp_path, keys):
+    policy = Policy.load(saved(tmp_path, keys).uri, keys)
+    states = np.random.default_rng(1).normal(size=(5, 6))
+    several = policy.act(states, ["press the button"] * 5, np.random.default_rng(2))
+    assert (policy.act(states, "press the button", np.random.default_rng(2)) == several).all()
+    one = policy.act(states[0], "press the button", np.random.default_rng(2))
+    assert one.shape == (3, 2)
+    np.testing.assert_allclose(one, several[0], rtol=1e-5)
+    assert policy.act(states[0], "press the button").shape == (3, 2)
+    with pytest.raises(UserError, match="2 instructions for 5 states; give one, or one each"):
+        policy.act(states, ["press the button"] * 2)
