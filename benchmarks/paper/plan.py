@@ -15,7 +15,8 @@ from storage_schemas.canonical import digest
 
 _FIRST_DAY = date(2025, 1, 6)
 DEMONSTRATIONS = "demonstrations"
-SFT, LWD = "sft", "lwd"
+SFT, LWD, CONTROL = "sft", "lwd", "clone"
+SAME = f"{LWD}-same"
 
 
 class _Part(BaseModel):
@@ -27,6 +28,13 @@ class Kinds(_Part):
 
     short: Any
     long: Any
+
+
+class Watched(_Part):
+    """The share of episodes somebody watches: one person can't watch sixteen robots."""
+
+    offline: float = Field(ge=0, le=1)
+    online: float = Field(ge=0, le=1)
 
 
 class Row(_Part):
@@ -48,11 +56,13 @@ class Plan(_Part):
     """One of the YAML files beside this module; ``full.yaml`` says what each field is."""
 
     tasks: Kinds
+    hard: tuple[str, ...]
     demonstrations: Kinds
     sites: tuple[str, ...]
     robots: int
     episodes_per_robot: int
     supervisor: dict[str, Any]
+    watched: Watched
     snapshot: dict[str, Any]
     evaluation: Judged
     rounds: int
@@ -70,11 +80,12 @@ class Plan(_Part):
 
 @dataclass(frozen=True)
 class Day:
-    """A day of the fleet: so many robots run the policy of a cell."""
+    """A day of the fleet: so many robots run the policy of a cell, a share of them watched."""
 
     name: str
     acts: str
     robots: int
+    watched: float
 
 
 @dataclass(frozen=True)
@@ -105,21 +116,25 @@ def load_plan(name: str) -> Plan:
 
 
 def cells(plan: Plan) -> list[Cell]:
-    """Every cell, those it rests on before it."""
-    first = Day("offline", SFT, plan.robots)
+    """Every cell, those it rests on before it.
+
+    LWD starts from the control, the best imitation of the same data, so what it is ahead by is what Q adds.
+    `SAME` learns from the control's own first online day, as the control does; the ablations change it.
+    """
+    first = Day("offline", SFT, plan.robots, plan.watched.offline)
     found = [Cell(SFT, "SFT", "table", SFT, None, (), (), _settings(plan, SFT, {}))]
     for name, row in plan.baselines.items():
-        found.append(_offline(plan, name, row, "table", first))
-    found.append(_offline(plan, LWD, Row(title="LWD", over={}), "table", first))
-    for name, row in plan.ablations.items():
-        found.append(_offline(plan, f"{LWD}-{name}", row, "ablation", first))
+        settings = _settings(plan, row.stage, row.over)
+        found.append(Cell(name, row.title, "table", row.stage, SFT, (first,), (), settings))
+    offline = _settings(plan, "offline", {})
+    found.append(Cell(LWD, "LWD", "table", "offline", CONTROL, (first,), (), offline))
+    same = (first, Day(f"{CONTROL}-1", CONTROL, plan.robots, plan.watched.online))
+    found.append(Cell(SAME, "LWD on the clone's day", "same", "offline", CONTROL, same, (), offline))
     for name, row in plan.baselines.items():
         days: tuple[Day, ...] = (first,)
         for turn in range(1, plan.rounds + 1):
-            days = (
-                *days,
-                Day(f"{name}-{turn}", name if turn == 1 else f"{name}-online-{turn - 1}", plan.robots),
-            )
+            acts = name if turn == 1 else f"{name}-online-{turn - 1}"
+            days = (*days, Day(f"{name}-{turn}", acts, plan.robots, plan.watched.online))
             settings = _settings(plan, row.stage, row.over)
             found.append(
                 Cell(f"{name}-online-{turn}", row.title, "online", row.stage, SFT, days, (), settings)
@@ -129,13 +144,16 @@ def cells(plan: Plan) -> list[Cell]:
         own: tuple[Day, ...] = ()
         before = LWD
         for turn in range(1, plan.rounds + 1):
-            own = (*own, Day(f"{LWD}{suffix}-{turn}", before, robots))
+            own = (*own, Day(f"{LWD}{suffix}-{turn}", before, robots, plan.watched.online))
             name = f"{LWD}{suffix}-online-{turn}"
             settings = _settings(plan, "online", {})
             part = "fleet" if suffix else "online"
             title = f"LWD, fleet of {robots}" if suffix else "LWD"
             found.append(Cell(name, title, part, "online", before, (first,), own, settings))
             before = name
+    for name, row in plan.ablations.items():
+        settings = _settings(plan, "offline", row.over)
+        found.append(Cell(f"{LWD}-{name}", row.title, "ablation", "offline", CONTROL, same, (), settings))
     return found
 
 
@@ -156,10 +174,6 @@ def cell_digest(plan: Plan, cell: Cell) -> str:
     )
     mine = [cell.stage, [day.robots for day in (*cell.days, *cell.online)], dict(cell.settings)]
     return digest([shared, mine, sorted(cell_digest(plan, by_name[name]) for name in below if name)])
-
-
-def _offline(plan: Plan, name: str, row: Row, part: str, day: Day) -> Cell:
-    return Cell(name, row.title, part, row.stage, SFT, (day,), (), _settings(plan, row.stage, row.over))
 
 
 def _settings(plan: Plan, stage: str, over: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.paper.plan import LWD, SFT, Plan, cell_digest, cells
+from benchmarks.paper.plan import CONTROL, LWD, SAME, SFT, Plan, cell_digest, cells
 from lwd_core.fleet.sim.metaworld import CONTROL_HZ
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.storage.location import open_location
@@ -58,8 +58,15 @@ def render(plan: Plan, name: str, made: Made) -> str:
     text += [f"## Online: {last} more fleet days of each method's own\n", _table(plan, made, online)]
     text += ["## Round after round, all tasks\n", _rounds(plan, made)]
     text += [
-        "## Ablations of LWD offline\n",
-        _alike(plan, made, [LWD, *(f"{LWD}-{a}" for a in plan.ablations)]),
+        "## The same episodes: the clone's own first online day\n",
+        _alike(
+            plan,
+            made,
+            [CONTROL, f"{CONTROL}-online-1", SAME],
+            titles=["Clone that worked that day", "Clone of it too", "LWD of it too"],
+        ),
+        "## Ablations, on the same episodes\n",
+        _alike(plan, made, [SAME, *(f"{LWD}-{a}" for a in plan.ablations)]),
     ]
     sizes = sorted({plan.robots, *plan.fleets})
     fleet = [f"{LWD}{'' if n == plan.robots else f'-{n}'}-online-{last}" for n in sizes]
@@ -79,8 +86,11 @@ Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`; se
 Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are
 short, {long} long: three manipulations in sequence with success at the very end ([how](fleet.md)).
 Demonstrations: {demo_short} a short task, {demo_long} a long one. A fleet day is {robots} robots with
-{episodes} episodes each; a person watches every one. Every policy is judged alone on {judged} scenes a
-task that no training episode used and no setting was chosen by; all seeds judge on the same scenes.
+{episodes} episodes each; a person watches {first} % of the first day's episodes and {later} % of those
+after it, and "human ticks" is how much of a row's days a person drove. Every policy is judged alone on
+{judged} scenes a task that no training episode used and no setting was chosen by; all seeds judge on the
+same scenes. "Hard" are {hard}, which leave room above imitation.
+Clone is the control, the best imitation we know of these data, and what LWD starts from.
 
 All methods see the same demonstrations and the same first fleet day; online each works days of its own,
 of the same size, and the baselines learn anew from all their data each round. Success is pooled over
@@ -108,6 +118,9 @@ def _facts(plan: Plan, name: str, seeds: Sequence[int]) -> dict[str, Any]:
         "demo_long": plan.demonstrations.long,
         "robots": plan.robots,
         "episodes": plan.episodes_per_robot,
+        "first": round(100 * plan.watched.offline),
+        "later": round(100 * plan.watched.online),
+        "hard": ", ".join(f"`{t}`" for t in plan.hard),
         "judged": plan.evaluation.episodes_per_task,
     }
 
@@ -119,9 +132,10 @@ def _table(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] |
         if not results:
             continue
         title = titles[i] if titles else results[0]["title"]
-        shares = [_success(results, tasks) for tasks in (plan.tasks.short, plan.tasks.long, plan.names)]
-        rows.append([title, *shares, _seconds(results, plan.names)])
-    return _markdown(["", "short", "long", "all", "cycle time, s"], rows)
+        groups = (plan.tasks.short, plan.tasks.long, plan.hard, plan.names)
+        shares = [_success(results, tasks) for tasks in groups]
+        rows.append([title, *shares, _human(results), _seconds(results, plan.names)])
+    return _markdown(["", "short", "long", "hard", "all", "human ticks", "cycle time, s"], rows)
 
 
 def _alike(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] | None = None) -> str:
@@ -182,6 +196,11 @@ def _seconds(results: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> str:
         if steps:
             medians.append(float(np.median(steps)) / CONTROL_HZ)
     return f"{np.mean(medians):.2f}" if medians else "–"
+
+
+def _human(results: Sequence[Mapping[str, Any]]) -> str:
+    """How much of the fleet's days a person drove, mean over seeds."""
+    return f"{100 * np.mean([one['human'] for one in results]):.1f} %"
 
 
 def _short(value: float) -> str:

@@ -82,6 +82,7 @@ class Bench:
             "seed": self.seed,
             "digest": identity,
             "robots": [day.robots for day in (*cell.days, *cell.online)],
+            "human": self._human([day.name for day in (*cell.days, *cell.online)]),
             "seconds": 0.0,
             **self._judge(),
         }
@@ -137,9 +138,18 @@ class Bench:
             policy=Policy.load(resolve(self.settings.policies, release.policy_id), trusted),
             seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
             source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
-            supervisor=Supervisor(**plan.supervisor),
+            supervisor=Supervisor(**plan.supervisor, rate=day.watched),
             cells=self._workcells,
         )
+
+    def _human(self, days: Sequence[str]) -> float:
+        """The share of these days' ticks that a person drove."""
+        told = self._lake.sql(
+            "select coalesce(sum(human_steps) / sum(steps), 0) as share from episodes "
+            "where list_contains(?, day)",
+            [[self._calendar[name] for name in days]],
+        )
+        return round(float(told["share"][0].as_py()), 4)
 
     def _fleet(self, robots: int, tasks: Sequence[str]) -> FleetConfig:
         return sample_fleet(tasks, robots=robots, sites=self.plan.sites, cameras=0)

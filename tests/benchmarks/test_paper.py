@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.paper.plan import LWD, calendar, cell_digest, cells, load_plan
+from benchmarks.paper.plan import LWD, SAME, calendar, cell_digest, cells, load_plan
 from benchmarks.paper.results import keep, read_cells, render
 from lwd_core.errors import UserError
 from lwd_core.training.config import TrainConfig
@@ -94,14 +94,13 @@ def test_intervals_pool_seeds() -> None:
     one = {"trials": 10, "successes": 5, "steps_of_successes": [80] * 5}
     made = {
         LWD: [
-            {"name": LWD, "title": "LWD", "seed": s, "tasks": dict.fromkeys(plan.names, one)} for s in (0, 1)
+            {"name": LWD, "title": "LWD", "seed": s, "human": 0.02, "tasks": dict.fromkeys(plan.names, one)}
+            for s in (0, 1)
         ]
     }
     page = render(plan, "tiny", made)
-    assert (
-        "| LWD | .50 [.30, .70] (.50, .50) | .50 [.30, .70] (.50, .50) | .50 [.35, .65] (.50, .50) | 1.00 |"
-        in page
-    )
+    pooled = " | ".join([".50 [.30, .70] (.50, .50)"] * 3)
+    assert f"| LWD | {pooled} | .50 [.35, .65] (.50, .50) | 2.0 % | 1.00 |" in page
     assert "Not made yet: sft" in page
 
 
@@ -110,13 +109,17 @@ def test_ablations_stand_beside_the_same_seeds_alone() -> None:
 
     def cell(seed: int, successes: int) -> dict:
         one = {"trials": 10, "successes": successes, "steps_of_successes": [80] * successes}
-        return {"name": LWD, "title": "LWD", "seed": seed, "tasks": dict.fromkeys(plan.names, one)}
+        tasks = dict.fromkeys(plan.names, one)
+        return {"name": SAME, "title": "LWD", "seed": seed, "human": 0.0, "tasks": tasks}
 
     changed = {**cell(0, 4), "name": f"{LWD}-one-step", "title": "n-step off"}
-    page = render(plan, "full", {LWD: [cell(0, 5), cell(1, 9)], f"{LWD}-one-step": [changed]})
+    page = render(plan, "full", {SAME: [cell(0, 5), cell(1, 9)], f"{LWD}-one-step": [changed]})
     _, _, ablations = page.partition("## Ablations")
     assert "On seed 0 alone, which all rows have." in ablations
-    assert "| LWD | .50 [.35, .65] | .50 [.35, .65] | .50 [.39, .61] | 1.00 |" in ablations
+    assert (
+        "| LWD | .50 [.35, .65] | .50 [.35, .65] | .50 [.35, .65] | .50 [.39, .61] | 0.0 % | 1.00 |"
+        in ablations
+    )
     assert "| n-step off | .40" in ablations
 
 
