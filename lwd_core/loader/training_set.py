@@ -12,8 +12,8 @@ from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
 
 if TYPE_CHECKING:
-    from lwd_core.loader.transition_loader import TransitionLoader
     from lwd_core.loader.image_loader import ImageLoader
+    from lwd_core.loader.transition_loader import TransitionLoader
 
 
 class TrainingSet(Snapshot):
