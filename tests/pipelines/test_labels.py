@@ -10,15 +10,15 @@ import dagster as dg
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from pipelines.assets import installed
-from pipelines.assets.fleet import install_embodiment
 from pipelines.home import enter
 from pipelines.partitions import DAY_SITE, SITES
 from pipelines.platform import Platform
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.labels.packages import Install, install, lay, lay_kitchen  # noqa: F401
+from tests.lwd_core.scripted import Scripted, land_scripted
 
 DAY, SITE = "2025-03-05", "harbour"
 NOON_NS = 1_741_176_000 * 10**9
@@ -33,7 +33,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     enter(str(tmp_path / "home"), "tiny")
     platform = Platform()
     settings = platform.settings
-    install_embodiment(settings.embodiments)
+    Workcells().install(settings.embodiments)
     for seed in range(2):
         script = Scripted("push", Source.ROLLOUT, seed, policy_id="p")
         land_scripted(settings.landing, RobotSpec(f"{SITE}-0{seed}", SITE), DAY, NOON_NS, script)
