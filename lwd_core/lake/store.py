@@ -14,7 +14,8 @@ import pyarrow as pa
 from lwd_core.errors import UserError, suggest
 from lwd_core.lake import query, rewrite
 from lwd_core.lake.conform import conform
-from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
+from lwd_core.lake.data_file import DataFile
+from lwd_core.lake.delta import LostRace, TableLog, VersionGone
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.evolve import additions
 from lwd_core.lake.history import version_at
