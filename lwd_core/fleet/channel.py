@@ -10,8 +10,8 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.link import over_the_line
 from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.seen import Seen
+from lwd_core.policies.channel_file import BadRelease, Release, current, refused
 from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import BadRelease, Release, current, refused
 from lwd_core.settings import Settings
 from lwd_core.storage.relative import resolve
 from storage_schemas.vocabulary import Channel

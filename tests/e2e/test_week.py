@@ -22,8 +22,8 @@ from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.reconcile import unaccounted
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import trace
+from lwd_core.policies.channel_file import Release, current
 from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import Release, current
 from pipelines.definitions import defs
 from pipelines.home import enter
 from pipelines.partitions import ROUNDS
