@@ -58,8 +58,12 @@ def test_an_address_is_taken_only_from_the_user() -> None:
 
 def test_a_name_that_is_not_there_says_which_are(install: Callable[..., None]) -> None:
     install("acme", "def red(): ...", red="acme:red")
-    with pytest.raises(PluginError, match="did you mean dumps"):
+    with pytest.raises(
+        PluginError, match=r"no colour of that name; did you mean dumps\? There are dumps, red;"
+    ):
         DOOR.get("dump")
+    with pytest.raises(PluginError, match=r"no colour of that name\. There are dumps, red;"):
+        DOOR.get("violet")
 
 
 def test_a_name_twice_is_refused(install: Callable[..., None]) -> None:
