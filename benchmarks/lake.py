@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lwd_core.lake.conform import conform
 from lwd_core.lake.parquet import ROW_GROUP, encoding
 from lwd_core.lake.query import connection, run
 from lwd_core.lake.store import Lake
-from lwd_core.lake.typing import conform
 from lwd_core.lake.upkeep import compact
 from storage_schemas.tables import TABLES
 

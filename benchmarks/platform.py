@@ -161,9 +161,9 @@ def start_of_ui(home: Path) -> float:
 def landing_to_sql(home: Path, seed: int) -> float:
     """Seconds from an upload to its episode in SQL; the daemon must be running."""
     from lwd_core.fleet.robot import RobotSpec
-    from lwd_core.fleet.sim.scripted import Scripted, land_scripted
     from lwd_core.lake.store import Lake
     from storage_schemas.vocabulary import Source
+    from tests.lwd_core.scripted import Scripted, land_scripted
 
     lake, now = Lake.open(str(home / "lake"), create=True), time.time_ns()
     there = lake.read("episodes", columns=["episode_id"]).num_rows

@@ -61,7 +61,7 @@ def check(
     those of ``written`` (default: ``fields``), if it was read from a file.
     """
     try:
-        return kind.validate_python(plain(fields), context=context)
+        return kind.validate_python(_plain(fields), context=context)
     except ValidationError as e:
         raise UserError(faults(e, where, fields if written is None else written, kind)) from e
 
@@ -96,12 +96,12 @@ def _differ(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
     return "kind" in below and "kind" in above and below["kind"] != above["kind"]
 
 
-def plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Values without the parser's own types; a date is its text, as it was written."""
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [_plain(v) for v in value]
     if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, bool) or value is None:

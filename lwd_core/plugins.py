@@ -10,12 +10,11 @@ nothing is imported before it is asked for; those of other packages stand in the
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Generic, TypeVar
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.extras import missing_extra
 
 T = TypeVar("T")
@@ -77,9 +76,8 @@ class Door(Generic[T]):
             return self._load(name, others[name].value)
         if addresses and ":" in name:
             return self._load(name, name)
-        near = get_close_matches(name, self.names(), 1)
         raise PluginError(
-            f"{name}: no {self.kind} of that name{f', did you mean {near[0]}?' if near else ''} "
+            f"{name}: no {self.kind} of that name{did_you_mean(name, self.names()) or '.'} "
             f"There are {', '.join(self.names()) or 'none'}; another one is installed as a package with the "
             f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
         )

@@ -4,6 +4,8 @@ import os
 
 from hypothesis import settings
 
+from tests.packages import install  # noqa: F401
+
 # CI must not find by luck what a developer can't repeat.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("dev", deadline=None, max_examples=20)

@@ -1,9 +1,11 @@
 """The house's papers say what is the case."""
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,17 @@ def test_contributing_names_every_door() -> None:
     groups = set(re.findall(r'Door(?:\[[^=\n]*\])?\(\s*"(lwd\.\w+)"', source))
     assert "lwd.commands" in groups
     assert [group for group in groups if f"`{group}`" not in said] == []
+
+
+def test_one_class_name_means_one_thing() -> None:
+    where: dict[str, list[str]] = defaultdict(list)
+    for package in ("storage_schemas", "lwd_core", "pipelines"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    where[node.name].append(str(path.relative_to(ROOT)))
+    assert len(where) > 100
+    assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
 
 
 def test_before_a_commit_runs_what_make_lint_runs() -> None:

@@ -17,9 +17,9 @@ from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
+from lwd_core.policies.channel_file import current
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import current
 from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot

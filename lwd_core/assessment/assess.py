@@ -13,8 +13,8 @@ from lwd_core.assessment.verdict import (
     ALL,
     LEAST_AUC,
     Curve,
-    Finding,
-    Verdict,
+    Grade,
+    Measurement,
     last,
     of_calibration,
     of_choice,
@@ -62,13 +62,13 @@ class Assessment:
     calibration: Calibration | None
     curves: Mapping[str, Curve] = field(repr=False)
     success: Mapping[str, Mapping[str, Rate]]
-    findings: tuple[Finding, ...]
+    findings: tuple[Measurement, ...]
     notes: tuple[str, ...]
 
     @property
-    def bad(self) -> tuple[Finding, ...]:
+    def bad(self) -> tuple[Measurement, ...]:
         """Those findings that ask for something to be done."""
-        return tuple(f for f in self.findings if f.verdict is Verdict.BAD)
+        return tuple(f for f in self.findings if f.verdict is Grade.BAD)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; null where a number is not known."""
@@ -120,7 +120,7 @@ def assess(
     place, _, _ = checkpoint.uri.rstrip("/").rpartition("/")
     curves = {k: v for k, v in read_metrics(f"{place}/{METRICS}").items() if k in CURVES}
     held, ranks, calibration = HeldOut((), ""), {}, None
-    findings: list[Finding] = []
+    findings: list[Measurement] = []
     if not has_critic(checkpoint):
         notes.append(
             f"no V in a run of stage {config.stage} by {config.algorithm.kind}: "

@@ -34,7 +34,7 @@ Tensors = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Track:
+class EpisodeValues:
     """One episode: at its T valid states V (T,) and the discounted reward that came (T,)."""
 
     episode_id: str
@@ -53,7 +53,7 @@ class Track:
 class HeldOut:
     """``where`` they are from, in words; where there are none, what to do about it."""
 
-    tracks: tuple[Track, ...]
+    tracks: tuple[EpisodeValues, ...]
     where: str
 
 
@@ -141,7 +141,7 @@ def _of_lake(
         yield _Sample(episode, tensors, spec.cameras, table.uris)
 
 
-def _track(critic: TrainedValue, gamma: float, lake: Location, sample: _Sample) -> Track:
+def _track(critic: TrainedValue, gamma: float, lake: Location, sample: _Sample) -> EpisodeValues:
     facts, tensors, images = sample.facts, sample.tensors, None
     if critic.vision is not None:
         images = decoded(lake, critic.vision, sample.cameras, sample.shards, tensors)
@@ -149,7 +149,7 @@ def _track(critic: TrainedValue, gamma: float, lake: Location, sample: _Sample) 
     steps = len(tensors["reward"])
     valid = np.asarray(tensors["valid"][:steps], bool)
     valid = valid if valid.any() else np.ones(steps, bool)
-    return Track(
+    return EpisodeValues(
         facts["episode_id"],
         facts["task"],
         bool(facts["success"]),

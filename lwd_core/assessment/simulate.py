@@ -73,7 +73,7 @@ class Acting:
     def act(
         self, states: npt.NDArray[np.float32], instructions: list[str], generator: np.random.Generator
     ) -> npt.NDArray[np.float32]:
-        """See ``fleet.robot.Policy``."""
+        """See ``fleet.robot.RobotPolicy``."""
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             told = self._encoder(instructions)

@@ -33,7 +33,7 @@ ENTROPY = (0.02, 0.8)  # the paper's falls to .2; decided: near 0 V is a point, 
 PATH_KL = (0.02, 1.0)
 
 
-class Verdict(StrEnum):
+class Grade(StrEnum):
     """``unclear``: too few episodes to say."""
 
     GOOD = "good"
@@ -42,33 +42,33 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Measurement:
     """One measure: what was found and expected, and in a sentence what to do, empty where it is good."""
 
     measure: str
     found: str
     expected: str
-    verdict: Verdict
+    verdict: Grade
     remedy: str
 
     @classmethod
-    def of(cls, measure: str, found: str, expected: str, good: bool, remedy: str) -> "Finding":
+    def of(cls, measure: str, found: str, expected: str, good: bool, remedy: str) -> "Measurement":
         """Good, or bad and then in need of the remedy."""
-        return cls(measure, found, expected, *((Verdict.GOOD, "") if good else (Verdict.BAD, remedy)))
+        return cls(measure, found, expected, *((Grade.GOOD, "") if good else (Grade.BAD, remedy)))
 
 
-def of_rank(share: float, found: Auc) -> Finding:
+def of_rank(share: float, found: Auc) -> Measurement:
     """Whether V knows the outcome after a share of an episode."""
-    least, verdict, remedy = LEAST_AUC[share], Verdict.BAD, ""
+    least, verdict, remedy = LEAST_AUC[share], Grade.BAD, ""
     if found.known and found.value >= least and found.low > 0.5:
-        verdict = Verdict.GOOD
+        verdict = Grade.GOOD
     elif not found.known:
-        verdict = Verdict.UNCLEAR
+        verdict = Grade.UNCLEAR
         remedy = "Hold out episodes of both outcomes: `holdout: 0.1` in the snapshot's spec, or more of them."
     elif found.high < 0.5:
         remedy = "V is upside down: look at the outcomes and the reward layer before anything else."
     elif found.value >= least or (found.high >= least and found.high - found.low > WIDEST):
-        verdict, remedy = Verdict.UNCLEAR, "Too few episodes to say: hold out more."
+        verdict, remedy = Grade.UNCLEAR, "Too few episodes to say: hold out more."
     elif share == min(LEAST_AUC):
         remedy = (
             "The critic is blind at the start: raise γ (`discount: {episode: 0.5}` in the snapshot's spec) "
@@ -79,10 +79,10 @@ def of_rank(share: float, found: Auc) -> Finding:
             "The critic doesn't see an attempt fail: more failures in the data (unwatched episodes), more "
             "critic updates, or an observation that shows the failure."
         )
-    return Finding(f"AUC of V at {share:.0%}", str(found), f"≥ {least:.1f}", verdict, remedy)
+    return Measurement(f"AUC of V at {share:.0%}", str(found), f"≥ {least:.1f}", verdict, remedy)
 
 
-def of_calibration(found: Calibration) -> Finding:
+def of_calibration(found: Calibration) -> Measurement:
     """Whether what V promises comes. It is an upper quantile of Q, so a little optimism is meant."""
     remedy = (
         "V promises less than comes: raise `learner.divl.tau_base` (0.9) or lower `alpha`."
@@ -91,12 +91,12 @@ def of_calibration(found: Calibration) -> Finding:
         "before the policy moves (`learner.policy_start`)."
     )
     told, good = f"{found}; bias {found.bias:+.3f}", found.error_low <= MOST_ERROR
-    return Finding.of("calibration error of V", told, f"≤ {MOST_ERROR}", good, remedy)
+    return Measurement.of("calibration error of V", told, f"≤ {MOST_ERROR}", good, remedy)
 
 
-def of_spread(value: Span, came: Span) -> Finding:
+def of_spread(value: Span, came: Span) -> Measurement:
     """Whether V moves at all. Both are 5 % and 95 % quantiles over held-out states."""
-    return Finding.of(
+    return Measurement.of(
         "spread of V",
         f"{value[0]:.2f} to {value[1]:.2f}, comes {came[0]:.2f} to {came[1]:.2f}",
         f"≥ {LEAST_SPREAD} of what comes",
@@ -105,7 +105,7 @@ def of_spread(value: Span, came: Span) -> Finding:
     )
 
 
-def of_entropy(curve: Curve) -> Finding:
+def of_entropy(curve: Curve) -> Measurement:
     """How sure V is, as in the paper's Fig. 8."""
     low, high = ENTROPY
     remedy = (
@@ -114,10 +114,10 @@ def of_entropy(curve: Curve) -> Finding:
         else "V's law is a point, so τ no longer adapts: more varied actions in the data at like states."
     )
     good = low <= last(curve) <= high
-    return Finding.of("entropy of V's law", _over_time(curve), f"{low} to {high}", good, remedy)
+    return Measurement.of("entropy of V's law", _over_time(curve), f"{low} to {high}", good, remedy)
 
 
-def of_tau(config: DIVLConfig, curve: Curve) -> Finding:
+def of_tau(config: DIVLConfig, curve: Curve) -> Measurement:
     """Which quantile is bootstrapped with, as in the paper's Fig. 8."""
     tau = last(curve)
     stuck = tau <= config.tau_min + TAU_MARGIN or tau >= config.tau_max - TAU_MARGIN
@@ -127,10 +127,10 @@ def of_tau(config: DIVLConfig, curve: Curve) -> Finding:
         else "τ is under the median and V pessimistic: raise `learner.divl.tau_base` (0.9) or lower `alpha`."
     )
     expected = f"≥ {LEAST_TAU}, inside its bounds"
-    return Finding.of("τ", _over_time(curve), expected, tau >= LEAST_TAU and not stuck, remedy)
+    return Measurement.of("τ", _over_time(curve), expected, tau >= LEAST_TAU and not stuck, remedy)
 
 
-def of_path_kl(config: QAM, curve: Curve, temperature: float) -> Finding:
+def of_path_kl(config: QAM, curve: Curve, temperature: float) -> Measurement:
     """How far the policy is from its reference; ``temperature`` is λ at the end."""
     low, high = PATH_KL
     told = _over_time(curve)
@@ -143,10 +143,10 @@ def of_path_kl(config: QAM, curve: Curve, temperature: float) -> Finding:
         else "The policy hardly moves from its reference: lower λ (`learner.extraction.temperature`)."
     )
     good = low <= last(curve) <= high
-    return Finding.of("path KL, nats a chunk", told, f"{low} to {high}", good, remedy)
+    return Measurement.of("path KL, nats a chunk", told, f"{low} to {high}", good, remedy)
 
 
-def of_gain(held_out: float | None, seen: float | None) -> Finding:
+def of_gain(held_out: float | None, seen: float | None) -> Measurement:
     """Whether the policy beats its reference by Q: on episodes it did not learn from, and on its own."""
     told = {"held out": held_out, "on its own data": seen}
     gains = {where: gain for where, gain in told.items() if gain is not None}
@@ -157,7 +157,7 @@ def of_gain(held_out: float | None, seen: float | None) -> Finding:
         else "By its own critic the policy is no better than its reference: more policy updates or a lower λ."
     )
     good = some and (held_out is None or seen is None or held_out >= 0.5 * seen)
-    return Finding.of(
+    return Measurement.of(
         "advantage over the reference by Q",
         ", ".join(f"{gain:+.3f} {where}" for where, gain in gains.items()),
         "> 0, held out at least half of the other",
@@ -166,40 +166,40 @@ def of_gain(held_out: float | None, seen: float | None) -> Finding:
     )
 
 
-def of_choice(best: Rate, worst: Rate) -> Finding:
+def of_choice(best: Rate, worst: Rate) -> Measurement:
     """Whether the chunks Q likes best do better than those it likes least."""
     low, high = difference(best, worst)
-    verdict, remedy = Verdict.GOOD, ""
+    verdict, remedy = Grade.GOOD, ""
     if low <= 0 and high - low > WIDEST:
-        verdict, remedy = Verdict.UNCLEAR, "Too few scenes to say: more `--scenes`."
+        verdict, remedy = Grade.UNCLEAR, "Too few scenes to say: more `--scenes`."
     elif low <= 0:
-        verdict = Verdict.BAD
+        verdict = Grade.BAD
         remedy = (
             "Q doesn't know a good chunk from a bad one: more critic updates or data before following it."
         )
     told = f"{best.rate:.2f} and {worst.rate:.2f}, difference [{low:.2f}, {high:.2f}], n = {best.trials}"
     # measured with a good critic: .78 and .11
-    return Finding("best and worst chunk by Q", told, "best above worst", verdict, remedy)
+    return Measurement("best and worst chunk by Q", told, "best above worst", verdict, remedy)
 
 
-def of_policy(policy: Rate, reference: Rate) -> Finding:
+def of_policy(policy: Rate, reference: Rate) -> Measurement:
     """Whether the policy does better than its reference where it acts."""
     low, high = difference(policy, reference)
-    verdict, remedy = Verdict.GOOD, ""
+    verdict, remedy = Grade.GOOD, ""
     if high < 0:
-        verdict = Verdict.BAD
+        verdict = Grade.BAD
         remedy = (
             "Following Q made it worse: raise λ or stop earlier, and see whether Q knows best from worst."
         )
     elif low <= 0:
-        verdict, remedy = Verdict.UNCLEAR, "No difference to be seen: more `--scenes`."
+        verdict, remedy = Grade.UNCLEAR, "No difference to be seen: more `--scenes`."
     told = (
         f"{policy.rate:.2f} and {reference.rate:.2f}, difference [{low:.2f}, {high:.2f}], n = {policy.trials}"
     )
-    return Finding("policy and reference", told, "policy above reference", verdict, remedy)
+    return Measurement("policy and reference", told, "policy above reference", verdict, remedy)
 
 
-def of_curves(curves: Mapping[str, Curve], divl: DIVLConfig, qam: QAM | None) -> list[Finding]:
+def of_curves(curves: Mapping[str, Curve], divl: DIVLConfig, qam: QAM | None) -> list[Measurement]:
     """What the run's own figures say."""
     found = []
     if "entropy" in curves:

@@ -3,7 +3,7 @@
 import typer
 
 from lwd_core.assessment.assess import Assessment
-from lwd_core.assessment.verdict import Verdict
+from lwd_core.assessment.verdict import Grade
 from lwd_core.cli._output import say_rows
 
 
@@ -19,7 +19,7 @@ def print_assessment(found: Assessment) -> None:
         ]
         say_rows(rows, ("measure", "found", "expected", "verdict"), as_json=False)
     for f in found.findings:
-        if f.verdict is not Verdict.GOOD:
+        if f.verdict is not Grade.GOOD:
             typer.echo(f"{f.measure}: {f.remedy}")
     if found.ranks:
         shares = {f"AUC at {share:.0%}": by_task for share, by_task in found.ranks.items()}

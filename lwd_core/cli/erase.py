@@ -9,10 +9,12 @@ import typer
 
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.main import EXIT_FOUND, complain
-from lwd_core.erasure.erase import Plan, absent, needles, pending, plan
 from lwd_core.erasure.erase import erase as carry_out
+from lwd_core.erasure.pending import pending
+from lwd_core.erasure.plan import Plan, plan
 from lwd_core.erasure.raw_logs import Fate
 from lwd_core.erasure.search import SearchResult, search
+from lwd_core.erasure.sought import absent
 from lwd_core.errors import UserError
 from lwd_core.lake.kept_frames import Moved
 from lwd_core.lake.store import Lake
@@ -120,13 +122,13 @@ def _carry_out(lake: Lake, settings: Settings, what: Plan, echo: Echo) -> list[s
     done = carry_out(lake, what, reissue=again, now_ns=now_ns, pages=settings.reports)
     for old, new in done.successors.items():
         echo(f"snapshot {old[:12]} -> {new[:12] if new else 'nothing left'}")
-    found = search([getattr(settings, place) for place in PLACES], needles(what), raw=[settings.landing])
+    found = search([getattr(settings, place) for place in PLACES], what.sought, raw=[settings.landing])
     found.holding = drop_unfinished(open_location(settings.snapshots), found.holding)
     for log in done.changed:
         echo(f"raw log left        {log.path}: {Fate.REPLACED}")
     left = _say(settings, what, found, echo)
     if not left:
-        absent(lake, what)
+        absent(lake, what.episodes)
     return left
 
 

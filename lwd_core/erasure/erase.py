@@ -1,83 +1,37 @@
 """Erasure: an episode's bytes leave raw logs, tables, frames, snapshots and histories; the rest stays.
 
-First of all its tombstone is written (see there), so that nothing under way brings it back. The plan is
-written down too and struck out last: killed anywhere, the next erasure finishes it. It can always be run
-again, also for an episode the lake doesn't have any more or never had.
+First of all its tombstone is written (see there), so that nothing under way brings it back. Killed
+anywhere, the next erasure finishes the plan. It can always be run again, also for an episode the lake
+doesn't have any more or never had.
 """
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lwd_core.erasure.raw_logs import Fate, RawLog, copies, delete, fate, raw_path
-from lwd_core.erasure.search import Needles, needles_of, unrecognised
-from lwd_core.errors import StorageError, UserError
-from lwd_core.lake import rewrite, vacuum
+from lwd_core.erasure.pending import note_down
+from lwd_core.erasure.plan import Plan, shards_of
+from lwd_core.erasure.raw_logs import Fate, RawLog, delete
+from lwd_core.erasure.sought import seek
+from lwd_core.lake import vacuum
 from lwd_core.lake.kept_frames import Moved, move, offsets, repointed
 from lwd_core.lake.same_recording import recordings
 from lwd_core.lake.store import Lake
-from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone, Ranges, apart
-from lwd_core.lineage import impact
+from lwd_core.lake.tombstones import TABLES_OF_EPISODES, LogStone
 from lwd_core.storage.location import open_location
 from storage_schemas.tables import LOGS, SNAPSHOTS
 from storage_schemas.vocabulary import SnapshotState
 
-PENDING, MOVED, SOUGHT = ".pending.json", ".moved.json", ".sought.json"
-EPISODE_ID = re.compile(r"[0-9a-f]{32}")
+MOVED = ".moved.json"
 FENCED = (*TABLES_OF_EPISODES, "snapshots")
 
 # (erased episodes, moved frames): withdraws every snapshot that holds one of them or shows a moved frame,
 # listed or not, deletes its bytes, and returns by its digest that of the same snapshot without the episodes;
 # None if nothing would be left. Finishes what was interrupted.
 Reissue = Callable[[frozenset[str], Moved], Mapping[str, str | None]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an erasure takes away and what it touches.
-
-    ``unknown`` are those of the episodes that the lake doesn't have, ``before`` those of them that an
-    earlier erasure took. ``ranges`` are by log the message ranges that go, None: all. ``also`` are paths that
-    the caller named, ``siblings`` episodes of the same logs that stay, ``shards`` frame shards that go or are
-    written anew, ``snapshots`` digests to be withdrawn, ``policies`` those trained on the episodes, directly
-    or through a parent. ``needles`` and ``numbers`` are what the proof of absence looks for, ``unseen`` what
-    of a log, by its path, it can't see.
-    """
-
-    episodes: tuple[str, ...]
-    unknown: tuple[str, ...]
-    before: tuple[str, ...]
-    ranges: Mapping[str, Ranges | None]
-    raw: tuple[RawLog, ...]
-    also: tuple[str, ...]
-    siblings: tuple[str, ...]
-    steps: int
-    shards: tuple[str, ...]
-    snapshots: tuple[str, ...]
-    policies: tuple[str, ...]
-    needles: tuple[str, ...]
-    numbers: tuple[str, ...]
-    unseen: Mapping[str, Sequence[str]]
-
-    @property
-    def token(self) -> str:
-        """Name of the plan; says nothing of the episodes."""
-        return hashlib.sha256("\n".join(self.episodes).encode()).hexdigest()[:16]
-
-    @property
-    def logs(self) -> tuple[str, ...]:
-        """Ids of the logs the episodes are from."""
-        return tuple(self.ranges)
-
-    def of(self, *fates: Fate) -> list[RawLog]:
-        """The raw logs that meet one of these fates."""
-        return [log for log in self.raw if log.fate in fates]
 
 
 @dataclass(frozen=True)
@@ -92,191 +46,6 @@ class Erased:
     changed: Sequence[RawLog] = ()
 
 
-def plan(
-    lake: Lake,
-    landing: str,
-    episodes: Sequence[str],
-    *,
-    whole_log: bool = False,
-    also_delete: Collection[str] = (),
-) -> Plan:
-    """What erasing these episodes means; changes nothing.
-
-    ``whole_log`` takes their logs' other episodes too. ``also_delete`` are paths of raw logs to delete
-    although they lie outside the landing zone, or hold episodes that stay. Raises ``UserError`` for what is
-    no episode id and for a path that is none of their raw logs.
-    """
-    # the same recording under other names would bring it back: copies, and what a grown set superseded
-    ids, wanted = sorted(recordings(lake, episodes)[0]), {open_location(path).root for path in also_delete}
-    columns = ["episode_id", "log_id", "first_message", "last_message"]
-    found = lake.read("episodes", columns=columns, where="list_contains(?, episode_id)", params=[ids])
-    unknown = sorted(set(ids) - set(found["episode_id"].to_pylist()))
-    for episode in unknown:
-        if not EPISODE_ID.fullmatch(episode):
-            raise UserError(
-                f"episode {episode}: not in the lake, and no episode id; `lwd episode list` shows them"
-            )
-    before = lake.tombstones.buried(unknown)
-    logs = sorted({*found["log_id"].to_pylist(), *_left_of(lake, unknown)})
-    there = lake.read(
-        "episodes", columns=columns, where="list_contains(?, log_id)", params=[logs]
-    ).to_pylist()
-    if whole_log:
-        ids = sorted({*ids, *(row["episode_id"] for row in there)})
-    staying = [row for row in there if row["episode_id"] not in ids]
-    ranges = {log: _ranges(lake, log, there, staying) for log in logs}
-    raw = _raw_logs(lake, landing, ranges, wanted, before)
-    siblings = tuple(sorted(row["episode_id"] for row in staying))
-    shards = _shards(lake, ids)
-    needles = _with_sought(lake, needles_of(lake, ids))
-    return Plan(
-        episodes=tuple(ids),
-        unknown=tuple(unknown),
-        before=tuple(sorted(before)),
-        ranges=ranges,
-        raw=tuple(raw),
-        also=tuple(sorted(wanted)),
-        siblings=siblings,
-        steps=lake.sql("SELECT count(*) n FROM steps WHERE list_contains(?, episode_id)", [ids])["n"][
-            0
-        ].as_py(),
-        shards=shards,
-        snapshots=_snapshots(lake, ids, [*ids, *siblings] if shards else ids),
-        policies=_policies(lake, sorted(set(ids) - set(unknown))),
-        needles=tuple(piece.hex() for piece in needles.pieces),
-        numbers=tuple(run.hex() for run in needles.numbers),
-        unseen={log.path: kinds for log in _one_each(raw) if (kinds := unrecognised(log.path, needles))},
-    )
-
-
-def _one_each(raw: Sequence[RawLog]) -> list[RawLog]:
-    """One file for each log of which there is one."""
-    there = (Fate.DELETED, Fate.SHARED, Fate.ELSEWHERE)
-    return list({log.log_id: log for log in raw if log.fate in there}.values())
-
-
-def _left_of(lake: Lake, episodes: Sequence[str]) -> set[str]:
-    """Logs of episodes that aren't in the lake, by rows that were left behind out of sight."""
-    logs: set[str] = set()
-    for table in TABLES_OF_EPISODES if episodes else ():
-        version = lake.version(table)
-        for file in [] if version is None else lake.log(table).candidates(version, {"episode_id": episodes}):
-            if rewrite.distinct(lake, table, file, "episode_id").isdisjoint(episodes):
-                continue
-            rows = vacuum.columns(lake, f"tables/{table}/{file.path}", ["episode_id", "log_id"])
-            logs |= set(rows.filter(pc.is_in(rows["episode_id"], pa.array(episodes)))["log_id"].to_pylist())
-    return logs
-
-
-def _policies(lake: Lake, episodes: Sequence[str]) -> tuple[str, ...]:
-    found = (impact(lake, episode).policies["policy_id"].to_pylist() for episode in episodes)
-    return tuple(sorted({policy for policies in found for policy in policies}))
-
-
-def _ranges(lake: Lake, log: str, there: list[dict], staying: list[dict]) -> Ranges | None:
-    """The messages of the log that go, without those that episodes that stay have too; None: all."""
-    of_log = [row for row in there if row["log_id"] == log]
-    if not of_log:  # what else is in a log that left only rows out of sight, nobody knows
-        stone = lake.tombstones.logs([log]).get(log)
-        return None if stone is not None and stone.ranges is None else []
-    stays = [(row["first_message"], row["last_message"]) for row in of_log if row in staying]
-    goes = [(row["first_message"], row["last_message"]) for row in of_log if row not in staying]
-    return apart(goes, stays) if stays else None
-
-
-def _raw_logs(
-    lake: Lake,
-    landing: str,
-    ranges: dict[str, Ranges | None],
-    also: Collection[str],
-    before: Collection[str] = (),
-    *,
-    strict: bool = True,
-) -> list[RawLog]:
-    """Every file that holds one of the logs: where it was received, and copies under any name in landing.
-
-    Logs that ``before``, episodes erased earlier, are from, and whose bytes are there, join ``ranges``.
-    """
-    rows = lake.read("logs", columns=["uri", "bytes", "log_id"]).to_pylist()
-    known = {(raw_path(landing, row["uri"]), row["log_id"]): row["bytes"] for row in rows}
-    earlier = lake.tombstones.erased_with(before)
-    sizes = {size for (_, log), size in known.items() if log in ranges} | earlier.sizes()
-    paths = {path for path, log in known if log in ranges}
-    known |= {(path, log): size for path, log, size in copies(landing, sizes, paths)}
-    gone = earlier.logs({log for _, log in known} - set(ranges))
-    back = {log for path, log in known if log in gone and open_location(path).exists()}
-    ranges |= {log: stone.ranges for log, stone in lake.tombstones.logs(back).items()}
-    named = {key: size for key, size in known.items() if key[1] in ranges}
-    if strict and (missing := sorted(set(also) - {path for path, _ in named})):
-        listed = ", ".join(sorted(path for path, _ in named)) or "none is known"
-        raise UserError(f"--also-delete {missing[0]}: no raw log of these episodes; theirs: {listed}")
-    return [
-        RawLog(path, log_id, size, fate(landing, path, log_id, shared=ranges[log_id] is not None, also=also))
-        for (path, log_id), size in sorted(named.items())
-    ]
-
-
-def _shards(lake: Lake, episodes: Sequence[str]) -> tuple[str, ...]:
-    frames = lake.sql(
-        "SELECT DISTINCT f.shard "
-        "FROM (SELECT unnest(frames) f FROM steps WHERE list_contains(?, episode_id))",
-        [list(episodes)],
-    )
-    return tuple(sorted(frames["shard"].to_pylist()))
-
-
-def _snapshots(lake: Lake, ids: Sequence[str], of_logs: Sequence[str]) -> tuple[str, ...]:
-    """Snapshots that hold one of the episodes, or point into a frame shard that will be written anew."""
-    found = lake.sql(
-        "SELECT DISTINCT digest FROM snapshot_members JOIN snapshots USING (digest) "
-        "WHERE list_contains($1, episode_id) "
-        "OR (list_contains($2, episode_id) AND json_array_length(spec, '$.cameras') > 0)",
-        [list(ids), list(of_logs)],
-    )
-    return tuple(sorted(found["digest"].to_pylist()))
-
-
-def pending(lake: Lake, landing: str) -> list[Plan]:
-    """Erasures begun and not finished."""
-    folder = lake.path("erasures")
-    if not lake.fs.exists(folder):
-        return []
-    found = [p for p in lake.fs.find(folder) if p.endswith(PENDING)]
-    return [_read(lake, landing, _noted(lake, lake.place.relative(path))) for path in sorted(found)]
-
-
-def _noted(lake: Lake, name: str) -> dict[str, Any]:
-    try:
-        return json.loads(lake.place.read(name))
-    except ValueError as error:
-        raise StorageError(
-            f"{lake.path(name)}: a damaged note of an erasure ({error}); restore it from a backup, or remove "
-            "it and erase the same episodes again"
-        ) from error
-
-
-def _read(lake: Lake, landing: str, said: dict[str, Any]) -> Plan:
-    """A plan as it was noted. Raw logs are looked for anew: a copy of a home has its own."""
-    root = said.pop("root", lake.root)
-    if "ranges" not in said:  # noted by an older release
-        shared = lake.read(
-            "episodes", columns=["log_id"], where="list_contains(?, episode_id)", params=[said["siblings"]]
-        )
-        stays = set(shared["log_id"].to_pylist())
-        said |= {"ranges": {log: [] if log in stays else None for log in said.pop("logs")}, "unseen": {}}
-        said |= {"unknown": [], "before": [], "numbers": [], "also": []}
-    ranges: dict[str, Ranges | None] = {
-        log: r and [(a, b) for a, b in r] for log, r in said.pop("ranges").items()
-    }
-    said.pop("raw", None)
-    named = said.pop("also")
-    also = named if root == lake.root else []
-    steps, unseen = said.pop("steps"), said.pop("unseen")
-    lists = {name: tuple(value) for name, value in said.items()}
-    raw = _raw_logs(lake, landing, ranges, also, lists["before"], strict=False)
-    return Plan(raw=tuple(raw), ranges=ranges, also=tuple(also), steps=steps, unseen=unseen, **lists)
-
-
 def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) -> Erased:
     """Carry out a plan, from the start or from wherever it was interrupted.
 
@@ -287,17 +56,17 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     stones = {log: LogStone(sizes.get(log, 0), ranges) for log, ranges in what.ranges.items()}
     contents = recordings(lake, what.episodes)[1]
     lake.tombstones.bury([*what.episodes, *what.shards, *contents], stones)
-    note = _note(lake, what)
-    _seek(lake, what)
+    note = note_down(lake, what)
+    seek(lake, what.token, what.sought)
     for table in FENCED:
         lake.log(table).fence()
     _logs(lake, what, now_ns)
     changed = delete(what.raw)
     ids = list(what.episodes)
-    if late := set(_shards(lake, ids)) - set(what.shards):  # came between plan and fence
+    if late := set(shards_of(lake, ids)) - set(what.shards):  # came between plan and fence
         what = replace(what, shards=tuple(sorted({*what.shards, *late})))
         lake.tombstones.bury([*ids, *what.shards, *contents], stones)
-        _note(lake, what)
+        note_down(lake, what)
         lake.log("snapshots").fence()
     for table in ("episodes", "labels", "segments"):
         lake.replace(table, _nothing(lake, table), {"episode_id": ids})
@@ -325,61 +94,6 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     lake.place.remove("erasures", what.token + MOVED)
     lake.place.remove("erasures", note)
     return Erased(what, successors, changed)
-
-
-def _note(lake: Lake, what: Plan) -> str:
-    note = f"{what.token}{PENDING}"
-    with lake.place.write("erasures", note) as stream:
-        said = {name: value for name, value in asdict(what).items() if name != "raw"}
-        stream.write(json.dumps(said | {"root": lake.root}).encode())
-    return note
-
-
-def _seek(lake: Lake, what: Plan) -> None:
-    """Keep what is looked for until it is found nowhere: the rows that it is taken from are going."""
-    said = {"episodes": [_hidden(e) for e in what.episodes], "needles": what.needles, "numbers": what.numbers}
-    if what.needles or what.numbers:
-        with lake.place.write("erasures", what.token + SOUGHT) as stream:
-            stream.write(json.dumps(said).encode())
-
-
-def _hidden(episode: str) -> str:
-    return hashlib.sha256(episode.encode()).hexdigest()
-
-
-def _sought(lake: Lake, episodes: Collection[str]) -> dict[str, dict[str, Any]]:
-    """By file: what earlier erasures of one of the episodes looked for and were not seen to be rid of."""
-    folder, hidden = lake.path("erasures"), {_hidden(episode) for episode in episodes}
-    if not lake.place.exists("erasures"):
-        return {}
-    names = [lake.place.relative(path) for path in lake.fs.find(folder) if path.endswith(SOUGHT)]
-    said = {name: _noted(lake, name) for name in sorted(names)}
-    return {name: one for name, one in said.items() if not hidden.isdisjoint(one["episodes"])}
-
-
-def _with_sought(lake: Lake, what: Needles) -> Needles:
-    pieces, numbers = dict.fromkeys(what.pieces), dict.fromkeys(what.numbers)
-    for said in _sought(lake, what.ids).values():
-        pieces |= dict.fromkeys(bytes.fromhex(piece) for piece in said["needles"])
-        numbers |= dict.fromkeys(bytes.fromhex(run) for run in said["numbers"])
-    return Needles(what.ids, tuple(pieces), tuple(numbers))
-
-
-def absent(lake: Lake, what: Plan) -> None:
-    """To be called once a search found it nowhere but where it is kept: what was looked for is forgotten."""
-    hidden = {_hidden(episode) for episode in what.episodes}
-    for name, said in _sought(lake, what.episodes).items():
-        if hidden.issuperset(said["episodes"]):
-            lake.place.remove(name)
-
-
-def needles(what: Plan) -> Needles:
-    """What must not be found anywhere any more."""
-    return Needles(
-        what.episodes,
-        tuple(bytes.fromhex(piece) for piece in what.needles),
-        tuple(bytes.fromhex(run) for run in what.numbers),
-    )
 
 
 def _nothing(lake: Lake, table: str) -> pa.Table:

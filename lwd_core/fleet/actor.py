@@ -13,7 +13,7 @@ from lwd_core.fleet.batching import Attempt, run_together
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
 from lwd_core.fleet.play import Exploring
-from lwd_core.fleet.robot import Person, Policy, RobotSpec, Workcell
+from lwd_core.fleet.robot import Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
 from lwd_core.fleet.task import Task, find_tasks
@@ -77,7 +77,7 @@ def run_fleet(
     fleet: FleetConfig,
     *,
     day: str,
-    policy: Policy | None,
+    policy: RobotPolicy | None,
     seeds: Sequence[int] | Mapping[str, Sequence[int]],
     source: Source = Source.ROLLOUT,
     supervisor: Watcher | None = None,
@@ -104,7 +104,7 @@ def _run(
     pool: Workcells,
     jobs: list[Job],
     day: str,
-    policy: Policy | None,
+    policy: RobotPolicy | None,
     supervisor: Watcher,
     progress: Callable[[Delivered], None] | None,
 ) -> FleetResult:

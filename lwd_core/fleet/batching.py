@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from lwd_core.fleet.robot import Chunk, Policy, State
+from lwd_core.fleet.robot import Chunk, RobotPolicy, State
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class Request:
     """What a policy needs to know to plan."""
 
-    policy: Policy
+    policy: RobotPolicy
     state: State
     instruction: str
 

@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.link import over_the_line
-from lwd_core.fleet.robot import Policy
+from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.seen import Seen
+from lwd_core.policies.channel_file import BadRelease, Release, current, refused
 from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import BadRelease, Release, current, refused
 from lwd_core.settings import Settings
 from lwd_core.storage.relative import resolve
 from storage_schemas.vocabulary import Channel
@@ -21,7 +21,7 @@ from storage_schemas.vocabulary import Channel
 class Loaded:
     """A policy a robot holds, and the release that brought it. ``expires_ns``: till when it may be run."""
 
-    policy: Policy
+    policy: RobotPolicy
     release_id: str
     released_ns: int
     loaded_ns: int
@@ -128,7 +128,7 @@ class ReleasedPolicies:
             if held.policy.policy_id == release.policy_id:
                 return Loaded(held.policy, release.release_id, release.created_ns, now_ns)
         # acting needs torch; following a channel does not
-        from lwd_core.policies.inference import Policy as BundledPolicy
+        from lwd_core.policies.inference import Policy
 
-        policy = BundledPolicy.load(resolve(self._settings.policies, release.policy_id), self._trusted)
+        policy = Policy.load(resolve(self._settings.policies, release.policy_id), self._trusted)
         return Loaded(policy, release.release_id, release.created_ns, now_ns)

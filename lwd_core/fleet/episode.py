@@ -8,7 +8,7 @@ import numpy as np
 
 from lwd_core.fleet.batching import Attempt, Request
 from lwd_core.fleet.recorder import Recorder
-from lwd_core.fleet.robot import Chunk, Person, Policy, RobotSpec, Workcell
+from lwd_core.fleet.robot import Chunk, Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.supervisor import Watcher
 from lwd_core.fleet.task import Task
 from storage_schemas.canonical import digest
@@ -60,7 +60,7 @@ def episode(
     job: Job,
     *,
     person: Person,
-    policy: Policy | None,
+    policy: RobotPolicy | None,
     watcher: Watcher,
     start_ns: int,
     spool: Path,

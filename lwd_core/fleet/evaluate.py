@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.fleet.batching import Attempt, Request, run_together
-from lwd_core.fleet.robot import Policy
+from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.task import Task, find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of
@@ -19,7 +19,7 @@ Row = dict[str, object]
 
 
 def evaluate(
-    policy: Policy,
+    policy: RobotPolicy,
     tasks: Iterable[str],
     seeds: Sequence[int],
     *,
@@ -53,7 +53,7 @@ def evaluate(
     )
 
 
-def _trial(cells: Workcells, policy: Policy, task: Task, seed: int, created_ns: int) -> Attempt[Row]:
+def _trial(cells: Workcells, policy: RobotPolicy, task: Task, seed: int, created_ns: int) -> Attempt[Row]:
     with cells.borrow(task) as cell:
         state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:

@@ -110,7 +110,7 @@ class RobotType(Protocol):
         ...
 
 
-class Policy(Protocol):
+class RobotPolicy(Protocol):
     """A policy as robots run it."""
 
     @property

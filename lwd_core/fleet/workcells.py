@@ -108,8 +108,3 @@ def of_robot(robot: str, given: Workcells | None) -> Iterator[Workcells]:
         return
     with Workcells(robot) as own:
         yield own
-
-
-def install_embodiment(folder: str, robot: str = DEFAULT) -> None:
-    """Put the embodiment file of a type of robot into ``folder``, as a fleet of it does."""
-    Workcells(robot).install(folder)

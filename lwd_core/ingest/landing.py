@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from lwd_core.errors import UserError
 from lwd_core.ingest.walk import Entry, entries, shown
-from lwd_core.lake.typing import PLAIN
+from lwd_core.lake.conform import PLAIN
 from lwd_core.logs.folders import BESIDE_DB3, folder_logs
 from lwd_core.logs.source import LogSource
 from lwd_core.storage.location import Location, open_location

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from lwd_core.errors import StorageError, UserError
 from lwd_core.ingest.landing import LandedLog, is_site
 from lwd_core.ingest.provenance import Meaning, keep
+from lwd_core.lake.conform import conform
 from lwd_core.lake.frames import FrameShards, utc_day
 from lwd_core.lake.same_recording import content
-from lwd_core.lake.typing import conform
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.faults import fault, lacked_memory, out_of_room
 from lwd_core.logs.source import LogSource

@@ -48,7 +48,7 @@ def each_batch(
         end = min(max(end, first + 1), first + size)
         began = time.monotonic()
         try:
-            found = answer(Batch(lake, wanted.slice(first, end - first), asked).episodes(embodiments))
+            found = answer(EpisodeBatch(lake, wanted.slice(first, end - first), asked).episodes(embodiments))
         except Moved:
             continue
         yield found
@@ -59,7 +59,7 @@ def each_batch(
             size = max(size // 2, 1)
 
 
-class Batch:
+class EpisodeBatch:
     """``asked`` are the columns that batches before were asked for: they are read together."""
 
     def __init__(self, lake: "Lake", wanted: pa.Table, asked: set[str]) -> None:

@@ -15,7 +15,7 @@ from storage_schemas.vocabulary import Verdict
 
 
 @dataclass(frozen=True)
-class EpisodeColumns:
+class EpisodeSignals:
     """An episode as arrays: T action rows; ``state`` may have one row more (the final state).
 
     ``state_low`` … ``action_high`` are the embodiment's limits, NaN (or None: all NaN) where it states none.
@@ -63,23 +63,23 @@ class Limits:
     radian_limit: float = 12.6
 
 
-Check = Callable[[EpisodeColumns, Limits], Finding]
+Check = Callable[[EpisodeSignals, Limits], Finding]
 
 
-def monotone_time(episode: EpisodeColumns, limits: Limits) -> Finding:
+def monotone_time(episode: EpisodeSignals, limits: Limits) -> Finding:
     """Ticks advance."""
     steps = np.diff(episode.t_ns)
     back = int((steps <= 0).sum())
     return _verdict(back == 0, back, f"{back} ticks do not advance")
 
 
-def gaps(episode: EpisodeColumns, limits: Limits) -> Finding:
+def gaps(episode: EpisodeSignals, limits: Limits) -> Finding:
     """No tick was lost on the way."""
     count = int(episode.gap.sum())
     return _verdict(count == 0, count, f"{count} gaps in the recording")
 
 
-def rate(episode: EpisodeColumns, limits: Limits) -> Finding:
+def rate(episode: EpisodeSignals, limits: Limits) -> Finding:
     """The median tick is one control period."""
     if len(episode.t_ns) < 3:
         return Finding(Verdict.UNKNOWN, None, "fewer than three ticks")
@@ -91,13 +91,13 @@ def rate(episode: EpisodeColumns, limits: Limits) -> Finding:
     )
 
 
-def masked(episode: EpisodeColumns, limits: Limits) -> Finding:
+def masked(episode: EpisodeSignals, limits: Limits) -> Finding:
     """Every feature was fresh at every tick."""
     share = float(1 - episode.valid.mean()) if len(episode.valid) else 0.0
     return _verdict(share == 0, share, f"{share:.0%} of ticks miss a fresh feature")
 
 
-def frozen_state(episode: EpisodeColumns, limits: Limits) -> Finding:
+def frozen_state(episode: EpisodeSignals, limits: Limits) -> Finding:
     """The whole state does not stand still for long, noise aside: a sensor that hangs."""
     still, window = _still(episode, limits, limits.frozen_fraction)
     run = _longest_run(still)
@@ -105,7 +105,7 @@ def frozen_state(episode: EpisodeColumns, limits: Limits) -> Finding:
     return _verdict(longest < limits.frozen_s, longest, f"state unchanged for {longest:.2f} s")
 
 
-def state_jumps(episode: EpisodeColumns, limits: Limits) -> Finding:
+def state_jumps(episode: EpisodeSignals, limits: Limits) -> Finding:
     """No step leaps away from all others in most dims at once: a teleport, or two recordings as one.
 
     A row that is not valid tells nothing, and a step across it or a gap may be as much longer as it took.
@@ -131,7 +131,7 @@ def state_jumps(episode: EpisodeColumns, limits: Limits) -> Finding:
     return _verdict(len(jumps) == 0, len(jumps), f"the state jumps {len(jumps)} times, at steps {where}")
 
 
-def dead_action(episode: EpisodeColumns, limits: Limits) -> Finding:
+def dead_action(episode: EpisodeSignals, limits: Limits) -> Finding:
     """Every action dimension was used at some time, noise aside."""
     action = _known(episode.action)
     if len(action) < 2:
@@ -140,7 +140,7 @@ def dead_action(episode: EpisodeColumns, limits: Limits) -> Finding:
     return _verdict(len(dead) == 0, len(dead), f"action dims {dead.tolist()} never change")
 
 
-def saturated_action(episode: EpisodeColumns, limits: Limits) -> Finding:
+def saturated_action(episode: EpisodeSignals, limits: Limits) -> Finding:
     """No action dimension sits at its limit nearly all the time."""
     low, high = episode.action_low, episode.action_high
     if not len(episode.action) or not np.isfinite(low).any():
@@ -152,7 +152,7 @@ def saturated_action(episode: EpisodeColumns, limits: Limits) -> Finding:
     )
 
 
-def action_jumps(episode: EpisodeColumns, limits: Limits) -> Finding:
+def action_jumps(episode: EpisodeSignals, limits: Limits) -> Finding:
     """Few steps jump across half the action range."""
     stated = episode.action_high - episode.action_low
     action = _known(episode.action)
@@ -168,7 +168,7 @@ def action_jumps(episode: EpisodeColumns, limits: Limits) -> Finding:
     return _verdict(share <= limits.jump_share, share, f"{share:.0%} of steps jump across half the range")
 
 
-def idle_share(episode: EpisodeColumns, limits: Limits) -> Finding:
+def idle_share(episode: EpisodeSignals, limits: Limits) -> Finding:
     """The robot mostly does something."""
     if len(episode.state) < 2:
         return Finding(Verdict.UNKNOWN, None, "fewer than two states")
@@ -179,7 +179,7 @@ def idle_share(episode: EpisodeColumns, limits: Limits) -> Finding:
     return _verdict(share <= limits.idle_share, share, f"{share:.0%} of steps are idle")
 
 
-def frames_against_steps(episode: EpisodeColumns, limits: Limits) -> Finding:
+def frames_against_steps(episode: EpisodeSignals, limits: Limits) -> Finding:
     """Every camera that recorded anything kept up with its own median rate."""
     if not episode.frames:
         return Finding(Verdict.UNKNOWN, None, "no camera")
@@ -194,13 +194,13 @@ def frames_against_steps(episode: EpisodeColumns, limits: Limits) -> Finding:
     )
 
 
-def long_enough(episode: EpisodeColumns, limits: Limits) -> Finding:
+def long_enough(episode: EpisodeSignals, limits: Limits) -> Finding:
     """The episode holds at least one action chunk."""
     length = len(episode.action)
     return _verdict(length >= limits.chunk, length, f"{length} steps, a chunk is {limits.chunk}")
 
 
-def units(episode: EpisodeColumns, limits: Limits) -> Finding:
+def units(episode: EpisodeSignals, limits: Limits) -> Finding:
     """Dims stated in radians stay within two turns; a larger number looks like degrees or counts."""
     radians = np.array([unit == "rad" for unit in episode.state_unit], dtype=bool)
     state = _known(episode.state)
@@ -210,7 +210,7 @@ def units(episode: EpisodeColumns, limits: Limits) -> Finding:
     return _verdict(largest <= limits.radian_limit, largest, f"a dim in radians reaches {largest:.1f}")
 
 
-def action_is_next_state(episode: EpisodeColumns, limits: Limits) -> Finding:
+def action_is_next_state(episode: EpisodeSignals, limits: Limits) -> Finding:
     """The action is a command, not the state copied one step back."""
     state = episode.state if episode.measured is None else episode.state[:, episode.measured]
     n = min(len(episode.action), len(state) - 1)
@@ -288,15 +288,15 @@ def scales(
     return np.where(np.isfinite(high - low), high - low, scale)
 
 
-def _state_scale(episode: EpisodeColumns) -> np.ndarray:
+def _state_scale(episode: EpisodeSignals) -> np.ndarray:
     return scales(episode.state, episode.state_low, episode.state_high, episode.state_unit)
 
 
-def _action_scale(episode: EpisodeColumns) -> np.ndarray:
+def _action_scale(episode: EpisodeSignals) -> np.ndarray:
     return scales(episode.action, episode.action_low, episode.action_high, episode.action_unit)
 
 
-def _still(episode: EpisodeColumns, limits: Limits, fraction: float) -> tuple[np.ndarray, int]:
+def _still(episode: EpisodeSignals, limits: Limits, fraction: float) -> tuple[np.ndarray, int]:
     """Where no dim of the state moves by more than a fraction of its scale within ``still_s``, by first row;
     and how many steps that is. Windows, so that neither noise nor slow motion depend on the rate."""
     window = max(1, round(limits.still_s * episode.control_hz))

@@ -15,7 +15,7 @@ from lwd_core.errors import StorageError, UserError
 from lwd_core.labels import source
 from lwd_core.labels.batches import Moved, each_batch
 from lwd_core.labels.labeller import Labelled
-from lwd_core.labels.said import Rows, WrongAnswer
+from lwd_core.labels.said import LabelRows, WrongAnswer
 from lwd_core.lake.episode import Episode
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
@@ -64,7 +64,7 @@ class FunctionLabeller:
         yield from each_batch(lake, episodes, embodiments, self._answers)
 
     def _answers(self, episodes: list[Episode]) -> Labelled:
-        rows, failed = Rows(self.kind, self.name), {}
+        rows, failed = LabelRows(self.kind, self.name), {}
         for episode in episodes:
             try:
                 rows.add(episode.id, len(episode), self.function(episode))

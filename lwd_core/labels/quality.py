@@ -9,9 +9,9 @@ import pyarrow as pa
 from scipy.spatial import KDTree
 
 from lwd_core.labels.batches import each_batch
-from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits
+from lwd_core.labels.checks import CHECKS, EpisodeSignals, Limits
 from lwd_core.labels.labeller import Labelled
-from lwd_core.labels.said import Finding, Rows
+from lwd_core.labels.said import Finding, LabelRows
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Dim, Embodiment
@@ -41,10 +41,10 @@ class Quality:
         duplicates = near_duplicates(lake, episodes)
 
         def judge(batch: list[Episode]) -> Labelled:
-            rows = Rows(self.kind, "quality")
+            rows = LabelRows(self.kind, "quality")
             cameras = _frame_counts(lake, [episode.id for episode in batch])
             for episode in batch:
-                columns = episode_columns(episode, cameras.get(episode.id))
+                columns = episode_signals(episode, cameras.get(episode.id))
                 findings = {name: check(columns, self.limits) for name, check in CHECKS.items()}
                 rows.add(episode.id, len(episode), findings | {"risk.near_duplicate": duplicates[episode.id]})
             return Labelled(rows.table())
@@ -55,12 +55,12 @@ class Quality:
 QUALITY = Quality()
 
 
-def episode_columns(episode: Episode, frames: dict[str, int] | None) -> EpisodeColumns:
+def episode_signals(episode: Episode, frames: dict[str, int] | None) -> EpisodeSignals:
     """What the checks read of an episode; limits only where its embodiment fits its columns."""
     state, action, embodiment = episode["state"], episode["action"], episode.embodiment
     limits = _fitting(embodiment.action_dims if embodiment else (), action.shape[1])
     bounds = _fitting(embodiment.state_dims if embodiment else (), state.shape[1])
-    return EpisodeColumns(
+    return EpisodeSignals(
         t_ns=episode["t_ns"],
         state=state,
         action=action,

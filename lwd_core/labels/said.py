@@ -46,7 +46,7 @@ class WrongAnswer(Exception):
     """An answer that is no label; the message says what is."""
 
 
-class Rows:
+class LabelRows:
     """Labels of many episodes, as they are said."""
 
     def __init__(self, kind: LabelKind, name: str) -> None:

@@ -5,11 +5,9 @@ caller who lost the race looks again before trying again. Delta's own blind retr
 ingests of one log append it twice.
 """
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,6 +17,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from lwd_core.errors import StorageError, UserError
+from lwd_core.lake.data_file import DataFile
 from lwd_core.storage.location import Location
 
 CONFIGURATION: dict[str, str | None] = {
@@ -27,8 +26,6 @@ CONFIGURATION: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.enableExpiredLogCleanup": "false",
 }
-
-
 #: Tries of a change that others' commits may come before.
 _TRIES = 5
 
@@ -39,42 +36,6 @@ class LostRace(Exception):
 
 class VersionGone(UserError):
     """A version of a table that isn't there, or that an erasure took."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One data file: path below the table, size in bytes, partition values, and what its columns hold.
-
-    ``low`` and ``high`` bound the values of some columns, ``nulls`` counts nulls.
-    """
-
-    path: str
-    size: int
-    rows: int
-    partition: Mapping[str, str]
-    low: Mapping[str, Any]
-    high: Mapping[str, Any]
-    nulls: Mapping[str, int]
-
-    def may_hold(self, column: str, values: Sequence[Any]) -> bool:
-        """Whether a row of it may have one of the values, null among them, as far as the log tells."""
-        if column in self.partition:
-            return self.partition[column] in values
-        low, high = self.low.get(column), self.high.get(column)
-        if low is None or high is None or None in values:
-            return True
-        return any(low <= value <= high for value in values)
-
-    @property
-    def statistics(self) -> str:
-        """The statistics as Delta writes them."""
-        stats = {
-            "numRecords": self.rows,
-            "minValues": self.low,
-            "maxValues": self.high,
-            "nullCount": self.nulls,
-        }
-        return json.dumps(stats, ensure_ascii=False)
 
 
 class TableLog:

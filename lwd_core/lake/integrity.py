@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pyarrow.parquet as pq
 
-from lwd_core.lake.delta import DataFile
+from lwd_core.lake.data_file import DataFile
 from lwd_core.lake.store import Lake
 from storage_schemas.tables import TABLES
 

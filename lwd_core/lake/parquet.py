@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lwd_core.lake.delta import DataFile
+from lwd_core.lake.data_file import DataFile
 from lwd_core.storage.location import Location
 from storage_schemas.columns import Table
 

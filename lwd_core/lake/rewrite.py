@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lwd_core.lake.delta import DataFile
+from lwd_core.lake.conform import conform
+from lwd_core.lake.data_file import DataFile
 from lwd_core.lake.parquet import write_file
-from lwd_core.lake.typing import conform
 from lwd_core.storage.location import Location
 from storage_schemas.columns import Table
 

@@ -13,14 +13,15 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.lake import query, rewrite
-from lwd_core.lake.delta import DataFile, LostRace, TableLog, VersionGone
+from lwd_core.lake.conform import conform
+from lwd_core.lake.data_file import DataFile
+from lwd_core.lake.delta import LostRace, TableLog, VersionGone
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.evolve import additions
 from lwd_core.lake.history import version_at
 from lwd_core.lake.parquet import write_file
 from lwd_core.lake.partition import arranged
 from lwd_core.lake.tombstones import TABLES_OF_EPISODES, Tombstones
-from lwd_core.lake.typing import conform
 from lwd_core.storage.conditional import require_conditional_put
 from lwd_core.storage.location import Location, open_location
 from storage_schemas.columns import Table

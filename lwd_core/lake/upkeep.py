@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lwd_core.lake.delta import DataFile, LostRace
+from lwd_core.lake.conform import conform
+from lwd_core.lake.data_file import DataFile
+from lwd_core.lake.delta import LostRace
 from lwd_core.lake.parquet import write_file
 from lwd_core.lake.partition import arranged
 from lwd_core.lake.rewrite import discard
 from lwd_core.lake.store import Lake
-from lwd_core.lake.typing import conform
 from storage_schemas.columns import Table
 from storage_schemas.tables import TABLES
 

@@ -21,7 +21,7 @@ from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import SEQUENCE, Strata, agree
 from lwd_core.loader.pool import RowPool, named
 from lwd_core.loader.sampler import BLOCK
-from lwd_core.loader.transition_loader import Batch
+from lwd_core.loader.transition_loader import TensorBatch
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import allocate, assemble, fill
 from lwd_core.snapshots.episode_rows import read_rows
@@ -96,11 +96,11 @@ class GrowingLoader:
         """(first step, table versions drawn from since), rising; up to the present step."""
         return [entry for entry in self._log if entry[0] < max(self.step, 1)]
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TensorBatch:
         """The batch of any step up to the present one's."""
         return next(self._made(range(step, step + 1)))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorBatch]:
         """Batches from the present step on, without end."""
         while True:
             until_look = self._poll - self.step % self._poll
@@ -108,7 +108,7 @@ class GrowingLoader:
                 self.step += 1
                 yield batch
 
-    def _made(self, steps: range) -> Iterator[Batch]:
+    def _made(self, steps: range) -> Iterator[TensorBatch]:
         """The batches of steps before which there is no look but at the first of them."""
         step = steps[0]
         if step % self._poll == 0 and (not self._log or self._log[-1][0] <= step):

@@ -10,7 +10,7 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.loader.images import Decoder, FrameIndex, files_of
-from lwd_core.loader.transition_loader import Batch, TransitionLoader
+from lwd_core.loader.transition_loader import TensorBatch, TransitionLoader
 from lwd_core.storage.location import Location
 
 
@@ -46,17 +46,17 @@ class ImageLoader:
         self._ring = [{n: _pixels(shape) for n in names} for _ in range(buffers)]
         self._names = names
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorBatch]:
         """Batches from the loader's present step on, without end."""
         for number, batch in enumerate(self.loader):
             yield self._filmed(batch, self._ring[number % len(self._ring)])
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TensorBatch:
         """The batch of any step, in memory of its own; the iterator's place stays."""
         images = {name: _pixels(tuple(image.shape)) for name, image in self._ring[0].items()}
         return self._filmed(self.loader.batch(step), images)
 
-    def _filmed(self, batch: Batch, images: Batch) -> Batch:
+    def _filmed(self, batch: TensorBatch, images: TensorBatch) -> TensorBatch:
         for name, frame in self._names.items():
             self._decoder.decode(batch["episode"].numpy(), batch[frame].numpy(), images[name].numpy())
         return batch | images

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from lwd_core.errors import UserError
-from lwd_core.loader.transition_loader import Batch
+from lwd_core.loader.transition_loader import TensorBatch
 
 
 class Part(Protocol):
@@ -27,8 +27,8 @@ class Part(Protocol):
     @property
     def policies(self) -> list[str]: ...
 
-    def batch(self, step: int) -> Batch: ...
-    def __iter__(self) -> Iterator[Batch]: ...
+    def batch(self, step: int) -> TensorBatch: ...
+    def __iter__(self) -> Iterator[TensorBatch]: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -74,11 +74,11 @@ class MixedLoader:
         """What a batch's ``policy`` counts in; grows at its end only."""
         return self._extended("policies")
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TensorBatch:
         """The batch of any step."""
         return self._join(self.offline.batch(step), self.online.batch(step))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorBatch]:
         for old, new in zip(self.offline, self.online, strict=False):
             yield self._join(old, new)
 
@@ -100,7 +100,7 @@ class MixedLoader:
         known += [text for text in texts if text not in known]
         return known
 
-    def _join(self, offline: Batch, online: Batch) -> Batch:
+    def _join(self, offline: TensorBatch, online: TensorBatch) -> TensorBatch:
         online = dict(online)
         for index, name in (("instruction", "instructions"), ("task", "tasks"), ("policy", "policies")):
             online[index] = self._renumbered(name, online[index])

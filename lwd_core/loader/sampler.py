@@ -14,7 +14,7 @@ from lwd_core.loader.episode_columns import EpisodeColumns
 from lwd_core.loader.order import SEQUENCE, Strata, shuffled
 from lwd_core.loader.packed import record_type
 from lwd_core.loader.pool import Pool, RowPool
-from lwd_core.loader.schedule import Schedule, Span
+from lwd_core.loader.schedule import Span, SpanSchedule
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import row_bytes
 from lwd_core.snapshots.local_copy import OBJECTS, DiskCache, cache_home
@@ -84,7 +84,7 @@ class Sampler:
         self._loader = ThreadPoolExecutor(1, "pool")
         self._pools: dict[tuple[str, ...], Future[_Loaded]] = {}
         steps = {s: sum(snapshot.episodes[i].steps for i in p) for s, p in self._places.items()}
-        self._schedule = Schedule(
+        self._schedule = SpanSchedule(
             seed, self._rows, steps, batch_size * expansion.stride, self._pool_rows, endless=balanced
         )
         self._drawing = threading.Lock()

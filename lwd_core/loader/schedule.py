@@ -23,7 +23,7 @@ class Span:
     shards: tuple[str, ...]
 
 
-class Schedule:
+class SpanSchedule:
     """The spans of a set whose shards have so many ``rows`` and action ``steps``, by name.
 
     A batch takes ``steps_a_batch`` of them; a pool holds about ``pool_rows`` rows, None: all. Where

@@ -20,7 +20,7 @@ from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
 
-Batch = dict[str, torch.Tensor]
+TensorBatch = dict[str, torch.Tensor]
 
 
 class TransitionLoader:
@@ -107,7 +107,7 @@ class TransitionLoader:
         """What a batch's ``policy`` counts in; -1 where none ran."""
         return self.snapshot.policies
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> TensorBatch:
         """The batch of any step; the iterator's place stays."""
         block = self._sampler.block(step)
         return as_tensors(block.pool.gather(block.ids[step - block.step, self._rows], self._columns))
@@ -117,7 +117,7 @@ class TransitionLoader:
         """Samples of a batch on this rank."""
         return self._rows.stop - self._rows.start
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TensorBatch]:
         """Batches from the present step on, without end."""
         source = self._blocks() if self._workers == 0 else self._ahead()
         for batches in source:
@@ -125,15 +125,15 @@ class TransitionLoader:
                 self.step += 1
                 yield batch
 
-    def _blocks(self) -> Iterator[Iterator[Batch]]:
+    def _blocks(self) -> Iterator[Iterator[TensorBatch]]:
         step = self.step
         while True:
             yield self._made(step)
             step = self._sampler.after(step)
 
-    def _ahead(self) -> Iterator[list[Batch]]:
+    def _ahead(self) -> Iterator[list[TensorBatch]]:
         with ThreadPoolExecutor(self._workers, "batches") as threads:
-            waiting: deque[Future[list[Batch]]] = deque()
+            waiting: deque[Future[list[TensorBatch]]] = deque()
             step = self.step
             try:
                 while True:
@@ -145,7 +145,7 @@ class TransitionLoader:
                 for future in waiting:
                     future.cancel()
 
-    def _made(self, step: int) -> Iterator[Batch]:
+    def _made(self, step: int) -> Iterator[TensorBatch]:
         """The batches from ``step`` to the end of its block."""
         block = self._sampler.block(step)
         ids = block.ids[step - block.step :, self._rows]
@@ -161,6 +161,6 @@ class TransitionLoader:
         self.step = int(state["step"])
 
 
-def as_tensors(arrays: dict[str, np.ndarray]) -> Batch:
+def as_tensors(arrays: dict[str, np.ndarray]) -> TensorBatch:
     """A batch over the same memory."""
     return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -7,10 +7,11 @@ is marked not valid, and why is counted.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 
+from lwd_core.logs.aligned import Aligned, TickFrames
+from lwd_core.logs.at_ticks import AtTicks, last_known, own_command
 from lwd_core.logs.clock import Clock, Timed
 from lwd_core.logs.fields import NO_STAMP
 from lwd_core.logs.pairing import Following, StreamTimes, anchor
@@ -19,65 +20,6 @@ from storage_schemas.embodiment import Embodiment, Feature
 
 _GAP_NS = 1_000_000_000  # a grid is not laid across a longer silence
 _LONG_NS = 1_000_000_000  # what is left out and lasts longer is named
-
-
-@dataclass(frozen=True)
-class TickFrames:
-    """Frames shown at ticks: rows (F,) of camera, shard, offset, size, t_ns; ``lengths`` (N,) per tick."""
-
-    camera: np.ndarray
-    shard: np.ndarray
-    offset: np.ndarray
-    size: np.ndarray
-    t_ns: np.ndarray
-    lengths: np.ndarray
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """N ticks of one episode, of which the first T have an action (N is T or T + 1).
-
-    ``state`` (N, S) and ``action``, ``proposed`` (T, D) float32; ``has_proposed`` (T,) bool;
-    ages, ``publish``, ``header`` (N,) int64 ns, -1 where there is none; an action's age is its distance
-    from the tick, before or after. ``acting_ns`` (N,): when the action was given, None: at the tick.
-    """
-
-    t_ns: np.ndarray
-    state: np.ndarray
-    action: np.ndarray
-    proposed: np.ndarray
-    has_proposed: np.ndarray
-    valid: np.ndarray
-    state_age: np.ndarray
-    action_age: np.ndarray
-    publish: np.ndarray
-    header: np.ndarray
-    frames: TickFrames | None = None
-    acting_ns: np.ndarray | None = None
-
-    @property
-    def actions(self) -> int:
-        """T."""
-        return len(self.action)
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Which message of a feature each tick has.
-
-    ``place`` (N,) in its series, -1 where there is none; ``age`` (N,) ns, negative where it follows the
-    tick; ``why``: ticks (N,) it masks, by reason. ``last``: ticks up to the last that has a
-    message of its own, None where messages are held.
-    """
-
-    place: np.ndarray
-    age: np.ndarray
-    why: dict[str, np.ndarray]
-    last: int | None = None
-
-    def first(self, n: int) -> "_Chosen":
-        """The same of the first ``n`` ticks."""
-        return _Chosen(self.place[:n], self.age[:n], {k: v[:n] for k, v in self.why.items()}, self.last)
 
 
 class Aligner:
@@ -224,43 +166,16 @@ class Aligner:
         follows: Following | None,
         given: tuple[int, int],
         ticks: np.ndarray,
-    ) -> _Chosen:
+    ) -> AtTicks:
         """The command of each tick, of those at ``given`` places: the one held, or its state's own."""
         if follows is None:
             return self._known(feature, timed.places(*given), ticks, "command")
-        state = np.searchsorted(self._anchor.t, ticks, side="right") - 1
-        known = state >= 0
-        known[1:] &= state[1:] != state[:-1]  # of ticks with one state the first has its command
-        at = np.full(len(ticks), -1)
-        several = np.zeros(len(ticks), dtype=bool)
-        at[known], several[known] = follows.command[state[known]], follows.several[state[known]]
-        paired = (at >= given[0]) & (at < given[1])
-        place, age = timed.latest(ticks)  # what was last known, where no command is the state's
-        place[paired], age[paired] = timed.at[at[paired]], ticks[paired] - timed.t[at[paired]]
-        if follows.delay.why:
-            why = {f"{feature.topic}: {follows.delay.why}": ~paired}
-        else:
-            why = {
-                f"{feature.topic}: several commands where a state has one": ~paired & several,
-                f"{feature.topic}: no command of that state": ~paired & ~several,
-            }
-        if feature.staleness_ms is not None:
-            late = paired & (np.abs(age) > feature.staleness_ms * 1e6)
-            why[f"{feature.topic}: command further than {feature.staleness_ms:g} ms from its state"] = late
-        last = int(np.flatnonzero(paired)[-1]) + 1 if paired.any() else None
-        return _Chosen(place, age, why, last)
+        return own_command(feature, timed, follows, given, self._anchor.t, ticks)
 
-    def _known(self, feature: Feature, timed: Timed, ticks: np.ndarray, what: str) -> _Chosen:
-        """What was last known at each tick."""
-        place, age = timed.latest(ticks)
-        limit = self._embodiment.staleness_ns(feature)
-        why = {
-            f"{feature.topic}: no {what} yet": place < 0,
-            f"{feature.topic}: {what} older than its staleness of {limit / 1e6:g} ms": age > limit,
-        }
-        return _Chosen(place, age, why)
+    def _known(self, feature: Feature, timed: Timed, ticks: np.ndarray, what: str) -> AtTicks:
+        return last_known(feature, timed, ticks, self._embodiment.staleness_ns(feature), what)
 
-    def _acting(self, chosen: _Chosen, end: int, ticks: np.ndarray) -> int:
+    def _acting(self, chosen: AtTicks, end: int, ticks: np.ndarray) -> int:
         """How many ticks there are up to the last that has a command."""
         if chosen.last is not None:
             return chosen.last
@@ -270,7 +185,7 @@ class Aligner:
         self,
         features: tuple[Feature, ...],
         series: tuple[Series, ...],
-        chosen: list[_Chosen],
+        chosen: list[AtTicks],
         valid: np.ndarray,
         actions: int,
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from lwd_core.logs.align import Aligned, TickFrames
+from lwd_core.logs.aligned import Aligned, TickFrames
 from lwd_core.logs.content import SEGMENTS_READ, STEPS_READ, EpisodeData
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import FRAME

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from lwd_core.logs.align import Aligned, Aligner
+from lwd_core.logs.align import Aligner
+from lwd_core.logs.aligned import Aligned
 from lwd_core.logs.assemble import EpisodeFacts, Takeover, episode
 from lwd_core.logs.boundaries import EpisodeSpan, Event, events_of, spans
 from lwd_core.logs.clock import Clock, Timed

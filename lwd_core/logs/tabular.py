@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from lwd_core.logs import fields
-from lwd_core.logs.align import Aligned, TickFrames
+from lwd_core.logs.aligned import Aligned, TickFrames
 from lwd_core.logs.assemble import episode
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.notes import Notes

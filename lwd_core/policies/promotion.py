@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from lwd_core.lake.store import Lake
 from lwd_core.policies.canary import CanaryRule, CanaryVerdict, Decision, judge, tallies
+from lwd_core.policies.channel_file import Release
 from lwd_core.policies.keys import signing_key
-from lwd_core.policies.release import Release, publish, recorded, rollback
+from lwd_core.policies.release import publish, recorded, rollback
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.policies.channel_file import BadRelease, current
 from lwd_core.policies.keys import sign
 from lwd_core.policies.registry import address
-from lwd_core.policies.release import BadRelease, current, disagreement, refresh
+from lwd_core.policies.release import disagreement, refresh
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json

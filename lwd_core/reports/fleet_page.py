@@ -7,8 +7,8 @@ from importlib import resources
 from jinja2 import Environment, select_autoescape
 
 from lwd_core.lake.store import Lake
+from lwd_core.policies.channel_file import BadRelease, current
 from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import BadRelease, current
 from lwd_core.reports.clip import Clip, clips
 from lwd_core.reports.fleet import FleetFindings, collect_fleet
 from lwd_core.reports.fleet_figures import falls_of_value, interventions_over_time, success_over_time

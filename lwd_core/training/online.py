@@ -8,10 +8,11 @@ from typing import Any
 from lwd_core import config_file
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.policies.channel_file import Release
 from lwd_core.policies.keys import signing_key
 from lwd_core.policies.promotion import standing
 from lwd_core.policies.registry import find, register
-from lwd_core.policies.release import Release, publish, recorded
+from lwd_core.policies.release import publish, recorded
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint

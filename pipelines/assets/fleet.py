@@ -113,9 +113,10 @@ def site_fleet(plan: Profile, site: str) -> "FleetConfig":
 
 def released_policy(platform: Platform, channel: Channel = Channel.PRODUCTION) -> "Policy":
     """The policy on a channel, verified. Raises UserError while the channel is empty."""
+    from lwd_core.policies.channel_file import BadRelease, current
     from lwd_core.policies.inference import Policy
     from lwd_core.policies.keys import trusted_keys
-    from lwd_core.policies.release import BadRelease, current, disagreement
+    from lwd_core.policies.release import disagreement
     from lwd_core.storage.relative import resolve
 
     settings, lake = platform.settings, platform.lake()

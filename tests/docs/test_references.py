@@ -24,7 +24,7 @@ TEXTS = [
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()
-    if Path(name).suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".sql", ".h", ".cpp", ".sh", ""}
+    if Path(name).suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ""}
     and (ROOT / name).is_file() and name != "tests/docs/test_references.py"
 ]  # fmt: skip
 

@@ -15,11 +15,11 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.scripted import Scripted, land_scripted
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.lake.store import Lake
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.lake.servers import free_port
+from tests.lwd_core.scripted import Scripted, land_scripted
 
 pytestmark = [pytest.mark.e2e, pytest.mark.servers]
 MISSING = "Chromium is not installed: `make system-test` as root, or `apt-get install chromium`"
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with an empty lake, whose landing zone holds one log."""
     home = tmp_path_factory.mktemp("ui")
     Lake.open(str(home / "lake"), create=True)
-    install_embodiment(str(home / "embodiments"))
+    Workcells().install(str(home / "embodiments"))
     script = Scripted("push", Source.DEMONSTRATION, 0)
     land_scripted(str(home / "landing"), RobotSpec("harbour-00", "harbour"), DAY, DAY_NS, script)
     return home

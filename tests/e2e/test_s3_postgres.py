@@ -8,13 +8,13 @@ import fsspec
 import pytest
 from sqlalchemy import create_engine, text
 
-from lwd_core.fleet.sim.scripted import Scripted
 from lwd_core.settings import PLACES
 from lwd_core.storage.location import open_location
 from pipelines.home import enter
 from storage_schemas.vocabulary import Channel, Source
 from tests.e2e.test_week import MON, TASK, Week
 from tests.lwd_core.lake.servers import KEYS, seaweedfs
+from tests.lwd_core.scripted import Scripted
 from tests.pipelines.postgres import postgres
 
 pytestmark = [

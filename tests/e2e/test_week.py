@@ -18,13 +18,12 @@ import dagster as dg
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.scripted import Scripted, land_scripted
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.reconcile import unaccounted
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import trace
+from lwd_core.policies.channel_file import Release, current
 from lwd_core.policies.keys import trusted_keys
-from lwd_core.policies.release import Release, current
 from pipelines.definitions import defs
 from pipelines.home import enter
 from pipelines.partitions import ROUNDS
@@ -32,6 +31,7 @@ from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
 from pipelines.sensors import canary_sensor, landing_sensor
 from storage_schemas.vocabulary import Channel, Source
+from tests.lwd_core.scripted import Scripted, land_scripted
 
 pytestmark = [
     pytest.mark.e2e,
@@ -53,7 +53,7 @@ class Week:
         self.recorded = 0
         self.nights: list[str] = []
         self.verdicts: list[str] = []
-        install_embodiment(self.platform.settings.embodiments)
+        Workcells().install(self.platform.settings.embodiments)
 
     @property
     def lake(self) -> Lake:

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.examples.installed import PLUGINS, install, lwd
+from tests.examples.installed import lwd
 from tests.lwd_core.recorded import LENGTHS, recorded_lake
+from tests.packages import PLUGINS, lay_project
 
 
 def test_episodes_by_an_exporter_of_another_package(tmp_path: Path) -> None:
-    site, home, out = install(PLUGINS / "exporter", tmp_path / "site"), tmp_path / "home", tmp_path / "out"
+    site, home, out = (
+        lay_project(PLUGINS / "exporter", tmp_path / "site"),
+        tmp_path / "home",
+        tmp_path / "out",
+    )
     lake = recorded_lake(home / "lake")
     said = json.loads(lwd(home, site, "export", "npz", str(out), "--json"))
     assert (said["episodes"], said["frames"]) == (len(LENGTHS), sum(LENGTHS))
@@ -23,7 +28,7 @@ def test_episodes_by_an_exporter_of_another_package(tmp_path: Path) -> None:
 
 
 def test_one_that_is_not_there_says_which_are(tmp_path: Path) -> None:
-    site, home = install(PLUGINS / "exporter", tmp_path / "site"), tmp_path / "home"
+    site, home = lay_project(PLUGINS / "exporter", tmp_path / "site"), tmp_path / "home"
     recorded_lake(home / "lake")
     said = lwd(home, site, "export", "npzz", str(tmp_path / "out"), fails=True)
     assert "did you mean npz? There are lerobot, npz" in " ".join(said.split())

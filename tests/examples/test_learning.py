@@ -9,8 +9,9 @@ import pytest
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
-from tests.examples.installed import PLUGINS, install, lwd
+from tests.examples.installed import lwd
 from tests.lwd_core.snapshots.lakes import START, add_episode
+from tests.packages import PLUGINS, lay_project
 
 SMALL = {
     "batch": 8,
@@ -47,7 +48,7 @@ def config(home: Path, stage: str, **changes: object) -> str:
 
 
 def test_an_extraction_of_another_package(home: Path, tmp_path: Path) -> None:
-    site, bare = install(PLUGINS / "extraction", tmp_path / "site"), tmp_path / "bare"
+    site, bare = lay_project(PLUGINS / "extraction", tmp_path / "site"), tmp_path / "bare"
     lwd(home, site, "train", config(home, "sft"))
     extraction = {"kind": "awr", "temperature": 0.05}
     run = config(home, "offline", learner={"extraction": extraction})
@@ -68,7 +69,7 @@ def test_an_extraction_of_another_package(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_backbone_of_another_package(home: Path, tmp_path: Path) -> None:
-    site, bare = install(PLUGINS / "backbone", tmp_path / "site"), tmp_path / "bare"
+    site, bare = lay_project(PLUGINS / "backbone", tmp_path / "site"), tmp_path / "bare"
     network = {**SMALL["network"], "backbone": {"kind": "acme-mlp", "features": 8}}
     lwd(home, site, "train", config(home, "sft", network=network))
     lwd(home, site, "train", config(home, "offline"))

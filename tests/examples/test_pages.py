@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, blocks
-from tests.examples.installed import PLUGINS
+from tests.packages import PLUGINS
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.examples.installed import PLUGINS, install, lwd
+from tests.examples.installed import lwd
+from tests.packages import PLUGINS, lay_project
 
 
 def acme(path: Path, rows: tuple[int, ...] = (30, 20), cut: int = 0) -> Path:
@@ -27,7 +28,7 @@ def steps(home: Path, site: Path) -> list[list[str]]:
 
 
 def test_a_log_of_another_packages_format_from_draft_to_rows(tmp_path: Path) -> None:
-    site = install(PLUGINS / "reader", tmp_path / "site")
+    site = lay_project(PLUGINS / "reader", tmp_path / "site")
     home, log = tmp_path / "home", acme(tmp_path / "monday.acme")
     drafted = lwd(home, site, "init", "home", "--name", "acme-arm", "--log", str(log))
     assert "made home" in drafted
@@ -42,7 +43,7 @@ def test_a_log_of_another_packages_format_from_draft_to_rows(tmp_path: Path) -> 
 
 
 def test_what_a_reader_gave_before_the_damage_is_salvaged(tmp_path: Path) -> None:
-    site = install(PLUGINS / "reader", tmp_path / "site")
+    site = lay_project(PLUGINS / "reader", tmp_path / "site")
     home, whole = tmp_path / "home", acme(tmp_path / "whole.acme")
     lwd(home, site, "init", "home", "--name", "acme-arm", "--log", str(whole))
     lwd(home, site, "ingest", str(acme(tmp_path / "cut.acme", cut=8)))
@@ -56,7 +57,7 @@ def test_a_log_that_no_reader_knew_is_read_once_one_is_installed(tmp_path: Path)
     log = acme(tmp_path / "monday.acme")
     lwd(home, site, "init", "home", "--name", "acme-arm")
     assert "no known log format" in lwd(home, site, "ingest", str(log), fails=True)
-    install(PLUGINS / "reader", site)
+    lay_project(PLUGINS / "reader", site)
     draft = home / "embodiments" / "acme-arm.yaml"
     draft.unlink()
     lwd(home, site, "embodiment", "infer", str(log), "--name", "acme-arm", "--out", str(draft))
@@ -65,7 +66,7 @@ def test_a_log_that_no_reader_knew_is_read_once_one_is_installed(tmp_path: Path)
 
 
 def test_a_readers_fault_is_its_packages_until_that_is_mended(tmp_path: Path) -> None:
-    site = install(PLUGINS / "reader", tmp_path / "site")
+    site = lay_project(PLUGINS / "reader", tmp_path / "site")
     home, log = tmp_path / "home", acme(tmp_path / "monday.acme")
     lwd(home, site, "init", "home", "--name", "acme-arm", "--log", str(log))
     module = site / "acme_logs.py"

@@ -20,11 +20,12 @@ from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from lwd_core.settings import Settings
-from tests.examples.installed import PLUGINS, install, lwd
+from tests.examples.installed import lwd
+from tests.packages import PLUGINS, lay_project
 
 
 def test_demonstrations_of_a_robot_of_another_package_come_into_an_empty_home(tmp_path: Path) -> None:
-    site, home = install(PLUGINS / "robot", tmp_path / "site"), tmp_path / "home"
+    site, home = lay_project(PLUGINS / "robot", tmp_path / "site"), tmp_path / "home"
     assert "go to the goal" in lwd(home, site, "fleet", "tasks", "--robot", "point")
     said = lwd(home, site, "fleet", "demonstrate", "--robot", "point", "--per-task", "3", "--robots", "2")
     assert said.startswith("3 logs")
@@ -34,7 +35,7 @@ def test_demonstrations_of_a_robot_of_another_package_come_into_an_empty_home(tm
 
 
 def test_an_address_names_a_robot_that_has_no_entry_point(tmp_path: Path) -> None:
-    site, home = install(PLUGINS / "robot", tmp_path / "site"), tmp_path / "home"
+    site, home = lay_project(PLUGINS / "robot", tmp_path / "site"), tmp_path / "home"
     (site / "point_arm-1.0.dist-info" / "entry_points.txt").unlink()
     assert "no robot of that name" in lwd(home, site, "fleet", "tasks", "--robot", "point", fails=True)
     said = lwd(home, site, "fleet", "demonstrate", "--robot", "point_arm:PointArms", "--per-task", "1")
@@ -43,7 +44,7 @@ def test_an_address_names_a_robot_that_has_no_entry_point(tmp_path: Path) -> Non
 
 @pytest.fixture
 def point_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(str(install(PLUGINS / "robot", tmp_path / "site")))
+    monkeypatch.syspath_prepend(str(lay_project(PLUGINS / "robot", tmp_path / "site")))
     plugins._others.cache_clear()
     yield
     plugins._others.cache_clear()

@@ -40,7 +40,7 @@ from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.upload import land
 from lwd_core.policies.keys import rotate, signing_key, trusted_keys
-from lwd_core.policies.release import Release, current, refused, write_release
+from lwd_core.policies.channel_file import Release, current, refused, write_release
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Actor, Channel
 

@@ -12,8 +12,7 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.scripted import Scripted, land_scripted
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest as take_in
 from lwd_core.snapshots.select import pin, selected
 from pipelines.assets.snapshots import left_out, snapshot_spec
@@ -24,6 +23,7 @@ from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
 from pipelines.sensors import canary_sensor, landing_sensor, quarantine_notice
 from storage_schemas.vocabulary import Source
+from tests.lwd_core.scripted import Scripted, land_scripted
 
 DAY = "2025-03-05"
 
@@ -367,7 +367,7 @@ def test_labels_follow_their_tables_also_on_an_old_day(home: Path, instance: dg.
 
 
 def scripted(home: Path, count: int, **script: object) -> None:
-    install_embodiment(str(home / "embodiments"))
+    Workcells().install(str(home / "embodiments"))
     for seed in range(count):
         start = 1_741_168_800 * 10**9 + seed * 60 * 10**9
         what = replace(Scripted("push", Source.ONLINE, seed, policy_id="p"), **script)

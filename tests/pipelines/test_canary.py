@@ -8,8 +8,9 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from lwd_core.policies.channel_file import Release, current
 from lwd_core.policies.keys import signing_key, trusted_keys
-from lwd_core.policies.release import Release, current, publish
+from lwd_core.policies.release import publish
 from pipelines.definitions import defs
 from pipelines.home import enter
 from pipelines.platform import Platform

@@ -10,8 +10,7 @@ import dagster as dg
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.scripted import Scripted, land_scripted
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.lake.upkeep import compact
@@ -19,6 +18,7 @@ from pipelines.checks import SPECS, lake_checks
 from pipelines.home import enter
 from pipelines.platform import Platform
 from storage_schemas.vocabulary import Source
+from tests.lwd_core.scripted import Scripted, land_scripted
 
 DAY, SITE = "2025-03-05", "harbour"
 NOON_NS = 1_741_176_000 * 10**9
@@ -32,7 +32,7 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     enter(str(tmp_path), "tiny")
     platform = Platform()
     settings = platform.settings
-    install_embodiment(settings.embodiments)
+    Workcells().install(settings.embodiments)
     script = Scripted("push", Source.ROLLOUT, 0, policy_id="p")
     land_scripted(settings.landing, RobotSpec(f"{SITE}-00", SITE), DAY, NOON_NS, script)
     ingest(platform.lake(), settings, [settings.landing], embodiments=platform.embodiments(), now_ns=NOON_NS)

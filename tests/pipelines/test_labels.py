@@ -10,15 +10,15 @@ import dagster as dg
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.scripted import Scripted, land_scripted
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from pipelines.assets import installed
 from pipelines.home import enter
 from pipelines.partitions import DAY_SITE, SITES
 from pipelines.platform import Platform
 from storage_schemas.vocabulary import Source
-from tests.lwd_core.labels.packages import Install, install, lay, lay_kitchen  # noqa: F401
+from tests.lwd_core.scripted import Scripted, land_scripted
+from tests.packages import PLUGINS, Install, lay, lay_project
 
 DAY, SITE = "2025-03-05", "harbour"
 NOON_NS = 1_741_176_000 * 10**9
@@ -33,7 +33,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
     enter(str(tmp_path / "home"), "tiny")
     platform = Platform()
     settings = platform.settings
-    install_embodiment(settings.embodiments)
+    Workcells().install(settings.embodiments)
     for seed in range(2):
         script = Scripted("push", Source.ROLLOUT, seed, policy_id="p")
         land_scripted(settings.landing, RobotSpec(f"{SITE}-0{seed}", SITE), DAY, NOON_NS, script)
@@ -52,8 +52,8 @@ def materialize(instance: dg.DagsterInstance, name: str) -> dg.ExecuteInProcessR
     )  # fmt: skip
 
 
-def test_a_label_is_an_asset_that_labels_what_is_new(instance: dg.DagsterInstance, install: Install) -> None:  # noqa: F811
-    install("kitchen")
+def test_a_label_is_an_asset_that_labels_what_is_new(instance: dg.DagsterInstance, install: Install) -> None:
+    install("labels")
     result = materialize(instance, "kitchen.effort")
     assert result.success
     (made,) = result.asset_materializations_for_node("labels__kitchen__effort")[-1:]
@@ -82,7 +82,7 @@ def never(episode):
 
 def test_a_check_that_fails_warns_and_an_episode_without_a_verdict_is_named(
     instance: dg.DagsterInstance,
-    install: Install,  # noqa: F811
+    install: Install,
 ) -> None:
     install("acme", CHECK, checks={"acme.never": "acme:never"})
     result = materialize(instance, "acme.never")
@@ -96,9 +96,9 @@ def test_a_check_that_fails_warns_and_an_episode_without_a_verdict_is_named(
 
 def test_one_that_is_broken_fails_alone_with_its_reason(
     instance: dg.DagsterInstance,
-    install: Install,  # noqa: F811
+    install: Install,
 ) -> None:
-    install("kitchen")
+    install("labels")
     install("acme", "raise OSError('no licence')", labels={"acme.spill": "acme:spill"})
     specs = {a.key.to_user_string(): next(iter(a.specs)) for a in installed.others()[0]}
     assert set(specs) == {"labels/acme/spill", "labels/kitchen/effort", "labels/kitchen/calm"}
@@ -111,7 +111,7 @@ def test_one_that_is_broken_fails_alone_with_its_reason(
 
 def test_the_code_location_has_what_is_installed(tmp_path: Path) -> None:
     """In its jobs, before snapshots, and loads beside what is broken; without anything heavy."""
-    kitchen = lay_kitchen(tmp_path / "kitchen")
+    kitchen = lay_project(PLUGINS / "labels", tmp_path / "kitchen")
     acme = lay(tmp_path / "acme", "acme", "1 / 0", {"lwd.labels": {"acme.spill": "acme:spill"}})
     code = """
 import sys

@@ -55,9 +55,9 @@ def test_missing_embodiment(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_none(tmp_path: Path) -> None:
-    from lwd_core.fleet.workcells import install_embodiment
+    from lwd_core.fleet.workcells import Workcells
 
-    install_embodiment(str(tmp_path / "embodiments"))
+    Workcells().install(str(tmp_path / "embodiments"))
     (tmp_path / "a.mcap").write_bytes(b"no log")
     refused(run("lwd_core.cli.main", "ingest", str(tmp_path / "a.mcap"), home=str(tmp_path)), "a.mcap")
 

@@ -6,7 +6,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from lwd_core.fleet.robot import Workcell
-from lwd_core.fleet.sim.takeover import Person
+from lwd_core.fleet.sim.takeover import Teleoperator
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.task import Task
 
@@ -35,7 +35,7 @@ class MetaWorld:
         self._studio = self._studio or Studio()
         arm = Arm(task, self._studio)
         arm = Tour(arm, task.stages) if task.stages else arm
-        return Workcell(arm, arm, partial(Person, arm))
+        return Workcell(arm, arm, partial(Teleoperator, arm))
 
     def close(self) -> None:
         """Free what rendering holds."""

@@ -31,8 +31,6 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: E402
 from metaworld.sawyer_xyz_env import SawyerXYZEnv  # noqa: E402
 
 CONTROL_HZ = 80.0
-STATE_DIMS = 39
-ACTION_DIMS = 4
 CAMERA = "corner2"
 IMAGE_SIZE = 128
 

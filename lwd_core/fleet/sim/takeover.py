@@ -22,7 +22,7 @@ class Skilled(Protocol):
     def person(self, state: State) -> Action: ...
 
 
-class Person:
+class Teleoperator:
     """Somebody at the controls of one arm, for one episode; implements the fleet's ``Person``."""
 
     def __init__(self, robot: Skilled) -> None:

@@ -22,7 +22,7 @@ _HAND_X, _OBJECT_X, _GOAL_X = 0, 4, 36
 _TABLE_LOW, _TABLE_HIGH = (-0.12, 0.6), (0.12, 0.8)
 _AWAY = 0.12
 
-Person = Callable[[State], Action]
+Drive = Callable[[State], Action]
 Goal = Callable[[State, np.random.Generator], State]
 
 
@@ -40,15 +40,15 @@ class Aimed(Protocol):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One manipulation.
+class Manipulation:
+    """One stage of a long task.
 
     ``goal`` gives the goal from the state in which the stage begins; that state's own goal is still
     the one of the stage before.
     """
 
     goal: Goal
-    person: Person
+    person: Drive
     done: Callable[[State], bool]
 
 
@@ -137,7 +137,7 @@ def _withdraw(state: State) -> Action:
     return np.array([0.0, 0.0, 0.0 if holding else 1.0, -1.0])
 
 
-def _mirrored(person: Person) -> Person:
+def _mirrored(person: Drive) -> Drive:
     """The same to the other side."""
 
     def act(state: State) -> Action:
@@ -155,14 +155,14 @@ _PUSH, _PICK, _BIN, _OPEN, _CLOSE = (
 )
 
 # Metres as in Meta-World: a held puck hangs 4 cm below the hand that is at the goal.
-STAGES: dict[str, Stage] = {
-    "push": Stage(_spot(0.015, 0.015), _PUSH, _within(0.05)),
-    "lift": Stage(_spot(0.12, 0.22), _PICK, _within(0.07)),
-    "set-down": Stage(_spot(0.03, 0.03), _PICK, _within(0.07)),
-    "withdraw": Stage(_as_before, _withdraw, _withdrawn),
-    "to-right-bin": Stage(_bin(0.12), _BIN, _within(0.05)),
-    "to-left-bin": Stage(_bin(-0.12), _mirrored(_BIN), _within(0.05)),
-    "open": Stage(_as_before, _OPEN, _within(0.03)),
-    "close": Stage(_moved(0.0, 0.2, 0.0), _CLOSE, _within(0.03)),
-    "open-again": Stage(_moved(0.0, -0.2, 0.0), _OPEN, _within(0.03)),
+STAGES: dict[str, Manipulation] = {
+    "push": Manipulation(_spot(0.015, 0.015), _PUSH, _within(0.05)),
+    "lift": Manipulation(_spot(0.12, 0.22), _PICK, _within(0.07)),
+    "set-down": Manipulation(_spot(0.03, 0.03), _PICK, _within(0.07)),
+    "withdraw": Manipulation(_as_before, _withdraw, _withdrawn),
+    "to-right-bin": Manipulation(_bin(0.12), _BIN, _within(0.05)),
+    "to-left-bin": Manipulation(_bin(-0.12), _mirrored(_BIN), _within(0.05)),
+    "open": Manipulation(_as_before, _OPEN, _within(0.03)),
+    "close": Manipulation(_moved(0.0, 0.2, 0.0), _CLOSE, _within(0.03)),
+    "open-again": Manipulation(_moved(0.0, -0.2, 0.0), _OPEN, _within(0.03)),
 }

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from lwd_core.assessment import episodes
 from lwd_core.assessment.assess import Assessment, assess
 from lwd_core.assessment.episodes import held_out, to_come
-from lwd_core.assessment.verdict import Verdict
+from lwd_core.assessment.verdict import Grade
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
 from lwd_core.reports.findings import read_diagnosis
@@ -45,7 +45,7 @@ def looked_at(settings: Settings, monkeypatch: pytest.MonkeyPatch, value, run: s
     return assess(find_checkpoint(settings.checkpoints, run), settings, batches=1)
 
 
-def verdicts(found: Assessment) -> dict[str, Verdict]:
+def verdicts(found: Assessment) -> dict[str, Grade]:
     return {f.measure: f.verdict for f in found.findings}
 
 
@@ -55,23 +55,23 @@ def test_a_critic_that_knows_everything(settings: Settings, monkeypatch: pytest.
     assert set(found.ranks[0.1]) == {"all", "reach", "push"}
     assert found.calibration is not None
     assert found.calibration.error == pytest.approx(0, abs=0.01)
-    assert verdicts(found)["AUC of V at 10%"] is Verdict.GOOD
-    assert verdicts(found)["calibration error of V"] is Verdict.GOOD
-    assert verdicts(found)["spread of V"] is Verdict.GOOD
+    assert verdicts(found)["AUC of V at 10%"] is Grade.GOOD
+    assert verdicts(found)["calibration error of V"] is Grade.GOOD
+    assert verdicts(found)["spread of V"] is Grade.GOOD
 
 
 def test_a_blind_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     found = looked_at(settings, monkeypatch, lambda number, tick: 0.5)
     assert {by_task["all"].value for by_task in found.ranks.values()} == {0.5}
-    assert verdicts(found)["AUC of V at 10%"] is not Verdict.GOOD
-    assert verdicts(found)["spread of V"] is Verdict.BAD
+    assert verdicts(found)["AUC of V at 10%"] is not Grade.GOOD
+    assert verdicts(found)["spread of V"] is Grade.BAD
 
 
 def test_one_that_is_upside_down(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     found = looked_at(settings, monkeypatch, lambda number, tick: 1 - truth(number, tick))
     assert {by_task["all"].value for by_task in found.ranks.values()} == {0.0}
     (rank,) = [f for f in found.findings if f.measure == "AUC of V at 50%"]
-    assert rank.verdict is Verdict.BAD
+    assert rank.verdict is Grade.BAD
     assert "upside down" in rank.remedy
 
 

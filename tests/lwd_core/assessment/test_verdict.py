@@ -4,7 +4,7 @@ import pytest
 
 from lwd_core.assessment.ranking import Auc
 from lwd_core.assessment.verdict import (
-    Verdict,
+    Grade,
     of_choice,
     of_curves,
     of_entropy,
@@ -18,7 +18,7 @@ from lwd_core.policies.intervals import wilson
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.qam import QAM
 
-GOOD, BAD, UNCLEAR = Verdict
+GOOD, BAD, UNCLEAR = Grade
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ GOOD, BAD, UNCLEAR = Verdict
         (0.20, 0.10, 0.35, BAD, "upside down"),
     ],
 )
-def test_rank_at_the_start(value: float, low: float, high: float, verdict: Verdict, says: str) -> None:
+def test_rank_at_the_start(value: float, low: float, high: float, verdict: Grade, says: str) -> None:
     found = of_rank(0.1, Auc(value, low, high, 50, 50))
     assert found.verdict is verdict
     assert says in found.remedy
@@ -54,7 +54,7 @@ def test_one_outcome_alone_is_unclear() -> None:
         (0.95, BAD, "at its bound"),
     ],
 )
-def test_tau(tau: float, verdict: Verdict, says: str) -> None:
+def test_tau(tau: float, verdict: Grade, says: str) -> None:
     found = of_tau(DIVLConfig(), [(100, 0.6), (200, tau)])
     assert found.verdict is verdict
     assert says in found.remedy
@@ -64,7 +64,7 @@ def test_tau(tau: float, verdict: Verdict, says: str) -> None:
     ("entropy", "verdict", "says"),
     [(0.2, GOOD, ""), (0.95, BAD, "near uniform"), (0.001, BAD, "is a point")],
 )
-def test_entropy(entropy: float, verdict: Verdict, says: str) -> None:
+def test_entropy(entropy: float, verdict: Grade, says: str) -> None:
     found = of_entropy([(100, 0.9), (200, entropy)])
     assert found.verdict is verdict
     assert says in found.remedy
@@ -74,7 +74,7 @@ def test_entropy(entropy: float, verdict: Verdict, says: str) -> None:
     ("kl", "verdict", "says"),
     [(0.2, GOOD, ""), (4.0, BAD, "Over-optimised"), (0.001, BAD, "hardly moves")],
 )
-def test_path_kl(kl: float, verdict: Verdict, says: str) -> None:
+def test_path_kl(kl: float, verdict: Grade, says: str) -> None:
     found = of_path_kl(QAM(temperature=0.05), [(100, 0.1), (200, kl)], 0.05)
     assert found.verdict is verdict
     assert says in found.remedy
@@ -89,7 +89,7 @@ def test_a_raised_temperature_is_told() -> None:
     ("held_out", "seen", "verdict"),
     [(0.02, 0.02, GOOD), (0.02, None, GOOD), (None, 0.02, GOOD), (-0.01, 0.02, BAD), (0.002, 0.02, BAD)],
 )
-def test_gain(held_out: float | None, seen: float | None, verdict: Verdict) -> None:
+def test_gain(held_out: float | None, seen: float | None, verdict: Grade) -> None:
     assert of_gain(held_out, seen).verdict is verdict
 
 

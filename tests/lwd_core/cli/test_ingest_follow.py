@@ -11,7 +11,7 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.upload import land
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Actor
@@ -21,7 +21,7 @@ from storage_schemas.vocabulary import Actor
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("LWD_HOME", str(tmp_path))
     settings = Settings()
-    install_embodiment(settings.embodiments)
+    Workcells().install(settings.embodiments)
     return settings
 
 

@@ -34,7 +34,6 @@ batch: 8
 log_every: 1
 network: {{hidden: 8, layers: 1, steps: 2}}
 critic: {{hidden: 8, layers: 1}}
-compile: "off"
 """
 
 

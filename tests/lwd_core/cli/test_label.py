@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
-from tests.lwd_core.labels.packages import EXAMPLES, Install, install  # noqa: F401
 from tests.lwd_core.snapshots.lakes import add_episode
+from tests.packages import EXAMPLES, Install
 
 MINE = """
 from lwd_core.labels import label
@@ -78,14 +78,14 @@ def test_episodes_that_fail_are_named_and_the_exit_code_says_so(lake: Lake, tmp_
     assert "ZeroDivisionError: division by zero (mine.py:6)" in result.stderr
 
 
-def test_all_that_is_installed_and_what_is_broken(lake: Lake, install: Install) -> None:  # noqa: F811
-    install("kitchen")
+def test_all_that_is_installed_and_what_is_broken(lake: Lake, install: Install) -> None:
+    install("labels")
     install("acme", "raise OSError('no licence')", checks={"acme.spill": "acme:spill"})
     result = lwd("label", "run")
     assert result.exit_code == 1
     for layer in ("reward.sparse@1", "outcome.recorded@1", "quality@1", "kitchen.effort@1", "kitchen.calm@1"):
         assert f"{layer}: 3 episodes labelled" in result.stdout
-    assert "broken: check acme.spill (acme:spill of acme 0.1.0) can't be imported: OSError" in result.stderr
+    assert "broken: check acme.spill (acme:spill of acme 1.2) can't be imported: OSError" in result.stderr
     assert "broken: check acme.spill" in lwd("label", "list").stderr
     assert lwd("label", "run", "kitchen.calm").exit_code == 0
 

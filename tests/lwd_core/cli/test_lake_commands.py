@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from tests.lwd_core.lake.fake_logs import read_fake, write_log
 
@@ -20,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("LWD_HOME", str(home))
     monkeypatch.setattr("lwd_core.cli.ingest.take_in", partial(ingest, reader=read_fake))
-    install_embodiment(str(home / "embodiments"))
+    Workcells().install(str(home / "embodiments"))
     write_log(home / "landing", "good", episodes=2, frames=2)
     write_log(home / "landing", "bad").write_bytes(b"?")
     return home

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lwd_core.erasure.erase import Plan, erase, needles
+from lwd_core.erasure.erase import erase
+from lwd_core.erasure.plan import Plan
 from lwd_core.erasure.raw_logs import Fate
 from lwd_core.erasure.search import search
 from lwd_core.errors import UserError
@@ -51,7 +52,7 @@ def without(tables: dict[str, list[dict]], gone: set[str]) -> dict[str, list[dic
 def left(world: World, what: Plan) -> list[str]:
     """Files that still hold it."""
     places = [world.settings.lake, world.settings.snapshots]
-    return search(places, needles(what), raw=[world.settings.landing]).holding
+    return search(places, what.sought, raw=[world.settings.landing]).holding
 
 
 def test_an_episode_is_gone_and_the_rest_stays(world: World) -> None:

@@ -12,7 +12,7 @@ from lwd_core.fleet.recorder import PARTIAL, Recorder
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.supervisor import Supervisor
 from lwd_core.fleet.upload import land
-from lwd_core.fleet.workcells import Workcells, install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
@@ -95,7 +95,7 @@ def test_episodes_are_in_the_lake_as_they_happened(
 def test_the_log_of_a_killed_robot_comes_in_as_a_truncated_episode(
     settings: Settings, lake: Lake, tmp_path: Path
 ) -> None:
-    install_embodiment(settings.embodiments)
+    Workcells().install(settings.embodiments)
     robot = RobotSpec("arm-00", "north", "sawyer")
     log = tmp_path / "20260203T080000000-push.mcap"
     with Recorder(log, robot, "p") as recorder:

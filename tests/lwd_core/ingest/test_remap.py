@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lwd_core.erasure.erase import erase, plan
+from lwd_core.erasure.erase import erase
+from lwd_core.erasure.plan import plan
 from lwd_core.errors import UserError
 from lwd_core.ingest.commit import ingest
 from lwd_core.ingest.remap import Remapped, outdated, remap

@@ -3,7 +3,6 @@ import pytest
 
 from lwd_core.lake.store import Lake
 from storage_schemas.tables import EPISODES
-from tests.lwd_core.labels.packages import install  # noqa: F401
 
 
 def episode_rows(n: int, *, outcome=lambda i: ("success", "failure", "unknown")[i % 3], day="2026-01-01"):

@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits
+from lwd_core.labels.checks import CHECKS, EpisodeSignals, Limits
 from storage_schemas.vocabulary import Verdict
 
 
-def sound(steps=200, seed=0) -> EpisodeColumns:
+def sound(steps=200, seed=0) -> EpisodeSignals:
     """An episode with nothing wrong: smooth, moving, at its rate."""
     rng = np.random.default_rng(seed)
     phase = np.linspace(0, 6, steps)[:, None] + rng.uniform(0, 6, 3)
     action = np.sin(phase[:, :2]).astype(np.float32) * 0.8
-    return EpisodeColumns(
+    return EpisodeSignals(
         t_ns=10**18 + np.arange(steps) * 10**8,
         state=np.cos(phase).astype(np.float32),
         action=action,

@@ -1,7 +1,7 @@
 from lwd_core.labels.labeller import Labelled, run_labellers
 from lwd_core.labels.outcome import RECORDED_OUTCOME
 from lwd_core.labels.reward import SPARSE_REWARD
-from lwd_core.labels.said import Rows
+from lwd_core.labels.said import LabelRows
 from storage_schemas.vocabulary import LabelKind
 from tests.lwd_core.labels.conftest import episode_rows
 
@@ -47,7 +47,7 @@ def test_an_episode_that_a_labeller_passes_over_is_a_failed_one(lake):
         source_digest = None
 
         def label(self, lake, episodes, embodiments):
-            rows = Rows(self.kind, "forgetful")
+            rows = LabelRows(self.kind, "forgetful")
             for episode_id in episodes.column("episode_id").to_pylist()[1:]:
                 rows.add(episode_id, 10, 1.0)
             yield Labelled(rows.table())

@@ -17,11 +17,11 @@ from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.columns import Table
 from storage_schemas.tables import LABELS
-from tests.lwd_core.labels.packages import Install
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.rows import label_rows
 from tests.lwd_core.lake.world import World
 from tests.lwd_core.snapshots.lakes import add_episode
+from tests.packages import Install
 
 
 @label("parts", version=1, kind="phase")
@@ -60,7 +60,7 @@ def test_layers_are_listed_and_dropped_and_history_keeps_them(lake: Lake) -> Non
 
 
 def test_an_own_reward_and_an_own_check_reach_a_batch(lake: Lake, tmp_path: Path, install: Install) -> None:
-    install("kitchen")
+    install("labels")
     (reward,), (calm,) = find("kitchen.effort"), find("kitchen.calm")
     run_labellers(lake, [reward, calm, effort, long], now_ns=1)
     spec = SnapshotSpec.parse(

@@ -6,7 +6,7 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.labels.registry import Broken, chosen, find, installed
-from tests.lwd_core.labels.packages import EXAMPLES, Install
+from tests.packages import EXAMPLES, Install
 
 LABEL = """
 from lwd_core.labels import label
@@ -28,7 +28,7 @@ def test_the_platforms_own_run_by_default() -> None:
 
 
 def test_an_installed_package_is_there_by_name_and_by_default(install: Install) -> None:
-    install("kitchen")
+    install("labels")
     assert names(installed()) == ["kitchen.effort@1", "kitchen.calm@1"]
     assert names(find("kitchen.calm")) == ["kitchen.calm@1"]
     assert names(chosen([])[0])[3:] == ["kitchen.effort@1", "kitchen.calm@1"]
@@ -67,7 +67,7 @@ def test_what_is_none_is_said(tmp_path: Path, monkeypatch, what: str, code: str 
 
 
 def test_one_that_is_broken_leaves_the_others(install: Install) -> None:
-    install("kitchen")
+    install("labels")
     install("acme", "raise OSError('no licence')", labels={"acme.spill": "acme:spill"})
     install("other", LABEL.format("x"), labels={"other.y": "other:say"})
     found = installed()
@@ -80,7 +80,7 @@ def test_one_that_is_broken_leaves_the_others(install: Install) -> None:
 
 def test_two_of_one_name_are_refused_and_the_platforms_own_go_on(install: Install) -> None:
     install("acme", LABEL.format("a"), labels={"a": "acme:say"}, checks={"a": "acme:say"})
-    install("kitchen")
+    install("labels")
     found = installed()
     assert names(found) == ["a", "kitchen.effort@1", "kitchen.calm@1"]
     assert "there is a check and a label of that name" in found[0].reason

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lwd_core.labels.checks import CHECKS, EpisodeColumns, Limits, scales
+from lwd_core.labels.checks import CHECKS, EpisodeSignals, Limits, scales
 from storage_schemas.vocabulary import Verdict
 
 
 def episode(
     state: np.ndarray, hz: float = 30.0, units: tuple[str, ...] | None = None, **other
-) -> EpisodeColumns:
+) -> EpisodeSignals:
     n, dims = state.shape
     facts = {
         "t_ns": np.arange(n) * round(1e9 / hz),
@@ -24,10 +24,10 @@ def episode(
         "action_high": np.full(2, np.nan),
         "state_unit": units or ("",) * dims,
     }
-    return EpisodeColumns(**facts | other)
+    return EpisodeSignals(**facts | other)
 
 
-def verdict(name: str, e: EpisodeColumns) -> Verdict:
+def verdict(name: str, e: EpisodeSignals) -> Verdict:
     return CHECKS[name](e, Limits()).verdict
 
 
@@ -97,7 +97,7 @@ def starts(state: np.ndarray) -> np.ndarray:
     return np.concatenate([still, state[:60]])
 
 
-def paused(state: np.ndarray, periods: int, at: int = 20) -> EpisodeColumns:
+def paused(state: np.ndarray, periods: int, at: int = 20) -> EpisodeSignals:
     """The row ``at`` comes some control periods after the one before it."""
     e = episode(state)
     later = (np.arange(len(state)) >= at) * round((periods - 1) * 1e9 / e.control_hz)
@@ -117,7 +117,7 @@ def paused(state: np.ndarray, periods: int, at: int = 20) -> EpisodeColumns:
         episode(np.ones((40, 2))),
     ],
 )  # fmt: skip
-def test_motion_grippers_turns_pauses_and_masked_rows_are_no_jumps(e: EpisodeColumns) -> None:
+def test_motion_grippers_turns_pauses_and_masked_rows_are_no_jumps(e: EpisodeSignals) -> None:
     assert verdict("defect.state_jumps", e) is Verdict.PASS
 
 
@@ -129,7 +129,7 @@ def test_motion_grippers_turns_pauses_and_masked_rows_are_no_jumps(e: EpisodeCol
         (episode(runs((0, 0), (10, -5)), valid=np.arange(40) != 20), 21),
     ],
 )
-def test_a_jump_is_one_across_a_gap_and_a_masked_row_too(e: EpisodeColumns, at: int) -> None:
+def test_a_jump_is_one_across_a_gap_and_a_masked_row_too(e: EpisodeSignals, at: int) -> None:
     found = CHECKS["defect.state_jumps"](e, Limits())
     assert (found.verdict, found.value) == (Verdict.FAIL, 1)
     assert found.detail == f"the state jumps 1 times, at steps {at}"

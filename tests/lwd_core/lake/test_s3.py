@@ -10,7 +10,6 @@ import fsspec
 import pytest
 from s3fs import S3FileSystem
 
-from lwd_core.erasure.erase import needles
 from lwd_core.erasure.search import search
 from lwd_core.errors import StorageError, UserError
 from lwd_core.lake.frames import read_frame
@@ -80,7 +79,7 @@ def test_the_whole_way_on_a_bucket(store: str, tmp_path: Path) -> None:
     episode = before["episodes"][0]["episode_id"]
     what = world.plan(episode)
     world.erase(what)
-    assert search([world.settings.home], needles(what), raw=[world.settings.landing]).holding == []
+    assert search([world.settings.home], what.sought, raw=[world.settings.landing]).holding == []
     (kept,) = what.raw
     assert world.landing_place.fs.exists(kept.path), "another episode is in it"
     assert len(world.tables()["episodes"]) == 7

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from lwd_core.errors import UserError
+from lwd_core.lake.conform import conform
 from lwd_core.lake.store import Lake
-from lwd_core.lake.typing import conform
 from storage_schemas.tables import TABLES
 from tests.lwd_core.lake.fake_logs import write_log
 from tests.lwd_core.lake.rows import episode_row, fake_episodes, segment_rows, step_rows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lwd_core.errors import StorageError, UserError
 from lwd_core.exports import lerobot
 from lwd_core.exports.export import export
-from lwd_core.fleet.workcells import install_embodiment
+from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.ingest.landing import LandedLog
 from lwd_core.ingest.staging import stage
@@ -312,7 +312,7 @@ def test_an_export_under_way_is_refused(
 ) -> None:
     (episode,) = by_log(world, "one")
     folder = tmp_path / "embodiments"
-    install_embodiment(str(folder))
+    Workcells().install(str(folder))
     finish = lerobot._Writer.finish
 
     def late(self: object) -> None:

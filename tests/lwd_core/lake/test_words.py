@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.lake.typing import conform
+from lwd_core.lake.conform import conform
 from storage_schemas.tables import EPISODES, LABELS, TABLES
 from storage_schemas.vocabulary import Outcome
 from tests.lwd_core.lake.rows import episode_row, label_rows

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lwd_core.erasure.erase import Erased, Plan, erase, pending, plan
+from lwd_core.erasure.erase import Erased, erase
+from lwd_core.erasure.pending import pending
+from lwd_core.erasure.plan import Plan, plan
 from lwd_core.ingest.commit import IngestResult, ingest
 from lwd_core.ingest.remap import Remapped, outdated, remap
 from lwd_core.lake.kept_frames import Moved

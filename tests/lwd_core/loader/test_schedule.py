@@ -1,12 +1,12 @@
 """Which shards a step draws from."""
 
-from lwd_core.loader.schedule import Schedule
+from lwd_core.loader.schedule import SpanSchedule
 
 ROWS = {"a": 60, "b": 50, "c": 40, "d": 200}
 
 
-def schedule(pool_rows: int | None, *, endless: bool) -> Schedule:
-    return Schedule(7, ROWS, ROWS, 10, pool_rows, endless=endless)
+def schedule(pool_rows: int | None, *, endless: bool) -> SpanSchedule:
+    return SpanSchedule(7, ROWS, ROWS, 10, pool_rows, endless=endless)
 
 
 def test_one_pool_drawn_with_replacement_never_ends():

@@ -14,7 +14,7 @@ from lwd_core.loader import cache as cache_module
 from lwd_core.loader import sampler
 from lwd_core.loader.cache import cache_folder
 from lwd_core.loader.mixed import MixedLoader, parts
-from lwd_core.loader.transition_loader import Batch, TransitionLoader
+from lwd_core.loader.transition_loader import TensorBatch, TransitionLoader
 from lwd_core.snapshots import shard_reader
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.publish import remove_bytes
@@ -38,11 +38,11 @@ def snapshot(fleet: Lake, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return build_snapshot(fleet, spec, str(tmp_path_factory.mktemp("snapshots")), now_ns=START)
 
 
-def take(loader, count: int) -> list[Batch]:
+def take(loader, count: int) -> list[TensorBatch]:
     return list(islice(iter(loader), count))
 
 
-def same(a: list[Batch], b: list[Batch]) -> bool:
+def same(a: list[TensorBatch], b: list[TensorBatch]) -> bool:
     return len(a) == len(b) and all(
         x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x) for x, y in zip(a, b, strict=True)
     )

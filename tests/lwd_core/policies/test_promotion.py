@@ -18,10 +18,11 @@ from lwd_core.fleet.workcells import Workcells
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import Bundle, load_bundle, save_bundle
 from lwd_core.policies.canary import Decision
+from lwd_core.policies.channel_file import current
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.policies.promotion import settle
 from lwd_core.policies.registry import register
-from lwd_core.policies.release import current, publish
+from lwd_core.policies.release import publish
 from lwd_core.settings import Settings
 from lwd_core.storage.relative import resolve
 from storage_schemas.vocabulary import Channel

@@ -9,19 +9,12 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import save_bundle
+from lwd_core.policies.channel_file import BadRelease, current
 from lwd_core.policies.gate import gate, success_rate
 from lwd_core.policies.intervals import difference, wilson
 from lwd_core.policies.keys import rotate, sign, signing_key, trusted_keys
 from lwd_core.policies.registry import address, find, register
-from lwd_core.policies.release import (
-    BadRelease,
-    current,
-    disagreement,
-    publish,
-    recorded,
-    refresh,
-    rollback,
-)
+from lwd_core.policies.release import disagreement, publish, recorded, refresh, rollback
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import Lineage, PolicyManifest

@@ -8,9 +8,10 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
+from lwd_core.policies.channel_file import BadRelease, current
 from lwd_core.policies.keys import distrust, rotate, signing_key, trust, trusted_keys
 from lwd_core.policies.registry import register
-from lwd_core.policies.release import BadRelease, current, publish
+from lwd_core.policies.release import publish
 from lwd_core.policies.resign import resign, signer
 from lwd_core.settings import Settings
 from storage_schemas.policy import SIGNATURE, Lineage, PolicyManifest

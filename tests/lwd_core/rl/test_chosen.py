@@ -76,7 +76,7 @@ def test_it_is_told_beside_its_settings():
             {"tool": {"kind": "sponge", "brush": {"width": "w"}}},
             "it: tool.brush.width: input should",
         ),
-        ({"tool": "bush"}, "it: tool.kind: bush: no tool of that name, did you mean brush?"),
+        ({"tool": "bush"}, "it: tool.kind: bush: no tool of that name; did you mean brush?"),
         ({"tool": "json:loads"}, "it: tool.kind: tool json:loads is no dataclass"),
         ({"spare": {"width": 1}}, "it: spare.kind: must be a name, one of brush, sponge"),
     ],

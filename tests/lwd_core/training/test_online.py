@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.policies.channel_file import current
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
-from lwd_core.policies.release import current, publish
+from lwd_core.policies.release import publish
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import open_location

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lwd_core.fleet.sim.takeover import OPENING, Person
+from lwd_core.fleet.sim.takeover import OPENING, Teleoperator
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.workcells import Workcells
 
@@ -20,7 +20,7 @@ def state(distance):
 
 
 def test_an_empty_hand_is_opened_first():
-    person = Person(Still())
+    person = Teleoperator(Still())
     person.take_over(state(0.2))
     actions = [person.drive(state(0.2)) for _ in range(OPENING + 2)]
     assert [a[3] for a in actions] == [-1.0] * OPENING + [0.0, 0.0]
@@ -28,13 +28,13 @@ def test_an_empty_hand_is_opened_first():
 
 
 def test_what_is_held_is_not_let_go():
-    person = Person(Still())
+    person = Teleoperator(Still())
     person.take_over(state(0.03))
     assert person.drive(state(0.03))[3] == 0.0
 
 
 def test_whoever_drove_all_along_has_nothing_to_open():
-    assert Person(Still()).drive(state(0.2))[3] == 0.0
+    assert Teleoperator(Still()).drive(state(0.2))[3] == 0.0
 
 
 @pytest.mark.parametrize("opens", [True, False])
@@ -46,7 +46,7 @@ def test_opening_is_what_saves_a_push_with_a_closed_hand(opens):
         arm = cell.robot
         for seed in range(4):
             seen, success = arm.reset(seed), False
-            person = Person(arm)
+            person = Teleoperator(arm)
             for tick in range(task.limit):
                 if tick == 40 and opens:
                     person.take_over(seen)

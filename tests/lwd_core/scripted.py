@@ -1,7 +1,4 @@
-"""Episodes by script: logs as the simulated robots write them, with an outcome that is stated beforehand.
-
-For measuring and rehearsing a platform, where what robots can do is not the question.
-"""
+"""Episodes by script: logs as the simulated robots write them, with an outcome that is stated beforehand."""
 
 from dataclasses import dataclass
 from pathlib import Path
