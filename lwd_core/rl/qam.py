@@ -14,6 +14,7 @@ from functools import cache
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from lwd_core.rl import guard
@@ -39,17 +40,17 @@ class QAM(Extraction):
     ‖∇Q/λ‖; 0 leaves it.
     """
 
-    steps: int = 10
+    steps: PositiveInt = 10
     path: Literal["current", "reference"] = "current"
     aggregate: Literal["mean", "min"] = "mean"
     clip: Literal["at", "through", "none"] = "at"
-    temperature: float = 2.0
-    kl_budget: float = 0.0
-    kl_limit: float = 1.0
-    dual_rate: float = 0.01
-    temperature_min: float = 1e-3
-    temperature_max: float = 1e3
-    max_adjoint_norm: float = 0.0
+    temperature: PositiveFloat = 2.0
+    kl_budget: NonNegativeFloat = 0.0
+    kl_limit: NonNegativeFloat = 1.0
+    dual_rate: NonNegativeFloat = 0.01
+    temperature_min: PositiveFloat = 1e-3
+    temperature_max: PositiveFloat = 1e3
+    max_adjoint_norm: NonNegativeFloat = 0.0
 
     def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
         """See `policy_loss`; λ is the budget's, where there is one."""

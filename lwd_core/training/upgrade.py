@@ -1,7 +1,10 @@
 """Settings under names that were once theirs, as checkpoints, policies and people's files hold them."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
+
+from lwd_core.rl.extraction import EXTRACTIONS
 
 _EXTRACTIONS = ("qam", "fql", "best_of_n")
 _REFERENCE = {"reference": "mode", "reference_ema": "ema", "reference_data": "data"}
@@ -40,9 +43,18 @@ def _learner(learner: Mapping[str, Any]) -> dict[str, Any]:
         extraction = {**extraction, **sections.get(extraction.get("kind", "qam"), {})}
     if extraction:
         value["extraction"] = extraction
+    chosen = extraction.get("kind", "qam") if isinstance(extraction, Mapping) else None
+    for name in sections.keys() - {chosen}:
+        value |= _strange(name, sections[name])
     if reference:
         value["reference"] = reference
     return value
+
+
+def _strange(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """What no extraction of that name has, by its path: the section is not read, yet a slip in it is told."""
+    known = {field.name for field in fields(EXTRACTIONS.get(name))}  # type: ignore[arg-type]
+    return {f"{name}.{setting}": value for setting, value in section.items() if setting not in known}
 
 
 def _reference(section: Any) -> dict[str, Any]:
