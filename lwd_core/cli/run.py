@@ -9,6 +9,7 @@ import typer
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.policies.scenes import Purpose
 from lwd_core.settings import Settings
+from storage_schemas.vocabulary import Split
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 Run = Annotated[str, typer.Argument(help="A run's name, or the address of a checkpoint.")]
@@ -20,7 +21,7 @@ def assess(
     snapshot: Annotated[
         str, typer.Option(help="Of the means: digest; default: what the run learned from.")
     ] = "",
-    split: Annotated[str, typer.Option(help="Of the means: train or holdout.")] = "holdout",
+    split: Annotated[Split, typer.Option(help="Of the means.")] = Split.HOLDOUT,
     batches: Annotated[int, typer.Option(help="How many the means are over.", min=1)] = 20,
     episodes: Annotated[int, typer.Option(help="Along how many V is followed at most.", min=1)] = 1_000,
     simulate: Annotated[

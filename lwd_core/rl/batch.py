@@ -46,8 +46,9 @@ class Batch:
                 return Observation(*map(moved, value))
             return value.to(device) if isinstance(value, Tensor) else value
 
-        values = {f.name: moved(getattr(self, f.name)) for f in fields(self)}
-        return Batch(**{**values, "rows": self.rows})
+        values: dict[str, Any] = {f.name: moved(getattr(self, f.name)) for f in fields(self)}
+        values["rows"] = self.rows
+        return Batch(**values)
 
     def every(self, stride: int) -> "Batch":
         """Each ``stride``-th transition: a smaller batch of the same mixture."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic import PositiveInt
 from torch import Tensor
 
 from lwd_core.rl.batch import Noise
@@ -14,7 +15,7 @@ from lwd_core.rl.flow import Flow, best_of_n, flow_matching_loss
 class BestOfN(Extraction):
     """``samples`` is N; 1 clones the reference itself."""
 
-    samples: int = 8
+    samples: PositiveInt = 8
 
     def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
         """See `policy_loss`."""

@@ -57,12 +57,18 @@ def chosen_by(door: Door[Any], default: str | None, *, addresses: bool = True) -
     return PlainValidator(read)
 
 
+#: Of a field added later: told only where it is set, so that what says nothing of it has the old digest.
+LATER = {"later": True}
+
+
 def plain(value: Any) -> Any:
     """A configuration's dataclasses as plain values; `chosen_by` takes them back."""
     if isinstance(value, Chosen):
         return {"kind": value.kind, **plain(value.made)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.init}
+        told = {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.init}
+        unset = {f.name for f in fields(value) if f.metadata.get("later") and told[f.name] == f.default}
+        return {name: setting for name, setting in told.items() if name not in unset}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

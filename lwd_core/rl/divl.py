@@ -7,9 +7,10 @@ backup takes place: Q is a scalar, learned by mean-squared error.
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +25,7 @@ class Support:
 
     low: float = -0.1
     high: float = 1.1
-    atoms: int = 201
+    atoms: Annotated[int, Field(ge=2)] = 201
 
     @property
     def width(self) -> float:

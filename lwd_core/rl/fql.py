@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from lwd_core.rl.batch import Noise
@@ -20,7 +21,7 @@ class FQL(Extraction):
     """``distillation`` weighs staying with the reference against Q; FQL's α, which it tunes in 3 … 1000."""
 
     acting_steps: ClassVar[int | None] = 1
-    distillation: float = 10.0
+    distillation: NonNegativeFloat = 10.0
 
     def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
         """See `policy_loss`."""

@@ -11,7 +11,7 @@ from lwd_core.rl.batch import Batch, Noise, chosen
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.learners import Algorithm, Info
 from lwd_core.rl.networks import CriticShape
-from lwd_core.rl.optim import OptimConfig, Optimiser, average_rate, ema
+from lwd_core.rl.optim import OptimConfig, Optimiser, Rate, average_rate, ema
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
 
@@ -29,7 +29,7 @@ class ImitationConfig(Algorithm):
 
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
     data: Literal["all", "success", "finished", "human"] = "all"
-    average: float = 0.005
+    average: Rate = 0.005
 
     def learner(self, policy: FlowPolicy, critic: CriticShape) -> "ImitationLearner":
         """Without a critic."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from lwd_core.rl import divl, flow
@@ -15,7 +16,7 @@ from lwd_core.rl.extraction import EXTRACTIONS, Extraction, PolicyStep, State
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.learners import Algorithm, Info
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape
-from lwd_core.rl.optim import OptimConfig, Optimiser, average_rate, ema
+from lwd_core.rl.optim import OptimConfig, Optimiser, Rate, average_rate, ema
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.reference import ReferenceConfig
@@ -41,13 +42,13 @@ class LearnerConfig(Algorithm):
     policy: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-4, weight_decay=1e-4))
     critic: OptimConfig = field(default_factory=lambda: OptimConfig(rate=5e-4))
     value: OptimConfig = field(default_factory=lambda: OptimConfig(rate=5e-4))
-    target_ema: float = 0.005
+    target_ema: Rate = 0.005
     ema_of: Literal["updated", "previous"] = "updated"
-    policy_average: float = 0.005
-    policy_start: int = 0
-    policy_every: int = 1
-    policy_stride: int = 1
-    act_best_of: int = 1
+    policy_average: Rate = 0.005
+    policy_start: NonNegativeInt = 0
+    policy_every: PositiveInt = 1
+    policy_stride: PositiveInt = 1
+    act_best_of: PositiveInt = 1
     freeze_trunk: bool = False
 
     def learner(self, policy: FlowPolicy, critic: CriticShape) -> "Learner":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,11 +37,11 @@ class CriticShape:
     """The free part of a critic's shape. ``trunk_layers`` hidden layers are shared by Q and V, the rest is
     each head's own; ``heads`` are Q's."""
 
-    hidden: int = 256
-    layers: int = 3
-    trunk_layers: int = 0
-    heads: int = 2
-    instruction_features: int = 32
+    hidden: PositiveInt = 256
+    layers: PositiveInt = 3
+    trunk_layers: NonNegativeInt = 0
+    heads: PositiveInt = 2
+    instruction_features: NonNegativeInt = 32
 
 
 @dataclass(frozen=True)

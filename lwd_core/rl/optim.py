@@ -3,13 +3,17 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor, nn
 
 from lwd_core.rl.compute.parallel import mean, workers
 from lwd_core.rl.progress import Progress
+
+#: Of an average: how far it follows the newest at every step.
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,11 @@ class OptimConfig:
     both; clip 1 is QAM's.
     """
 
-    rate: float
-    weight_decay: float = 0.0
-    warmup: int = 0
-    floor: float = 0.1
-    clip: float = 1.0
+    rate: NonNegativeFloat
+    weight_decay: NonNegativeFloat = 0.0
+    warmup: NonNegativeInt = 0
+    floor: NonNegativeFloat = 0.1
+    clip: NonNegativeFloat = 1.0
 
 
 class NonFinite(ArithmeticError):

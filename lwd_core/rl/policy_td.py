@@ -7,30 +7,44 @@ averages, which follow the weights of before the step.
 
 import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from lwd_core.rl import divl, flow, qam
+from lwd_core.rl import divl, flow, guard, qam
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.flow import ConditionedFlow
 from lwd_core.rl.learners import Algorithm, Info
 from lwd_core.rl.networks import Critic, CriticConfig, CriticShape
-from lwd_core.rl.optim import OptimConfig, Optimiser, ema
+from lwd_core.rl.optim import OptimConfig, Optimiser, Rate, ema
 from lwd_core.rl.policy import FlowPolicy
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAM
 
 
 @dataclass(frozen=True)
-class PolicyTDConfig(Algorithm):
-    """Defaults are those of QAM's released code; its temperature is 1 / 0.3."""
+class ReleasedQAM(QAM):
+    """As QAM's released code has it; one λ throughout."""
 
-    qam: QAM = field(default_factory=lambda: QAM(temperature=1 / 0.3, clip="through"))
+    clip: Literal["at", "through", "none"] = "through"
+    temperature: PositiveFloat = 1 / 0.3
+    kl_limit: NonNegativeFloat = 0.0
+
+    def __post_init__(self) -> None:
+        if guard.moves(self):
+            raise ValueError("kl_budget, kl_limit: this learner's λ stands; leave them 0")
+
+
+@dataclass(frozen=True)
+class PolicyTDConfig(Algorithm):
+    """Defaults are those of QAM's released code."""
+
+    qam: ReleasedQAM = field(default_factory=ReleasedQAM)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=3e-4, floor=1.0))
-    pessimism: float = 0.5
-    target_ema: float = 0.005
+    pessimism: NonNegativeFloat = 0.5
+    target_ema: Rate = 0.005
 
     def learner(self, policy: FlowPolicy, critic: CriticShape) -> "PolicyTDLearner":
         return PolicyTDLearner(self, policy, critic)

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from lwd_core.rl import guard
@@ -39,17 +40,17 @@ class QAM(Extraction):
     ‖∇Q/λ‖; 0 leaves it.
     """
 
-    steps: int = 10
+    steps: PositiveInt = 10
     path: Literal["current", "reference"] = "current"
     aggregate: Literal["mean", "min"] = "mean"
     clip: Literal["at", "through", "none"] = "at"
-    temperature: float = 2.0
-    kl_budget: float = 0.0
-    kl_limit: float = 1.0
-    dual_rate: float = 0.01
-    temperature_min: float = 1e-3
-    temperature_max: float = 1e3
-    max_adjoint_norm: float = 0.0
+    temperature: PositiveFloat = 2.0
+    kl_budget: NonNegativeFloat = 0.0
+    kl_limit: NonNegativeFloat = 1.0
+    dual_rate: NonNegativeFloat = 0.01
+    temperature_min: PositiveFloat = 1e-3
+    temperature_max: PositiveFloat = 1e3
+    max_adjoint_norm: NonNegativeFloat = 0.0
 
     def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info]:
         """See `policy_loss`; λ is the budget's, where there is one."""
@@ -106,7 +107,6 @@ def _schedule(steps: int, dtype: torch.dtype, device: torch.device) -> Schedule:
     return Schedule(w, (2 * (1 - w + h) / (w + h)).sqrt(), h)
 
 
-@torch.no_grad()
 def sample_path(
     schedule: Schedule,
     source: Flow,
@@ -114,22 +114,25 @@ def sample_path(
     x0: Tensor,
     noise: Tensor,
     mask: Tensor | None = None,
-) -> Tensor:
-    """Points x_0 … x_T of the memoryless process: (T + 1, B, A).
+) -> tuple[Tensor, Tensor]:
+    """Points x_0 … x_T of the memoryless process (T + 1, B, A), and ``source``'s velocities at all but x_T.
 
     x0: (B, A) and noise: (T − 1, B, A) standard normal. ``source`` moves all steps but the last, which
-    the reference makes without noise. ``mask`` (B, A) keeps padded dims at 0.
+    the reference makes without noise. ``mask`` (B, A) keeps padded dims at 0. No gradient goes through the
+    points; what regresses ``source`` at them finds its velocities here, with gradient by its weights.
     """
     if mask is not None:
         x0, noise = x0 * mask, noise * mask
-    h, path = schedule.h, [x0]
+    h, path, velocities = schedule.h, [x0], list[Tensor]()
     *times, last = schedule.w.tolist()
     for w, sigma, epsilon in zip(times, schedule.sigma[:-1].tolist(), noise, strict=True):
-        x = path[-1]
-        drift = 2 * source.velocity(x, w) - x / (w + h)
+        x, velocity = path[-1], source.velocity(path[-1], w)
+        drift = 2 * velocity.detach() - x / (w + h)
         path.append(x + h * drift + math.sqrt(h) * sigma * epsilon)
-    path.append(path[-1] + h * reference.velocity(path[-1], last))
-    return torch.stack(path)
+        velocities.append(velocity)
+    velocities.append(source.velocity(path[-1], last))
+    path.append(path[-1] + h * reference.velocity(path[-1], last).detach())
+    return torch.stack(path), torch.stack(velocities)
 
 
 def action_gradient(q: Callable[[Tensor], Tensor], action: Tensor, config: QAM) -> tuple[Tensor, Tensor]:
@@ -197,12 +200,15 @@ def policy_loss(
     """
     schedule = Schedule.of(config.steps, x0)
     times = schedule.w.view(-1, 1, 1)
-    path = sample_path(schedule, theta if config.path == "current" else beta, beta, x0, noise, dim_mask)
+    source = theta if config.path == "current" else beta
+    path, velocity = sample_path(schedule, source, beta, x0, noise, dim_mask)
     gradient, value = action_gradient(q, path[-1], config)
     adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
     with torch.no_grad():
         base = beta.velocity(path[:-1], times)
-    loss, info = adjoint_matching_loss(schedule, theta.velocity(path[:-1], times), base, adjoints, mask)
+    if source is beta:
+        velocity = theta.velocity(path[:-1], times)
+    loss, info = adjoint_matching_loss(schedule, velocity, base, adjoints, mask)
     return loss, info | {
         "action_gradient": gradient.norm(dim=-1).mean(),
         "adjoint_norm": adjoints.norm(dim=-1).mean(),

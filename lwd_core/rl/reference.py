@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import NonNegativeInt, PositiveInt
+
 from lwd_core.rl.batch import Noise
 from lwd_core.rl.extraction import Extraction, PolicyStep
-from lwd_core.rl.optim import OptimConfig
+from lwd_core.rl.optim import OptimConfig, Rate
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class ReferenceConfig:
 
     mode: Literal["frozen", "refreshed", "acting"] = "frozen"
     data: Literal["success", "finished", "all"] = "success"
-    ema: float = 0.005
-    first: int = 0
-    steps: int = 10
+    ema: Rate = 0.005
+    first: NonNegativeInt = 0
+    steps: PositiveInt = 10
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(rate=3e-4, weight_decay=1e-4))
     warm: OptimConfig = field(default_factory=lambda: OptimConfig(rate=1e-3, weight_decay=1e-4, floor=0.02))
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class FrameTable:
         """Shards by number."""
         return list(self._ids)
 
-    def tensors(self, frames: list[list[dict] | None] | None) -> dict[str, np.ndarray]:
+    def tensors(self, frames: list[list[dict[str, Any]] | None] | None) -> dict[str, np.ndarray]:
         """frame_shard i32, frame_offset i64, frame_size i32, each (R, C); shard -1: no frame."""
         if frames is None:
             return {}

@@ -1,6 +1,6 @@
 """One attempt at a configuration: what earlier ones left under its name, and going on from there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ class Attempt:
         return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
 
     @contextmanager
-    def _alone(self) -> Iterator[Lock | None]:
+    def _alone(self) -> Generator[Lock | None]:
         """One trainer a name: the group's first worker holds it for all of them."""
         if not self.share.first:
             yield None
@@ -81,7 +81,7 @@ class Attempt:
         if done is not None:
             return done
         newest = self._newest()
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
         data = self._data()
         learner = new_learner(config, data, start)
         for module in learner.modules().values():

@@ -7,10 +7,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -137,17 +137,20 @@ def _take_tensors(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         tensors[path] = value
         return {"tensor": path}
     if isinstance(value, Mapping):
-        return {"items": [[k, _take_tensors(v, f"{path}/{k}", tensors)] for k, v in value.items()]}
+        pairs = cast(Mapping[Any, Any], value).items()
+        return {"items": [[k, _take_tensors(v, f"{path}/{k}", tensors)] for k, v in pairs]}
     if isinstance(value, list | tuple):
-        return {"list": [_take_tensors(v, f"{path}/{i}", tensors) for i, v in enumerate(value)]}
+        listed = cast(Sequence[Any], value)
+        return {"list": [_take_tensors(v, f"{path}/{i}", tensors) for i, v in enumerate(listed)]}
     return value
 
 
 def _put_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
-    if "tensor" in value:
-        return tensors[value["tensor"]]
-    if "list" in value:
-        return [_put_tensors(v, tensors) for v in value["list"]]
-    return {k: _put_tensors(v, tensors) for k, v in value["items"]}
+    told = cast(dict[str, Any], value)
+    if "tensor" in told:
+        return tensors[told["tensor"]]
+    if "list" in told:
+        return [_put_tensors(v, tensors) for v in told["list"]]
+    return {k: _put_tensors(v, tensors) for k, v in told["items"]}

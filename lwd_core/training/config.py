@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
-from lwd_core.rl.chosen import Chosen, choose, chosen_by, plain, unknown
+from lwd_core.rl.chosen import LATER, Chosen, choose, chosen_by, plain, unknown
 from lwd_core.rl.compute.engine import Device
 from lwd_core.rl.encoders import BACKBONES, Backbone, VisionConfig
 from lwd_core.rl.learners import LEARNERS, Algorithm
@@ -26,12 +26,14 @@ class NetworkShape:
     the cameras it sees, for the critic too; null for proprioception alone. ``backbone``: what makes a
     feature of it all, by its installed name (a policy is loaded elsewhere); null is the platform's own."""
 
-    hidden: int = 256
-    layers: int = 3
-    instruction_features: int = 32
-    steps: int = 10
+    hidden: PositiveInt = 256
+    layers: PositiveInt = 3
+    instruction_features: NonNegativeInt = 32
+    steps: PositiveInt = 10
     vision: VisionConfig | None = None
-    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = None
+    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
 
 
 @dataclass(frozen=True)

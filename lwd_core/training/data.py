@@ -171,7 +171,7 @@ class Data:
         if self._growing is not None:
             known.append(list(self._growing.episode_ids))
         part = raw.get("part", torch.zeros_like(raw["episode"]))
-        return [known[p][e] for p, e in zip(part.tolist(), raw["episode"].tolist(), strict=True)]
+        return [known[p][e] for p, e in zip(_numbers(part), _numbers(raw["episode"]), strict=True)]
 
     def figures(self, raw: Mapping[str, Tensor]) -> dict[str, float]:
         """What a batch says of the lake that is followed."""
@@ -262,7 +262,7 @@ def _last_by_person(snapshot: Snapshot) -> Tensor:
         episode = np.searchsorted(rows.first, driven, side="right") - 1
         within = np.full(len(rows.first), -1)
         np.maximum.at(within, episode, driven - rows.first[episode])
-        last[torch.from_numpy(rows.member).long()] = torch.from_numpy(within)
+        last[torch.as_tensor(rows.member).long()] = torch.as_tensor(within)
     return last
 
 
@@ -270,7 +270,7 @@ def _pooled(moments: list[dict[str, np.ndarray]], counts: list[int], width: int)
     """Mean and deviation of several embodiments' states together; a dim counts where it exists."""
     rows, first, second = torch.zeros(3, width, dtype=torch.float64).unbind()
     for moment, count in zip(moments, counts, strict=True):
-        mean, std = (torch.from_numpy(moment[name]).double() for name in ("mean", "std"))
+        mean, std = (torch.as_tensor(moment[name]).double() for name in ("mean", "std"))
         rows[: len(mean)] += count
         first[: len(mean)] += count * mean
         second[: len(mean)] += count * (std**2 + mean**2)
@@ -279,10 +279,14 @@ def _pooled(moments: list[dict[str, np.ndarray]], counts: list[int], width: int)
     return mean.float(), torch.where(rows > 0, deviation, 1.0).float()
 
 
+def _numbers(values: Tensor) -> list[int]:
+    return np.asarray(values).tolist()
+
+
 def _extreme(values: list[np.ndarray], width: int, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Smallest or largest of several embodiments' action dims; 0 where none has the dim."""
     found = torch.full((width,), torch.nan)
-    for value in map(torch.from_numpy, values):
+    for value in map(torch.as_tensor, values):
         own = found[: len(value)]
         found[: len(value)] = torch.where(own.isnan(), value, choose(own, value))
     return found.nan_to_num(0.0)

@@ -147,9 +147,9 @@ def blame(raw: Mapping[str, Tensor], episodes: Sequence[str]) -> str:
     faults: dict[str, set[str]] = {}
     for column in ("state", "next_state", "action", "reward", "discount"):
         values = raw[column]
-        finite = values.isfinite().reshape(len(values), -1).all(1).tolist()
+        finite = values.isfinite().reshape(len(values), -1).all(1)
         for episode, good in zip(episodes, finite, strict=True):
-            if not good:
+            if not bool(good):
                 faults.setdefault(episode, set()).add(column)
     if faults:
         named = [f"{episode} ({', '.join(sorted(columns))})" for episode, columns in faults.items()]

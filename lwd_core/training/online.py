@@ -82,7 +82,7 @@ class Publisher:
         channel: Channel,
         *,
         now: Callable[[], int] = time.time_ns,
-        told: Callable[[Checkpoint, Release], None] = lambda *_: None,
+        told: Callable[[Checkpoint, Release], None] = lambda _checkpoint, _release: None,
     ) -> None:
         self._settings, self._channel, self._now, self._told = settings, channel, now, told
         self._lake = Lake.open(settings.lake)

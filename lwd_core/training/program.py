@@ -24,7 +24,7 @@ def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     if batch is None:
         rows = torch.export.Dim("batch", min=2, max=1 << 16)
         shapes = {"state": {0: rows}, "instruction": {0: rows}, "noise": {example[2].ndim - 3: rows}}
-    vision, more = field.encoder.vision, {}
+    vision, more = field.encoder.vision, dict[str, torch.Tensor]()
     if vision is not None:
         shape = (size, len(vision.cameras), vision.height, vision.width, 3)
         more["image"] = torch.zeros(shape, dtype=torch.uint8)

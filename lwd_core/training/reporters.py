@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -41,7 +41,7 @@ class TensorBoard:
     def __init__(self, folder: Path, update: int):
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=update + 1)
+        self._writer: Any = SummaryWriter(str(folder), purge_step=update + 1)
 
     def log(self, update: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():

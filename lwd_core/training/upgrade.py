@@ -1,7 +1,10 @@
 """Settings under names that were once theirs, as checkpoints, policies and people's files hold them."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, cast
+
+from lwd_core.rl.extraction import EXTRACTIONS
 
 _EXTRACTIONS = ("qam", "fql", "best_of_n")
 _REFERENCE = {"reference": "mode", "reference_ema": "ema", "reference_data": "data"}
@@ -15,15 +18,16 @@ def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     stood in ``qam`` and in ``learner``; ``compile`` chose kernels that are no more.
     """
     value = {name: setting for name, setting in config.items() if name != "compile"}
-    learner = value.get("learner")
-    if isinstance(learner, Mapping) and learner.get("kind", "lwd") == "lwd":
+    learner = _section(value.get("learner"))
+    if learner is not None and learner.get("kind", "lwd") == "lwd":
         value["learner"] = _learner(learner)
     return value
 
 
 def _learner(learner: Mapping[str, Any]) -> dict[str, Any]:
     value = dict(learner)
-    sections = {name: dict(value.pop(name)) for name in _EXTRACTIONS if isinstance(value.get(name), Mapping)}
+    sections = {name: found for name in _EXTRACTIONS if (found := _section(value.get(name))) is not None}
+    value = {name: setting for name, setting in value.items() if name not in sections}
     reference = _reference(value.pop("reference", None))
     qam = sections.get("qam", {})
     reference |= {new: qam.pop(old) for old, new in _REFERENCE.items() if old in qam}
@@ -36,19 +40,34 @@ def _learner(learner: Mapping[str, Any]) -> dict[str, Any]:
     extraction = value.pop("extraction", {})
     if isinstance(extraction, str):
         extraction = {"kind": extraction}
-    if isinstance(extraction, Mapping):
-        extraction = {**extraction, **sections.get(extraction.get("kind", "qam"), {})}
+    chosen = _section(extraction)
+    if chosen is not None:
+        extraction = {**chosen, **sections.pop(chosen.get("kind", "qam"), {})}
     if extraction:
         value["extraction"] = extraction
+    for name, section in sections.items():
+        value |= _strange(name, section)
     if reference:
         value["reference"] = reference
     return value
 
 
+def _strange(name: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """What no extraction of that name has, by its path: the section is not read, yet a slip in it is told."""
+    known = {field.name for field in fields(cast(Any, EXTRACTIONS.get(name)))}
+    return {f"{name}.{setting}": value for setting, value in section.items() if setting not in known}
+
+
 def _reference(section: Any) -> dict[str, Any]:
     """It once held the settings of its optimiser."""
-    if not isinstance(section, Mapping):
+    given = _section(section)
+    if given is None:
         return {} if section is None else {"mode": section}
-    value = {name: setting for name, setting in section.items() if name not in _OPTIM}
-    optim = {name: section[name] for name in _OPTIM if name in section}
+    value = {name: setting for name, setting in given.items() if name not in _OPTIM}
+    optim = {name: given[name] for name in _OPTIM if name in given}
     return {**value, "optim": {**value.get("optim", {}), **optim}} if optim else value
+
+
+def _section(value: Any) -> dict[str, Any] | None:
+    """Settings, as a copy; None of what is none."""
+    return dict(cast(Mapping[str, Any], value)) if isinstance(value, Mapping) else None

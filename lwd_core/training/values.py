@@ -1,7 +1,7 @@
 """What a trained critic expects along episodes, as a label layer."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
         """What the critic expects along the episode."""
         vision = critic.vision
         images = shown(lake, vision, list(episode["frames"])) if vision else None
-        found = critic(torch.from_numpy(episode["state"]), images, episode.instruction).numpy()
+        found = critic(torch.as_tensor(episode["state"]), images, episode.instruction).numpy()
         # of a state that is not all numbers nothing is expected
         return np.where(np.isfinite(found), found, np.nan)
 
@@ -49,7 +49,7 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
     return FunctionLabeller(value, name, 1, LabelKind.PROGRESS, followed=False)
 
 
-def shown(lake: Location, vision: VisionConfig, frames: list[list[dict] | None]) -> Tensor:
+def shown(lake: Location, vision: VisionConfig, frames: list[list[dict[str, Any]] | None]) -> Tensor:
     """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8."""
     table = FrameTable(vision.cameras)
     tensors = table.tensors(frames)

@@ -1,12 +1,14 @@
 """Several processes that share each batch, as torchrun starts them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import distributed as dist
+
+from lwd_core.rl.compute.parallel import total
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,12 @@ class Share:
 
     def agree(self, flag: bool) -> bool:
         """Whether any worker's flag is set; every worker must ask."""
-        if self.world == 1:
-            return flag
-        value = torch.tensor(float(flag))
-        dist.all_reduce(value)
-        return bool(value > 0)
+        return bool(total(torch.tensor(float(flag))) > 0)
 
     def meet(self) -> None:
         """Wait for the others."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier()  # pyright: ignore[reportUnknownMemberType]
 
 
 def backends(device: torch.device) -> str:
@@ -40,7 +38,7 @@ def backends(device: torch.device) -> str:
 
 
 @contextmanager
-def join_workers(device: torch.device) -> Iterator[Share]:
+def join_workers(device: torch.device) -> Generator[Share]:
     """Join the group torchrun describes in the environment; alone without one.
 
     Over gloo on a CPU; on GPUs over nccl, each worker on the one torchrun gave it.

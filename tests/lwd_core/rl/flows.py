@@ -86,7 +86,7 @@ def adjoint_matching_optimum(
     for _ in range(rounds if path == "current" else 1):
         x0 = torch.randn(batch, 1, generator=generator, dtype=grid.dtype)
         noise = torch.randn(steps - 1, batch, 1, generator=generator, dtype=grid.dtype)
-        points = sample_path(schedule, current if path == "current" else base, base, x0, noise)
+        points, _ = sample_path(schedule, current if path == "current" else base, base, x0, noise)
         adjoints = lean_adjoint(schedule, base, points, -q_slope(points[-1]))
         wanted = -0.5 * schedule.sigma.view(-1, 1, 1) ** 2 * adjoints
         rows = []

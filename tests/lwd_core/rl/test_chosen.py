@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lwd_core.config_file import faults
 from lwd_core.plugins import Door
-from lwd_core.rl.chosen import Chosen, choose, chosen_by, plain, unknown
+from lwd_core.rl.chosen import LATER, Chosen, choose, chosen_by, plain, unknown
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Painter:
     tool: Annotated[Chosen[Brush], chosen_by(TOOLS, "brush")] = field(
         default_factory=lambda: choose(TOOLS, "brush")
     )
-    spare: Annotated[Chosen[Brush] | None, chosen_by(TOOLS, None)] = None
+    spare: Annotated[Chosen[Brush] | None, chosen_by(TOOLS, None)] = field(default=None, metadata=LATER)
 
 
 PAINTER = TypeAdapter(Painter)
@@ -54,6 +54,11 @@ def test_it_is_read_and_told_again(given, made):
     painter = PAINTER.validate_python(given)
     assert painter == made
     assert PAINTER.validate_python(plain(painter)) == painter
+
+
+def test_a_later_field_is_told_only_where_it_is_set():
+    assert plain(Painter()).keys() == {"tool"}
+    assert plain(Painter(spare=choose(TOOLS, "brush")))["spare"]["kind"] == "brush"
 
 
 def test_it_is_told_beside_its_settings():

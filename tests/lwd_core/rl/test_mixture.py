@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lwd_core.rl import qam
 from lwd_core.rl.optim import OptimConfig, Optimiser
 from lwd_core.rl.progress import Progress
-from lwd_core.rl.qam import QAM, Schedule
+from lwd_core.rl.qam import QAM
 from tests.lwd_core.rl.flows import MixtureFlow, euler
 
 STEPS, BATCH, UPDATES = 100, 256, 320
@@ -41,20 +41,15 @@ class Corrected(nn.Module):
 def learned() -> Corrected:
     """After a few hundred updates for κ = 2, c = .8: Q = −(a − .8)², λ = 1."""
     torch.manual_seed(0)
-    theta, schedule = Corrected(), Schedule.of(STEPS, torch.zeros(1))
-    config, times = QAM(clip="none", temperature=1.0), schedule.w.view(-1, 1, 1)
+    theta = Corrected()
+    config = QAM(steps=STEPS, clip="none", temperature=1.0)
     optimiser = Optimiser("policy", theta.parameters(), OptimConfig(rate=1e-2, clip=0))
     generator = torch.Generator().manual_seed(1)
     average, last = copy.deepcopy(theta), UPDATES // 4
     for update in range(UPDATES):
         x0 = torch.randn(BATCH, 1, generator=generator)
         noise = torch.randn(STEPS - 1, BATCH, 1, generator=generator)
-        with torch.no_grad():
-            path = qam.sample_path(schedule, theta, BASE, x0, noise)
-            gradient, _ = qam.action_gradient(lambda a: -(a - 0.8).square().T, path[-1], config)
-            adjoints = qam.lean_adjoint(schedule, BASE, path, qam.final_adjoint(config, gradient, 1.0))
-            base = BASE.velocity(path[:-1], times)
-        loss, _ = qam.adjoint_matching_loss(schedule, theta.velocity(path[:-1], times), base, adjoints)
+        loss, _ = qam.policy_loss(config, theta, BASE, lambda a: -(a - 0.8).square().T, 1.0, x0, noise)
         optimiser.step(loss, Progress(update, UPDATES))
         if update >= UPDATES - last:
             for mean, newest in zip(average.parameters(), theta.parameters(), strict=True):

@@ -128,7 +128,7 @@ def test_paths_and_adjoints(numbers, learner):
     with torch.no_grad():
         theta = ConditionedFlow.of(learner.policy.field, data.observation)
         beta = ConditionedFlow.of(learner.reference, data.observation)
-        path = qam.sample_path(schedule, theta, beta, drawn.x0, drawn.path)
+        path, _ = qam.sample_path(schedule, theta, beta, drawn.x0, drawn.path)
         close(path[:-1], numbers["path"], 1e-5)
         features = learner.target.features(data.observation)
         config = learner.config.qam

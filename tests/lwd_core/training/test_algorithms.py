@@ -108,8 +108,6 @@ def as_it_was(folder: Path) -> None:
     }
     value["about"]["config"]["imitation"].pop("kind")
     value["about"]["config"] |= {"compile": "auto"}
-    del value["about"]["config"]["network"]["backbone"]
-    del value["about"]["network"]["field"]["encoder"]["backbone"]
     (items,) = [pair[1]["items"] for pair in value["state"]["items"] if pair[0] == "learner"]
     for kept in [pair for pair in items if pair[0] == "extraction"]:
         items.remove(kept)

@@ -5,8 +5,11 @@ import pytest
 from lwd_core.config_file import over as over_config
 from lwd_core.errors import UserError
 from lwd_core.rl.chosen import choose
+from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.fql import FQL
 from lwd_core.rl.learners import LEARNERS
+from lwd_core.rl.networks import FieldConfig
+from lwd_core.rl.policy import PolicyConfig
 from lwd_core.rl.qam import QAM
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.upgrade import upgraded
@@ -35,6 +38,16 @@ def test_plain_values_and_back():
     assert TrainConfig.parse(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_a_policy_without_a_backbone_of_its_own_is_told_as_before_there_were_any():
+    network = PolicyConfig(FieldConfig(EncoderConfig(state_dim=3), action_dim=2, chunk=1)).to_dict()
+    assert network["field"]["encoder"].keys() == {
+        "state_dim",
+        "instruction_dim",
+        "instruction_features",
+        "vision",
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -47,6 +60,16 @@ def test_plain_values_and_back():
         ({"learner": {"extraction": 3}}, "learner.extraction.kind: must be a name"),
         ({"learner": {"extraction": "json:loads"}}, "learner.extraction.kind: .*json:loads.* has no loss"),
         ({"network": {"backbone": "json:loads"}}, "network.backbone.kind: json:loads: no backbone"),
+        ({"learner": {"best_of_n": {"smaples": 4}}}, "learner.best_of_n.smaples: no such field"),
+        ({"learner": {"extraction": "fql", "qam": {"refrence": 1}}}, "learner.qam.refrence: no such field"),
+        ({"learner": {"extraction": {"temperature": 0}}}, "learner.extraction.temperature: .*greater than 0"),
+        ({"learner": {"policy_every": 0}}, "learner.policy_every: .*greater than 0"),
+        ({"learner": {"policy": {"rate": -1}}}, "learner.policy.rate: .*greater than or equal to 0"),
+        ({"learner": {"target_ema": 2}}, "learner.target_ema: .*less than or equal to 1"),
+        (
+            {"learner": {"kind": "policy_td", "qam": {"kl_limit": 1}}},
+            "learner.qam: .*this learner's λ stands",
+        ),
         ({"updates": 0}, "at least 1"),
         ({"run": "../a"}, "no folder name"),
         ({"init": None}, "starts from a run"),
@@ -99,6 +122,12 @@ def test_settings_under_names_that_were_once_theirs_are_understood():
     fql = {**OLD, "learner": {**OLD["learner"], "extraction": "fql"}}
     assert TrainConfig.parse(fql).learner.made.extraction.made.distillation == 3.0
     assert upgraded(TrainConfig.parse(OLD).to_dict()) == TrainConfig.parse(OLD).to_dict()
+
+
+def test_of_a_learner_what_is_not_set_is_as_its_paper_has_it():
+    given = {**OFFLINE, "learner": {"kind": "policy_td", "qam": {"steps": 4}}}
+    qam = TrainConfig.parse(given).learner.made.qam
+    assert (qam.steps, qam.clip, qam.temperature, qam.kl_limit) == (4, "through", 1 / 0.3, 0)
 
 
 def test_what_is_laid_over_may_have_either_names():
