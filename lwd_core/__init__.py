@@ -8,8 +8,9 @@
 The names below are the documented API; everything deeper may change. None is imported before it is used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lwd_core.lazy import lazily
 
 if TYPE_CHECKING:
     from lwd_core.errors import UserError
@@ -80,20 +81,4 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        from lwd_core.errors import suggest
-
-        raise AttributeError(f"lwd_core has no {name}{suggest(name, __all__)}")
-    module, _, attribute = _WHERE[name].partition(":")
-    try:
-        found = globals()[name] = getattr(import_module(f"lwd_core.{module}"), attribute)
-    except ImportError as error:
-        from lwd_core.extras import missing_extra
-
-        raise missing_extra(error) or error from error
-    return found
-
-
-def __dir__() -> list[str]:
-    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+__getattr__, __dir__ = lazily(__name__, _WHERE)

@@ -31,17 +31,6 @@ SOURCES = (
     "storage_schemas",
 )
 PATIENCE_S = 60.0
-LABEL = """\
-import sys
-from lwd_core.labels.labeller import run_labellers
-from lwd_core.labels.outcome import RecordedOutcome
-from lwd_core.labels.quality import Quality
-from lwd_core.labels.reward import SparseReward
-from lwd_core.lake.store import Lake
-assert "site-packages" in sys.modules["lwd_core"].__file__
-labellers = [RecordedOutcome(), SparseReward(), Quality({})]
-print(run_labellers(Lake.open("lake/lake"), labellers, now_ns=1)[0].episodes)
-"""
 ASSETS = "{assetsOrError {... on AssetConnection {nodes {key {path}}}}}"
 Run = Callable[..., Any]
 
@@ -107,7 +96,9 @@ def test_from_an_empty_folder_to_a_trained_run(run: Run) -> None:
     assert run("--version").startswith("lwd ")
     run("init", "lake", "--name", "arm", "--log", "run-0.mcap")
     run("ingest", *(f"run-{i}.mcap" for i in range(4)))
-    assert run("-c", LABEL, program="python").strip() == "4"
+    runs = json.loads(run("label", "run", "--json"))
+    assert {one["layer_id"]: one["episodes"] for one in runs}["reward.sparse@1"] == 4
+    assert "site-packages" in run("-c", "import lwd_core; print(lwd_core.__file__)", program="python")
     (row,) = json.loads(run("sql", "--format", "json", "SELECT count(*) AS n, sum(steps) AS s FROM episodes"))
     assert row == {"n": 4, "s": 40 + 41 + 42 + 43}
     folder = Path(run("-c", "import os; print(os.getcwd())", program="python").strip())

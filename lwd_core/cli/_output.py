@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
@@ -81,8 +80,7 @@ def _drawn(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str, nu
 
 
 def _text(drawn: Table) -> str:
-    narrow = Console().is_terminal or "COLUMNS" in os.environ
-    width = None if narrow else 100_000  # nothing is folded on its way into a file
+    width = None if Console().is_terminal else 100_000  # nothing is folded on its way into a file
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     console.print(drawn)
     assert isinstance(console.file, io.StringIO)

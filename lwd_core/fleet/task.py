@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 
 
 @dataclass(frozen=True)
@@ -37,5 +37,5 @@ def find_tasks(known: Mapping[str, Task], names: Iterable[str]) -> tuple[Task, .
     names = tuple(names)
     for name in names:
         if name not in known:
-            raise UserError(f"task {name!r} is unknown; use one of: {', '.join(known)}")
+            raise UserError(f"task {name}: no such task{suggest(name, known)}")
     return tuple(known[name] for name in names)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import lwd_core as lwd
+from lwd_core import extend
 from tests.docs.pages import PAGES, ROOT, blocks
 
 EXAMPLES = ROOT / "examples"
@@ -29,7 +30,7 @@ def code() -> Iterator[tuple[str, str]]:
     """Python that a reader is shown: where it stands, and its text."""
     for page in PAGES:
         yield from ((page.name, text) for text in snippets(page))
-    for script in EXAMPLES.glob("*.py"):
+    for script in EXAMPLES.rglob("*.py"):
         yield script.name, script.read_text()
     for notebook in EXAMPLES.glob("*.ipynb"):
         cells = json.loads(notebook.read_text())["cells"]
@@ -48,13 +49,14 @@ def test_pages_and_examples_import_nothing_deeper_than_the_front_door() -> None:
     ours = [(where, name) for where, text in code() for name in imported(text)]
     ours = [(where, name) for where, name in ours if re.match(r"lwd_core|storage_schemas|pipelines", name)]
     assert len(ours) > 8
-    assert {name for _, name in ours} == {"lwd_core"}, ours
+    assert {name for _, name in ours} == {"lwd_core", "lwd_core.extend"}, ours
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_no_page_tells_to_import_from_deeper(page: Path) -> None:
     """Not in a file that its commands write either."""
-    assert re.findall(r"(?:from|import) lwd_core\.[\w.]+", page.read_text()) == []
+    deeper = re.findall(r"(?:from|import) (lwd_core\.[\w.]+)", page.read_text())
+    assert set(deeper) <= {"lwd_core.extend"}
 
 
 def test_every_name_that_is_used_is_there() -> None:
@@ -71,6 +73,16 @@ def test_the_page_describes_every_name_and_no_other() -> None:
     assert sorted(re.findall(r"^::: lwd_core\.(\w+)$", API.read_text(), re.MULTILINE)) == sorted(lwd.__all__)
     for name in lwd.__all__:
         assert (getattr(lwd, name).__doc__ or "").strip(), f"{name} has no docstring"
+
+
+def test_what_packages_build_on_is_described_too() -> None:
+    told = re.findall(r"^::: lwd_core\.extend\.(\w+)$", API.read_text(), re.MULTILINE)
+    assert told == [name for name in extend.__all__ if name != "Info"]  # which is a plain dict
+
+
+def test_a_package_for_robots_or_logs_loads_no_torch() -> None:
+    names = ("ArrayReader", "TabularEpisode", "Task", "Workcell", "Written")
+    assert "torch" not in loaded("import lwd_core.extend as e; " + ", ".join(f"e.{n}" for n in names))
 
 
 def loaded(code: str) -> set[str]:

@@ -11,9 +11,9 @@ import pytest
 
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.scripted import Scripted, land_scripted
+from lwd_core.fleet.workcells import install_embodiment
 from lwd_core.ingest.commit import ingest
 from pipelines.assets import installed
-from pipelines.assets.fleet import install_embodiment
 from pipelines.home import enter
 from pipelines.partitions import DAY_SITE, SITES
 from pipelines.platform import Platform

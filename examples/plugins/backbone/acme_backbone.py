@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lwd_core.rl.encoders import Backbone, EncoderConfig, Observation
+from lwd_core.extend import Backbone, EncoderConfig, Observation
 
 
 @dataclass(frozen=True)

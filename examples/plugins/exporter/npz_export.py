@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lwd_core.exports.export import Written
+from lwd_core.extend import Written
 
 
 class NpzExporter:

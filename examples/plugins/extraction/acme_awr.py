@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lwd_core.rl.batch import Noise
-from lwd_core.rl.extraction import Extraction, Info, PolicyStep
-from lwd_core.rl.flow import flow_matching_loss
+from lwd_core.extend import Extraction, Info, Noise, PolicyStep, flow_matching_loss
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ import json
 
 import numpy as np
 
-from lwd_core.logs.content import UnreadableLog
-from lwd_core.logs.own_format import ArrayReader
-from lwd_core.logs.tabular import TabularEpisode
+from lwd_core.extend import ArrayReader, TabularEpisode, UnreadableLog
 
 MAGIC = b'{"acme": 1'
 

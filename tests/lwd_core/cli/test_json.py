@@ -104,6 +104,13 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert lwd("lake vacuum --dry-run") == []
     assert "CREATE" in lwd("lake shell-sql")["script"]
 
+    (tmp_path / "mine.py").write_text(
+        "from lwd_core import label\n\n@label('mine', version=1)\ndef mine(episode): return 1.0\n"
+    )
+    assert [run["layer_id"] for run in lwd("label run $tmp/mine.py")] == ["mine@1"]
+    assert "mine@1" in {row["layer_id"] for row in lwd("label list")}
+    assert lwd("label drop mine@1")
+
     (tmp_path / "spec.yaml").write_text("name: all\nchunk: 3\n")
     known["digest"] = lwd("snapshot build $tmp/spec.yaml")["digest"]
     assert [row["digest"] for row in lwd("snapshot list")] == [known["digest"]]

@@ -219,7 +219,7 @@ def test_a_run_becomes_a_policy_that_is_found_by_id_and_folder(home: lwd.Home) -
         np.testing.assert_array_equal(other.act(states[:1], [text], np.random.default_rng(0))[0], chunk)
     with pytest.raises(lwd.UserError, match="channel canary: empty"):
         home.policy("canary")
-    with pytest.raises(lwd.UserError, match="run 'other' has no checkpoint"):
+    with pytest.raises(lwd.UserError, match="run 'other': no checkpoint in"):
         home.policy_of("other")
 
 

@@ -4,8 +4,7 @@ from importlib import resources
 
 import numpy as np
 
-from lwd_core.fleet.robot import Workcell
-from lwd_core.fleet.task import Task
+from lwd_core.extend import Task, Workcell
 
 TASKS = {"reach": Task("reach", limit=60, instructions=("go to the goal",), usual=20)}
 
