@@ -90,7 +90,9 @@ def _packages(settings: Settings) -> Diagnosis:
         elif not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if wrong:
-        return Diagnosis("packages", Health.WRONG, "; ".join(wrong), "run `make setup`")
+        return Diagnosis(
+            "packages", Health.WRONG, "; ".join(wrong), "`pip install --upgrade lwd`, or `make setup`"
+        )
     return Diagnosis("packages", Health.OK, f"{len(wanted)} in their ranges")
 
 

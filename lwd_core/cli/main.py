@@ -11,6 +11,8 @@ import ast
 import gc
 import os
 import sys
+import tokenize
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -26,8 +28,6 @@ from lwd_core.extras import missing_extra
 from lwd_core.plugins import Door
 
 COMMANDS = Path(__file__).parent
-#: Commands of other packages.
-OTHERS: Door[typer.Typer] = Door("lwd.commands", {}, kind="command")
 EXIT_FOUND = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -35,21 +35,39 @@ EXIT_INTERRUPTED = 130
 EXIT_STOPPED = 143
 
 
+@cache
 def own_commands() -> dict[str, Path]:
     """The modules of this package that are commands, by the command's name."""
     return {p.stem.replace("_", "-"): p for p in COMMANDS.glob("[a-z]*.py") if p.stem != "main"}
 
 
+#: Commands of other packages; the door refuses the name of one of this package.
+OTHERS: Door[typer.Typer] = Door(
+    "lwd.commands",
+    {name: f"lwd_core.cli.{path.stem}:app" for name, path in own_commands().items()},
+    kind="command",
+)
+
+
 def commands() -> list[str]:
     """Names of all commands, sorted."""
-    return sorted([*own_commands(), *OTHERS.names()])
+    return sorted(OTHERS.names())
 
 
 def summary(name: str) -> str:
-    """First line of the docstring of a command's module, read without importing it."""
+    """First line of the docstring of a command's module, read without importing or parsing it."""
     source = own_commands().get(name) or _source(OTHERS.address(name) or "")
-    text = ast.get_docstring(ast.parse(source.read_text())) if source else None
-    return (text or "").partition("\n")[0]
+    return _first_line(source) if source else ""
+
+
+def _first_line(source: Path) -> str:
+    with tokenize.open(source) as text:
+        for token in tokenize.generate_tokens(text.readline):
+            if token.type == tokenize.STRING:
+                return ast.literal_eval(token.string).strip().partition("\n")[0]
+            if token.type not in (tokenize.COMMENT, tokenize.NL):
+                break
+    return ""
 
 
 def load_command(name: str) -> click.Command:

@@ -7,6 +7,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lwd_core.errors import UserError
+from lwd_core.extras import require
 from lwd_core.fleet.link import over_the_line
 from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.seen import Seen
@@ -53,10 +54,11 @@ class ReleasedPolicies:
 
     They may not any more once the channel file that brought it has expired, or a key was taken out of trust:
     then it must verify anew. Robots on one channel share one copy of its policy. ``refused`` is told each
-    problem once.
+    problem once. Raises UserError where nothing is installed that runs a policy.
     """
 
     def __init__(self, settings: Settings, refused: Callable[[str], None] = lambda _: None) -> None:
+        require("torch")
         self._settings = settings
         self._trusted = trusted_keys(settings.keys)
         self._seen = Seen(settings)

@@ -90,6 +90,9 @@ def run_live(
     """
     with of_robot(fleet.robot, cells) as pool:
         pool.install(settings.embodiments)
+        (task, *_) = find_tasks(pool.tasks, fleet.tasks)
+        with pool.borrow(task):  # a robot that can't be built is told of now, not when there is a policy
+            pass
         return _run(settings, fleet, pool, deployment, policies, stop, told, now, sleep)
 
 

@@ -135,6 +135,7 @@ def test_a_robot_records_uploads_and_follows_a_channel_without_an_extra(lwd: Lwd
         (("episode", "show", "", "--page", "page.html"), "reports"),
         (("episode", "view", ""), "view"),
         (("fleet", "demonstrate"), "sim"),
+        (("fleet", "run"), "train"),
         (("fleet", "page"), "reports"),
         (("demo",), "platform,reports,sim,train"),
         (("ui",), "platform"),

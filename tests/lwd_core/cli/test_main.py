@@ -39,6 +39,38 @@ def test_every_command_says_what_it_does_and_loads() -> None:
         assert isinstance(main.load_command(name), click.Command)
 
 
+def test_the_help_is_the_first_line_of_a_docstring(tmp_path: Path) -> None:
+    for text, line in (
+        ('#!/usr/bin/python\n\n"""Do it.\n\nAt length."""\n', "Do it."),
+        ("'''\nDo it.\n'''\nraise ValueError\n", "Do it."),
+        ("import os\n\nNAME = 'no help'\n", ""),
+        ("", ""),
+    ):
+        (tmp_path / "command.py").write_text(text)
+        assert main._first_line(tmp_path / "command.py") == line
+
+
+@pytest.mark.parametrize(("name", "code"), [("sql", 0), ("ui", 2)])
+def test_another_package_takes_the_place_of_no_command(tmp_path: Path, name: str, code: int) -> None:
+    about = tmp_path / "acme-1.2.dist-info"
+    about.mkdir()
+    (tmp_path / "acme.py").write_text('"""Mine."""\nimport typer\nprint("taken")\napp = typer.Typer()\n')
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n")
+    (about / "entry_points.txt").write_text(f"[lwd.commands]\n{name} = acme:app\n")
+    start = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from lwd_core.cli import main; main.main()"
+
+    def lwd(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", start, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+
+    refused, said = lwd("--help"), lwd(name, "--help")
+    assert refused.returncode == 2
+    assert f"lwd.commands {name}: both " in refused.stderr
+    assert "acme 1.2" in refused.stderr
+    assert said.returncode == code
+    assert not {"taken", "Mine"} & set(said.stdout.replace(".", " ").split())
+
+
 def test_wrong_input_is_one_line_and_exit_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -207,7 +207,7 @@ def test_wrong_fleets_and_days_are_refused_in_one_line() -> None:
         FleetConfig((), TASKS)
     with pytest.raises(UserError, match="share an id"):
         FleetConfig((robot, robot), TASKS)
-    with pytest.raises(UserError, match="unknown"):
+    with pytest.raises(UserError, match="juggle: no such task"):
         FleetConfig((robot,), ("juggle",))
     with pytest.raises(UserError, match="2026-31-01"):
         opening_ns("2026-31-01")
