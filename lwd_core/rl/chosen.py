@@ -18,6 +18,8 @@ from lwd_core.errors import did_you_mean
 from lwd_core.plugins import Door, PluginError
 
 T = TypeVar("T")
+#: Metadata of a field that a described configuration got later.
+ADDED = {"added": True}
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,17 @@ def chosen_by(door: Door[Any], default: str | None, *, addresses: bool = True) -
 
 
 def plain(value: Any) -> Any:
-    """A configuration's dataclasses as plain values; `chosen_by` takes them back."""
+    """A configuration's dataclasses as plain values; `chosen_by` takes them back.
+
+    A field `ADDED` later is left out at its default: what was described before it, a policy whose id names
+    those bytes, is described by the same ones.
+    """
     if isinstance(value, Chosen):
         return {"kind": value.kind, **plain(value.made)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if f.init}
+        said = [f for f in fields(value) if f.init]
+        given = [f for f in said if not (f.metadata.get("added") and getattr(value, f.name) == f.default)]
+        return {f.name: plain(getattr(value, f.name)) for f in given}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

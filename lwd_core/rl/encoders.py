@@ -7,7 +7,7 @@ feature of known width. Proprioception and the instruction are always there; cam
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple, Protocol, cast
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from lwd_core.errors import UserError
 from lwd_core.plugins import Door
-from lwd_core.rl.chosen import Chosen, chosen_by
+from lwd_core.rl.chosen import ADDED, Chosen, chosen_by
 
 
 class Observation(NamedTuple):
@@ -94,7 +94,9 @@ class EncoderConfig:
     instruction_dim: int = 384  # all-MiniLM-L6-v2
     instruction_features: int = 32
     vision: VisionConfig | None = None
-    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = None
+    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = field(
+        default=None, metadata=ADDED
+    )
 
 
 def new_encoder(config: EncoderConfig) -> "ObservationEncoder":
