@@ -83,7 +83,9 @@ class Settings(BaseModel):
 
 def outside(known: set[str]) -> dict[str, Any]:
     """What the environment and the settings file say, the environment before the file."""
-    variables = {name: os.environ.get(f"LWD_{name.upper()}") for name in known}
+    # names in other cases are read too, as long as they were; upper case, which is written of, goes first
+    environment = {name.upper(): value for name, value in os.environ.items()} | dict(os.environ)
+    variables = {name: environment.get(f"LWD_{name.upper()}") for name in known}
     return from_file(settings_file(), known) | {n: v for n, v in variables.items() if v is not None}
 
 

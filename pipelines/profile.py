@@ -77,6 +77,7 @@ class Profile(_Part):
     training: dict[str, object] = Field(default_factory=dict)
     evaluation: EvaluationPlan
     rounds: tuple[RoundPlan, ...] = Field(min_length=1)
+    formerly: tuple[str, ...] = Field(default=(), description="its digests when fields had other names")
 
     @model_validator(mode="after")
     def _names_are_real(self) -> "Profile":
@@ -107,10 +108,15 @@ class Profile(_Part):
     @property
     def digest(self) -> str:
         """Tells two profiles apart."""
-        said = self.model_dump(mode="json")
+        said = self.model_dump(mode="json", exclude={"formerly"})
         if self.robot == type(self).model_fields["robot"].default:
             del said["robot"]  # homes begun before there was a choice go on
         return digest(said)[:12]
+
+    @property
+    def digests(self) -> list[str]:
+        """Of the profile, and those that homes begun before may have."""
+        return [self.digest, *self.formerly]
 
     def round(self, name: str) -> RoundPlan:
         """The round of that name; one the profile does not list follows its last one."""

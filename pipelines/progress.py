@@ -31,7 +31,7 @@ class Records:
         """A home belongs to one profile: two in one lake would train on each other's days."""
         for run in self.instance.get_runs():
             before = run.tags.get(PROFILE_DIGEST)
-            if before and before != self.plan.digest:
+            if before and before not in self.plan.digests:
                 raise UserError(
                     f"this home was made with profile {run.tags.get(PROFILE)} ({before}), not with "
                     f"{self.plan.name} ({self.plan.digest}); choose another --home or remove it"
@@ -79,5 +79,5 @@ class Records:
         return left
 
     def _runs(self, step: str, statuses: list[dg.DagsterRunStatus] | None = None) -> list[dg.DagsterRun]:
-        tags = {STEP: step, PROFILE_DIGEST: self.plan.digest}
+        tags = {STEP: step, PROFILE_DIGEST: self.plan.digests}
         return list(self.instance.get_runs(dg.RunsFilter(tags=tags, statuses=statuses)))

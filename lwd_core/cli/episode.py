@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lwd_core.cli._output import AsJson, say_json, say_rows, say_table
+from lwd_core.cli._output import AsJson, cell, say_json, say_rows, say_table
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -133,7 +133,7 @@ def _summed_up(labels: list[dict]) -> list[dict]:
 
 def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str | None) -> None:
     where = f"{log_uri} messages {facts['first_message']}–{facts['last_message']}"
-    say_table(("fact", "value"), [*((k, str(v or "")) for k, v in facts.items()), ("raw log", where)])
+    say_table(("fact", "value"), [*((k, cell(v)) for k, v in facts.items()), ("raw log", where)])
     say_table(
         ("steps", "kind", "who", "reason"),
         [(f"{s['first_step']}–{s['last_step']}", s["kind"], s["who"], s["reason"]) for s in segments],

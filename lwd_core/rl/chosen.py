@@ -62,7 +62,11 @@ LATER = {"later": True}
 
 
 def plain(value: Any) -> Any:
-    """A configuration's dataclasses as plain values; `chosen_by` takes them back."""
+    """A configuration's dataclasses as plain values; `chosen_by` takes them back.
+
+    A field added `LATER` is left out at its default: what was described before it, a policy whose id names
+    those bytes, is described by the same ones.
+    """
     if isinstance(value, Chosen):
         return {"kind": value.kind, **plain(value.made)}
     if is_dataclass(value) and not isinstance(value, type):

@@ -18,6 +18,13 @@ def test_a_place_can_be_set_alone(tmp_path, monkeypatch):
     assert settings.lake == f"{tmp_path}/lake"
 
 
+def test_variables_are_read_in_any_case_and_upper_case_goes_first(monkeypatch):
+    monkeypatch.setenv("lwd_landing", "s3://inbox/lower")
+    assert Settings().landing == "s3://inbox/lower"
+    monkeypatch.setenv("LWD_LANDING", "s3://inbox/upper")
+    assert Settings().landing == "s3://inbox/upper"
+
+
 def test_a_relative_home_does_not_move_with_the_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Settings(home="data").lake == f"{tmp_path}/data/lake"

@@ -7,6 +7,7 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.task import find_tasks
+from lwd_core.training.upgrade import upgraded
 from pipelines.demo import steps
 from pipelines.profile import PROFILES, load_profile
 
@@ -20,6 +21,17 @@ def test_shipped_profiles_name_real_tasks_and_walk_the_whole_loop(name: str) -> 
     assert stages.count("online") >= 2
     walked = [s.job for s in steps(plan)]
     assert walked == ["fleet_day", "learning_round"] * len(plan.rounds) + ["make_report"]
+
+
+def test_a_home_begun_when_settings_had_other_names_goes_on() -> None:
+    plan = load_profile("tiny")
+    before = {"log_every": 10, "learner": {"qam": {"temperature": 0.02, "reference": "refreshed"}}}
+    old = plan.model_copy(update={"training": before, "formerly": ()})
+    assert upgraded(before)["learner"] == upgraded(plan.training)["learner"] | {
+        "extraction": {"temperature": 0.02}
+    }
+    assert old.digest in plan.digests
+    assert old.digest != plan.digest
 
 
 def test_rounds_follow_day_by_day() -> None:

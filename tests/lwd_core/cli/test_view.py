@@ -116,3 +116,9 @@ def test_a_layer_of_single_steps_is_one_line_in_the_terminal(home: Path) -> None
     (line,) = [line for line in said.splitlines() if "value.offline.1@1" in line]
     assert "0–50" in line
     assert "0 to 1" in line
+
+
+def test_a_fact_that_is_zero_is_said(home: Path) -> None:
+    said = CliRunner().invoke(app, ["show", "e0001"], catch_exceptions=False).output
+    (line,) = [line for line in said.splitlines() if "index_in_log" in line]
+    assert line.split()[-1] == "0"

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from lwd_core.rl.chosen import choose, plain
 from lwd_core.rl.encoders import (
+    BACKBONES,
     CameraEncoder,
     EncoderConfig,
     Observation,
@@ -26,6 +28,15 @@ def observation(batch: int = 4) -> Observation:
     return Observation(
         torch.randn(batch, 5, generator=generator), torch.randn(batch, 8, generator=generator), image
     )
+
+
+def test_a_policy_without_a_backbone_is_described_as_before_there_were_any() -> None:
+    # a policy's id names these bytes: the same checkpoint is the same policy
+    assert plain(config(None)) == {
+        "state_dim": 5, "instruction_dim": 8, "instruction_features": 3, "vision": None
+    }  # fmt: skip
+    named = plain(EncoderConfig(5, backbone=choose(BACKBONES, "proprio")))
+    assert named["backbone"] == {"kind": "proprio"}
 
 
 def test_features_stand_side_by_side():
