@@ -79,7 +79,7 @@ class Door(Generic[T]):
             return self._load(name, name)
         near = get_close_matches(name, self.names(), 1)
         raise PluginError(
-            f"{name}: no {self.kind} of that name{f', did you mean {near[0]}?' if near else ''} "
+            f"{name}: no {self.kind} of that name{f', did you mean {near[0]}?' if near else '.'} "
             f"There are {', '.join(self.names()) or 'none'}; another one is installed as a package with the "
             f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
         )
