@@ -197,6 +197,8 @@ def test_its_loaders_give_what_the_loader_gives(home: lwd.Home) -> None:
     assert seen["state"].equal(wanted.batch(5)["state"])
     with pytest.raises(lwd.UserError, match="batch: 0 transitions; give at least 1"):
         snapshot.loader(batch=0)
+    with pytest.raises(lwd.UserError, match="its spec holds none out, `holdout: 0.1` would"):
+        snapshot.loader(split="holdout")
 
 
 def test_a_snapshot_that_is_not_there_or_cannot_be_is_said(home: lwd.Home) -> None:

@@ -22,6 +22,6 @@ def test_wilson_is_honest_at_the_ends() -> None:
         ((1, 2, 95), "confidence: 95 is not between 0 and 1"),
     ],
 )
-def test_what_is_no_rate_is_refused(asked: tuple[float, ...], said: str) -> None:
+def test_what_is_no_rate_is_refused(asked: tuple[int, ...], said: str) -> None:
     with pytest.raises(lwd.UserError, match=said):
         lwd.wilson(*asked)
