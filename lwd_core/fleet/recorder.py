@@ -35,7 +35,9 @@ _NS = 1_000_000_000
 class Recorder:
     """The log of one episode, a context: leaving it finishes the log, leaving by an error keeps it truncated.
 
-    Times are the robot's clock, int64 ns. ``path`` is the finished name, ``policy_id`` what drives.
+    Times are the robot's clock, ns since epoch. ``path`` is the finished name, ``policy_id`` what drives.
+    After ``begin`` and before ``end``, ``state``, ``control`` and ``executed`` of a tick carry its time.
+    Widths and units are the robot's own; its embodiment file says which.
     """
 
     def __init__(self, path: str | Path, robot: RobotSpec, policy_id: str | None = None) -> None:
@@ -72,7 +74,7 @@ class Recorder:
     ) -> None:
         """The episode starts: its task, what the robot is told (the task's name by default), why it is run.
 
-        ``notes`` become the episode's ``attributes``.
+        ``notes`` become the episode's ``attributes``. Raises `UserError` for a ``source`` there is none of.
         """
         told = {"task": task, "instruction": instruction or task, "source": _word(Source, source)}
         self.event(t_ns, "episode_start", {**told, **notes})
@@ -86,28 +88,31 @@ class Recorder:
         self.event(t_ns, "episode_end", {"end": _word(EpisodeEnd, end)})
 
     def state(self, t_ns: int, values: Iterable[float]) -> None:
-        """What the robot observed."""
+        """What the robot observed, (S,) numbers."""
         self._vector("/state", t_ns, values)
 
     def executed(self, t_ns: int, values: Iterable[float]) -> None:
-        """The action that was carried out."""
+        """The action that was carried out, (D,) numbers."""
         self._vector("/action/executed", t_ns, values)
 
     def proposed(self, t_ns: int, values: Iterable[float]) -> None:
-        """The action the policy proposed."""
+        """The action the policy proposed, (D,) numbers."""
         self._vector("/action/proposed", t_ns, values)
 
     def control(self, t_ns: int, actor: Actor | str, policy_id: str = "", operator: str = "") -> None:
-        """Who chose the executed action, ``human`` or ``policy``; empty texts where nobody."""
+        """Who chose the executed action, ``human`` or ``policy``; empty texts where nobody.
+
+        Raises `UserError` for another word.
+        """
         message = Control(actor=_word(Actor, actor), policy_id=policy_id, operator=operator)
         self._stamped("/actor", t_ns, message)
 
     def event(self, t_ns: int, kind: str, attributes: Mapping[str, str]) -> None:
-        """Something that happened."""
+        """Something that happened, of any kind the embodiment file's events name."""
         self._stamped("/event", t_ns, Event(kind=kind, attributes=attributes))
 
     def image(self, t_ns: int, camera: str, jpeg: bytes) -> None:
-        """One frame."""
+        """One frame of a camera, JPEG bytes."""
         message = CompressedImage(frame_id=camera, data=jpeg, format="jpeg")
         self._stamped(f"/camera/{camera}", t_ns, message)
 

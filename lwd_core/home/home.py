@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Place = str | os.PathLike[str]
 
+#: What of a `Lake` the API page has; the rest is for the rooms that write one.
+ASKED = ("sql", "read", "episodes", "episode", "labels", "versions", "versions_at")
+
 
 class Home(Lake):
     """An episode lake with the places beside it: logs, embodiments, snapshots, runs and policies.
@@ -42,6 +45,10 @@ class Home(Lake):
     def __init__(self, place: Location, settings: Settings | None = None) -> None:
         super().__init__(place)
         self.settings = settings or Settings(lake=place.root)
+
+    def __dir__(self) -> list[str]:
+        """What is documented: a notebook completes by it."""
+        return [*(name for name in vars(Home) if name[0] != "_"), *ASKED, "root", "settings"]
 
     # logs
 

@@ -21,6 +21,10 @@ def open(home: Place | None = None, *, create: bool = False) -> Home:
         root = os.path.expanduser(os.fspath(home)).rstrip("/") or "/"
         settings = _settings(root)
         if not create and not open_location(settings.lake).exists("tables"):
+            if "://" not in root and os.path.isfile(root):
+                raise UserError(
+                    f"{root}: a file, not a home; name the folder, or `lake.ingest` takes a log in"
+                )
             if not open_location(root).exists("tables"):
                 raise UserError(
                     f"{root}: no lake there{_beside(root)}; lwd.open({root!r}, create=True) makes one"

@@ -223,9 +223,9 @@ class Episode:
             dims = self.embodiment.state_dims if column == "state" else self.embodiment.action_dims
         names = [d.name for d in dims]
         if len(names) != width or names.count(dim) != 1:
-            known = f"they are {', '.join(names)}" if len(names) == width else "its embodiment names no dims"
+            known = suggest(dim, names) if len(names) == width else "; its embodiment names no dims"
             raise UserError(
-                f"episode[{column + '.' + dim!r}]: {names.count(dim)} of {width} dims are called so, "
+                f"episode[{column + '.' + dim!r}]: {names.count(dim)} of {width} dims are called so"
                 f"{known}; episode[{column!r}][:, number] takes one by its number"
             )
         return names.index(dim)

@@ -121,6 +121,8 @@ def require_select(con: duckdb.DuckDBPyConnection, statement: str) -> None:
         kinds = [kind(found) for found in con.extract_statements(statement)]
     except duckdb.ProgrammingError as error:
         raise WrongQuery(error) from error
+    if not kinds:
+        raise WrongQuery("there is no statement in it; write a SELECT")
     if kinds != ["SELECT"]:
         raise WrongQuery(f"more than a condition, it holds {len(kinds)} statements: {statement}")
 

@@ -105,7 +105,7 @@ class Lake:
         return {name: version for name, version in found.items() if version is not None}
 
     def versions_at(self, moment: datetime) -> dict[str, int]:
-        """Version of every table as it was at a moment."""
+        """Version of every table as it was at a moment, a ``datetime`` with its time zone."""
         found = {name: version_at(self.place, name, moment) for name in TABLES}
         return {name: version for name, version in found.items() if version is not None}
 

@@ -21,6 +21,7 @@ from lwd_core.snapshots.local_copy import OBJECTS, DiskCache, cache_home
 from lwd_core.snapshots.shard_reader import load
 from lwd_core.snapshots.snapshot import Snapshot
 from storage_schemas.snapshot import Member
+from storage_schemas.vocabulary import Split
 
 #: Batches made at a time.
 BLOCK = 16
@@ -64,7 +65,9 @@ class Sampler:
             if member.split == split and (where is None or where(member)):
                 self._places.setdefault(member.shard, []).append(place)
         if not self._places:
-            raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits what is asked")
+            none_held_out = split == Split.HOLDOUT and not snapshot.spec.holdout
+            remedy = "; its spec holds none out, `holdout: 0.1` would" if none_held_out else ""
+            raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits{remedy}")
         self._episode_columns = EpisodeColumns.of(
             snapshot.episodes,
             snapshot.spec.buffers,

@@ -67,6 +67,8 @@ class TransitionLoader:
     ) -> None:
         if unknown := set(named(columns)) - set(named(None)):
             raise UserError(f"columns {', '.join(sorted(unknown))}: a batch has {', '.join(named(None))}")
+        if batch_size < 1:
+            raise UserError(f"batch: {batch_size} transitions; give at least 1")
         if batch_size % world or not 0 <= rank < world:
             raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
         spec = snapshot.spec

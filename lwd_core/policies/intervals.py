@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from lwd_core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -26,7 +28,14 @@ class Rate:
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
-    """Wilson's score interval: honest near 0 and 1, where the normal one leaves [0, 1]."""
+    """Wilson's score interval: honest near 0 and 1, where the normal one leaves [0, 1].
+
+    Raises `UserError` for more successes than trials, and a confidence that isn't between 0 and 1.
+    """
+    if not 0 <= successes <= trials:
+        raise UserError(f"successes: {successes} of {trials} trials; give a number from 0 to the trials")
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence: {confidence} is not between 0 and 1; 0.95 is usual")
     if trials == 0:
         return Rate(0, 0, 0.0, 1.0)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)  # scipy.stats takes half a second to load

@@ -26,7 +26,7 @@ def test_a_member_is_known_by_its_package(install: Install) -> None:
 
 def test_an_address_is_taken_only_from_the_user() -> None:
     assert DOOR.get("json:loads")("1") == 1
-    with pytest.raises(PluginError, match="json:loads: no colour of that name"):
+    with pytest.raises(PluginError, match=r"json:loads: no colour of that name\. There are "):
         DOOR.get("json:loads", addresses=False)
 
 

@@ -68,6 +68,18 @@ def test_where_no_lake_is_the_error_says_what_was_meant(home: lwd.Home, tmp_path
     with pytest.raises(lwd.UserError, match=r"no lake there; lwd.open\('/nowhere', create=True\) makes one"):
         lwd.open("/nowhere")
     assert not (tmp_path / "hom").exists()
+    (tmp_path / "run.mcap").touch()
+    with pytest.raises(lwd.UserError, match=r"run.mcap: a file, not a home; name the folder"):
+        lwd.open(tmp_path / "run.mcap")
+
+
+def test_completion_offers_what_the_api_page_has(home: lwd.Home) -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "api.md").read_text()
+    listed = page.partition("::: lwd_core.Home\n")[2].partition("[")[2].partition("]")[0]
+    offered = dir(home)
+    assert {*listed.split(", "), "ingest", "snapshot", "train", "policy", "embodiments"} <= set(offered)
+    assert all(hasattr(home, name) for name in offered)
+    assert not {"settle", "script", "tombstones", "replace"} & set(offered)
 
 
 # logs
@@ -183,6 +195,10 @@ def test_its_loaders_give_what_the_loader_gives(home: lwd.Home) -> None:
     seen = snapshot.image_loader(home, 16, 3, height=12, width=16).batch(5)
     assert seen["image"].shape == (16, 1, 12, 16, 3)
     assert seen["state"].equal(wanted.batch(5)["state"])
+    with pytest.raises(lwd.UserError, match="batch: 0 transitions; give at least 1"):
+        snapshot.loader(batch=0)
+    with pytest.raises(lwd.UserError, match="its spec holds none out, `holdout: 0.1` would"):
+        snapshot.loader(split="holdout")
 
 
 def test_a_snapshot_that_is_not_there_or_cannot_be_is_said(home: lwd.Home) -> None:
@@ -219,7 +235,7 @@ def test_a_run_becomes_a_policy_that_is_found_by_id_and_folder(home: lwd.Home) -
         np.testing.assert_array_equal(other.act(states[:1], [text], np.random.default_rng(0))[0], chunk)
     with pytest.raises(lwd.UserError, match="channel canary: empty"):
         home.policy("canary")
-    with pytest.raises(lwd.UserError, match="run 'other': no checkpoint in"):
+    with pytest.raises(lwd.UserError, match="run 'other': no checkpoint in .*; train it first"):
         home.policy_of("other")
 
 

@@ -73,6 +73,7 @@ def test_episodes_are_asked_for_by_a_condition(lake: Lake) -> None:
         (lambda lake: lake.episode("e0000").frames("frnt"), r"camera 'frnt'; did you mean front\?"),
         (lambda lake: lake.episode("e0000")["stat"], r"no such column; did you mean state\?"),
         (lambda lake: lake.episode("e0000")["state.x"], r"its embodiment names no dims; episode\['state'\]"),
+        (lambda lake: lake.sql(""), "there is no statement in it; write a SELECT"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_was_meant(lake: Lake, ask, said: str) -> None:
