@@ -8,10 +8,12 @@ nothing is imported before it is asked for; those of other packages stand in the
 """
 
 import importlib
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, distributions, entry_points, version
 from typing import Any, Generic, TypeVar
 
 from lwd_core.errors import UserError, did_you_mean
@@ -90,9 +92,10 @@ class Door(Generic[T]):
     def _load(self, name: str, address: str) -> Any:
         module, _, attribute = address.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
+            with theirs():
+                found: Any = importlib.import_module(module)
+                for part in attribute.split("."):
+                    found = getattr(found, part)
         except Exception as e:  # whatever a stranger's module raises
             if isinstance(e, ImportError) and (missing := missing_extra(e)):
                 raise missing from e
@@ -106,6 +109,24 @@ class Door(Generic[T]):
                 f"{self.kind} {name} ({address} of {self.package(name)}) has no {', '.join(missing)}"
             )
         return found
+
+
+@contextmanager
+def theirs() -> Iterator[None]:
+    """Where another's code runs: what it prints goes to stderr, as stdout is a command's answer, and it can't
+    end the process: RuntimeError in place of `SystemExit`."""
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as e:
+        raise RuntimeError(f"it asked to end the process ({e.code})") from e
+
+
+def installed() -> list[tuple[str, str, str]]:
+    """Door, name and package of everything other packages add, whether or not it can be loaded."""
+    points = (point for package in distributions() for point in package.entry_points)
+    others = (p for p in points if p.group.startswith("lwd.") and (p.dist is None or p.dist.name != "lwd"))
+    return sorted((point.group, point.name, _package(point)) for point in others)
 
 
 @cache

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from lwd_core.errors import UserError
 from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.store import Lake
-from lwd_core.plugins import Door
+from lwd_core.plugins import Door, theirs
 from storage_schemas.embodiment import Embodiment
 
 
@@ -144,7 +144,8 @@ def export(
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         temporary.mkdir(parents=True)
-        written = exporter.write(Selection(lake, episodes, embodiments, videos, progress), temporary)
+        with theirs():
+            written = exporter.write(Selection(lake, episodes, embodiments, videos, progress), temporary)
         lake.tombstones.refuse(episodes["episode_id"].to_pylist(), f"{out}")
         temporary.rename(out)
     except BaseException:

@@ -11,7 +11,7 @@ from types import ModuleType
 from lwd_core.errors import UserError
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.labeller import Labeller
-from lwd_core.plugins import Door, PluginError
+from lwd_core.plugins import Door, PluginError, theirs
 
 _NEEDS = ("layer_id", "kind", "source_digest", "description", "label")
 LABELS: Door[Labeller] = Door(
@@ -146,7 +146,8 @@ def _loaded(path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.absolute().parent))  # what lies beside it may be imported, as in a script
     try:
-        spec.loader.exec_module(module)
+        with theirs():
+            spec.loader.exec_module(module)
     except UserError:
         raise
     except Exception as error:  # whatever a user's file raises

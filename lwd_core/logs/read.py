@@ -10,7 +10,7 @@ from lwd_core.logs.content import STEPS_READ, FrameSink, LogContent, UnreadableL
 from lwd_core.logs.formats import FORMATS
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.survey import Survey, choose
-from lwd_core.plugins import Door
+from lwd_core.plugins import Door, theirs
 from storage_schemas.embodiment import Embodiment
 
 _HEAD = 4096
@@ -137,7 +137,8 @@ def _unknown() -> str:
 def _blamed(name: str) -> Iterator[None]:
     """What another package's reader raises is that package's, but for the log's own and the machine's."""
     try:
-        yield
+        with theirs():
+            yield
     except (UnreadableLog, OSError):
         raise
     except Exception as error:

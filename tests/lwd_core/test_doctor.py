@@ -35,7 +35,7 @@ def health(settings):
 def test_a_new_home_is_sound_but_empty(settings):
     found = health(settings)
     here = {n for n, d in found.items() if d.health is Health.OK} - {"rendering"}
-    assert here == {"versions", "packages", "simulator", "viewer", "disk", "places"}
+    assert here == {"versions", "packages", "plugins", "simulator", "viewer", "disk", "places"}
     absent = {n for n, d in found.items() if d.health is Health.ABSENT} - {"rendering"}
     assert absent == {"lake", "files", "quarantine", "recordings", "embodiments", "keys", "channels"}
     assert all(d.remedy for d in found.values() if d.health is not Health.OK)
@@ -228,6 +228,16 @@ def test_a_package_out_of_its_range_is_named(settings, monkeypatch):
     found = health(settings)["packages"]
     assert found.health is Health.WRONG
     assert found.found.startswith("deltalake 0.1 is not ")
+
+
+def test_what_other_packages_add_is_listed_and_what_is_broken_is_wrong(settings, install):
+    install("acme", "seen = 1", checks={"seen": "acme:seen"})
+    (found,) = [d for d in examine(settings) if d.name == "plugins"]
+    assert (found.health, found.found) == (Health.OK, "lwd.checks seen of acme 1.2")
+    install("other", "raise OSError('no licence')", readers={"blue": "other:blue"})
+    (found,) = [d for d in examine(settings) if d.name == "plugins"]
+    assert found.health is Health.WRONG
+    assert "blue (other:blue of other 1.2) can't be imported: OSError: no licence" in found.found
 
 
 def test_a_full_disk_is_said_before_it_hurts(settings, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lwd_core.plugins import Door, PluginError
+from lwd_core.plugins import Door, PluginError, installed
 from tests.packages import Install
 
 DOOR: Door = Door("lwd.test_colours", {"dumps": "json:dumps"}, kind="colour")
@@ -57,6 +57,22 @@ def test_a_package_that_fails_is_named(install: Install) -> None:
     install("acme", "raise OSError('no licence file')", test_colours={"red": "acme:red"})
     with pytest.raises(PluginError, match=r"red \(acme:red of acme 1.2\).*OSError: no licence file"):
         DOOR.get("red")
+
+
+def test_a_package_that_prints_or_ends_the_process_does_neither(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("acme", "print('welcome')\nred = 1", test_colours={"red": "acme:red"})
+    install("other", "raise SystemExit('gone')", test_colours={"blue": "other:blue"})
+    assert DOOR.get("red") == 1
+    assert capsys.readouterr() == ("", "welcome\n")
+    with pytest.raises(
+        PluginError, match=r"blue \(other:blue of other 1.2\).*asked to end the process \(gone\)"
+    ):
+        DOOR.get("blue")
+    assert [(name, package) for group, name, package in installed() if group == DOOR.group] == [
+        ("blue", "other 1.2"), ("red", "acme 1.2")
+    ]  # fmt: skip
 
 
 def test_what_is_missing_is_named() -> None:

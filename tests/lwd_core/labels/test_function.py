@@ -157,7 +157,7 @@ def test_a_column_or_dim_that_is_not_there_says_which_are(lake):
         return episode.frames("front")
 
     assert "no such column; there are action, action_age_ns, actor" in said(lake, column)
-    assert "they are seed, t, square" in said(lake, dim)
+    assert "there are seed, square, t" in said(lake, dim)
     assert said(lake, camera) == "no frame of camera 'front'; there are none"
 
 
@@ -176,6 +176,18 @@ def test_an_episode_whose_function_fails_is_counted_and_the_others_are_labelled(
     assert line.startswith("1 episodes failed, ")
     (again,) = run_labellers(lake, [odd], now_ns=2)
     assert (again.total, again.episodes, len(again.failed)) == (1, 0, 1)
+
+
+def test_a_function_neither_ends_the_run_nor_writes_into_its_answer(lake, capsys):
+    def leaves(episode):
+        print("bye")
+        raise SystemExit(3)
+
+    (done,) = run_labellers(lake, [label("leaves", version=1)(leaves)], now_ns=1)
+    assert done.episodes == 0
+    assert all("asked to end the process (3)" in reason for reason in done.failed.values())
+    assert done.failed
+    assert capsys.readouterr().out == ""
 
 
 def test_what_was_labelled_before_an_interruption_stays(lake, monkeypatch):
