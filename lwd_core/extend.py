@@ -19,17 +19,23 @@ if TYPE_CHECKING:
     from lwd_core.rl.batch import Batch, Noise
     from lwd_core.rl.encoders import Backbone, EncoderConfig, Observation
     from lwd_core.rl.extraction import Extraction, Info, PolicyStep
-    from lwd_core.rl.flow import flow_matching_loss
+    from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss
     from lwd_core.rl.learners import Algorithm, Trained
+    from lwd_core.rl.networks import CriticShape
+    from lwd_core.rl.policy import FlowPolicy
+    from lwd_core.rl.progress import Progress
 
 __all__ = [
     "Algorithm",
     "ArrayReader",
     "Backbone",
     "Batch",
+    "ConditionedFlow",
+    "CriticShape",
     "EncoderConfig",
     "Exporter",
     "Extraction",
+    "FlowPolicy",
     "Info",
     "LogReader",
     "MessageReader",
@@ -37,6 +43,7 @@ __all__ = [
     "Observation",
     "Person",
     "PolicyStep",
+    "Progress",
     "Robot",
     "RobotType",
     "Scene",
@@ -55,9 +62,12 @@ _WHERE = {
     "ArrayReader": "logs.own_format:ArrayReader",
     "Backbone": "rl.encoders:Backbone",
     "Batch": "rl.batch:Batch",
+    "ConditionedFlow": "rl.flow:ConditionedFlow",
+    "CriticShape": "rl.networks:CriticShape",
     "EncoderConfig": "rl.encoders:EncoderConfig",
     "Exporter": "exports.export:Exporter",
     "Extraction": "rl.extraction:Extraction",
+    "FlowPolicy": "rl.policy:FlowPolicy",
     "Info": "rl.extraction:Info",
     "LogReader": "logs.read:LogReader",
     "MessageReader": "logs.own_format:MessageReader",
@@ -65,6 +75,7 @@ _WHERE = {
     "Observation": "rl.encoders:Observation",
     "Person": "fleet.robot:Person",
     "PolicyStep": "rl.extraction:PolicyStep",
+    "Progress": "rl.progress:Progress",
     "Robot": "fleet.robot:Robot",
     "RobotType": "fleet.robot:RobotType",
     "Scene": "fleet.robot:Scene",

@@ -107,6 +107,17 @@ class Door(Generic[T]):
             f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
         )
 
+    def made(self, name: str) -> Any:
+        """What the member of that name makes, called without arguments. Raises `PluginError`."""
+        maker: Any = self.get(name)
+        try:
+            with theirs():
+                return maker()
+        except UserError:
+            raise
+        except Exception as e:  # whatever a stranger's class raises
+            raise PluginError(f"{self.kind} {name} can't be made: {type(e).__name__}: {e}") from e
+
     def all(self) -> Iterator[tuple[str, T]]:
         """Every member with its name. Raises `PluginError` at one that can't be loaded."""
         for name in self.names():

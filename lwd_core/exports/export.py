@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from lwd_core.errors import UserError
 from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.store import Lake
-from lwd_core.plugins import Door, theirs
+from lwd_core.plugins import Door, PluginError, theirs
 from storage_schemas.embodiment import Embodiment
 
 
@@ -134,7 +134,7 @@ def export(
     ``name``: of the exporter, as in the door ``lwd.exporters``, or ``module:Class``. The folder appears
     complete or not at all. Raises UserError.
     """
-    exporter: Exporter = EXPORTERS.get(name)()
+    exporter: Exporter = EXPORTERS.made(name)
     if out.exists():
         raise UserError(f"{out}: exists already; name a new folder")
     condition = f"({where}) AND steps > 0 ORDER BY start_ns, log_id, index_in_log"
@@ -146,6 +146,8 @@ def export(
         temporary.mkdir(parents=True)
         with theirs():
             written = exporter.write(Selection(lake, episodes, embodiments, videos, progress), temporary)
+        if not isinstance(written, Written):
+            raise PluginError(f"exporter {name}: its write gave {type(written).__name__}, no Written")
         lake.tombstones.refuse(episodes["episode_id"].to_pylist(), f"{out}")
         temporary.rename(out)
     except BaseException:

@@ -34,7 +34,7 @@ class Workcells:
 
     def __init__(self, robot: str = DEFAULT) -> None:
         self.robot = robot
-        self._type: RobotType = ROBOTS.get(robot)()
+        self._type: RobotType = ROBOTS.made(robot)
         self._idle: dict[str, list[Workcell]] = defaultdict(list)
         self.tasks = self._type.tasks
 

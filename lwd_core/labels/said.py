@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from storage_schemas.vocabulary import LabelKind, Outcome, Verdict
 #: What a labeller says; the rest of a label's columns is the layer's and the episode's.
 SAID = ("episode_id", "step", "last_step", "check", "value", "text", "detail")
 _SCHEMA = pa.schema([LABELS.schema.field(name) for name in SAID])
-
+#: Characters of a text: a label is asked for in SQL, many at a time.
+LONGEST = 65_536
 
 _MEANT = (
     "say a number, bool or text, None, one of these a step, segments (first, last, text), or a dict of these"
@@ -65,7 +66,7 @@ class LabelRows:
                 curves.append((check, _curve(array, steps, self._kind)))
                 continue
             found = _segments(array) if array is not None else [_one(told, self._kind)]
-            rows += [replace(said, check=said.check or check) for said in found]
+            rows += [_storable(replace(said, check=said.check or check)) for said in found]
         last = steps - 1 if self._kind is LabelKind.REWARD else steps
         for said in rows:
             at = said.step
@@ -92,6 +93,26 @@ class LabelRows:
         return pa.concat_tables([told, pa.table(columns)], promote_options="default")
 
 
+def _storable(said: Said) -> Said:
+    """With what the columns of a label can hold, so that an episode fails and not all that lie beside it."""
+    if not isinstance(said.value, None | Real | np.generic):
+        raise WrongAnswer(f"value {said.value!r} is no number")
+    for name in ("step", "last_step"):
+        if not isinstance(getattr(said, name), None | Integral):
+            raise WrongAnswer(f"{name} {getattr(said, name)!r} is no whole number")
+    for name in ("text", "detail", "check"):
+        word = getattr(said, name)
+        if not isinstance(word, None | str):
+            raise WrongAnswer(f"{name} {word!r} is no text")
+        if word and len(word) > LONGEST:
+            raise WrongAnswer(f"{name} of {len(word)} characters; {LONGEST} are the most")
+        try:
+            (word or "").encode()
+        except UnicodeEncodeError as error:
+            raise WrongAnswer(f"{name} {word!r:.80} is no Unicode") from error
+    return said if said.value is None else replace(said, value=float(said.value))
+
+
 def _named(answer: object, kind: LabelKind) -> Iterator[tuple[str | None, object]]:
     if not isinstance(answer, Mapping):
         yield None, _scalar(answer)
@@ -106,7 +127,7 @@ def _scalar(told: object) -> object:
     return np.asarray(told).item() if getattr(told, "ndim", None) == 0 else told
 
 
-def _array(told: object) -> np.ndarray | list | None:
+def _array(told: object) -> np.ndarray | list[Any] | None:
     """A numeric array (steps,), a list of segments, or None for anything single."""
     if told is None or isinstance(told, str | Said | Finding | Real | np.generic):
         return None
@@ -136,6 +157,10 @@ def _curve(array: np.ndarray, steps: int, kind: LabelKind) -> np.ndarray:
     return array
 
 
+def _whole(step: object) -> bool:
+    return isinstance(step, Integral | float | np.floating) and float(step).is_integer()
+
+
 def _segments(told: Sequence[Any]) -> list[Said]:
     found: list[Said] = []
     for item in told:
@@ -144,7 +169,10 @@ def _segments(told: Sequence[Any]) -> list[Said]:
             continue
         if len(item) != 3 or not isinstance(item[2], str):
             raise WrongAnswer(f"{item!r} is no segment; one is (first step, last step, text)")
-        found.append(Said(step=int(item[0]), last_step=int(item[1]), text=item[2]))
+        first, last, text = item
+        if not (_whole(first) and _whole(last)):
+            raise WrongAnswer(f"{item!r} is no segment; its steps are whole numbers")
+        found.append(Said(step=int(first), last_step=int(last), text=text))
     return found
 
 
@@ -152,6 +180,8 @@ def _one(told: object, kind: LabelKind) -> Said:
     if isinstance(told, Said):
         return told
     if isinstance(told, Finding):
+        if told.verdict not in set(Verdict):
+            raise WrongAnswer(f"{told.verdict!r} is no verdict; there are {', '.join(Verdict)}")
         return Said(value=told.value, text=str(told.verdict), detail=told.detail or None)
     yes = bool(told) if isinstance(told, bool | np.bool_) else None
     if kind is LabelKind.QUALITY:

@@ -68,6 +68,22 @@ def test_an_extraction_of_another_package(home: Path, tmp_path: Path) -> None:
     assert "learner.extraction.temprature: no such field" in lwd(home, site, "train", wrong, fails=True)
 
 
+def test_a_learner_of_another_package(home: Path, tmp_path: Path) -> None:
+    site, bare = lay_project(PLUGINS / "learner", tmp_path / "site"), tmp_path / "bare"
+    run = config(home, "sft", imitation={"kind": "acme-clone", "rate": 0.01})
+    lwd(home, site, "train", run)
+    assert all("clone_loss" in line for line in lines(home, "sft"))
+    # killed after its checkpoint at 2, it ends in the same bits
+    ended = home / "checkpoints" / "sft" / "step-3"
+    whole = (ended / "checkpoint.json").read_bytes()
+    shutil.rmtree(ended)
+    lwd(home, site, "train", run)
+    assert same((ended / "checkpoint.json").read_bytes(), whole)
+    lwd(home, bare, "run", "policy", "sft")  # the policy itself needs nobody's package
+    said = lwd(home, bare, "train", run, fails=True)
+    assert "imitation.kind: acme-clone: no learner of that name" in said
+
+
 def test_a_backbone_of_another_package(home: Path, tmp_path: Path) -> None:
     site, bare = lay_project(PLUGINS / "backbone", tmp_path / "site"), tmp_path / "bare"
     network = {**SMALL["network"], "backbone": {"kind": "acme-mlp", "features": 8}}

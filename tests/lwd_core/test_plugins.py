@@ -124,3 +124,9 @@ def test_what_is_missing_is_named() -> None:
     door: Door = Door("lwd.test_colours", {"dumps": "json:dumps"}, needs=("read",), kind="reader")
     with pytest.raises(PluginError, match="has no read"):
         door.get("dumps")
+
+
+def test_a_class_that_cannot_be_made_is_named(install: Install) -> None:
+    install("acme", "def red(): raise OSError('no device')", test_colours={"red": "acme:red"})
+    with pytest.raises(PluginError, match=r"^colour red can't be made: OSError: no device$"):
+        DOOR.made("red")

@@ -178,6 +178,37 @@ def test_an_episode_whose_function_fails_is_counted_and_the_others_are_labelled(
     assert (again.total, again.episodes, len(again.failed)) == (1, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("a\ud800", "text 'a\\ud800' is no Unicode"),
+        ("x" * 65_537, "text of 65537 characters; 65536 are the most"),
+        ([(0.5, 2, "x")], "its steps are whole numbers"),
+        ([(None, 2, "x")], "its steps are whole numbers"),
+        (Said(value="x"), "value 'x' is no number"),
+        (Said(text=5), "text 5 is no text"),
+        (Said(step="x"), "step 'x' is no whole number"),
+        (Finding("maybe"), "'maybe' is no verdict; there are pass, fail, unknown"),
+        (Finding("pass", "x"), "value 'x' is no number"),
+    ],
+)
+def test_what_no_column_can_hold_fails_an_episode_and_not_its_batch(lake, answer, reason):
+    told = []
+
+    def odd(episode):
+        told.append(episode.id)
+        return answer if len(told) == 1 else 1.0
+
+    (done,) = run_labellers(lake, [label("odd", version=1)(odd)], now_ns=1)
+    assert reason in done.failed[told[0]]
+    assert done.episodes == len(told) - 1 > 0
+
+
+def test_whole_numbers_may_be_numpys(lake):
+    function = label("some", version=1)(lambda episode: [(np.float64(0), np.int32(2), "x")])
+    assert run_labellers(lake, [function], now_ns=1)[0].failed == {}
+
+
 def test_a_function_neither_ends_the_run_nor_writes_into_its_answer(lake, capsys):
     def leaves(episode):
         print("bye")
