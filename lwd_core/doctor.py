@@ -20,7 +20,7 @@ from lwd_core.lake.integrity import all_damage
 from lwd_core.lake.same_recording import DUPLICATES
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
-from lwd_core.plugins import Door, installed
+from lwd_core.plugins import others
 from lwd_core.policies.keys import SIGNING_KEY_VARIABLE, trusted_keys
 from lwd_core.policies.release import disagreement, recorded
 from lwd_core.settings import Settings
@@ -97,18 +97,13 @@ def _packages(settings: Settings) -> Diagnosis:
     return Diagnosis("packages", Health.OK, f"{len(wanted)} in their ranges")
 
 
-def _plugins(settings: Settings) -> Diagnosis:
-    """What other packages add, each loaded once."""
-    found, broken = [], []
-    for group, name, package in installed():
-        try:
-            Door(group, {}, kind=group).get(name, addresses=False)
-            found.append(f"{group} {name} of {package}")
-        except UserError as error:
-            broken.append(str(error))
-    if broken:
-        return Diagnosis("plugins", Health.WRONG, "; ".join(broken), "mend or uninstall that package")
-    return Diagnosis("plugins", Health.OK, ", ".join(found) or "none of other packages")
+def _plugins(settings: Settings) -> list[Diagnosis]:
+    """What other packages add, each loaded once as its door does; a line for each that can't be used."""
+    found, broken = others()
+    faults = [Diagnosis("plugins", Health.WRONG, line, "mend or uninstall that package") for line in broken]
+    if found or not faults:
+        faults.append(Diagnosis("plugins", Health.OK, ", ".join(found) or "none of other packages"))
+    return faults
 
 
 def _viewer(settings: Settings) -> Diagnosis:

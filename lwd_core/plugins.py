@@ -9,17 +9,30 @@ nothing is imported before it is asked for; those of other packages stand in the
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, distributions, entry_points, version
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any, Generic, TypeVar
 
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.errors import UserError, did_you_mean, suggest
 from lwd_core.extras import missing_extra
 
 T = TypeVar("T")
+
+#: Every door by its group; none is imported before something asks for it.
+DOORS = {
+    "lwd.readers": "lwd_core.logs.read:READERS",
+    "lwd.labels": "lwd_core.labels.registry:LABELS",
+    "lwd.checks": "lwd_core.labels.registry:CHECKS",
+    "lwd.extractions": "lwd_core.rl.extraction:EXTRACTIONS",
+    "lwd.learners": "lwd_core.rl.learners:LEARNERS",
+    "lwd.backbones": "lwd_core.rl.encoders:BACKBONES",
+    "lwd.robots": "lwd_core.fleet.workcells:ROBOTS",
+    "lwd.exporters": "lwd_core.exports.export:EXPORTERS",
+    "lwd.commands": "lwd_core.cli.main:OTHERS",
+}
 
 
 class PluginError(UserError):
@@ -32,12 +45,17 @@ class Door(Generic[T]):
 
     ``group``: the entry points it is found by. ``own``: the platform's members, name to ``module:attribute``.
     ``needs``: attributes each member must have, so that a wrong object is named when it is loaded.
+    ``sound``: raises `PluginError` where one that is installed under a name isn't what it says.
+
+    A name is one package's. Nobody takes the platform's; where two others claim one, neither has it, see
+    `clashes`. All else stays as it is, so that no package closes a door for the rest.
     """
 
     group: str
     own: Mapping[str, str]
     needs: tuple[str, ...] = ()
     kind: str = field(default="plug-in")
+    sound: Callable[[str, T], None] | None = None
 
     def names(self) -> list[str]:
         """The platform's own in their order, then those of other packages by name."""
@@ -45,13 +63,17 @@ class Door(Generic[T]):
 
     def others(self) -> list[str]:
         """Those of other packages by name."""
-        return sorted(_others(self.group, frozenset(self.own)))
+        return sorted(self._found.points)
+
+    def clashes(self) -> dict[str, str]:
+        """Names that more than one package claims, the platform among them, and what to do."""
+        return dict(self._found.clashes)
 
     def package(self, name: str) -> str:
         """Name and version of the package that brings a member, as installed: ``acme-logs 1.2``."""
         if name in self.own:
             return f"lwd {version('lwd')}"
-        others = _others(self.group, frozenset(self.own))
+        others = self._found.points
         return _package(others[name]) if name in others else name.partition(":")[0]
 
     def module(self, name: str) -> str:
@@ -62,7 +84,7 @@ class Door(Generic[T]):
         """Where the member of that name lies, as ``module:attribute``; None where there is none."""
         if name in self.own:
             return self.own[name]
-        point = _others(self.group, frozenset(self.own)).get(name)
+        point = self._found.points.get(name)
         return point.value if point else None
 
     def get(self, name: str, *, addresses: bool = True) -> T:
@@ -73,9 +95,10 @@ class Door(Generic[T]):
         """
         if name in self.own:
             return self._load(name, self.own[name])
-        others = _others(self.group, frozenset(self.own))
-        if name in others:
-            return self._load(name, others[name].value)
+        if name in self._found.points:
+            return self._load(name, self._found.points[name].value, self.sound)
+        if name in self._found.clashes:
+            raise PluginError(self._found.clashes[name])
         if addresses and ":" in name:
             return self._load(name, name)
         raise PluginError(
@@ -89,30 +112,37 @@ class Door(Generic[T]):
         for name in self.names():
             yield name, self.get(name, addresses=False)
 
-    def _load(self, name: str, address: str) -> Any:
+    @property
+    def _found(self) -> "_Found":
+        return _others(self.group, frozenset(self.own))
+
+    def _load(self, name: str, address: str, sound: Callable[[str, T], None] | None = None) -> Any:
         module, _, attribute = address.partition(":")
+        what = f"{self.kind} {name}"
+        if name != address:
+            what += f" ({address} of {self.package(name)})"
         try:
             with theirs():
                 found: Any = importlib.import_module(module)
                 for part in attribute.split("."):
                     found = getattr(found, part)
+                missing = [need for need in self.needs if not hasattr(found, need)]
+                if sound and not missing:
+                    sound(name, found)
+        except PluginError as e:
+            raise PluginError(f"{what}: {e}") from e
         except Exception as e:  # whatever a stranger's module raises
-            if isinstance(e, ImportError) and (missing := missing_extra(e)):
-                raise missing from e
-            raise PluginError(
-                f"{self.kind} {name} ({address} of {self.package(name)}) can't be imported: "
-                f"{type(e).__name__}: {e}; mend or uninstall it"
-            ) from e
-        missing = [need for need in self.needs if not hasattr(found, need)]
+            if isinstance(e, ImportError) and (extra := missing_extra(e)):
+                raise extra from e
+            remedy = "; mend or uninstall it" if name != address else ""
+            raise PluginError(f"{what} can't be imported: {type(e).__name__}: {e}{remedy}") from e
         if missing:
-            raise PluginError(
-                f"{self.kind} {name} ({address} of {self.package(name)}) has no {', '.join(missing)}"
-            )
+            raise PluginError(f"{what} has no {', '.join(missing)}")
         return found
 
 
 @contextmanager
-def theirs() -> Iterator[None]:
+def theirs() -> Generator[None, None, None]:
     """Where another's code runs: what it prints goes to stderr, as stdout is a command's answer, and it can't
     end the process: RuntimeError in place of `SystemExit`."""
     try:
@@ -122,26 +152,58 @@ def theirs() -> Iterator[None]:
         raise RuntimeError(f"it asked to end the process ({e.code})") from e
 
 
-def installed() -> list[tuple[str, str, str]]:
-    """Door, name and package of everything other packages add, whether or not it can be loaded."""
-    points = (point for package in distributions() for point in package.entry_points)
-    others = (p for p in points if p.group.startswith("lwd.") and (p.dist is None or p.dist.name != "lwd"))
-    return sorted((point.group, point.name, _package(point)) for point in others)
+@dataclass(frozen=True)
+class _Found:
+    points: Mapping[str, EntryPoint]
+    clashes: Mapping[str, str]
 
 
 @cache
-def _others(group: str, taken: frozenset[str]) -> dict[str, EntryPoint]:
-    """Entry points by name. Raises `PluginError` for a name that is taken."""
-    found: dict[str, EntryPoint] = {}
+def _others(group: str, taken: frozenset[str]) -> _Found:
+    """Entry points of other packages by name, and what is said of names that several have."""
+    claims: dict[str, dict[str, EntryPoint]] = {}
     for point in entry_points(group=group):
-        if point.name in taken or (point.name in found and found[point.name].value != point.value):
-            holder = "lwd" if point.name in taken else _package(found[point.name])
-            raise PluginError(
-                f"{group} {point.name}: both {holder} and {_package(point)} have one of that name; "
+        claims.setdefault(point.name, {}).setdefault(point.value, point)
+    points: dict[str, EntryPoint] = {}
+    clashes: dict[str, str] = {}
+    for name, by_value in claims.items():
+        holders = ["lwd"] * (name in taken) + [_package(point) for point in by_value.values()]
+        ours = [point for point in by_value.values() if point.dist and point.dist.name == "lwd"]
+        if ours or len(holders) == 1:
+            points[name] = next(iter(ours or by_value.values()))
+        if len(holders) > 1:
+            clashes[name] = (
+                f"{group} {name}: both {' and '.join(holders)} have one of that name; "
                 "uninstall one or rename its entry point"
             )
-        found[point.name] = point
-    return found
+    return _Found(points, clashes)
+
+
+def others() -> tuple[list[str], list[str]]:
+    """What other packages add, a line each, and what of it can't be used, with the reason."""
+    there: list[str] = []
+    broken: list[str] = []
+    for group in sorted(group for group in entry_points().groups if group.startswith("lwd.")):
+        if group not in DOORS:
+            whose = ", ".join(sorted({_package(point) for point in entry_points(group=group)}))
+            broken.append(f"{group} of {whose}: no such door{suggest(group, DOORS)}")
+            continue
+        module, _, attribute = DOORS[group].partition(":")
+        try:
+            door: Door[Any] = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:  # of an extra that isn't installed
+            broken.append(f"{group}: {missing_extra(error) or error}")
+            continue
+        broken += door.clashes().values()
+        for name in door.others():
+            if door.package(name) == f"lwd {version('lwd')}":
+                continue
+            try:
+                door.get(name, addresses=False)
+                there.append(f"{door.kind} {name} of {door.package(name)}")
+            except UserError as error:
+                broken.append(str(error))
+    return there, broken
 
 
 def _package(point: EntryPoint) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from lwd_core.cli._output import cell, table_text, to_json
+from lwd_core.cli._output import answer, cell, table_text, to_json
 
 SHOWN = 1000
 
@@ -28,7 +28,7 @@ InFormat = Annotated[Format, typer.Option("--format", help="Output form.")]
 
 def say_result(rows: pa.Table, form: Format, as_json: bool) -> None:
     """Print a result; ``--json`` is ``--format json``."""
-    typer.echo(render(rows, Format.JSON if as_json else form), nl=False)
+    answer(render(rows, Format.JSON if as_json else form), nl=False)
 
 
 def render(rows: pa.Table, form: Format) -> bytes:

@@ -2,27 +2,47 @@
 
 import io
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from decimal import Decimal
 from typing import Annotated, Any
 
+import click
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_ANSWERS = f"{__name__}.answers"
+
+
+def _document_alone(context: click.Context, asked: bool) -> bool:
+    """With --json standard output is the document's: what a plug-in prints meanwhile goes to the other."""
+    if asked and _ANSWERS not in context.meta:
+        context.meta[_ANSWERS] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return asked
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_document_alone)]
+
+
+def answer(text: str | bytes, *, nl: bool = True) -> None:
+    """The command's answer, on standard output."""
+    context = click.get_current_context(silent=True)
+    typer.echo(text, file=context.meta.get(_ANSWERS) if context else None, nl=nl)
 
 
 def say_json(value: object) -> None:
     """One JSON document on standard output; what JSON has no word for becomes text."""
-    typer.echo(to_json(value))
+    answer(to_json(value))
 
 
 def say_document(value: object, as_json: bool) -> None:
     """What has too many parts for a table: JSON either way, indented for a person."""
-    typer.echo(to_json(value) if as_json else json.dumps(value, ensure_ascii=False, default=_plain, indent=2))
+    answer(to_json(value) if as_json else json.dumps(value, ensure_ascii=False, default=_plain, indent=2))
 
 
 def say_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:

@@ -14,6 +14,7 @@ import sys
 import tokenize
 from functools import cache
 from importlib import import_module
+from importlib.machinery import PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +46,7 @@ def own_commands() -> dict[str, Path]:
 OTHERS: Door[typer.Typer] = Door(
     "lwd.commands",
     {name: f"lwd_core.cli.{path.stem}:app" for name, path in own_commands().items()},
+    needs=("registered_commands",),
     kind="command",
 )
 
@@ -57,7 +59,10 @@ def commands() -> list[str]:
 def summary(name: str) -> str:
     """First line of the docstring of a command's module, read without importing or parsing it."""
     source = own_commands().get(name) or _source(OTHERS.address(name) or "")
-    return _first_line(source) if source else ""
+    try:
+        return _first_line(source) if source else ""
+    except (OSError, SyntaxError, ValueError, TypeError, tokenize.TokenError):  # said when it is called
+        return ""
 
 
 def _first_line(source: Path) -> str:
@@ -89,9 +94,14 @@ def _own_app(module: str) -> typer.Typer:
 
 
 def _source(address: str) -> Path | None:
-    """The file of an address's module; None where there is none."""
+    """The file of an address's module, found without importing its package; None where there is none."""
+    package, *inner = address.partition(":")[0].split(".")
     try:
-        spec = find_spec(address.partition(":")[0])
+        spec = find_spec(package)
+        for part in inner:
+            within = spec.submodule_search_locations if spec else None
+            package += f".{part}"
+            spec = PathFinder.find_spec(package, within) if within else None
     except (ImportError, ValueError):  # its package is gone, or the address is none
         return None
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

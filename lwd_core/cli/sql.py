@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli._format import Format, InFormat, render
-from lwd_core.cli._output import AsJson
+from lwd_core.cli._output import AsJson, answer
 from lwd_core.errors import UserError
 from lwd_core.lake.person_query import ask
 from lwd_core.lake.store import Lake
@@ -28,7 +28,7 @@ def sql(
     """
     result = render(ask(Lake.open(Settings().lake), query, as_of), Format.JSON if as_json else format)
     if output is None:
-        typer.echo(result, nl=False)
+        answer(result, nl=False)
         return
     try:
         output.write_bytes(result)

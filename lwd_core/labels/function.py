@@ -24,7 +24,8 @@ from storage_schemas.vocabulary import LabelKind
 if TYPE_CHECKING:
     from lwd_core.lake.store import Lake
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+NAMED = "its name is letters, digits and _, in parts by dots, as acme.spill"
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,8 @@ def check(name: str, *, version: int) -> Callable[[FunctionType], FunctionLabell
 
 def _made(function: FunctionType, *, name: str, version: int, kind: LabelKind) -> FunctionLabeller:
     what = "check" if kind is LabelKind.QUALITY else "label"
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UserError(
-            f"{what} {name!r}: its name is letters, digits and _, in parts by dots, as acme.spill"
-        )
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UserError(f"{what} {name!r}: {NAMED}")
     if not isinstance(version, int) or version < 1:
         raise UserError(f"{what} {name}: version {version!r} is none; it is 1, 2, 3, …")
     return FunctionLabeller(function, name, version, kind)

@@ -9,9 +9,25 @@ from pathlib import Path
 from types import ModuleType
 
 from lwd_core.errors import UserError
-from lwd_core.labels.function import FunctionLabeller
+from lwd_core.labels.function import NAME, NAMED, FunctionLabeller
 from lwd_core.labels.labeller import Labeller
 from lwd_core.plugins import Door, PluginError, theirs
+from storage_schemas.vocabulary import LabelKind
+
+
+def _sound(name: str, labeller: Labeller) -> None:
+    """What a package installs under a name calls itself so, and is the only check or label of it."""
+    if all(name in {*door.others(), *door.clashes()} for door in (LABELS, CHECKS)):
+        raise PluginError("there is a check and a label of that name; rename one's entry point")
+    if layer_name(_allowed(labeller, name).layer_id) != name:
+        raise PluginError(
+            f"it calls itself {layer_name(labeller.layer_id)}; give its entry point the same name"
+        )
+    if not NAME.fullmatch(name):
+        raise PluginError(NAMED)
+    if labeller.kind not in set(LabelKind):
+        raise PluginError(f"its kind {labeller.kind!r} is none of {', '.join(LabelKind)}")
+
 
 _NEEDS = ("layer_id", "kind", "source_digest", "description", "label")
 LABELS: Door[Labeller] = Door(
@@ -22,8 +38,11 @@ LABELS: Door[Labeller] = Door(
     },
     _NEEDS,
     "label",
+    _sound,
 )
-CHECKS: Door[Labeller] = Door("lwd.checks", {"quality": "lwd_core.labels.quality:QUALITY"}, _NEEDS, "check")
+CHECKS: Door[Labeller] = Door(
+    "lwd.checks", {"quality": "lwd_core.labels.quality:QUALITY"}, _NEEDS, "check", _sound
+)
 OWN = frozenset([*LABELS.own, *CHECKS.own])
 #: Layers that critics of training runs say are named so.
 VALUES = "value."
@@ -52,21 +71,13 @@ def installed() -> list[Labeller | Broken]:
     """What other packages have installed; what can't be used is told, and the others are there."""
     found: dict[str, Labeller | Broken] = {}
     for door in (LABELS, CHECKS):
-        try:
-            names = _others(door)
-        except PluginError as error:  # two packages have one name
-            found[door.group] = Broken(door.group, str(error))
-            continue
-        for name in names:
+        found |= {name: Broken(name, reason) for name, reason in door.clashes().items()}
+        for name in door.others():
             try:
-                found[name] = _named(door, name)
+                found[name] = door.get(name, addresses=False)
             except UserError as error:
                 found[name] = Broken(name, str(error))
     return list(found.values())
-
-
-def _others(door: Door[Labeller]) -> list[str]:
-    return [name for name in door.names() if name not in door.own]
 
 
 def own() -> list[Labeller]:
@@ -82,8 +93,8 @@ def find(what: str) -> list[Labeller]:
     if what in LABELS.own or what in CHECKS.own:
         return [(LABELS if what in LABELS.own else CHECKS).get(what)]
     for door in (LABELS, CHECKS):
-        if what in _others(door):
-            return [_named(door, what)]
+        if what in door.others() or what in door.clashes():
+            return [door.get(what, addresses=False)]
     if ":" in what:
         return [_allowed(LABELS.get(what), what)]
     there = ", ".join([*LABELS.names(), *CHECKS.names()])
@@ -93,29 +104,10 @@ def find(what: str) -> list[Labeller]:
     )
 
 
-def _named(door: Door[Labeller], name: str) -> Labeller:
-    if _also(LABELS if door is CHECKS else CHECKS, name):
-        raise PluginError(f"{name}: there is a check and a label of that name; rename one's entry point")
-    labeller = _allowed(door.get(name, addresses=False), name)
-    if layer_name(labeller.layer_id) != name:
-        raise PluginError(
-            f"{door.kind} {name}: it calls itself {layer_name(labeller.layer_id)}; "
-            "give its entry point the same name"
-        )
-    return labeller
-
-
-def _also(door: Door[Labeller], name: str) -> bool:
-    try:
-        return name in door.names()
-    except PluginError:  # its own trouble, told with its own names
-        return False
-
-
 def _allowed(labeller: Labeller, where: str) -> Labeller:
     name = layer_name(labeller.layer_id)
     if (name in OWN or name.startswith(VALUES)) and labeller not in own():
-        raise UserError(f"{where}: {name} is a layer of the platform's own; choose another name")
+        raise PluginError(f"{where}: {name} is a layer of the platform's own; choose another name")
     return labeller
 
 

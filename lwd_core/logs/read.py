@@ -121,11 +121,15 @@ def _name(source: LogSource) -> str:
     for name, is_format in FORMATS.items():
         if is_format(source, head):
             return name
+    broken: faults.ReaderFault | None = None
     for name in READERS.others():
-        with _blamed(name):
-            if _reader(name).recognises(source, head):
-                return name
-    raise UnreadableLog(_unknown())
+        try:
+            with _blamed(name):
+                if _reader(name).recognises(source, head):
+                    return name
+        except faults.ReaderFault as fault:  # the log may be another's
+            broken = broken or fault
+    raise broken or UnreadableLog(_unknown())
 
 
 def _unknown() -> str:

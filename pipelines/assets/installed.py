@@ -3,6 +3,8 @@
 One that is broken is an asset that says so and fails alone.
 """
 
+import re
+
 import dagster as dg
 
 from lwd_core.labels.labeller import Labeller
@@ -13,10 +15,17 @@ from pipelines.platform import Platform
 from pipelines.schemas import markdown_table
 from storage_schemas.vocabulary import LabelKind
 
+#: What a name that is none may hold, and an asset's not; such a label is broken, and all else is there.
+_ODD = re.compile(r"[^A-Za-z0-9_]")
+
 
 def layer_key(name: str) -> dg.AssetKey:
     """The asset of another package's layer, apart from the platform's: labels/acme/spill of acme.spill."""
-    return dg.AssetKey(["labels", *name.split(".")])
+    return dg.AssetKey(["labels", *(_ODD.sub(_spelt, part) or "_" for part in name.split("."))])
+
+
+def _spelt(odd: re.Match[str]) -> str:
+    return f"_{ord(odd[0]):x}_"
 
 
 def others() -> tuple[list[dg.AssetsDefinition], list[dg.AssetChecksDefinition]]:

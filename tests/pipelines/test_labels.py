@@ -109,6 +109,12 @@ def test_one_that_is_broken_fails_alone_with_its_reason(
     assert materialize(instance, "kitchen.calm").success
 
 
+def test_a_name_that_no_asset_can_have_is_one_that_is_broken(install: Install) -> None:
+    install("acme", "x = 1", labels={"acme spill!/x": "acme:x", "acme..x": "acme:x"})
+    keys = {asset.key.to_user_string() for asset in installed.others()[0]}
+    assert keys == {"labels/acme_20_spill_21__2f_x", "labels/acme/_/x"}
+
+
 def test_the_code_location_has_what_is_installed(tmp_path: Path) -> None:
     """In its jobs, before snapshots, and loads beside what is broken; without anything heavy."""
     kitchen = lay_project(PLUGINS / "labels", tmp_path / "kitchen")

@@ -85,6 +85,7 @@ def test_two_of_one_name_are_refused_and_the_platforms_own_go_on(install: Instal
     assert names(found) == ["a", "kitchen.effort@1", "kitchen.calm@1"]
     assert "there is a check and a label of that name" in found[0].reason
     install("other", LABEL.format("quality"), checks={"quality": "other:say"})
-    assert names(installed()) == ["a@1", "kitchen.effort@1", "lwd.checks"]
+    assert names(installed()) == ["a", "kitchen.effort@1", "quality", "kitchen.calm@1"]
+    assert "both lwd and other 1.2" in installed()[2].reason
     assert names(chosen([])[0])[:3] == ["reward.sparse@1", "outcome.recorded@1", "quality@1"]
     assert names(find("quality")) == ["quality@1"]

@@ -1,11 +1,12 @@
 """Readers made of one function: the same rows as by the platform's own way in."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lwd_core.logs import read
+from lwd_core.logs import faults, read
 from lwd_core.logs.content import UnreadableLog
 from lwd_core.logs.draft.infer import infer
 from lwd_core.logs.embodiment import parse_embodiment
@@ -14,6 +15,7 @@ from lwd_core.logs.own_format import ArrayReader, MessageReader
 from lwd_core.logs.source import LogSource
 from lwd_core.logs.tabular import TabularEpisode
 from tests.lwd_core.logs.robot_logs import PERIOD, START, Sink
+from tests.packages import Install
 
 TEXT = """\
 name: arm
@@ -106,3 +108,14 @@ def test_what_came_before_the_damage_is_salvaged(source: LogSource, whole: int) 
 def test_what_tells_a_format_apart_and_what_reads_it_have_one_name() -> None:
     assert list(FORMATS) == list(read.READERS.own)
     assert [reader.format for _, reader in read.READERS.all()][: len(FORMATS)] == list(FORMATS)
+
+
+def test_a_reader_that_fails_leaves_the_log_to_the_next(install: Install, tmp_path: Path) -> None:
+    install("acme", "raise SystemExit", readers={"acme": "acme:READER"})
+    mine = "from lwd_core.extend import ArrayReader as A\nREADER = A('mine', lambda s, h: h[0] == 109, iter)"
+    install("mine", mine, readers={"mine": "mine:READER"})
+    for name in ("mine.log", "other.log"):
+        (tmp_path / name).write_text(name)
+    assert read.reader_of(LogSource(str(tmp_path / "mine.log"))).format == "mine"
+    with pytest.raises(faults.ReaderFault, match=r"acme 1\.2"):
+        read.reader_of(LogSource(str(tmp_path / "other.log")))
