@@ -125,7 +125,8 @@ def _run(
 
     def shift(robot: RobotSpec, own: list[Job], spool: Path) -> Attempt[list[Delivered]]:
         """One robot's day: job after job, the clock running on."""
-        delivered, now = [], opening_ns(day)
+        delivered: list[Delivered] = []
+        now = opening_ns(day)
         for job in own:
             with pool.borrow(job.task) as cell:
                 ran = yield from episode(
@@ -167,7 +168,7 @@ def demonstration_seeds(
     People throw failed demonstrations away. ``robot`` and ``cells`` as for `evaluate`. Raises UserError where
     too few scenes can be solved.
     """
-    chosen = {}
+    chosen: dict[str, tuple[int, ...]] = {}
     with of_robot(robot, cells) as pool:
         for task in find_tasks(pool.tasks, tasks):
             with pool.borrow(task) as cell:
@@ -214,7 +215,7 @@ def _jobs(
     scenes = {t.name: tuple(seeds[t.name] if isinstance(seeds, Mapping) else seeds) for t in tasks}
     if any(purpose_of(seed) is not Purpose.TRAINING for own in scenes.values() for seed in own):
         raise ValueError("robots record in scenes of the training range only")
-    jobs = []
+    jobs: list[Job] = []
     for i in range(max(map(len, scenes.values()))):
         for task in (t for t in tasks if i < len(scenes[t.name])):
             seed = scenes[task.name][i]

@@ -29,7 +29,7 @@ class Job:
     instruction: str
     seed: int
     source: Source
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def evaluate(
     """
     if any(purpose_of(seed) is Purpose.TRAINING for seed in seeds):
         raise ValueError("a policy is not judged on scenes of the training range")
-    rows = []
+    rows: list[Row] = []
     with of_robot(robot, cells) as pool:
         chosen = find_tasks(pool.tasks, tasks)
         # scene by scene, so that lanes hold different tasks and the pool stays small

@@ -1,7 +1,7 @@
 """A robot's line to the platform: up, or down for a while."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Outages:
 
 
 @contextmanager
-def over_the_line() -> Iterator[None]:
+def over_the_line() -> Generator[None, None, None]:
     """Whatever keeps a robot from a folder or a bucket, as OSError; S3's client has errors of its own."""
     try:
         yield

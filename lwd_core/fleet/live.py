@@ -62,13 +62,17 @@ class Deployment:
             raise UserError("play: a share of the episodes, between 0 and 1")
 
 
+def _nothing(*_: object) -> None:
+    """Nobody to tell."""
+
+
 @dataclass(frozen=True)
 class Told:
     """Whom to tell what: ``landed`` every log that arrived, with its episode unless it is an older
     one's; ``waiting`` a robot that has nothing to run or no line, and why."""
 
-    landed: Landing = lambda *_: None
-    waiting: Callable[[RobotSpec, str], None] = lambda *_: None
+    landed: Landing = _nothing
+    waiting: Callable[[RobotSpec, str], None] = _nothing
 
 
 def run_live(

@@ -171,7 +171,7 @@ def rescue(folder: Path) -> list[Path]:
 
     Only for the robot itself, before it starts a new episode: a running one's log looks the same.
     """
-    rescued = []
+    rescued: list[Path] = []
     for partial in sorted(folder.glob(f"*.mcap{PARTIAL}")):
         path = partial.with_name(partial.name.removesuffix(PARTIAL))
         os.replace(partial, path)

@@ -2,7 +2,7 @@
 
 import fcntl
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def spool_folder(settings: Settings) -> Path:
 
 
 @contextmanager
-def claimed(settings: Settings, robots: Iterable[RobotSpec]) -> Iterator[Path]:
+def claimed(settings: Settings, robots: Iterable[RobotSpec]) -> Generator[Path, None, None]:
     """The spool folder, each robot's part of it for this process alone, for the length of a block.
 
     Two processes that drive the same robot would upload and rename each other's unfinished logs. The

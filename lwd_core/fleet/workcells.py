@@ -1,7 +1,7 @@
 """Types of robots by name, and a pool of their workcells, so that each is built once and used often."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -68,7 +68,7 @@ class Workcells:
             raise UserError(f"{folder}: the robot's {name} can't be written there ({error})") from error
 
     @contextmanager
-    def borrow(self, task: Task) -> Iterator[Workcell]:
+    def borrow(self, task: Task) -> Generator[Workcell, None, None]:
         """A workcell set up for this task, for the length of a block.
 
         Raises UserError where robot and embodiment file are not at one on the rate.
@@ -99,7 +99,7 @@ class Workcells:
 
 
 @contextmanager
-def of_robot(robot: str, given: Workcells | None) -> Iterator[Workcells]:
+def of_robot(robot: str, given: Workcells | None) -> Generator[Workcells, None, None]:
     """The workcells that are given, to be used on, else some of this robot for the length of a block."""
     if given is not None:
         if given.robot != robot:

@@ -18,7 +18,7 @@ def open(home: Place | None = None, *, create: bool = False) -> Home:
     if home is None:
         settings = Settings()
     else:
-        root = str(os.path.expanduser(os.fspath(home))).rstrip("/") or "/"
+        root = str(Path(home).expanduser()) if "://" not in str(home) else str(home).rstrip("/")
         settings = _settings(root)
         if not create and not open_location(settings.lake).exists("tables"):
             if "://" not in root and os.path.isfile(root):

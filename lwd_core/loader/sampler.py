@@ -67,7 +67,7 @@ class Sampler:
         if not self._places:
             none_held_out = split == Split.HOLDOUT and not snapshot.spec.holdout
             remedy = "; its spec holds none out, `holdout: 0.1` would" if none_held_out else ""
-            raise UserError(f"snapshot {snapshot.digest}: no episode of split {split!r} fits{remedy}")
+            raise UserError(f"snapshot {snapshot.digest}: no episode of split {str(split)!r} fits{remedy}")
         self._episode_columns = EpisodeColumns.of(
             snapshot.episodes,
             snapshot.spec.buffers,

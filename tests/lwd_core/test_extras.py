@@ -189,7 +189,7 @@ def test_a_plug_in_that_lacks_an_extra_says_so(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_no_extra_brings_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert missing_extra(ModuleNotFoundError("x", name="lwd_core.nonsense")) is None
+    assert missing_extra(ModuleNotFoundError("x", name="lwd_core.errors")) is None
     assert (
         missing_extra(ModuleNotFoundError("x", name="torch")) is None
     )  # it is there: something else is amiss

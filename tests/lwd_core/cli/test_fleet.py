@@ -72,7 +72,7 @@ def test_a_policy_is_judged_and_the_episodes_are_kept(settings: Settings) -> Non
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (["demonstrate", "--task", "juggle"], "use one of"),
+        (["demonstrate", "--task", "juggle"], "no such task; there are"),
         (["demonstrate", "--day", "yesterday"], "write it as"),
         (["run", "--sites", " , "], "at least one site"),
         (["run", "--canary-site", "moon"], "no robot stands there"),

@@ -13,6 +13,8 @@ A, B = "a" * 64, "b" * 64
 
 def test_ids_are_whole_and_settings_stand_a_line_each(monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
     spec = {"outcome": "outcome.recorded@1", "blocking": ["quality@1:defect.*"]}
     print_difference(
         PolicyDifference(
@@ -25,7 +27,7 @@ def test_ids_are_whole_and_settings_stand_a_line_each(monkeypatch: pytest.Monkey
             results=[Result("button-press-topdown", Rate(1, 2, 0.1, 0.9), Rate(2, 2, 0.4, 1.0), 0, 1, 1.0)],
         )
     )
-    lines = capsys.readouterr().out.splitlines()
+    lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 80
     facts = "".join(lines[: next(i for i, line in enumerate(lines) if "data:" in line)])
     whole = "".join(re.findall("a{2,}|b{2,}", facts))
