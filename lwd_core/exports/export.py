@@ -145,7 +145,9 @@ def export(
     try:
         temporary.mkdir(parents=True)
         with theirs():
-            written = exporter.write(Selection(lake, episodes, embodiments, videos, progress), temporary)
+            written: object = exporter.write(
+                Selection(lake, episodes, embodiments, videos, progress), temporary
+            )
         if not isinstance(written, Written):
             raise PluginError(f"exporter {name}: its write gave {type(written).__name__}, no Written")
         lake.tombstones.refuse(episodes["episode_id"].to_pylist(), f"{out}")
