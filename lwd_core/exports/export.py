@@ -134,7 +134,7 @@ def export(
     ``name``: of the exporter, as in the door ``lwd.exporters``, or ``module:Class``. The folder appears
     complete or not at all. Raises UserError.
     """
-    exporter: Exporter = EXPORTERS.made(name)
+    exporter: Any = EXPORTERS.made(name)
     if out.exists():
         raise UserError(f"{out}: exists already; name a new folder")
     condition = f"({where}) AND steps > 0 ORDER BY start_ns, log_id, index_in_log"

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from lwd_core.exports.export import export
+from lwd_core.plugins import PluginError
 from tests.examples.installed import lwd
 from tests.lwd_core.recorded import LENGTHS, recorded_lake
-from tests.packages import PLUGINS, lay_project
+from tests.packages import PLUGINS, Install, lay_project
 
 
 def test_episodes_by_an_exporter_of_another_package(tmp_path: Path) -> None:
@@ -32,3 +35,11 @@ def test_one_that_is_not_there_says_which_are(tmp_path: Path) -> None:
     recorded_lake(home / "lake")
     said = lwd(home, site, "export", "npzz", str(tmp_path / "out"), fails=True)
     assert "did you mean npz? There are lerobot, npz" in " ".join(said.split())
+
+
+def test_one_that_returns_nothing_leaves_nothing(install: Install, tmp_path: Path) -> None:
+    lake = recorded_lake(tmp_path / "lake")
+    install("acme", "class A:\n    def write(self, selected, folder): ...", exporters={"zip": "acme:A"})
+    with pytest.raises(PluginError, match="exporter zip: its write gave NoneType, no Written"):
+        export("zip", lake, tmp_path / "out", embodiments={})
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
