@@ -34,7 +34,6 @@ def lay_project(project: Path, root: Path) -> Path:
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """``install("acme", code, labels={"spill": "acme:spill"})``, or one of the examples, for one test."""
     plugins._others.cache_clear()
-    modules = set(sys.modules)
 
     def put(package: str, code: str = "", **points: dict[str, str]) -> None:
         root, example = tmp_path / package, PLUGINS / package
@@ -45,8 +44,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
     yield put
     plugins._others.cache_clear()
-    for name in set(sys.modules) - modules:
-        sys.modules.pop(name)
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):  # what else came in may not come twice
+            sys.modules.pop(name)
 
 
 def _describe(root: Path, name: str, version: str, points: Mapping[str, Mapping[str, str]]) -> Path:
