@@ -32,7 +32,7 @@ from lwd_core.rl.qam import QAM
 from lwd_core.settings import Settings
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
-from lwd_core.training.holdout import assess as batch_means
+from lwd_core.training.holdout import batch_means
 from lwd_core.training.reporters import METRICS
 from lwd_core.training.values import has_critic
 from storage_schemas.vocabulary import Split

@@ -23,7 +23,7 @@ from lwd_core.training.workers import Share
 from storage_schemas.vocabulary import Split, Stage
 
 
-def assess(
+def batch_means(
     checkpoint: Checkpoint,
     settings: Settings,
     *,

@@ -15,7 +15,7 @@ from lwd_core.rl.imitation import ImitationConfig
 from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import read_checkpoint
 from lwd_core.training.export import export_policy
-from lwd_core.training.holdout import assess
+from lwd_core.training.holdout import batch_means
 from lwd_core.training.run import find_checkpoint, train
 from lwd_core.training.values import has_critic
 from tests.lwd_core.training.test_run import SMALL, Quiet, config, state
@@ -79,12 +79,12 @@ def test_what_another_algorithm_learned_is_not_taken_over_but_its_policy(setting
 
 def test_a_run_is_assessed_with_what_is_installed(settings, snapshots, trained):
     train(config(snapshots, "offline", run="td", learner=LEARNERS["policy_td"]), Quiet(), settings)
-    assert "flow_loss" in assess(
+    assert "flow_loss" in batch_means(
         find_checkpoint(settings.checkpoints, "td"), settings, split="train", batches=1
     )
     train(config(snapshots, "offline", run="own", learner=LEARNERS["own"]), Quiet(), settings)
     with pytest.raises(UserError, match=r"learner.kind: tests.*Cloning: no learner of that name"):
-        assess(find_checkpoint(settings.checkpoints, "own"), settings, split="train", batches=1)
+        batch_means(find_checkpoint(settings.checkpoints, "own"), settings, split="train", batches=1)
 
 
 def as_it_was(folder: Path) -> None:

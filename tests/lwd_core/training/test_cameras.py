@@ -21,7 +21,7 @@ from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.export import export_policy
-from lwd_core.training.holdout import assess
+from lwd_core.training.holdout import batch_means
 from lwd_core.training.program import export_program
 from lwd_core.training.run import find_checkpoint, policy_of, train
 from lwd_core.training.values import learned_value
@@ -117,7 +117,7 @@ def test_what_only_the_picture_tells_is_learned(trained):
     ]
     assert pointing(policy, jpegs, lights) > 0.8
     assert pointing(policy, frames[1:] + frames[:1], lights) < 0.3
-    assert assess(find_checkpoint(settings.checkpoints, "sft"), settings, batches=2)["flow_loss"] < 1
+    assert batch_means(find_checkpoint(settings.checkpoints, "sft"), settings, batches=2)["flow_loss"] < 1
 
 
 def test_a_policy_asks_for_its_cameras(trained):
