@@ -87,9 +87,9 @@ Everything went through the product: raw logs, lake, snapshots, trainer, signed 
 short, {long} long: three manipulations in sequence with success at the very end ([how](fleet.md)).
 Demonstrations: {demo_short} a short task, {demo_long} a long one. {robots} robots run {first_episodes}
 episodes each on the first day, of which a person watches {first} %, and {later_episodes} on each later one,
-of which {later} % are watched; "human ticks" is how much of a row's days a person drove. Every policy is judged alone on
-{judged} scenes a task that no training episode used and no setting was chosen by; all seeds judge on the
-same scenes. "Hard" are {hard}, which leave room above imitation.
+of which {later} % are watched; "human ticks" is how much of a row's days a person drove. Every policy is
+judged alone on {judged} scenes a task that no training episode used and no setting was chosen by; all seeds
+judge on the same scenes. "Hard" are {hard}, which leave room above imitation.
 Clone is the control, the best imitation we know of these data, and what LWD starts from.
 
 All methods see the same demonstrations and the same first fleet day; online each works days of its own,

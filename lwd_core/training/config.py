@@ -136,7 +136,7 @@ def read_config(path: str | Path) -> Mapping[str, Any]:
 
 
 #: Where learning departs from the dataclasses' defaults, which are LWD's table: what simulation showed to
-#: matter (docs/algorithms.md has the figures). Offline and online are one recipe: a round goes on from the last.
+#: matter (docs/algorithms.md has the figures). Offline and online are alike: a round goes on from the last.
 _LEARNS: dict[str, Any] = {
     "learner": {
         "kind": "lwd",
