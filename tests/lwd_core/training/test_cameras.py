@@ -14,8 +14,9 @@ from lwd_core.errors import UserError
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import parse_embodiment
-from lwd_core.policies.inference import Frame, Policy
+from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.policies.pixels import Frame
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
