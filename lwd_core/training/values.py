@@ -62,13 +62,10 @@ def shown(
 ) -> tuple[Tensor, Tensor]:
     """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8; (T, C) bool, whether
     they did."""
+    told = pa.array([None if frame is None else list(frame) for frame in frames], pa.list_(FRAME))
     table = FrameTable()
-    rows = RowFrames.of(
-        pa.array([None if f is None else list(f) for f in frames], pa.list_(FRAME)),
-        np.arange(len(frames)),
-        vision.cameras,
-    )
-    return decoded(lake, vision, vision.cameras, table.uris, table.tensors(rows))
+    tensors = table.tensors(RowFrames.of(told, np.arange(len(frames)), vision.cameras))
+    return decoded(lake, vision, vision.cameras, table.uris, tensors)
 
 
 def decoded(
