@@ -109,6 +109,11 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert [run["layer_id"] for run in lwd("label run $tmp/mine.py")] == ["mine@1"]
     assert "mine@1" in {row["layer_id"] for row in lwd("label list")}
     assert lwd("label drop mine@1")
+    assert lwd("label set $episode --by ann --outcome failure --note slips")["added"] == 1
+    assert lwd("label queue unlabelled")[0]["wait"] == 2
+    assert lwd("label export $tmp/said.csv")["labels"] == 1
+    assert lwd("label import $tmp/said.csv")["unchanged"] == 1
+    assert lwd("label agreement")["disagreements"] == []
 
     (tmp_path / "spec.yaml").write_text("name: all\nchunk: 3\n")
     known["digest"] = lwd("snapshot build $tmp/spec.yaml")["digest"]
