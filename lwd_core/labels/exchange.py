@@ -45,7 +45,7 @@ def _moment(column: str) -> str:
 
 
 def read_labels(text: str, *, name: str, by: str = "") -> list[PersonLabel]:
-    """The labels of a file: JSON if it begins like it, else CSV. What nobody is said to have said is ``by``'s.
+    """The labels of a file: JSON if it begins like it, else CSV. ``by`` said what names nobody.
 
     What was replaced or taken back is so again. Raises `UserError` with the row of what is wrong.
     """

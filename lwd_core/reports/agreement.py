@@ -97,7 +97,8 @@ def disagreements(lake: Lake, *, limit: int = 1000) -> list[Disagreement]:
     rows = lake.sql(
         f"SELECT l.episode_id, e.task, CASE l.kind {kinds} END AS kind, "
         "string_agg(l.said_by || ': ' || l.text, ', ' ORDER BY l.said_by) AS said, "
-        "e.outcome AS recorded, max(l.created_ns) AS last_ns FROM labels l JOIN episodes e USING (episode_id) "
+        "e.outcome AS recorded, max(l.created_ns) AS last_ns "
+        "FROM labels l JOIN episodes e USING (episode_id) "
         "WHERE l.said_by IS NOT NULL AND l.replaced_ns IS NULL AND l.kind IN ('outcome', 'progress') "
         "GROUP BY ALL HAVING count(DISTINCT l.text) > 1 ORDER BY last_ns DESC, l.episode_id LIMIT ?",
         (limit,),

@@ -130,7 +130,7 @@ def test_ctrl_c_keeps_what_was_labelled_and_the_same_command_goes_on(lake: Lake,
 
 
 def test_a_person_says_how_it_went(lake: Lake) -> None:
-    first, second, third = lake.read("episodes", where="true ORDER BY steps")["episode_id"].to_pylist()
+    first, *_ = lake.read("episodes", where="true ORDER BY steps")["episode_id"].to_pylist()
     said = ("label", "set", first[:10], "--by", "ann")
     words = ("--outcome", "failure", "--from", "0.1", "--to", "0.2", "--note", "slips")
     assert lwd(*said, *words).output == "2 new\n"
