@@ -114,6 +114,7 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert lwd("label export $tmp/said.csv")["labels"] == 1
     assert lwd("label import $tmp/said.csv")["unchanged"] == 1
     assert lwd("label agreement")["disagreements"] == []
+    assert {row["kind"] for row in lwd("inbox")} <= {"check", "salvaged"}
 
     (tmp_path / "spec.yaml").write_text("name: all\nchunk: 3\n")
     known["digest"] = lwd("snapshot build $tmp/spec.yaml")["digest"]
