@@ -166,7 +166,7 @@ def _told(
             return values
         for episode_id in _fill(lake, layer, values, waiting, versions):
             del waiting[episode_id]
-    require_labels(", ".join(named), episodes, {e["episode_id"] for e in episodes} - waiting.keys())
+    require_labels(lake, ", ".join(named), episodes, {e["episode_id"] for e in episodes} - waiting.keys())
     return values
 
 

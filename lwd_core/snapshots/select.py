@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.lake.query import WrongQuery
 from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.same_recording import FOR_GOOD
@@ -90,7 +90,7 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
     except WrongQuery as error:
         raise UserError(f"spec {spec.name!r}, where: {error}") from error
     if rule:
-        _require_outcomes(", ".join(parts(rule)), rows)
+        _require_outcomes(lake, ", ".join(parts(rule)), rows)
     rows = [r for r in rows if r["buffer"] is not None and r["steps"] > 0]
     if not rows:
         raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
@@ -151,8 +151,8 @@ def _hash(salt: str, recording: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    require_labels(layer, rows, {r["episode_id"] for r in rows if r["outcome"] is not None})
+def _require_outcomes(lake: Lake, layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    require_labels(lake, layer, rows, {r["episode_id"] for r in rows if r["outcome"] is not None})
     for row in rows:
         if row["outcome"] not in set(Outcome):
             raise UserError(
@@ -161,11 +161,13 @@ def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def require_labels(layer: str, rows: Sequence[Mapping[str, Any]], found: Collection[str]) -> None:
+def require_labels(lake: Lake, layer: str, rows: Sequence[Mapping[str, Any]], found: Collection[str]) -> None:
     """Raise ``UserError`` where the layer says nothing of some of these episodes."""
     missing = [r["episode_id"] for r in rows if r["episode_id"] not in found]
     if missing:
+        there = () if found else lake.sql("SELECT DISTINCT layer_id FROM labels")["layer_id"].to_pylist()
+        meant = did_you_mean(layer, there) or "; run its labeller over them, or name another layer"
         raise UserError(
-            f"label layer {layer}: no label for {len(missing)} of {len(rows)} episodes (first {missing[0]}); "
-            "run its labeller over them, or name another layer"
+            f"label layer {layer}: no label for {len(missing)} of {len(rows)} episodes (first {missing[0]})"
+            f"{meant}"
         )
