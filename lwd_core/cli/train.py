@@ -103,6 +103,8 @@ def _train(
     except Interrupted as notice:
         typer.echo(notice, err=True)
         raise typer.Exit(stopped() or EXIT_STOPPED) from notice
+    end = "finished before, nothing was trained" if result.before else "finished"
+    typer.echo(f"run {config.run}: {end}, {config.updates} updates", err=True)
     if as_json:
         say_json({"checkpoint": result.checkpoint, "digest": result.digest, "metrics": result.metrics})
     else:
