@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.lake.store import Lake
 from storage_schemas.tables import LABELS
 
@@ -30,9 +30,10 @@ class Dropped:
 def layers(lake: Lake) -> list[Layer]:
     """The lake's layers, by id."""
     found = lake.sql(
-        "SELECT layer_id, kind, count(DISTINCT episode_id) AS episodes, count(*) AS rows, "
-        "(SELECT count(*) FROM episodes) - count(DISTINCT episode_id) AS unlabelled "
-        "FROM labels GROUP BY ALL ORDER BY ALL"
+        "SELECT layer_id, kind, count(DISTINCT episode_id) FILTER (replaced_ns IS NULL) AS episodes, "
+        "count(*) FILTER (replaced_ns IS NULL) AS rows, "
+        "(SELECT count(*) FROM episodes) - count(DISTINCT episode_id) FILTER (replaced_ns IS NULL) "
+        "AS unlabelled FROM labels GROUP BY ALL ORDER BY ALL"
     )
     return [Layer(**row) for row in found.to_pylist()]
 
@@ -45,7 +46,7 @@ def drop_layer(lake: Lake, layer_id: str) -> Dropped:
     there = layers(lake)
     found = next((layer for layer in there if layer.layer_id == layer_id), None)
     if found is None:
-        names = ", ".join(layer.layer_id for layer in there) or "none"
-        raise UserError(f"layer {layer_id}: there is none of that id; there are {names}")
+        known = suggest(layer_id, [layer.layer_id for layer in there])
+        raise UserError(f"layer {layer_id}: there is none of that id{known}")
     lake.replace("labels", LABELS.schema.empty_table(), {"layer_id": [layer_id]})
     return Dropped(layer_id, found.episodes, found.rows)

@@ -12,6 +12,7 @@ from lwd_core.errors import UserError
 from lwd_core.labels.function import NAME, NAMED, FunctionLabeller
 from lwd_core.labels.labeller import Labeller
 from lwd_core.plugins import Door, PluginError, theirs
+from storage_schemas.tables import PERSON
 from storage_schemas.vocabulary import LabelKind
 
 
@@ -106,7 +107,7 @@ def find(what: str) -> list[Labeller]:
 
 def _allowed(labeller: Labeller, where: str) -> Labeller:
     name = layer_name(labeller.layer_id)
-    if (name in OWN or name.startswith(VALUES)) and labeller not in own():
+    if (name in OWN or name.startswith((VALUES, PERSON))) and labeller not in own():
         raise PluginError(f"{where}: {name} is a layer of the platform's own; choose another name")
     return labeller
 
