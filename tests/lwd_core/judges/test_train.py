@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from lwd_core.erasure.erase import erase
 from lwd_core.errors import UserError
 from lwd_core.judges import networks
 from lwd_core.judges.judge import judge_of
@@ -52,11 +51,9 @@ def test_layers_are_the_models_own_and_come_once(trained: tuple[Lake, Learned, L
     unseen = {sizes[row["episode_id"]]: row for row in said if row["episode_id"] in sizes}
     assert [unseen[size]["text"] for size in (0, 1)] == ["failure", "success"]
     assert unseen[0]["value"] < 0.2 < 0.8 < unseen[1]["value"]
-    curve = lake.labels("model.progress@1").filter
-    assert lake.sql(
-        "SELECT count(*) FILTER (value BETWEEN 0 AND 1) = count(*) AND corr(value, step) > 0.9 AS good "
-        "FROM labels WHERE layer_id = 'model.progress@1'"
-    )["good"].to_pylist() == [True], curve
+    curves = lake.labels("model.progress@1")
+    assert curves.num_rows == 50 * 13
+    assert np.corrcoef(curves["value"], curves["step"])[0, 1] > 0.9
     again = run_labellers(lake, [judge for judge in judges if judge], now_ns=START)
     assert [run.total for run in again] == [0, 0]
     assert all(derived(judge.layer_id, judge.source_digest) for judge in judges if judge)
@@ -96,7 +93,7 @@ def test_what_it_has_not_learned_fails_with_the_reason(trained: tuple[Lake, Lear
     (run,) = run_labellers(lake, [judge], now_ns=START, where="task = 'fly'")
     assert run.failed == {other: "model.success@1 hasn't learned fly of arm; train it anew"}
     with pytest.raises(UserError, match=r"no task has enough .*0 successes"):
-        train(lake, What.SUCCESS, where="seed_is_none IS NULL OR task = 'fly'".split(" OR ")[1], now_ns=START)
+        train(lake, What.SUCCESS, where="task = 'fly'", now_ns=START)
 
 
 def test_a_model_is_a_file_that_never_changes(trained: tuple[Lake, Learned, Learned]) -> None:
