@@ -30,6 +30,12 @@ _WORDS = {
 }
 
 
+def join(app: typer.Typer) -> None:
+    """Give an application these commands."""
+    for command in (train, models):
+        app.command()(command)
+
+
 def train(
     what: Annotated[What, typer.Argument(help="What it learns to say.")],
     name: Annotated[str, typer.Option(help="Name of its layer; default: model.success or so.")] = "",

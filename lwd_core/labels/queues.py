@@ -16,7 +16,7 @@ from lwd_core.lake.store import Lake
 QUEUES = {
     "failures": "failures that nobody has judged, the newest first",
     "unlabelled": "episodes that nobody has judged, the newest first",
-    "doubts": "episodes nobody has judged where critic or model and outcome disagree, the furthest apart first",
+    "doubts": "nobody has judged it, and a critic or model says otherwise: the furthest apart first",
     "agreement": "a random sample, the same for everybody, that this person has not judged",
     "contested": "episodes of whose outcome two people say different things",
 }
@@ -87,7 +87,8 @@ def _statement(name: str, by: str, where: str, sample: int, seed: int) -> tuple[
             why = "format('{}: {} {:.2f}, recorded as {}', layer_id, what, said, outcome) AS why"
             return (
                 f"SELECT {_SHOWN}, {why}, a.distance AS score FROM episodes e "
-                f"JOIN apart a USING (episode_id) {unjudged} AND a.distance > 0.5 ORDER BY score DESC, start_ns DESC, episode_id"
+                f"JOIN apart a USING (episode_id) {unjudged} AND a.distance > 0.5 "
+                "ORDER BY score DESC, start_ns DESC, episode_id"
             ), []
         case "agreement":
             drawn = f"SELECT * FROM episodes e {here} ORDER BY md5(? || episode_id) LIMIT {sample}"
