@@ -1,5 +1,6 @@
 """Commands of ``lwd label`` about models that label: train one, list them."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.judges.figures import Figure
 from lwd_core.judges.judge import Judge, judge_of
 from lwd_core.judges.kept import kept
+from lwd_core.judges.targets import RULE
 from lwd_core.judges.train import SURE, What
-from lwd_core.labels.labeller import Labeller
+from lwd_core.labels.labeller import Labeller, run_labellers
 from lwd_core.labels.registry import Broken, chosen
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
@@ -32,7 +35,7 @@ _WORDS = {
 
 def join(app: typer.Typer) -> None:
     """Give an application these commands."""
-    for command in (train, models):
+    for command in (train, models, ask):
         app.command()(command)
 
 
@@ -40,8 +43,9 @@ def train(
     what: Annotated[What, typer.Argument(help="What it learns to say.")],
     name: Annotated[str, typer.Option(help="Name of its layer; default: model.success or so.")] = "",
     where: Annotated[str, typer.Option(help="SQL condition over episodes it learns from.")] = "true",
-    layer: Annotated[
-        str | None, typer.Option(help="Outcome layer it learns from; default: people, then robots.")
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose word: person, robot, a layer; repeat for the next. Default: person, robot."),
     ] = None,
     sure: Annotated[
         float, typer.Option(help="Chance below which a success model says unknown.", min=0.5, max=0.999)
@@ -62,7 +66,7 @@ def train(
         what,
         name=name,
         where=where,
-        layer=layer,
+        rule=tuple(rule or RULE),
         sure=sure,
         embodiments=load_embodiments(settings.embodiments),
         now_ns=time.time_ns(),
@@ -70,8 +74,9 @@ def train(
     if as_json:
         say_json(asdict(done))
         return
-    by = ", ".join(f"{n} by {who}" for who, n in done.said.items())
-    typer.echo(f"{done.layer_id}: learned from {done.episodes} episodes, labelled {by}")
+    typer.echo(
+        f"{done.layer_id}: learned from {done.episodes} episodes, {done.judged} of them judged by people"
+    )
     typer.echo("on held-out episodes:")
     for line in _lines(done.figures):
         typer.echo(f"  {line}")
@@ -102,6 +107,52 @@ def models(as_json: AsJson = False) -> None:
         }
         rows.append(dict.fromkeys(("auc", "ece")) | row)
     say_rows(rows, ("layer_id", "what", "tasks", "episodes", "auc", "ece"), as_json)
+
+
+def ask(
+    model: Annotated[str, typer.Option(help="Name of the model at the endpoint.")],
+    url: Annotated[str, typer.Option(help="Endpoint of chat completions, as http://127.0.0.1:8000/v1.")],
+    where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
+    camera: Annotated[str, typer.Option(help="Camera; default: the first by name.")] = "",
+    pictures: Annotated[int, typer.Option(help="Pictures of an episode.", min=1, max=32)] = 4,
+    limit: Annotated[int, typer.Option(help="Episodes at most, the newest first.", min=1)] = 100,
+    version: Annotated[int, typer.Option(help="Of the layer; raise it to ask again.", min=1)] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="Send it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a vision-language model whether episodes succeeded; says first what leaves this machine.
+
+    Nothing is sent without --yes. The key, if the endpoint wants one, is read from LWD_VLM_KEY. Its layer is
+    vlm.MODEL@VERSION; Ctrl-C keeps what was answered.
+
+    Example: lwd label ask --url http://127.0.0.1:8000/v1 --model qwen2.5-vl --where "outcome = 'unknown'"
+    """
+    from lwd_core.judges.vlm import KEY, Endpoint, VlmJudge
+
+    lake = Lake.open(Settings().lake)
+    judge = VlmJudge(Endpoint(url, model, os.environ.get(KEY, "")), camera, pictures, version)
+    plan = judge.plan(lake, where=where, limit=limit)
+    facts = {name: value for name, value in asdict(plan).items() if name != "episodes"}
+    if not yes:
+        if as_json:
+            say_json({**facts, "sent": False})
+        else:
+            typer.echo(f"{plan}\nnothing was sent; add --yes to send it")
+        return
+    typer.echo(str(plan), err=True)
+    (run,) = run_labellers(
+        lake, [judge], now_ns=time.time_ns(), where="episode_id IN (SELECT unnest(?))",
+        params=(list(plan.episodes),),
+    )  # fmt: skip
+    if as_json:
+        say_json({**facts, "sent": True, "spent": judge.spent, "run": asdict(run)})
+    else:
+        spent = f"{judge.spent['requests']} requests, {judge.spent['tokens']} tokens"
+        typer.echo(f"{run.layer_id}: {run.episodes} episodes labelled; {spent}")
+    for reason in run.reasons():
+        typer.echo(f"{run.layer_id}: {reason}", err=True)
+    if run.failed:
+        raise typer.Exit(EXIT_FOUND)
 
 
 def labellers_of(lake: Lake, what: list[str]) -> tuple[list[Labeller], list[Broken]]:

@@ -8,44 +8,45 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots.rule import OUTCOME_WORDS, Rule, checked, parts, verdicts
 
 #: Episodes of a task that are learned from; of more a sample, the same each time.
 MOST = 4000
 FOLDS = 5
 
-_SAID = (
-    "SELECT episode_id, min(text) AS text, count(DISTINCT text) AS texts FROM labels WHERE kind = 'outcome' "
-    "AND {who} AND replaced_ns IS NULL GROUP BY episode_id"
+#: Whose word is learned from, the first that has one.
+RULE = ("person", "robot")
+
+_ASKED = "e.episode_id, e.log_id, e.day, e.site, e.steps, e.task, e.embodiment"
+_PERSON = (
+    "SELECT episode_id FROM labels WHERE kind = 'outcome' AND said_by IS NOT NULL AND replaced_ns IS NULL"
 )
-_COLUMNS = "e.episode_id, e.log_id, e.day, e.site, e.steps, e.task, e.embodiment"
-_RECORDED = "CASE WHEN e.outcome_from IN ('person', 'robot') THEN e.outcome END"
 
 
-def outcomes(
-    lake: Lake, *, where: str = "true", params: Sequence[Any] = (), layer: str | None = None
-) -> pa.Table:
+def outcomes(lake: Lake, *, where: str = "true", params: Sequence[Any] = (), rule: Rule = RULE) -> pa.Table:
     """Labelled episodes: ``episode_id``, ``log_id``, ``day``, ``site``, ``steps``, ``task``, ``embodiment``,
-    ``success`` (bool), and ``said``: person, robot or the layer.
+    ``success`` (bool), and ``judged`` (bool): a person said something of it.
 
-    People's verdicts go before what was recorded, and where two people disagree nothing is learned. With
-    ``layer`` (``name@version``) that layer's word alone counts. Raises `UserError` where there is none.
+    ``rule`` is one of snapshots, of layers and the words person, robot and model. Raises `UserError` where it
+    names nothing, and where nothing is labelled.
     """
-    who = "layer_id = ?" if layer else "said_by IS NOT NULL"
-    text = "s.text" if layer else f"coalesce(s.text, {_RECORDED})"
-    said = "'layer'" if layer else "CASE WHEN s.text IS NULL THEN e.outcome_from ELSE 'person' END"
+    try:
+        rule = checked(rule, OUTCOME_WORDS) or RULE
+    except ValueError as error:
+        raise UserError(f"rule {rule}: {error}") from error
     found = lake.sql(
-        f"SELECT {_COLUMNS}, {text} = 'success' AS success, {said} AS said FROM episodes e "
-        f"LEFT JOIN ({_SAID.format(who=who)}) s USING (episode_id) WHERE coalesce(s.texts, 1) = 1 "
-        f"AND {text} IN ('success', 'failure') "
+        f"SELECT {_ASKED}, v.text = 'success' AS success, e.episode_id IN ({_PERSON}) AS judged "
+        f"FROM episodes e JOIN ({verdicts(rule)}) v USING (episode_id) "
+        "WHERE v.text IN ('success', 'failure') "
         f"AND e.episode_id IN (SELECT episode_id FROM episodes WHERE {where}) "
         f"QUALIFY row_number() OVER (PARTITION BY e.embodiment, e.task ORDER BY md5(e.episode_id)) <= {MOST} "
         "ORDER BY day, site, episode_id",
-        (*([layer] if layer else []), *params),
+        tuple(params),
     )
     if not found.num_rows:
-        of = f"layer {layer}" if layer else "a person or a robot"
         raise UserError(
-            f"no episode of whose outcome {of} says success or failure; judge some with `lwd label set`"
+            f"rule {', '.join(parts(rule))}: says success or failure of no episode; judge some with "
+            "`lwd label set`"
         )
     return found
 

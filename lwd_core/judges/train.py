@@ -15,11 +15,12 @@ from lwd_core.judges.networks import Array
 from lwd_core.judges.observations import Sight, along, observations, some, whole
 from lwd_core.judges.progress import learn_progress, progress_figures
 from lwd_core.judges.success import FEWEST, learn_success, success_figures
-from lwd_core.judges.targets import folds, outcomes
+from lwd_core.judges.targets import RULE, folds, outcomes
 from lwd_core.labels.batches import each_batch
 from lwd_core.labels.function import NAME
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots.rule import Rule, parts
 from storage_schemas.embodiment import Embodiment
 
 #: Chance of the outcome it says, below which a success model says unknown.
@@ -35,14 +36,13 @@ class What(StrEnum):
 
 @dataclass(frozen=True)
 class Learned:
-    """A model kept in the lake, held-out figures by name, and those of each task.
-
-    ``skipped`` are tasks it didn't learn, with the reason.
+    """A model kept in the lake: of how many episodes, how many of them people ``judged``, held-out figures by
+    name, and those of each task. ``skipped`` are tasks it didn't learn, with the reason.
     """
 
     layer_id: str
     episodes: int
-    said: Mapping[str, int]
+    judged: int
     figures: Mapping[str, Figure]
     tasks: Sequence[Mapping[str, Any]] = field(repr=False)
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def train(
     name: str = "",
     where: str = "true",
     params: Sequence[Any] = (),
-    layer: str | None = None,
+    rule: Rule = RULE,
     sight: Sight | None = None,
     sure: float = SURE,
     embodiments: Mapping[str, Embodiment] | None = None,
@@ -81,7 +81,7 @@ def train(
         raise UserError(f"model {name!r}: its name is letters, digits and _, in parts by dots")
     if not 0.5 <= sure < 1:
         raise UserError(f"sure {sure}: a chance from 0.5 to below 1")
-    labelled = outcomes(lake, where=where, params=params, layer=layer)
+    labelled = outcomes(lake, where=where, params=params, rule=rule)
     seen = _seen(lake, labelled, what, sight, embodiments or {})
     heads: list[Mapping[str, Array]] = []
     tasks: list[dict[str, Any]] = []
@@ -104,15 +104,15 @@ def train(
     if not heads:
         raise UserError(f"model {name}: no task has enough labelled episodes: {_first(skipped)}")
     total = held.figures(what, sure)
-    counts = dict(zip(*np.unique(labelled["said"].to_numpy(), return_counts=True), strict=True))
-    said = {str(by): int(n) for by, n in counts.items()}
+    judged = int(labelled["judged"].to_numpy().sum())
     about = {
-        "what": str(what), "created_ns": now_ns, "where": where, "layer": layer, "sure": sure, "said": said,
-        "versions": lake.versions(), "heads": tasks, "figures": _plain(total), "skipped": skipped,
+        "what": str(what), "created_ns": now_ns, "where": where, "rule": list(parts(rule)), "sure": sure,
+        "judged": judged, "versions": lake.versions(), "heads": tasks, "figures": _plain(total),
+        "skipped": skipped,
     }  # fmt: skip
     ids = labelled["episode_id"].to_pylist()
     model = keep(lake, Kept(name, 0, about, heads, sight.arrays() if sight else {}), ids)
-    return Learned(model.layer_id, labelled.num_rows, said, total, tasks, skipped)
+    return Learned(model.layer_id, labelled.num_rows, judged, total, tasks, skipped)
 
 
 @dataclass

@@ -31,7 +31,7 @@ def test_held_out_figures_say_how_good_it_is(trained: tuple[Lake, Learned, Learn
     _, success, progress = trained
     assert success.layer_id == "model.success@1"
     assert success.episodes == success.figures["auc"].n == 40
-    assert success.said == {"robot": 40}
+    assert success.judged == 0
     assert success.figures["auc"].value > 0.95
     assert success.figures["brier"].value < 0.12
     assert success.figures["ece"].low <= success.figures["ece"].value <= success.figures["ece"].high
@@ -59,7 +59,7 @@ def test_layers_are_the_models_own_and_come_once(trained: tuple[Lake, Learned, L
     assert all(derived(judge.layer_id, judge.source_digest) for judge in judges if judge)
 
 
-def test_a_person_goes_before_the_robot_and_two_who_differ_teach_nothing(
+def test_a_person_goes_before_the_robot_and_a_rule_says_whose_word_counts(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     lake = labelled_lake(tmp_path_factory.mktemp("people"), 4)
@@ -77,12 +77,17 @@ def test_a_person_goes_before_the_robot_and_two_who_differ_teach_nothing(
         ],
         now_ns=START,
     )
-    told = {row["episode_id"]: (row["success"], row["said"]) for row in outcomes(lake).to_pylist()}
-    assert told == {ids[0]: (not recorded[ids[0]], "person"), ids[3]: (recorded[ids[3]], "robot")}
-    only = outcomes(lake, layer="person.ann.outcome@1").to_pylist()
-    assert [(row["episode_id"], row["said"]) for row in only] == sorted([(i, "layer") for i in ids[:2]])
-    with pytest.raises(UserError, match="no episode of whose outcome layer x@1 says"):
-        outcomes(lake, layer="x@1")
+    told = {row["episode_id"]: (row["success"], row["judged"]) for row in outcomes(lake).to_pylist()}
+    assert told[ids[0]] == (not recorded[ids[0]], True)
+    assert told[ids[3]] == (recorded[ids[3]], False)
+    only = outcomes(lake, rule="person.ann.outcome@1").to_pylist()
+    assert [row["episode_id"] for row in only] == sorted(ids[:2])
+    alone = outcomes(lake, rule="person").to_pylist()
+    assert [row["episode_id"] for row in alone] == [ids[0]]  # of the other two differ, or nobody knows
+    with pytest.raises(UserError, match=r"rule x@1: says success or failure of no episode"):
+        outcomes(lake, rule="x@1")
+    with pytest.raises(UserError, match="did you mean person"):
+        outcomes(lake, rule="persn")
 
 
 def test_what_it_has_not_learned_fails_with_the_reason(trained: tuple[Lake, Learned, Learned]) -> None:
