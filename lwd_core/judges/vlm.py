@@ -84,9 +84,9 @@ class Plan:
 
     def __str__(self) -> str:
         return (
-            f"{self.requests} requests to {self.url}: {self.pictures} camera pictures as the robot wrote them "
-            f"({self.pictures_bytes / 1e6:.2f} MB) and the instruction of each episode, {self.sent_bytes / 1e6:.2f}"
-            f" MB in all, about {self.tokens} tokens; no states, ids, names or sites"
+            f"{self.requests} requests to {self.url}: {self.pictures} camera pictures as the robot wrote "
+            f"them ({self.pictures_bytes / 1e6:.2f} MB) and the instruction of each episode, "
+            f"{self.sent_bytes / 1e6:.2f} MB in all, about {self.tokens} tokens; no states, ids or names"
         )
 
 
@@ -141,10 +141,10 @@ class VlmJudge:
             letters += text
             bodies += text + 200 + sum(4 * ((size + 2) // 3) + 80 for size in own)
         tokens = pictures * TOKENS_A_PICTURE + letters // LETTERS_A_TOKEN
+        n = len(asked) - without
         return Plan(
-            self.endpoint.url, self.layer_id, tuple(asked), len(asked) - without, pictures, sum(sizes), bodies,
-            tokens, without,
-        )  # fmt: skip
+            self.endpoint.url, self.layer_id, tuple(asked), n, pictures, sum(sizes), bodies, tokens, without
+        )
 
     def label(
         self, lake: "Lake", episodes: pa.Table, embodiments: Mapping[str, Embodiment]
