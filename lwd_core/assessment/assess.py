@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from lwd_core.assessment.calibration import Calibration, calibrate
+from lwd_core.judges.calibration import Calibration, calibrate
 from lwd_core.assessment.episodes import HeldOut, held_out
 from lwd_core.assessment.ranking import Auc, auc, pooled
 from lwd_core.assessment.verdict import (

@@ -8,18 +8,19 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from lwd_core.cli import _people
+from lwd_core.cli import _models, _people
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.labels.labeller import LayerRun, run_labellers
 from lwd_core.labels.layers import drop_layer, layers
-from lwd_core.labels.registry import Broken, chosen, installed
+from lwd_core.labels.registry import Broken, installed
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 _people.join(app)
+_models.join(app)
 COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 
 
@@ -27,7 +28,9 @@ COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 def run(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="FILE.py, FILE.py:name, module:name or a name; default: all that are installed."),
+        typer.Argument(
+            help="FILE.py, FILE.py:name, module:name, a name or a trained model; default: all installed."
+        ),
     ] = None,
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
     as_json: AsJson = False,
@@ -40,8 +43,8 @@ def run(
     Example: lwd label run my_labels.py --where "task = 'drawer-open'"
     """
     settings = Settings()
-    labellers, broken = chosen(what or [])
     lake = Lake.open(settings.lake)
+    labellers, broken = _models.labellers_of(lake, what or [])
     with Progress(console=Console(stderr=True), transient=True) as bar:
         lines = {one.layer_id: bar.add_task(one.layer_id, total=None) for one in labellers}
 

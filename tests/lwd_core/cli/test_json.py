@@ -21,6 +21,8 @@ from tests.lwd_core.logs.robot_logs import episode_log
 
 #: what no line of the story runs -> why
 ELSEWHERE = {
+    "label ask": "it needs an endpoint; tests/lwd_core/judges/test_vlm.py has one",
+    "label train": "it needs twenty labelled episodes; tests/lwd_core/judges/test_commands.py has them",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
 
@@ -113,6 +115,7 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert lwd("label queue unlabelled")[0]["wait"] == 2
     assert lwd("label export $tmp/said.csv")["labels"] == 1
     assert lwd("label import $tmp/said.csv")["unchanged"] == 1
+    assert lwd("label models") == []
     assert lwd("label agreement")["disagreements"] == []
     assert {row["kind"] for row in lwd("inbox")} <= {"check", "salvaged"}
 

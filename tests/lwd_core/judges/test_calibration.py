@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lwd_core.assessment.calibration import calibrate
+from lwd_core.judges.calibration import calibrate
 
 
 def episodes(predicted: Sequence[float], came: Sequence[float], length: int = 4):
