@@ -35,7 +35,8 @@ def transitions(path: str) -> dict[str, np.ndarray]:
         "next_observations": compact["observations"][follows],
         "actions": np.clip(compact["actions"][acts], -CLIP, CLIP),
         "terminals": compact["terminals"][acts],
-        "rewards": compact["rewards"][acts],
+        # 0 at the goal, -1 elsewhere: as QAM's experiments have it for scene too ("sparse")
+        "rewards": -compact["masks"][acts],
         "masks": compact["masks"][acts],
     }
 
