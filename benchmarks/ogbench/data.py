@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from ruamel.yaml import YAML
 
 from benchmarks.ogbench.peers import Peers
 from benchmarks.ogbench.plan import Comparison
@@ -15,6 +14,7 @@ from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
+from storage_schemas.canonical import canonical_json
 
 
 def task_file(plan: Comparison, task: str, peers: Peers, folder: Path) -> Path:
@@ -66,4 +66,4 @@ def _embodiment(plan: Comparison, task: str, file: Path, folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{task}.yaml").open("w") as out:
-        YAML().dump(told, out)
+        out.write(canonical_json(told).decode())

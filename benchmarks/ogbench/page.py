@@ -20,7 +20,7 @@ def read_curves(home: Path) -> list[dict[str, Any]]:
 
 def keep(plan: Comparison, record: Path, made: Sequence[Curve]) -> list[Curve]:
     """The plan's curves: those of ``record``, a JSON file, with ``made`` over them; written back to it."""
-    known = json.loads(record.read_text()) if record.exists() else []
+    known: list[Curve] = json.loads(record.read_text()) if record.exists() else []
     held: dict[tuple[str, str, int], Curve] = {}
     for one in (*known, *made):
         task, learner = one["task"], one["learner"]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from ruamel.yaml import YAML
 
+from lwd_core import config_file
 from lwd_core.errors import UserError
 from storage_schemas.canonical import digest
 
@@ -85,4 +85,4 @@ def load_comparison(name: str) -> Comparison:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise UserError(f"plan {name!r}: no such file; use one of {known}")
-    return Comparison.model_validate(YAML(typ="safe").load(path.read_text()))
+    return Comparison.model_validate(config_file.read(path, "a comparison"))

@@ -115,6 +115,6 @@ def _acting(checkpoint: Checkpoint) -> Callable[[np.ndarray], np.ndarray]:
     generator = torch.Generator().manual_seed(checkpoint.about["update"])
 
     def act(seen: np.ndarray) -> np.ndarray:
-        return policy.act(torch.from_numpy(seen), told.expand(len(seen), -1), generator).numpy()
+        return policy.act(torch.as_tensor(seen), told.expand(len(seen), -1), generator).numpy()
 
     return act

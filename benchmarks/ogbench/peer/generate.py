@@ -27,7 +27,7 @@ def main() -> None:
         return env
 
     gymnasium.make = seeded
-    part = f"{path}.part.npz"
+    part = f"{path}.{os.getpid()}.npz"  # another process may make the same
     sys.argv = [
         script,
         f"--env_name={environment}",

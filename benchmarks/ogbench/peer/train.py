@@ -11,6 +11,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,15 @@ def main() -> None:
     checkout, job = sys.argv[1], json.loads(sys.argv[2])
     reply, sys.stdout = sys.stdout, sys.stderr
     get_config, agent_type = official(checkout)
-    import jax  # pyright: ignore[reportMissingImports]
-    from flax import serialization  # pyright: ignore[reportMissingImports]
-    from utils.datasets import Dataset  # pyright: ignore[reportMissingImports]
+    random: Any = import_module("jax").random
+    serialization: Any = import_module("flax.serialization")
+    dataset: Any = import_module("utils.datasets").Dataset  # the checkout's
 
     config = get_config()
     config.update(action_chunking=True, **job["agent"])
-    data = Dataset.create(**transitions(job["data"]))
+    data: Any = dataset.create(**transitions(job["data"]))
     example = data.sample(())
-    agent = agent_type.create(job["seed"], example["observations"], example["actions"], config)
+    agent: Any = agent_type.create(job["seed"], example["observations"], example["actions"], config)
     worlds = LocalWorlds(job["environment"], job["worlds"])
     np.random.seed(job["seed"])
     state, update, curve = Path(job["state"]), 0, list[list[int]]()
@@ -69,7 +70,7 @@ def main() -> None:
         update += 1
         if update % job["every"] and update < job["updates"]:
             continue
-        keys = map(jax.random.PRNGKey, count(update * 1_000))
+        keys = map(random.PRNGKey, count(update * 1_000))
 
         def act(seen: np.ndarray, agent: Any = agent, keys: Iterator[Any] = keys) -> np.ndarray:
             chosen = agent.sample_actions(observations=seen, rng=next(keys))

@@ -12,11 +12,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import ogbench.manipspace  # registers the environments
 
 from benchmarks.ogbench.judge import receive, send
-
-assert ogbench
 
 
 class LocalWorlds:
@@ -24,7 +21,9 @@ class LocalWorlds:
 
     def __init__(self, environment: str, count: int):
         self.count = count
-        self._all: list[gymnasium.Env[Any, Any]] = [gymnasium.make(environment) for _ in range(count)]
+        self._all: list[gymnasium.Env[Any, Any]] = [
+            gymnasium.make(f"ogbench.manipspace:{environment}") for _ in range(count)
+        ]
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         """See `Worlds`."""
