@@ -1,6 +1,5 @@
 """Which curves there are, and what each rests on."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ class _Part(BaseModel):
 
 
 class SingleTask(_Part):
-    """One of OGBench's single tasks, and how much play is made for it."""
+    """One of OGBench's single tasks, or the `point`, and how much play is made for it."""
 
     play: str
     task: str
@@ -29,10 +28,11 @@ class SingleTask(_Part):
 
 
 class Contender(_Part):
-    """What learns; ``learner`` as in a training configuration."""
+    """What learns; ``learner`` and ``n_step`` as in a training configuration."""
 
     title: str
     learner: dict[str, Any] = {}
+    n_step: int = 1
 
 
 class Comparison(_Part):
@@ -68,15 +68,17 @@ class Comparison(_Part):
             "checkpoint_every": self.every,
             "log_every": self.every,
             "learner": self.learners[learner].learner,
+            "n_step": self.learners[learner].n_step,
         }
 
     def identity(self, task: str, learner: str) -> str:
         """Digest of all that a curve depends on but its seed."""
         told: dict[str, Any] = self.model_dump(mode="json")
         del told["worlds"]
-        own: Mapping[str, Any] = told.pop("learners")[learner]
+        own: dict[str, Any] = told.pop("learners")[learner]
         told.pop("training" if learner == OFFICIAL else "official")
-        return digest({**told, "tasks": told["tasks"][task], "learner": own["learner"]})
+        del own["title"]
+        return digest({**told, "tasks": told["tasks"][task], "learner": own})
 
 
 def load_comparison(name: str) -> Comparison:

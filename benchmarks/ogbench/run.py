@@ -13,6 +13,7 @@ from benchmarks.ogbench.data import facts, snapshot_of, task_file
 from benchmarks.ogbench.judge import successes
 from benchmarks.ogbench.peers import Peers, RemoteWorlds
 from benchmarks.ogbench.plan import BORN, OFFICIAL, Comparison
+from benchmarks.ogbench.point import POINT, PointWorlds
 from benchmarks.paper.run import Silent
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from lwd_core.settings import Settings
@@ -88,7 +89,7 @@ class Contest:
         curve: dict[str, list[int]] = {}
         if self._place.exists(points):
             curve = json.loads(self._place.read(points))
-        worlds = RemoteWorlds(self._peers, plan.tasks[task].task, plan.worlds)
+        worlds = self._worlds(plan.tasks[task].task)
 
         def judge(checkpoint: Checkpoint) -> None:
             update = checkpoint.about["update"]
@@ -103,6 +104,10 @@ class Contest:
         finally:
             worlds.close()
         return sorted(curve.values())
+
+    def _worlds(self, environment: str) -> PointWorlds | RemoteWorlds:
+        count = self.plan.worlds
+        return PointWorlds(count) if environment == POINT else RemoteWorlds(self._peers, environment, count)
 
     def _write(self, name: str, value: object) -> None:
         with self._place.write(name) as out:

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +16,11 @@ from benchmarks.ogbench.judge import receive, send, successes
 from benchmarks.ogbench.page import BEGIN, END, into, keep, tables
 from benchmarks.ogbench.peers import REQUIREMENTS, Peers
 from benchmarks.ogbench.plan import OFFICIAL, Comparison, load_comparison
+from benchmarks.ogbench.play import BACKUPS, Grid
+from benchmarks.ogbench.point import GOAL, NEAR, PointWorlds, play
 from lwd_core.errors import UserError
-from tests.lwd_core.point_mass import at, move, ogbench
 
 ROOT = Path(__file__).parents[2]
-
-
-class PointWorlds:
-    """Trials of the point, at most twenty steps long."""
-
-    count = 2
-
-    def __init__(self, *_: object) -> None:
-        self.closed = False
-
-    def reset(self, seeds: Sequence[int]) -> np.ndarray:
-        self.seen = np.stack([np.random.default_rng(s).uniform(-1, 1, 2) for s in seeds]).astype(np.float32)
-        self.steps, self.over = 0, at(self.seen)
-        return self.seen
-
-    def step(self, chunks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        assert chunks.shape == (len(self.seen), 5, 2)
-        for action in chunks.transpose(1, 0, 2):
-            moved = move(self.seen, action).astype(np.float32)
-            self.seen = np.where(self.over[:, None], self.seen, moved)
-            self.over = self.over | at(self.seen)
-        self.steps += 5
-        return self.seen, self.over | (self.steps >= 20), at(self.seen)
-
-    def close(self) -> None:
-        self.closed = True
 
 
 class PointPeers(Peers):
@@ -63,7 +37,7 @@ class PointPeers(Peers):
     def run(self, program: str, *arguments: Any) -> str:
         self.asked.append(program)
         if program == "generate":
-            np.savez(arguments[-1], **ogbench(trajectories=20, length=50, seed=arguments[-2]))
+            np.savez(arguments[-1], **play(1, 1_000, seed=arguments[-2]))
         if program == "relabel":
             arguments[1].write_bytes(Path(arguments[2]).read_bytes())
         return ""
@@ -83,7 +57,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> list[PointPeers]:
         return made[-1]
 
     monkeypatch.setattr(program, "Peers", new)
-    monkeypatch.setattr(run, "RemoteWorlds", PointWorlds)
+    monkeypatch.setattr(run, "RemoteWorlds", lambda _peers, _environment, count: PointWorlds(count))
     return made
 
 
@@ -109,7 +83,7 @@ def test_every_learner_has_a_curve_and_a_second_call_makes_nothing(
         OFFICIAL: [2, 4], "policy-td": [2, 4], "divl": [2, 4]
     }  # fmt: skip
     assert all(point[2] == 2 for row in rows for point in row["curve"])
-    assert rows[0]["data"]["arrivals"] > 0
+    assert rows[0]["data"]["transitions"] == 1_000
     assert peers[0].asked == ["generate", "relabel", "train"]
     # a curve that was cut off before its file stood is taken up from its points and checkpoints
     (tmp_path / "home" / "curves" / "cube-single-divl-0.json").unlink()
@@ -129,17 +103,48 @@ def test_a_slip_in_an_option_is_told(
 
 def test_all_trials_are_counted_in_the_order_of_their_seeds() -> None:
     def there(seen: np.ndarray) -> np.ndarray:
-        way = np.clip((np.array([0.7, 0.6]) - seen) * 10, -1, 1)
-        return np.repeat(way[:, None], 5, axis=1)
+        return np.repeat(np.clip((GOAL - seen) * 10, -1, 1)[:, None], 5, axis=1)
 
-    def away(seen: np.ndarray) -> np.ndarray:
-        return np.full((len(seen), 5, 2), -1.0)
+    def half(seen: np.ndarray) -> np.ndarray:
+        chunks = there(seen)
+        chunks[::2] = -1
+        return chunks
 
-    assert successes(PointWorlds(), away, range(5)) == [False] * 5
-    worlds = PointWorlds()
-    found = successes(worlds, there, range(5))
-    assert len(found) == 5
-    assert found == [successes(PointWorlds(), there, [seed])[0] for seed in range(5)]
+    assert successes(PointWorlds(2), there, range(5)) == [True] * 5
+    assert successes(PointWorlds(2), half, range(5)) == [False, True, False, True, False]
+
+
+def test_a_trial_that_is_over_stands_still() -> None:
+    worlds = PointWorlds(1)
+    seen, over = worlds.reset([0]), np.zeros(1, bool)
+    while not over.all():
+        seen, over, success = worlds.step(np.repeat(np.clip((GOAL - seen) * 10, -1, 1)[:, None], 5, axis=1))
+        assert success.all() == over.all()
+    after, over, _ = worlds.step(np.full((1, 5, 2), -1.0))
+    np.testing.assert_array_equal(after, seen)
+    assert np.linalg.norm(after - GOAL) < NEAR
+
+
+def test_play_of_the_point_comes_to_the_goal_now_and_then(tmp_path: Path) -> None:
+    made = play(5, 1_000)
+    np.savez(tmp_path / "play.npz", **made)
+    found = facts(tmp_path / "play.npz")
+    assert found["transitions"] == 5_000
+    assert 3 <= found["arrivals"] <= 50
+    moved = np.abs(np.diff(made["observations"].reshape(5, 1_001, 2), axis=1)).max()
+    assert moved <= 0.05 + 1e-6
+
+
+def test_a_median_of_play_does_not_see_the_goal_and_a_mean_does() -> None:
+    grid = Grid.of(7)
+    middle = 3 * 8
+    known = {name: grid.value(backup, rounds=60) for name, backup in BACKUPS.items()}
+    best, divl, mean = (known[name] for name in (next(iter(known)), "DIVL, τ_base .6", "mean: play itself"))
+    assert best[0][middle] == pytest.approx(0.99**5, abs=1e-4)  # two moves away: one before the last
+    assert divl[0][middle] < 0.01
+    assert 0.02 < mean[0][middle] < best[0][middle]
+    assert grid.reached(best[1], 30) == grid.reached(mean[1], 30) == 1
+    assert grid.reached(divl[1], 30) < 0.4
 
 
 def test_arrays_go_over_a_pipe_as_they_are() -> None:

@@ -12,7 +12,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from itertools import count
+from itertools import count as numbers
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.official import official
 from benchmarks.ogbench.judge import successes
 from benchmarks.ogbench.peer.worlds import LocalWorlds
+from benchmarks.ogbench.point import POINT, PointWorlds
 
 CLIP = 1 - 1e-5  # as the released code takes OGBench's actions
 
@@ -55,7 +56,8 @@ def main() -> None:
     data: Any = dataset.create(**transitions(job["data"]))
     example = data.sample(())
     agent: Any = agent_type.create(job["seed"], example["observations"], example["actions"], config)
-    worlds = LocalWorlds(job["environment"], job["worlds"])
+    environment, count = job["environment"], job["worlds"]
+    worlds = PointWorlds(count) if environment == POINT else LocalWorlds(environment, count)
     np.random.seed(job["seed"])
     state, update, curve = Path(job["state"]), 0, list[list[int]]()
     if state.exists():
@@ -70,7 +72,7 @@ def main() -> None:
         update += 1
         if update % job["every"] and update < job["updates"]:
             continue
-        keys = map(random.PRNGKey, count(update * 1_000))
+        keys = map(random.PRNGKey, numbers(update * 1_000))
 
         def act(seen: np.ndarray, agent: Any = agent, keys: Iterator[Any] = keys) -> np.ndarray:
             chosen = agent.sample_actions(observations=seen, rng=next(keys))
