@@ -42,14 +42,22 @@ class Grid:
         share = (1 - NOISE) * share + NOISE / len(MOVES)
         return Grid(torch.tensor(after), torch.tensor(share, dtype=torch.float32), (size // 4) * (size + 1))
 
-    def value(self, backup: Backup, rounds: int = 200) -> tuple[Tensor, Tensor]:
-        """V (S,) and Q (S, A) at the fixed point; 1 for the move that comes to the goal."""
+    def value(self, backup: Backup, n: int = 1, rounds: int = 200) -> tuple[Tensor, Tensor]:
+        """V (S,) and Q (S, A) at the fixed point; 1 for the move that comes to the goal.
+
+        n: moves of a return, all but the first as play makes them; it forgets its target at every move here.
+        """
         v = torch.zeros(len(self.after))
         q = self.arrives.float()
         for _ in range(rounds):
-            q = torch.where(self.arrives, 1.0, GAMMA * v[self.after])
+            for _ in range(n - 1):
+                v = (self._one_move(v) * self.share).sum(-1)
+            q = self._one_move(v)
             v = backup(q, self.share)
         return v, q
+
+    def _one_move(self, v: Tensor) -> Tensor:
+        return torch.where(self.arrives, 1.0, GAMMA * v[self.after])
 
     @property
     def arrives(self) -> Tensor:
@@ -89,13 +97,14 @@ def expectile(tau: float) -> Backup:
     return backup
 
 
-BACKUPS: dict[str, Backup] = {
-    "the best of the data's moves": lambda q, _: q.amax(-1),
-    "DIVL, τ_base .6": divl(DIVLConfig()),
-    "DIVL, τ_base .9": divl(DIVLConfig(tau_base=0.9)),
-    "expectile .6": expectile(0.6),
-    "expectile .9": expectile(0.9),
-    "mean: play itself": lambda q, share: (q * share).sum(-1),
+VALUES: dict[str, tuple[Backup, int]] = {
+    "the best of the data's moves": (lambda q, _: q.amax(-1), 1),
+    "DIVL, τ_base .6": (divl(DIVLConfig()), 1),
+    "DIVL, τ_base .9": (divl(DIVLConfig(tau_base=0.9)), 1),
+    "DIVL, τ_base .6, returns of 10 moves": (divl(DIVLConfig()), 10),
+    "expectile .6": (expectile(0.6), 1),
+    "expectile .9": (expectile(0.9), 1),
+    "mean: play itself": (lambda q, share: (q * share).sum(-1), 1),
 }
 
 
@@ -109,8 +118,8 @@ def main() -> None:
     middle, far = (size // 2) * (size + 1), size * size - 1
     print("| bootstrap | V in the middle | V in the far corner | cells it finds the goal from |")
     print("|---|---|---|---|")
-    for name, backup in BACKUPS.items():
-        v, q = grid.value(backup)
+    for name, (backup, n) in VALUES.items():
+        v, q = grid.value(backup, n)
         print(f"| {name} | {v[middle]:.3f} | {v[far]:.3f} | {grid.reached(q, 4 * size):.2f} |")
 
 

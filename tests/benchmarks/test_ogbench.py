@@ -16,7 +16,7 @@ from benchmarks.ogbench.judge import receive, send, successes
 from benchmarks.ogbench.page import BEGIN, END, into, keep, tables
 from benchmarks.ogbench.peers import REQUIREMENTS, Peers
 from benchmarks.ogbench.plan import OFFICIAL, Comparison, load_comparison
-from benchmarks.ogbench.play import BACKUPS, Grid
+from benchmarks.ogbench.play import VALUES, Grid
 from benchmarks.ogbench.point import GOAL, NEAR, PointWorlds, play
 from lwd_core.errors import UserError
 
@@ -138,7 +138,7 @@ def test_play_of_the_point_comes_to_the_goal_now_and_then(tmp_path: Path) -> Non
 def test_a_median_of_play_does_not_see_the_goal_and_a_mean_does() -> None:
     grid = Grid.of(7)
     middle = 3 * 8
-    known = {name: grid.value(backup, rounds=60) for name, backup in BACKUPS.items()}
+    known = {name: grid.value(backup, n, rounds=50) for name, (backup, n) in VALUES.items()}
     best, divl, mean = (known[name] for name in (next(iter(known)), "DIVL, τ_base .6", "mean: play itself"))
     assert best[0][middle] == pytest.approx(0.99**5, abs=1e-4)  # two moves away: one before the last
     assert divl[0][middle] < 0.01
