@@ -44,8 +44,10 @@ class PointWorlds:
 def play(trajectories: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Noisily from one random target to the next: a single task's file, as OGBench's loader compacts it."""
     rng = np.random.default_rng(seed)
-    at, target = rng.uniform(-1, 1, (2, trajectories, 2))
-    seen, done = np.empty((2, trajectories, length + 1, 2))
+    at = rng.uniform(-1, 1, (trajectories, 2))
+    target = rng.uniform(-1, 1, (trajectories, 2))
+    seen = np.empty((trajectories, length + 1, 2))
+    done = np.empty_like(seen)
     for t in range(length + 1):
         way = target - at
         far = np.linalg.norm(way, axis=1, keepdims=True)
