@@ -69,6 +69,7 @@ def queue_(
     ] = "",
     by: Annotated[str, typer.Option("--by", help="For whom: what they judged is not asked again.")] = "",
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
+    since: Annotated[str, typer.Option(help="First day of the episodes, YYYY-MM-DD.")] = "",
     limit: Annotated[int, typer.Option(help="Most episodes shown; 1 is the next.", min=1)] = 20,
     sample: Annotated[int, typer.Option(help="Episodes in the sample of `agreement`.", min=1)] = SAMPLE,
     seed: Annotated[int, typer.Option(help="Which sample of `agreement`.")] = 0,
@@ -83,11 +84,13 @@ def queue_(
         rows = []
         for one, meaning in QUEUES.items():
             if one != "agreement" or by:
-                first = queue(lake, one, by=by, where=where, limit=1, sample=sample, seed=seed)
+                first = queue(lake, one, by=by, where=where, since=since, limit=1, sample=sample, seed=seed)
                 rows.append({"queue": one, "wait": sum(first["wait"].to_pylist()), "meaning": meaning})
         say_rows(rows, ("queue", "wait", "meaning"), as_json)
         return
-    found = queue(lake, name, by=by, where=where, limit=limit, sample=sample, seed=seed).to_pylist()
+    found = queue(
+        lake, name, by=by, where=where, since=since, limit=limit, sample=sample, seed=seed
+    ).to_pylist()
     if not as_json:
         waiting = found[0]["wait"] if found else 0
         found = [row | {"episode_id": row["episode_id"][:12]} for row in found]

@@ -1,12 +1,14 @@
 """What needs a person's eye, in one place: logs in quarantine or salvaged, checks that failed, policies the
 gate refused, canaries taken back or undecided, and where people, critics and robots differ.
 
-What is open stays until it is mended or judged (quarantine, disagreements); what happened stays for a while.
+What is open stays until it is mended or judged (quarantine, people who differ); what happened stays for a
+while.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from lwd_core.labels.queues import queue
 from lwd_core.lake.store import Lake
@@ -43,7 +45,7 @@ def inbox(lake: Lake, *, now_ns: int, days: float = DAYS) -> list[InboxItem]:
     """Everything to look at, the newest first; ``days`` is how far back what happened is told."""
     since = now_ns - round(days * _DAY_NS)
     found = [*_logs(lake, since), *_checks(lake, since), *_policies(lake, since), *_canary(lake, now_ns)]
-    return sorted([*found, *_judged(lake)], key=lambda item: (-item.when_ns, item.kind, item.what))
+    return sorted([*found, *_judged(lake, since)], key=lambda item: (-item.when_ns, item.kind, item.what))
 
 
 def _logs(lake: Lake, since: int) -> Iterator[InboxItem]:
@@ -128,13 +130,14 @@ def _canary(lake: Lake, now_ns: int) -> Iterator[InboxItem]:
         yield InboxItem("canary", policy, says, "lwd policy judge", since, max(1, verdict.episodes))
 
 
-def _judged(lake: Lake) -> Iterator[InboxItem]:
+def _judged(lake: Lake, since: int) -> Iterator[InboxItem]:
     """Where two people differ, one by one, and how often a critic or model differs from the outcome."""
     for one in disagreements(lake, limit=EACH):
         says, look = f"{one.kind}: {one.said}", f"lwd episode show {one.episode_id[:12]}"
         yield InboxItem("disagreement", one.episode_id, says, look, one.last_ns)
-    first = queue(lake, "doubts", limit=1).to_pylist()
+    day = datetime.fromtimestamp(max(since, 0) / 1e9, UTC).strftime("%Y-%m-%d")
+    first = queue(lake, "doubts", limit=1, since=day).to_pylist()
     if first:
         says = f"{first[0]['wait']} episodes of which a critic or model says otherwise; {first[0]['why']}"
-        look, when = "lwd label queue doubts", first[0]["start_ns"]
+        look, when = f"lwd label queue doubts --since {day}", first[0]["start_ns"]
         yield InboxItem("doubts", first[0]["episode_id"], says, look, when, first[0]["wait"])
