@@ -95,6 +95,9 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
 
     known["episode"] = lwd("episode list")[0]["episode_id"]
     assert lwd("episode show $episode")["facts"]["robot_id"] == "r1"
+    links = lwd("episode link $episode --at 0.5 --url http://127.0.0.1:8000/run-0.mcap")
+    assert Path(links["log"]).read_bytes() == log.read_bytes()
+    assert links["rerun"].startswith("http://127.0.0.1:8000/run-0.mcap#when=message_log_time@")
     assert lwd("episode view $episode --save $tmp/e.rrd") == {"file": f"{tmp_path}/e.rrd"}
     assert lwd("sql $query") == [{"n": 3}]
     assert lwd("export lerobot $tmp/set --no-videos")["episodes"] == 3
