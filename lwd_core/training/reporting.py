@@ -25,7 +25,7 @@ MOST_WAITING = 10_000
 #: How often one figure is tried before it is lost: it may be the one the tracker refuses.
 TRIES = 3
 #: How long a run's end waits for trackers to take the rest, seconds.
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class WandbReporter:
                 disable_code=True,
                 disable_git=True,
                 finish_timeout=10,
-                init_timeout=30,
+                init_timeout=15,
                 silent=True,
                 x_disable_machine_info=True,
                 x_disable_stats=True,
