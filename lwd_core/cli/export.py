@@ -11,7 +11,9 @@ from lwd_core.exports.choices import MixedCameras, VideoCodec
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="Format: lerobot, one that a package adds, or module:Class.")],
+    name: Annotated[
+        str, typer.Argument(help="Format: lerobot, rlds, one that a package adds, or module:Class.")
+    ],
     out: Annotated[Path, typer.Argument(help="New folder for what is written.")],
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
     videos: Annotated[bool, typer.Option(help="Write camera frames too.")] = True,
@@ -22,7 +24,7 @@ def export(
     codec: Annotated[VideoCodec, typer.Option(help="How films are written.")] = VideoCodec.H264,
     as_json: AsJson = False,
 ) -> None:
-    """Write episodes in the format of another project: a LeRobot v3.0 data set, or what a package adds.
+    """Write episodes in the format of another project: a LeRobot v3.0 set, RLDS, or what a package adds.
 
     Example: lwd export lerobot ./successes --where "outcome = 'success' AND task = 'door-open'"
     """

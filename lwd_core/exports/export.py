@@ -74,9 +74,9 @@ class Selection:
             for camera, frames in shown.items()
         }
 
-    def groups(self) -> dict[tuple[tuple[str, tuple[int, int]], ...], "Selection"]:
+    def groups(self) -> "dict[Kind, Selection]":
         """The episodes by the cameras they have and their `sizes`, in the order of each kind's first."""
-        rows: dict[tuple[tuple[str, tuple[int, int]], ...], list[int]] = {}
+        rows: dict[Kind, list[int]] = {}
         for i, episode in enumerate(self.episodes.to_pylist()):
             rows.setdefault(tuple(self.sizes(episode).items()), []).append(i)
         return {kind: self._part(part) for kind, part in rows.items()}
@@ -120,6 +120,15 @@ class Selection:
             yield data
 
 
+#: Cameras with (height, width), sorted: what episodes of one group have in common.
+Kind = tuple[tuple[str, tuple[int, int]], ...]
+
+
+def kind_folder(kind: Kind) -> str:
+    """``front-640x480+wrist-320x240``"""
+    return "+".join(f"{camera}-{width}x{height}" for camera, (height, width) in kind) or "no-cameras"
+
+
 #: What is taken for the size of a camera none of whose frames can be shown: a card's.
 UNSHOWN = (240, 320)
 
@@ -146,7 +155,10 @@ class Exporter(Protocol):
 
 EXPORTERS: Door[Any] = Door(
     "lwd.exporters",
-    {"lerobot": "lwd_core.exports.lerobot:LeRobotExporter"},
+    {
+        "lerobot": "lwd_core.exports.lerobot:LeRobotExporter",
+        "rlds": "lwd_core.exports.rlds:RldsExporter",
+    },
     needs=("write",),
     kind="exporter",
 )

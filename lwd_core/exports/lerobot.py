@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from lwd_core.errors import UserError
 from lwd_core.exports import lerobot_columns as columns
 from lwd_core.exports.choices import MixedCameras
-from lwd_core.exports.export import Selection, Written
+from lwd_core.exports.export import Kind, Selection, Written, kind_folder
 from lwd_core.exports.lerobot_meta import (
     DATA_FILE_MB,
     DATA_PATH,
@@ -47,7 +47,8 @@ class LeRobotExporter:
         kinds = selected.groups() if selected.videos and selected.mixed is not MixedCameras.REFUSE else {}
         if selected.mixed is MixedCameras.GROUP and len(kinds) > 1:
             parts = [
-                _write(part, folder / _folder(kind), embodiment, dict(kind)) for kind, part in kinds.items()
+                _write(part, folder / kind_folder(kind), embodiment, dict(kind))
+                for kind, part in kinds.items()
             ]
             names = dict.fromkeys(camera for part in parts for camera in part.cameras)
             return Written(tuple(names), sum(part.unshown for part in parts))
@@ -69,12 +70,7 @@ def _write(
     return Written(tuple(writer.cameras), sum(camera.unshown for camera in writer.cameras.values()))
 
 
-def _folder(kind: Iterable[tuple[str, tuple[int, int]]]) -> str:
-    """``front-640x480+wrist-320x240``"""
-    return "+".join(f"{camera}-{width}x{height}" for camera, (height, width) in kind) or "no-cameras"
-
-
-def _largest(kinds: Iterable[Iterable[tuple[str, tuple[int, int]]]]) -> dict[str, tuple[int, int]]:
+def _largest(kinds: Iterable[Kind]) -> dict[str, tuple[int, int]]:
     """Every camera of any kind, with the size into which each of its kinds fits."""
     found: dict[str, tuple[int, int]] = {}
     for camera, (height, width) in sorted(part for kind in kinds for part in kind):
