@@ -177,7 +177,8 @@ for episode in tfds.load("lwd", data_dir=sys.argv[1], split="train"):
     step = steps[-1]
     seen = step["observation"].items()
     pictures = {k: [v.shape, round(float(v.mean()))] for k, v in seen if v.ndim == 3}
-    print(len(steps), episode["episode_metadata"]["outcome"].numpy().decode(), step["is_last"], step["reward"],
+    outcome = episode["episode_metadata"]["outcome"].numpy().decode()
+    print(len(steps), outcome, step["is_last"], step["reward"],
           step["action"].tolist(), step["observation"]["state"].tolist(), pictures)
 """
 
