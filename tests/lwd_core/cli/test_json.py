@@ -21,6 +21,7 @@ from tests.lwd_core.logs.robot_logs import episode_log
 
 #: what no line of the story runs -> why
 ELSEWHERE = {
+    "label hflow": "it needs a catalog; tests/lwd_core/labels/test_hflow.py has one",
     "hub pull": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub pull-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub push": "it needs a Hub; tests/lwd_core/test_hub.py has one",
