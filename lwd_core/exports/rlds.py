@@ -66,7 +66,7 @@ def _write(selected: Selection, folder: Path, embodiment: Embodiment, kinds: Ite
     padded = any({camera for camera, _ in kind} != sizes.keys() for kind in kinds)
     place = folder / NAME / VERSION
     place.mkdir(parents=True)
-    shards, frames = _Shards(place), _Frames({camera: max(found) for camera, found in sizes.items()})
+    shards, frames = _Shards(place), _ShownFrames({camera: max(found) for camera, found in sizes.items()})
     for episode in selected:
         steps = selected.steps(episode)
         values = _episode(episode, steps) | frames.of(selected.frames(steps), steps.num_rows, padded=padded)
@@ -130,7 +130,7 @@ class _Shards:
             self._file = None
 
 
-class _Frames:
+class _ShownFrames:
     """Camera frames step by step. ``unshown`` counts those that are none: a card stands in their place."""
 
     def __init__(self, sizes: Mapping[str, tuple[int, int]]) -> None:
