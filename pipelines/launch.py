@@ -39,7 +39,7 @@ class Launcher(dg.ConfigurableResource):
 
 def surroundings(settings: Settings) -> dict[str, str]:
     """What a training elsewhere is told: the places, resolved. Credentials are its own environment's."""
-    told = {name: getattr(settings, name) for name in (*PLACES, "s3_endpoint")}
+    told = {name: getattr(settings, name) for name in (*PLACES, "s3_endpoint", "reporters")}
     return {f"LWD_{name.upper()}": value for name, value in told.items()} | {"OMP_NUM_THREADS": "1"}
 
 

@@ -3,12 +3,14 @@
 import socket
 import tempfile
 import webbrowser
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lwd_core.cli._output import AsJson, cell, say_json, say_rows, say_table
+from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -62,6 +64,34 @@ def show(
         embodiments = load_embodiments(settings.embodiments)
         page.write_text(episode_page(lake, view, embodiments.get(view.facts["embodiment"])))
         typer.echo(f"page: {page}", err=as_json)
+
+
+@app.command()
+def link(
+    episode: EpisodeId,
+    at: Annotated[float, typer.Option(help="Seconds from the episode's start.")] = 0.0,
+    url: Annotated[str | None, typer.Option(help="Where its raw log is served, http(s).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what opens an episode's raw log at a moment: a link for Foxglove, a command for Rerun.
+
+    Example: lwd episode link 3f2a --at 12.5 --url http://127.0.0.1:8000/run-17.mcap
+    """
+    from lwd_core.logs.deep_links import deep_links
+    from lwd_core.storage.relative import resolve
+
+    settings = Settings()
+    view = Lake.open(settings.lake).episode(episode)
+    if view.log_uri is None:
+        raise UserError(f"episode {episode}: its raw log is no longer there")
+    log = resolve(settings.landing, view.log_uri)
+    links = asdict(deep_links(log, view.facts["start_ns"] + round(at * 1e9), url=url))
+    if as_json:
+        say_json({"log": log, **links})
+        return
+    for name, opens in {"log": log, **links}.items():
+        if opens:
+            typer.echo(f"{name:8}  {opens}")
 
 
 @app.command()

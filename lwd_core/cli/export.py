@@ -7,16 +7,24 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli._output import AsJson, say_json
+from lwd_core.exports.choices import MixedCameras, VideoCodec
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="Format: lerobot, one that a package adds, or module:Class.")],
+    name: Annotated[
+        str, typer.Argument(help="Format: lerobot, rlds, one that a package adds, or module:Class.")
+    ],
     out: Annotated[Path, typer.Argument(help="New folder for what is written.")],
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    videos: Annotated[bool, typer.Option(help="Write camera frames too (LeRobot: H.264).")] = True,
+    videos: Annotated[bool, typer.Option(help="Write camera frames too.")] = True,
+    cameras: Annotated[
+        MixedCameras,
+        typer.Option(help="Episodes whose cameras differ: black frames, or a set for each kind."),
+    ] = MixedCameras.REFUSE,
+    codec: Annotated[VideoCodec, typer.Option(help="How films are written.")] = VideoCodec.H264,
     as_json: AsJson = False,
 ) -> None:
-    """Write episodes in the format of another project: a LeRobot v3.0 data set, or what a package adds.
+    """Write episodes in the format of another project: a LeRobot v3.0 set, RLDS, or what a package adds.
 
     Example: lwd export lerobot ./successes --where "outcome = 'success' AND task = 'door-open'"
     """
@@ -38,12 +46,14 @@ def export(
             embodiments=load_embodiments(settings.embodiments),
             where=where,
             videos=videos,
+            mixed=cameras,
+            codec=codec,
             progress=lambda done, total: bar.update(line, completed=done, total=total),
         )
     if as_json:
         say_json(asdict(result))
         return
-    cameras = f", cameras {', '.join(result.cameras)}" if result.cameras else ""
-    typer.echo(f"{result.folder}: {result.episodes} episodes, {result.frames} frames{cameras}")
+    seen = f", cameras {', '.join(result.cameras)}" if result.cameras else ""
+    typer.echo(f"{result.folder}: {result.episodes} episodes, {result.frames} frames{seen}")
     if result.unshown:
         typer.echo(f"  {result.unshown} frames can't be shown: a grey card stands in their place", err=True)

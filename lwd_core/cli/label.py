@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from lwd_core.cli import _models, _people
+from lwd_core.cli import _hflow, _models, _people
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.labels.labeller import LayerRun, run_labellers
@@ -21,6 +21,7 @@ from lwd_core.settings import Settings
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 _people.join(app)
 _models.join(app)
+_hflow.join(app)
 COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 
 

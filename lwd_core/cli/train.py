@@ -27,12 +27,19 @@ class RunByDefault(TyperGroup):
         return super().parse_args(ctx, args if named or not args else ["run", *args])
 
 
+Report = Annotated[
+    str | None,
+    typer.Option(
+        help="Who else hears the figures: mlflow, wandb, trackio, …; default: the setting reporters."
+    ),
+]
 app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
 
 
 @app.command()
 def run(
     config: Annotated[str, typer.Argument(help="YAML file; docs/algorithms.md explains its fields.")],
+    report: Report = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one stage from a configuration file; again, it resumes or does nothing.
@@ -41,7 +48,7 @@ def run(
     """
     from lwd_core.training.config import TrainConfig
 
-    _train(TrainConfig.load(config), as_json)
+    _train(TrainConfig.load(config), as_json, reporting(report))
 
 
 @app.command()
@@ -58,6 +65,7 @@ def online(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with other fields, over production's own run.")
     ] = None,
+    report: Report = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn online from the policy in production: fleet episodes and old data, 1:1, release after release.
@@ -69,7 +77,7 @@ def online(
     from lwd_core.training.online import Publisher, online_config
 
     never = updates + 1
-    settings = Settings()
+    settings = reporting(report)
     over = {
         "updates": updates,
         "checkpoint_every": publish_every,
@@ -88,18 +96,26 @@ def online(
             err=as_json,
         ),
     )
-    _train(chosen, as_json, publisher)
+    _train(chosen, as_json, settings, publisher)
+
+
+def reporting(report: str | None) -> Settings:
+    """The settings, with other reporters where some are named."""
+    return Settings() if report is None else Settings(reporters=report)
 
 
 def _train(
-    config: "TrainConfig", as_json: bool, publish: "Callable[[Checkpoint], None]" = lambda _: None
+    config: "TrainConfig",
+    as_json: bool,
+    settings: Settings,
+    publish: "Callable[[Checkpoint], None]" = lambda _: None,
 ) -> None:
     from lwd_core.training.reporters import Terminal
     from lwd_core.training.run import Interrupted, train
 
     try:
         with Terminal(config.updates) as terminal:
-            result = train(config, terminal, publish=publish)
+            result = train(config, terminal, settings, publish=publish)
     except Interrupted as notice:
         typer.echo(notice, err=True)
         raise typer.Exit(stopped() or EXIT_STOPPED) from notice

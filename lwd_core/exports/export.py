@@ -6,7 +6,7 @@ A package adds one by the entry point ``lwd.exporters``, a class that implements
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
-from lwd_core.lake.pictures import Pictures
+from lwd_core.exports.choices import MixedCameras, VideoCodec
+from lwd_core.lake.pictures import Pictures, size
 from lwd_core.lake.store import Lake
 from lwd_core.plugins import Door, PluginError, theirs
 from storage_schemas.embodiment import Embodiment
@@ -24,7 +25,8 @@ from storage_schemas.embodiment import Embodiment
 class Selection:
     """The episodes to be written, in order of time; iterating gives each one's row of ``episodes``.
 
-    ``videos``: whether camera frames are wanted. ``embodiments``: files in use, by name.
+    ``videos``: whether camera frames are wanted. ``embodiments``: files in use, by name. ``mixed`` and
+    ``codec`` are what a person chose; a format they say nothing to leaves them.
     """
 
     lake: Lake
@@ -32,6 +34,8 @@ class Selection:
     embodiments: Mapping[str, Embodiment]
     videos: bool
     progress: Callable[[int, int], None] | None = None
+    mixed: MixedCameras = MixedCameras.REFUSE
+    codec: VideoCodec = VideoCodec.H264
 
     def __len__(self) -> int:
         return self.episodes.num_rows
@@ -49,6 +53,43 @@ class Selection:
             "steps",
             where="day = ? AND site = ? AND episode_id = ? AND step < ? ORDER BY step",
             params=(episode["day"], episode["site"], episode["episode_id"], episode["steps"]),
+        )
+
+    def interventions(self, episode: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Its segments in which a person took over, in order."""
+        return self.lake.read(
+            "segments",
+            columns=("first_step", "last_step", "who", "reason"),
+            where="day = ? AND site = ? AND episode_id = ? AND kind = 'intervention' ORDER BY first_step",
+            params=(episode["day"], episode["site"], episode["episode_id"]),
+        ).to_pylist()
+
+    def sizes(self, episode: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+        """By camera with frames in the episode, sorted: (height, width) of the first that can be shown."""
+        if not self.videos:
+            return {}
+        pictures, shown = Pictures(self.lake.place), shown_frames(self.steps(episode))
+        return {
+            camera: next((s for f in frames if (s := size(pictures.bytes_of(f)))), UNSHOWN)
+            for camera, frames in shown.items()
+        }
+
+    def groups(self) -> "dict[Kind, Selection]":
+        """The episodes by the cameras they have and their `sizes`, in the order of each kind's first."""
+        rows: dict[Kind, list[int]] = {}
+        for i, episode in enumerate(self.episodes.to_pylist()):
+            rows.setdefault(tuple(self.sizes(episode).items()), []).append(i)
+        return {kind: self._part(part) for kind, part in rows.items()}
+
+    def _part(self, rows: Sequence[int]) -> "Selection":
+        """Some of the episodes; progress tells of all."""
+        told = self.progress
+        if told is None:
+            return replace(self, episodes=self.episodes.take(rows))
+        return replace(
+            self,
+            episodes=self.episodes.take(rows),
+            progress=lambda done, _: told(rows[done - 1] + 1, len(self)),
         )
 
     def frames(self, steps: pa.Table) -> dict[str, Iterable[bytes]]:
@@ -79,6 +120,19 @@ class Selection:
             yield data
 
 
+#: Cameras with (height, width), sorted: what episodes of one group have in common.
+Kind = tuple[tuple[str, tuple[int, int]], ...]
+
+
+def kind_folder(kind: Kind) -> str:
+    """``front-640x480+wrist-320x240``"""
+    return "+".join(f"{camera}-{width}x{height}" for camera, (height, width) in kind) or "no-cameras"
+
+
+#: What is taken for the size of a camera none of whose frames can be shown: a card's.
+UNSHOWN = (240, 320)
+
+
 @dataclass(frozen=True)
 class Written:
     """What an exporter wrote besides numbers. ``unshown`` frames could not be decoded."""
@@ -101,7 +155,10 @@ class Exporter(Protocol):
 
 EXPORTERS: Door[Any] = Door(
     "lwd.exporters",
-    {"lerobot": "lwd_core.exports.lerobot:LeRobotExporter"},
+    {
+        "lerobot": "lwd_core.exports.lerobot:LeRobotExporter",
+        "rlds": "lwd_core.exports.rlds:RldsExporter",
+    },
     needs=("write",),
     kind="exporter",
 )
@@ -127,12 +184,14 @@ def export(
     where: str = "true",
     params: Sequence[object] = (),
     videos: bool = True,
+    mixed: MixedCameras = MixedCameras.REFUSE,
+    codec: VideoCodec = VideoCodec.H264,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExportResult:
     """Write the episodes for which the SQL condition ``where`` holds to the new folder ``out``.
 
-    ``name``: of the exporter, as in the door ``lwd.exporters``, or ``module:Class``. The folder appears
-    complete or not at all. Raises UserError.
+    ``name``: of the exporter, as in the door ``lwd.exporters``, or ``module:Class``. ``mixed``, ``codec``:
+    see `Selection`. The folder appears complete or not at all. Raises UserError.
     """
     exporter: Any = EXPORTERS.made(name)
     if out.exists():
@@ -146,7 +205,7 @@ def export(
         temporary.mkdir(parents=True)
         with theirs():
             written: object = exporter.write(
-                Selection(lake, episodes, embodiments, videos, progress), temporary
+                Selection(lake, episodes, embodiments, videos, progress, mixed, codec), temporary
             )
         if not isinstance(written, Written):
             raise PluginError(f"exporter {name}: its write gave {type(written).__name__}, no Written")

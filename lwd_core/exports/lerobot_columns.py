@@ -1,10 +1,10 @@
 """An episode's rows as LeRobot's features: names, types, widths and values.
 
 Columns that state and action do not know are features of their own: ``intervention``,
-``proposed_action``, ``valid``, ``observation.capture_time_ns``.
+``proposed_action``, ``valid``, ``observation.capture_time_ns``, where cameras differ ``present.CAMERA``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,16 @@ def describe(embodiment: Embodiment) -> dict[str, Feature]:
         "index": _feature("int64"),
         "task_index": _feature("int64"),
     }
+
+
+def with_presence(features: dict[str, Feature], cameras: Iterable[str]) -> dict[str, Feature]:
+    """Features of a set in which an episode may lack a camera: ``present.CAMERA`` says whether it has it."""
+    return features | {f"present.{camera}": _feature("bool") for camera in cameras}
+
+
+def presence(cameras: Iterable[str], shown: Collection[str], length: int) -> dict[str, np.ndarray]:
+    """The values of these features for one episode, (T, 1)."""
+    return {f"present.{camera}": np.full((length, 1), camera in shown) for camera in cameras}
 
 
 def values(

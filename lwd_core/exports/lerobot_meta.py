@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,13 @@ FACTS = (
     "start_ns",
     "end_ns",
 )
+#: When people took over, a list an episode: frames from, to (exclusive), who and why.
+INTERVENTIONS = {
+    "lwd/intervention_from": pa.int64(),
+    "lwd/intervention_to": pa.int64(),
+    "lwd/intervention_who": pa.string(),
+    "lwd/intervention_reason": pa.string(),
+}
 
 
 def video_key(camera: str) -> str:
@@ -55,6 +63,7 @@ def episode_row(
     data_file: int,
     stats: Mapping[str, dict[str, list]],
     spans: Mapping[str, VideoSpan],
+    interventions: Sequence[Mapping[str, Any]],
 ) -> dict[str, object]:
     """One row of ``meta/episodes``."""
     row: dict[str, object] = {
@@ -74,7 +83,14 @@ def episode_row(
         row |= {f"{key}/from_timestamp": span.from_timestamp, f"{key}/to_timestamp": span.to_timestamp}
     for name, figures in stats.items():
         row |= {f"stats/{name}/{statistic}": figures[statistic] for statistic in STATISTICS}
-    return row | {f"lwd/{fact}": episode[fact] for fact in FACTS}
+    row |= {f"lwd/{fact}": episode[fact] for fact in FACTS}
+    # spans of frames, half-open like LeRobot's own
+    return row | {
+        "lwd/intervention_from": [s["first_step"] for s in interventions],
+        "lwd/intervention_to": [min(s["last_step"] + 1, length) for s in interventions],
+        "lwd/intervention_who": [s["who"] or "" for s in interventions],
+        "lwd/intervention_reason": [s["reason"] or "" for s in interventions],
+    }
 
 
 def write_meta(
@@ -91,7 +107,10 @@ def write_meta(
     """Write info.json, stats.json, tasks and episodes over finished data and video files."""
     meta = root / "meta"
     (meta / "episodes/chunk-000").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(list(rows)), meta / "episodes/chunk-000/file-000.parquet")
+    table = pa.Table.from_pylist(list(rows))
+    for name, kind in INTERVENTIONS.items():  # where no episode has any, nothing tells the type
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.list_(kind)))
+    pq.write_table(table, meta / "episodes/chunk-000/file-000.parquet")
     pq.write_table(_tasks_table(tasks), meta / "tasks.parquet")
     stats = _stats(root, features) | {video_key(c): s for c, s in camera_stats.items()}
     (meta / "stats.json").write_text(json.dumps(stats, indent=1))
@@ -137,7 +156,7 @@ def _video_feature(video: CameraVideo, fps: int) -> Feature:
         "info": {
             "video.height": video.height,
             "video.width": video.width,
-            "video.codec": "h264",
+            "video.codec": str(video.codec),
             "video.pix_fmt": "yuv420p",
             "video.fps": fps,
             "video.channels": 3,

@@ -41,6 +41,12 @@ def frame_stats(jpegs: Sequence[bytes]) -> dict[str, list]:
     }
 
 
+#: Of an episode without one of its set's cameras: one black frame. It counts for nothing in the set's own.
+ABSENT: dict[str, list] = {
+    name: [1] if name == "count" else [[[0.0]], [[0.0]], [[0.0]]] for name in STATISTICS
+}
+
+
 def _small(jpeg: bytes) -> np.ndarray | None:
     """Scaled decoding is what makes this cheap; means and quantiles of pixels survive it."""
     try:

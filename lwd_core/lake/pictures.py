@@ -39,6 +39,18 @@ def decoded(data: bytes) -> np.ndarray | None:
         return None
 
 
+def size(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a frame's bytes, a JPEG's from its head alone; None where it is no picture."""
+    if not data.startswith(_JPEG):
+        picture = decoded(data)
+        return None if picture is None else (picture.shape[0], picture.shape[1])
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return (int(height), int(width)) if int(height) * int(width) <= MOST_PIXELS else None
+
+
 @cache
 def card(height: int = 240, width: int = 320) -> np.ndarray:
     """What stands for a frame that can't be shown: grey, crossed out. (height, width, 3) u8."""

@@ -1,6 +1,6 @@
 """One attempt at a configuration: what earlier ones left under its name, and going on from there."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from lwd_core.interrupt import graceful_stop
+from lwd_core.redact import without_secrets
 from lwd_core.rl.compute.engine import Engine
 from lwd_core.settings import Settings
 from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.storage.location import open_location
+from lwd_core.storage.location import Location, open_location
 from lwd_core.storage.lock import Lock, locked
 from lwd_core.training import names
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
@@ -19,8 +20,9 @@ from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
 from lwd_core.training.factory import film_of, new_learner
 from lwd_core.training.follow import follow
-from lwd_core.training.loop import Loop, TrainResult
+from lwd_core.training.loop import Interrupted, Loop, TrainResult
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
+from lwd_core.training.reporting import RunFacts, RunReporter, listening
 from lwd_core.training.workers import Share
 
 
@@ -36,6 +38,7 @@ class Attempt:
     publish: Callable[[Checkpoint], None]
     start: Checkpoint | None
     wanted: str
+    trackers: Mapping[str, RunReporter]
 
     def result(self) -> TrainResult:
         """The result of an earlier attempt that came to the end, or of this one."""
@@ -105,10 +108,11 @@ class Attempt:
             "embodiments": data.embodiments(),
             "init": start.digest if start else None,
         }
-        run, told = open_location(f"{checkpoints}/{config.run}"), self._sinks(update)
-        loop = Loop(config, run, data, learner, generator, told, about, engine, share, self.publish, lock)
-        with graceful_stop(loop.stop):
-            return loop.go(update)
+        run = open_location(f"{checkpoints}/{config.run}")
+        with self._told(run, update) as told:
+            loop = Loop(config, run, data, learner, generator, told, about, engine, share, self.publish, lock)
+            with graceful_stop(loop.stop):
+                return loop.go(update)
 
     def _data(self) -> Data:
         config, settings, share = self.config, self.settings, self.share
@@ -121,12 +125,17 @@ class Attempt:
             growing = follow(config, settings, snapshots[0], share, cameras=cameras)
         return Data(config, snapshots, share, growing, film=film)
 
-    def _sinks(self, update: int) -> Reporter:
-        """Who is told, from this update on: the run's own files and whoever asked."""
+    @contextmanager
+    def _told(self, run: Location, update: int) -> Generator[Reporter]:
+        """Who is told, from this update on: the run's own files, whoever asked, trackers."""
         if not self.share.first:
-            return Several([])
-        run = open_location(f"{self.settings.checkpoints}/{self.config.run}")
+            yield Several([])
+            return
+        folder = None if run.remote else Path(run.path())
         sinks: list[Reporter] = [Metrics(run, update), self.reporter]
-        if not run.remote:
-            sinks.append(TensorBoard(Path(run.path("tensorboard")), update))
-        return Several(sinks)
+        if folder:
+            sinks.append(TensorBoard(folder / "tensorboard", update))
+        config = without_secrets(self.config.to_dict())
+        facts = RunFacts(self.config.run, self.wanted, update, config, folder)
+        with listening(self.trackers, facts, Interrupted) as listeners:
+            yield Several([*sinks, *listeners])

@@ -15,6 +15,7 @@ from lwd_core.training.config import TrainConfig
 from lwd_core.training.factory import film_of, policy_of
 from lwd_core.training.loop import Interrupted, TrainResult
 from lwd_core.training.reporters import Reporter
+from lwd_core.training.reporting import reporters
 from lwd_core.training.workers import join_workers
 
 __all__ = ["Interrupted", "TrainResult", "film_of", "find_checkpoint", "policy_of", "train"]
@@ -34,10 +35,12 @@ def train(
     """
     torch.set_num_threads(config.threads)
     settings = settings or Settings()
+    trackers = reporters(settings.reporters)
     engine = Engine.of(config.device, config.bf16)
     with join_workers(engine.device) as share:
         start = find_checkpoint(settings.checkpoints, config.init) if config.init else None
         if start is not None and "/" in (config.init or ""):
             config = replace(config, init=stored(settings.checkpoints, start.uri))
         wanted = names.identity(config.to_dict(), start.digest if start else None)
-        return Attempt(config, reporter, settings, engine, share, publish, start, wanted).result()
+        attempt = Attempt(config, reporter, settings, engine, share, publish, start, wanted, trackers)
+        return attempt.result()

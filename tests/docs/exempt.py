@@ -5,6 +5,11 @@ EXEMPT = {
     "source .venv/bin/activate": "the tests run in an environment of their own",
     "make test": "it runs these tests",
     "make audit": "it asks a database of advisories on the network",
+    "lwd hub push ./successes acme/door-open": "it goes to the Hub",
+    "lwd hub pull acme/door-open ./door-open": "it comes from the Hub",
+    "lwd hub push-policy production acme/door-policy": "it goes to the Hub",
+    "lwd hub pull-policy acme/door-policy": "it comes from the Hub",
+    "lwd train run my-run.yaml --report mlflow,wandb": "trackers are installed by who uses them",
     "make docs": "tests/docs/test_site.py builds the site",
 }
 

@@ -52,7 +52,7 @@ def test_every_answer_can_be_json(name: str) -> None:
     ("words", "expected"),
     [
         ("lwd epi", {"episode"}),
-        ("lwd episode ", {"list", "show", "view"}),
+        ("lwd episode ", {"link", "list", "show", "view"}),
         ("lwd sql --for", {"--format"}),
         ("lwd sql --format ", {"table", "csv", "json", "parquet"}),
     ],

@@ -21,8 +21,16 @@ from tests.lwd_core.logs.robot_logs import episode_log
 
 #: what no line of the story runs -> why
 ELSEWHERE = {
+<<<<<<< HEAD
     "label ask": "it needs an endpoint; tests/lwd_core/judges/test_vlm.py has one",
     "label train": "it needs twenty labelled episodes; tests/lwd_core/judges/test_commands.py has them",
+=======
+    "label hflow": "it needs a catalog; tests/lwd_core/labels/test_hflow.py has one",
+    "hub pull": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "hub pull-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "hub push": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+>>>>>>> joints
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
 
@@ -97,6 +105,9 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
 
     known["episode"] = lwd("episode list")[0]["episode_id"]
     assert lwd("episode show $episode")["facts"]["robot_id"] == "r1"
+    links = lwd("episode link $episode --at 0.5 --url http://127.0.0.1:8000/run-0.mcap")
+    assert Path(links["log"]).read_bytes() == log.read_bytes()
+    assert links["rerun"].startswith("http://127.0.0.1:8000/run-0.mcap#when=message_log_time@")
     assert lwd("episode view $episode --save $tmp/e.rrd") == {"file": f"{tmp_path}/e.rrd"}
     assert lwd("sql $query") == [{"n": 3}]
     assert lwd("export lerobot $tmp/set --no-videos")["episodes"] == 3
