@@ -36,7 +36,7 @@ class ImageLoader:
         buffers: int = 2,
         disk_limit: int = 16 << 30,
     ) -> None:
-        index = _chosen(FrameIndex.of(loader.snapshot), cameras)
+        index = of_cameras(FrameIndex.of(loader.snapshot), cameras)
         self._files = files_of(lake, disk_limit)
         self._threads = ThreadPoolExecutor(threads, "jpeg") if threads else None
         self.loader = loader
@@ -106,7 +106,7 @@ def _pixels(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.empty(shape, np.uint8))
 
 
-def _chosen(index: FrameIndex, cameras: Sequence[str] | None) -> FrameIndex:
+def of_cameras(index: FrameIndex, cameras: Sequence[str] | None) -> FrameIndex:
     """The index of these cameras only, in this order."""
     if cameras is None:
         return index

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.eyes import eyes_of, seen
 from lwd_core.loader.jpeg import decode_frame, scale_frame
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
@@ -40,6 +41,8 @@ class Policy:
         self._model.load_state_dict(weights)
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
+        if self._vision and self._vision.pretrained:
+            eyes_of(self._vision)  # as it was in training, or refused before anything moves
 
     @classmethod
     def load(
@@ -121,15 +124,15 @@ class Policy:
         return chunks.numpy()
 
     def _images(self, count: int, frames: Sequence[Mapping[str, Frame]] | None) -> Tensor:
-        """(B, C, height, width, 3) u8, scaled as in training."""
+        """(B, C, height, width, 3) u8, scaled as in training, or their features."""
         assert self._vision is not None
         if frames is None or len(frames) != count:
             raise UserError(
                 f"policy {self.policy_id}: sees {', '.join(self.cameras)}; give a frame of each a state"
             )
         shape = (count, len(self.cameras), self._vision.height, self._vision.width, 3)
-        images = torch.empty(shape, dtype=torch.uint8)
-        for shown, row in zip(frames, images.numpy(), strict=True):
+        images = np.empty(shape, np.uint8)
+        for shown, row in zip(frames, images, strict=True):
             for name, out in zip(self.cameras, row, strict=True):
                 if name not in shown:
                     raise UserError(
@@ -137,7 +140,7 @@ class Policy:
                         "check the robot's embodiment file"
                     )
                 _into(shown[name], out, f"policy {self.policy_id}: camera {name}")
-        return images
+        return seen(self._vision, images)
 
 
 def _into(frame: Frame, out: npt.NDArray[np.uint8], where: str) -> None:

@@ -92,8 +92,8 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     action = torch.where(mask > 0, normaliser.action(raw["action"]), 0.0).view(count, chunk * dims)
     padded = bool((raw["action_dim_mask"] == 0).any())
     return Batch(
-        observation=Observation(normaliser.state(raw["state"]), instruction, raw.get("image")),
-        next_observation=Observation(normaliser.state(raw["next_state"]), instruction, raw.get("next_image")),
+        observation=Observation(normaliser.state(raw["state"]), instruction, _shown(raw)),
+        next_observation=Observation(normaliser.state(raw["next_state"]), instruction, _shown(raw, "next_")),
         action=action,
         mask=mask.view(count, chunk * dims),
         dim_mask=real.expand(count, chunk, dims).reshape(count, chunk * dims) if padded else None,
@@ -106,6 +106,11 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
         rows=raw.get("rows"),
         total=size,
     )
+
+
+def _shown(raw: Mapping[str, Tensor], which: str = "") -> Tensor | None:
+    """Pictures or features of them, whichever the loader gives."""
+    return raw.get(f"{which}image", raw.get(f"{which}features"))
 
 
 def chosen(data: str, batch: Batch) -> Tensor | None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.eyes import eyes_of
+from lwd_core.features.loader import FeatureLoader
 from lwd_core.loader.growing import GrowingLoader
 from lwd_core.loader.image_loader import ImageLoader
 from lwd_core.loader.mixed import MixedLoader, Part, parts
@@ -225,13 +227,18 @@ class Data:
         )
         if film is None:
             return loader
+        vision, following = film.vision, config.stage is not Stage.SFT
+        if vision.pretrained is not None:
+            return FeatureLoader(
+                loader, film.lake, eyes_of(vision), cameras=vision.cameras, following=following
+            )
         return ImageLoader(
             loader,
             film.lake,
-            height=film.vision.height,
-            width=film.vision.width,
-            cameras=film.vision.cameras,
-            following=config.stage is not Stage.SFT,
+            height=vision.height,
+            width=vision.width,
+            cameras=vision.cameras,
+            following=following,
         )
 
     def _shared_rows(self, sizes: list[int]) -> Tensor | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.eyes import seen
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
@@ -50,7 +51,7 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
 
 
 def shown(lake: Location, vision: VisionConfig, frames: list[list[dict[str, Any]] | None]) -> Tensor:
-    """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8."""
+    """What the cameras showed at each of an episode's rows, as the network takes it: see `seen`."""
     table = FrameTable(vision.cameras)
     tensors = table.tensors(frames)
     return decoded(lake, vision, vision.cameras, table.uris, tensors)
@@ -73,11 +74,11 @@ def decoded(
     at = (tensors[f"frame_{name}"][:, columns] for name in ("shard", "offset", "size"))
     index = FrameIndex(vision.cameras, tuple(names), np.zeros(1, np.int64), *at)
     rows = np.arange(len(index.shard))
-    images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
+    images = np.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), np.uint8)
     files = files_of(lake)
-    Decoder(index, files, vision.height, vision.width).decode(np.zeros_like(rows), rows, images.numpy())
+    Decoder(index, files, vision.height, vision.width).decode(np.zeros_like(rows), rows, images)
     files.close()
-    return images
+    return seen(vision, images)
 
 
 class TrainedValue:
@@ -104,7 +105,7 @@ class TrainedValue:
 
     @torch.no_grad()
     def __call__(self, states: Tensor, images: Tensor | None, instruction: str) -> Tensor:
-        """(T, S) raw states and (T, C, height, width, 3) u8 images to (T,) values."""
+        """(T, S) raw states and what the cameras showed, as `shown` gives it, to (T,) values."""
         embedding = self._encoder([instruction]).expand(len(states), -1)
         observation = Observation(self._normaliser.state(states), embedding, images)
         v = self._critic.v(self._critic.features(observation))
