@@ -43,18 +43,18 @@ def build(
     Example: lwd features build efficientnet-lite0 --height 96 --width 96
     """
     from lwd_core.features.build import build_features, sweep
-    from lwd_core.features.eyes import eyes_of
+    from lwd_core.features.extractor import extractor_of
 
     vision, cameras = _vision(what, height, width, settings)
     lake = Lake.open(Settings().lake)
-    eyes = eyes_of(vision)
+    extractor = extractor_of(vision)
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task(eyes.layer.name, total=None)
+        line = bar.add_task(extractor.layer.name, total=None)
         done = build_features(
-            lake, eyes, where=where, cameras=camera or cameras, workers=workers,
+            lake, extractor, where=where, cameras=camera or cameras, workers=workers,
             progress=lambda frames: bar.advance(line, frames),
         )  # fmt: skip
-    sweep(lake, eyes.layer.name)
+    sweep(lake, extractor.layer.name)
     if as_json:
         say_json(asdict(done))
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.features import files
-from lwd_core.features.eyes import Eyes
+from lwd_core.features.extractor import FeatureExtractor
 from lwd_core.lake.store import Lake
 from lwd_core.loader.jpeg import decode_frame
 from storage_schemas.features import FOLDER, feature_schema
@@ -37,7 +37,7 @@ class FeatureRun:
 
 def build_features(
     lake: Lake,
-    eyes: Eyes,
+    extractor: FeatureExtractor,
     *,
     where: str = "true",
     params: Sequence[Any] = (),
@@ -56,14 +56,14 @@ def build_features(
     with ThreadPoolExecutor(workers, "features") as threads:
         for shards in _shown(lake, where, params, cameras):
             jobs = [
-                threads.submit(_of_shard, lake, eyes, shard, places, sizes, progress)
+                threads.submit(_of_shard, lake, extractor, shard, places, sizes, progress)
                 for shard, places, sizes in shards
             ]
             for job in jobs:
                 new, old, wrong = job.result()
                 made, before = made + new, before + old
                 faults += wrong
-    return FeatureRun(eyes.layer.name, made, before, tuple(faults))
+    return FeatureRun(extractor.layer.name, made, before, tuple(faults))
 
 
 def sweep(lake: Lake, layer: str) -> int:
@@ -98,14 +98,14 @@ def _shown(lake: Lake, where: str, params: Sequence[Any], cameras: Sequence[str]
 
 def _of_shard(
     lake: Lake,
-    eyes: Eyes,
+    extractor: FeatureExtractor,
     shard: str,
     places: np.ndarray,
     sizes: np.ndarray,
     progress: Callable[[int], None],
 ) -> tuple[int, int, list[str]]:
     """Frames made, frames there before, and faults."""
-    place, layer = lake.place, eyes.layer
+    place, layer = lake.place, extractor.layer
     there = files.known(place, layer, shard)
     new = ~np.isin(places, there)
     before = len(places) - int(new.sum())
@@ -113,7 +113,7 @@ def _of_shard(
     if not new.any() or lake.tombstones.buried([shard]):
         return 0, before, []
     faults: list[str] = []
-    schema = feature_schema(eyes.width, eyes.facts)
+    schema = feature_schema(extractor.width, extractor.facts)
 
     def rows() -> Iterator[pa.Table]:
         if len(there):
@@ -121,7 +121,7 @@ def _of_shard(
         with place.fs.open(place.path(shard), "rb") as stream:
             for first in range(0, int(new.sum()), AT_ONCE):
                 some = slice(first, first + AT_ONCE)
-                table = _looked(eyes, stream, places[new][some], sizes[new][some], schema)
+                table = _looked(extractor, stream, places[new][some], sizes[new][some], schema)
                 faults.extend(
                     f"{place.path(shard)}: no features of the frame at byte {offset}: {fault}"
                     for offset, fault in zip(
@@ -141,7 +141,9 @@ def _of_shard(
     return int(new.sum()), before, faults
 
 
-def _looked(eyes: Eyes, stream: Any, places: np.ndarray, sizes: np.ndarray, schema: pa.Schema) -> pa.Table:
+def _looked(
+    extractor: FeatureExtractor, stream: Any, places: np.ndarray, sizes: np.ndarray, schema: pa.Schema
+) -> pa.Table:
     """Rows of these frames of an open shard."""
     frames: list[bytes] = []
     for offset, size in zip(places.tolist(), sizes.tolist(), strict=True):
@@ -150,7 +152,7 @@ def _looked(eyes: Eyes, stream: Any, places: np.ndarray, sizes: np.ndarray, sche
     digests = [hashlib.sha256(data).digest() for data in frames]
     first = {digest: i for i, digest in reversed(list(enumerate(digests)))}
     own = sorted(first.values())
-    pictures = np.empty((len(own), *eyes.size, 3), np.uint8)
+    pictures = np.empty((len(own), *extractor.size, 3), np.uint8)
     wrong: dict[bytes, str] = {}
     for out, i in zip(pictures, own, strict=True):
         try:
@@ -159,7 +161,7 @@ def _looked(eyes: Eyes, stream: Any, places: np.ndarray, sizes: np.ndarray, sche
             out[...] = 0
             wrong[digests[i]] = f"no JPEG of {len(frames[i])} bytes ({error})"
     row = {digests[i]: k for k, i in enumerate(own)}
-    values = eyes(pictures)[[row[digest] for digest in digests]]
+    values = extractor(pictures)[[row[digest] for digest in digests]]
     bad = np.array([digest in wrong for digest in digests])
     features = pa.FixedSizeListArray.from_arrays(
         pa.array(values.reshape(-1)), type=schema.field("features").type, mask=pa.array(bad)

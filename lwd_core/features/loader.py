@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lwd_core.errors import UserError
-from lwd_core.features.eyes import Eyes
+from lwd_core.features.extractor import FeatureExtractor
 from lwd_core.features.files import read_into
 from lwd_core.loader.cache import mapped, npy_header
 from lwd_core.loader.image_loader import of_cameras
@@ -29,20 +29,22 @@ class FrameFeatures:
     at the first use. Raises `UserError` where a frame has none of this backbone.
     """
 
-    def __init__(self, snapshot: Snapshot, lake: Location, eyes: Eyes, cameras: Sequence[str] | None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, lake: Location, extractor: FeatureExtractor, cameras: Sequence[str] | None
+    ) -> None:
         index = of_cameras(FrameIndex.of(snapshot), cameras)
-        self.cameras, self.first, self.width = index.cameras, index.first, eyes.width
+        self.cameras, self.first, self.width = index.cameras, index.first, extractor.width
         there = index.shard >= 0
         frames = np.stack([index.shard[there].astype(np.int64), index.offset[there]], axis=1)
         unique, row = np.unique(frames, axis=0, return_inverse=True)
         self._row = np.full(index.shard.shape, -1, np.int64)
         self._row[there] = row
-        kind = np.dtype([("features", "<f2", (eyes.width,))])
-        name = f"features-{eyes.layer.name}-{'-'.join(map(str, self._columns(snapshot)))}.npy"
+        kind = np.dtype([("features", "<f2", (extractor.width,))])
+        name = f"features-{extractor.layer.name}-{'-'.join(map(str, self._columns(snapshot)))}.npy"
         file = cache_folder(snapshot.place, snapshot.digest) / name
         found = mapped(file, [kind])
         if found is None or len(found) != len(unique):
-            _make(file, kind, unique, index.names, lake, eyes)
+            _make(file, kind, unique, index.names, lake, extractor)
             found = mapped(file, [kind])
             if not snapshot.place.exists(snapshot.digest, MANIFEST):
                 # withdrawn while we wrote, as in `loader.cache`
@@ -69,20 +71,20 @@ class FeatureLoader:
     """A ``TransitionLoader`` whose batches also have ``features`` and, with ``following``, ``next_features``.
 
     Both are (B, C, F) f32; C counts ``cameras``, by default all of the spec's. ``lake`` is the place of the
-    lake whose features of ``eyes`` are read.
+    lake whose features of ``extractor`` are read.
     """
 
     def __init__(
         self,
         loader: TransitionLoader,
         lake: Location,
-        eyes: Eyes,
+        extractor: FeatureExtractor,
         *,
         cameras: Sequence[str] | None = None,
         following: bool = False,
     ) -> None:
         self.loader = loader
-        self._features = FrameFeatures(loader.snapshot, lake, eyes, cameras)
+        self._features = FrameFeatures(loader.snapshot, lake, extractor, cameras)
         self._names = {"features": "frame"} | ({"next_features": "next_frame"} if following else {})
 
     def __iter__(self) -> Iterator[TensorBatch]:
@@ -135,7 +137,12 @@ class FeatureLoader:
 
 
 def _make(
-    file: Path, kind: np.dtype, frames: np.ndarray, names: Sequence[str], lake: Location, eyes: Eyes
+    file: Path,
+    kind: np.dtype,
+    frames: np.ndarray,
+    names: Sequence[str],
+    lake: Location,
+    extractor: FeatureExtractor,
 ) -> None:
     """Write the features of frames (n, 2), shard and offset in order, as records of one file."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +155,7 @@ def _make(
         for number, name in enumerate(names):
             begin, end = np.searchsorted(frames[:, 0], [number, number + 1])
             if begin < end:
-                read_into(lake, eyes.layer, name, frames[begin:end, 1], records["features"][begin:end])
+                read_into(lake, extractor.layer, name, frames[begin:end, 1], records["features"][begin:end])
         if len(frames):
             records.flush()
         os.replace(temporary, file)

@@ -11,16 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.features.eyes import eyes_of, seen
-from lwd_core.loader.jpeg import decode_frame, scale_frame
+from lwd_core.features.extractor import extractor_of, seen
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
+from lwd_core.policies.pixels import Frame, pixels
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
-
-#: A picture as a robot has it: JPEG bytes, or (h, w, 3) u8 RGB.
-Frame = bytes | npt.NDArray[np.uint8]
 
 #: Weights of the network and embeddings of known instructions share one file; this parts them.
 _EMBEDDINGS = "instructions.embeddings"
@@ -42,7 +39,7 @@ class Policy:
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
         if self._vision and self._vision.pretrained:
-            eyes_of(self._vision)  # as it was in training, or refused before anything moves
+            extractor_of(self._vision)  # as it was in training, or refused before anything moves
 
     @classmethod
     def load(
@@ -76,8 +73,8 @@ class Policy:
         return self.manifest.instructions
 
     def __repr__(self) -> str:
-        eyes = f", sees {', '.join(self.cameras)}" if self.cameras else ""
-        return f"Policy({self.policy_id}: {self.manifest.lineage.stage}, chunks of {self.chunk}{eyes})"
+        extractor = f", sees {', '.join(self.cameras)}" if self.cameras else ""
+        return f"Policy({self.policy_id}: {self.manifest.lineage.stage}, chunks of {self.chunk}{extractor})"
 
     def act(
         self,
@@ -119,40 +116,14 @@ class Policy:
                 torch.as_tensor(np.array(states, dtype=np.float32)),
                 self._encoder(texts),
                 torch.as_tensor(noise),
-                image=self._images(len(states), frames) if self._vision else None,
+                image=self._seen(len(states), frames) if self._vision else None,
             )
         return chunks.numpy()
 
-    def _images(self, count: int, frames: Sequence[Mapping[str, Frame]] | None) -> Tensor:
-        """(B, C, height, width, 3) u8, scaled as in training, or their features."""
+    def _seen(self, count: int, frames: Sequence[Mapping[str, Frame]] | None) -> Tensor:
         assert self._vision is not None
-        if frames is None or len(frames) != count:
-            raise UserError(
-                f"policy {self.policy_id}: sees {', '.join(self.cameras)}; give a frame of each a state"
-            )
-        shape = (count, len(self.cameras), self._vision.height, self._vision.width, 3)
-        images = np.empty(shape, np.uint8)
-        for shown, row in zip(frames, images, strict=True):
-            for name, out in zip(self.cameras, row, strict=True):
-                if name not in shown:
-                    raise UserError(
-                        f"policy {self.policy_id}: camera {name} is not among {', '.join(shown) or 'none'}; "
-                        "check the robot's embodiment file"
-                    )
-                _into(shown[name], out, f"policy {self.policy_id}: camera {name}")
-        return seen(self._vision, images)
-
-
-def _into(frame: Frame, out: npt.NDArray[np.uint8], where: str) -> None:
-    if isinstance(frame, bytes):
-        try:
-            decode_frame(frame, out)
-        except ValueError as error:
-            raise UserError(f"{where}: no JPEG ({error}); send whole frames") from error
-    elif frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
-        scale_frame(frame, out)
-    else:
-        raise UserError(f"{where}: {frame.dtype} of shape {frame.shape}; give (height, width, 3) uint8, RGB")
+        pictures = pixels(frames, count, self._vision, f"policy {self.policy_id}")
+        return seen(self._vision, pictures.numpy())
 
 
 def load_policy(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.features.eyes import eyes_of
+from lwd_core.features.extractor import extractor_of
 from lwd_core.features.loader import FeatureLoader
 from lwd_core.loader.growing import GrowingLoader
 from lwd_core.loader.image_loader import ImageLoader
@@ -230,7 +230,7 @@ class Data:
         vision, following = film.vision, config.stage is not Stage.SFT
         if vision.pretrained is not None:
             return FeatureLoader(
-                loader, film.lake, eyes_of(vision), cameras=vision.cameras, following=following
+                loader, film.lake, extractor_of(vision), cameras=vision.cameras, following=following
             )
         return ImageLoader(
             loader,

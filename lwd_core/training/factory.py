@@ -1,7 +1,7 @@
 """What a run is made of: networks, learner and frames, from its configuration and what it starts from."""
 
 from lwd_core.errors import UserError
-from lwd_core.features.eyes import with_digest
+from lwd_core.features.extractor import with_digest
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.learners import Trained
 from lwd_core.rl.networks import FieldConfig

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.features.eyes import seen
+from lwd_core.features.extractor import seen
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode

@@ -32,7 +32,7 @@ Pictures = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float16]
 
 
-class Eyes:
+class FeatureExtractor:
     """One backbone for pictures of one size.
 
     ``digest`` is that of settings, weights, size and preprocessing, ``facts`` say them; ``layer`` is what it
@@ -103,34 +103,36 @@ def _alone() -> Generator[None]:
             torch.set_num_threads(threads)
 
 
-def eyes_of(vision: VisionConfig) -> Eyes:
+def extractor_of(vision: VisionConfig) -> FeatureExtractor:
     """The backbone a policy sees by, as it is installed here.
 
     Raises `UserError` where it is another than the policy was trained with, or has no weights here.
     """
     assert vision.pretrained is not None
     asked = canonical_json([plain(vision.pretrained), vision.height, vision.width])
-    eyes = _opened.get(asked)
-    if eyes is None:
-        eyes = _opened.setdefault(asked, Eyes(vision.pretrained, vision.height, vision.width))
-    if vision.seen_by not in ("", eyes.digest):
+    extractor = _opened.get(asked)
+    if extractor is None:
+        extractor = _opened.setdefault(
+            asked, FeatureExtractor(vision.pretrained, vision.height, vision.width)
+        )
+    if vision.seen_by not in ("", extractor.digest):
         raise UserError(
-            f"vision.seen_by: the policy was trained on features of {eyes.name}@{vision.seen_by[:12]}, "
-            f"installed here is {eyes.layer.name} of {EYES.package(eyes.name)}; install the backbone as it "
+            f"vision.seen_by: the policy was trained on features of {extractor.name}@{vision.seen_by[:12]}, "
+            f"installed here is {extractor.layer.name} of {EYES.package(extractor.name)}; install the backbone as it "
             "was, or train anew"
         )
-    return eyes
+    return extractor
 
 
 #: By settings and size: weights are read once a process.
-_opened: dict[bytes, Eyes] = {}
+_opened: dict[bytes, FeatureExtractor] = {}
 
 
 def seen(vision: VisionConfig, pictures: Pictures) -> Tensor:
     """What a network takes of pictures (N, C, height, width, 3) u8: themselves, or features (N, C, F) f32."""
     if vision.pretrained is None:
         return torch.from_numpy(pictures)
-    found = eyes_of(vision)(pictures.reshape(-1, *pictures.shape[2:]))
+    found = extractor_of(vision)(pictures.reshape(-1, *pictures.shape[2:]))
     return torch.from_numpy(found.astype(np.float32)).view(*pictures.shape[:2], -1)
 
 
@@ -138,7 +140,7 @@ def with_digest(vision: VisionConfig | None) -> VisionConfig | None:
     """The cameras of a new policy, with the digest of the backbone that it learns to see by."""
     if vision is None or vision.pretrained is None:
         return vision
-    return replace(vision, seen_by=eyes_of(vision).digest)
+    return replace(vision, seen_by=extractor_of(vision).digest)
 
 
 def _digest(about: bytes, module: nn.Module) -> str:
