@@ -73,7 +73,7 @@ class FeatureExtractor:
         return f"lwd features build {self.name} --height {self.size[0]} --width {self.size[1]}{more}"
 
     def _look(self, pictures: Pictures) -> Features:
-        return self._module(torch.from_numpy(np.ascontiguousarray(pictures))).numpy().astype(np.float16)
+        return self._module(torch.from_numpy(np.array(pictures))).numpy().astype(np.float16)
 
     def _portion(self) -> int:
         """`TOGETHER`, if this machine then gives each picture the bits it has alone; else one."""
@@ -118,8 +118,8 @@ def extractor_of(vision: VisionConfig) -> FeatureExtractor:
     if vision.seen_by not in ("", extractor.digest):
         raise UserError(
             f"vision.seen_by: the policy was trained on features of {extractor.name}@{vision.seen_by[:12]}, "
-            f"installed here is {extractor.layer.name} of {EYES.package(extractor.name)}; install the backbone as it "
-            "was, or train anew"
+            f"installed here is {extractor.layer.name} of {EYES.package(extractor.name)}; install the backbone "
+            "as it was, or train anew"
         )
     return extractor
 

@@ -127,7 +127,7 @@ def read_into(place: Location, layer: Layer, shard: str, offsets: np.ndarray, ou
                 f"{place.path(shard)}: the frame at byte {offset} has no features: {fault}; leave its "
                 "episode out of the snapshot (the check pictures@1 names it)"
             )
-        values = column.values.to_numpy().reshape(-1, layer.width)
+        values = column.values.to_numpy(zero_copy_only=False).reshape(-1, layer.width)
         out[at[wanted]] = values[column.offset : column.offset + len(column)][wanted]
         found[at[wanted]] = True
     if not found.all():
