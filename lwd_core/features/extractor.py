@@ -118,8 +118,8 @@ def extractor_of(vision: VisionConfig) -> FeatureExtractor:
     if vision.seen_by not in ("", extractor.digest):
         raise UserError(
             f"vision.seen_by: the policy was trained on features of {extractor.name}@{vision.seen_by[:12]}, "
-            f"installed here is {extractor.layer.name} of {EYES.package(extractor.name)}; install the backbone "
-            "as it was, or train anew"
+            f"installed here is {extractor.layer.name} of {EYES.package(extractor.name)}; install the "
+            "backbone as it was, or train anew"
         )
     return extractor
 
