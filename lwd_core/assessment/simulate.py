@@ -13,7 +13,7 @@ from lwd_core.assessment.verdict import ALL
 from lwd_core.fleet.evaluate import evaluate
 from lwd_core.fleet.robot import Frames
 from lwd_core.policies.intervals import Rate, wilson
-from lwd_core.policies.pixels import pixels
+from lwd_core.policies.pixels import BLIND, pixels
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import LearnerConfig
@@ -88,8 +88,9 @@ class Acting:
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             told = self._encoder(instructions)
-            image = pixels(frames, len(states), self._vision, self.policy_id) if self._vision else None
-            return self._model(torch.from_numpy(states), told, torch.from_numpy(noise), image=image).numpy()
+            seen = pixels(frames, len(states), self._vision, self.policy_id) if self._vision else BLIND
+            noisy = torch.from_numpy(noise)
+            return self._model(torch.from_numpy(states), told, noisy, **seen._asdict()).numpy()
 
 
 def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:

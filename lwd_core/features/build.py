@@ -56,7 +56,7 @@ def build_features(
     with ThreadPoolExecutor(workers, "features") as threads:
         for shards in _shown(lake, where, params, cameras):
             jobs = [
-                threads.submit(_of_shard, lake, extractor, shard, places, sizes, progress)
+                threads.submit(make, lake, extractor, shard, places, sizes, progress)
                 for shard, places, sizes in shards
             ]
             for job in jobs:
@@ -96,15 +96,16 @@ def _shown(lake: Lake, where: str, params: Sequence[Any], cameras: Sequence[str]
         ]
 
 
-def _of_shard(
+def make(
     lake: Lake,
     extractor: FeatureExtractor,
     shard: str,
     places: np.ndarray,
     sizes: np.ndarray,
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[int, int, list[str]]:
-    """Frames made, frames there before, and faults."""
+    """Make features of frames of one shard, by their offsets and sizes (n,): how many were made, how many had
+    some before, and what has none."""
     place, layer = lake.place, extractor.layer
     there = files.known(place, layer, shard)
     new = ~np.isin(places, there)

@@ -107,28 +107,23 @@ def write(place: Location, path: str, schema: pa.Schema, parts: Iterable[pa.Tabl
 def read_into(place: Location, layer: Layer, shard: str, offsets: np.ndarray, out: np.ndarray) -> None:
     """Features of frames of one shard, by their offsets (n,), rising, into ``out`` (n, F) f16.
 
-    Raises `UserError` where one has none: not made, by another backbone, or of a frame that is no picture.
+    Of a frame that is no picture they are not numbers. Raises `UserError` where one has none: not made, or by
+    another backbone.
     """
     path = layer.path(shard)
     if not place.exists(path):
         _refuse(place, layer, shard, len(offsets), len(offsets))
     require(place, layer, path)
     found = np.zeros(len(offsets), bool)
-    for table in tables(place, path, ["offset", "features", "fault"]):
+    for table in tables(place, path, ["offset", "features"]):
         at = np.searchsorted(offsets, table["offset"].to_numpy())
         wanted = np.flatnonzero(offsets[np.minimum(at, len(offsets) - 1)] == table["offset"].to_numpy())
         if not len(wanted):
             continue
         column = table["features"].combine_chunks()
-        bad = wanted[~np.asarray(column.is_valid())[wanted]]
-        if len(bad):
-            offset, fault = table["offset"][int(bad[0])], table["fault"][int(bad[0])]
-            raise UserError(
-                f"{place.path(shard)}: the frame at byte {offset} has no features: {fault}; leave its "
-                "episode out of the snapshot (the check pictures@1 names it)"
-            )
         values = column.values.to_numpy(zero_copy_only=False).reshape(-1, layer.width)
         out[at[wanted]] = values[column.offset : column.offset + len(column)][wanted]
+        out[at[wanted[~np.asarray(column.is_valid())[wanted]]]] = np.nan
         found[at[wanted]] = True
     if not found.all():
         _refuse(place, layer, shard, int((~found).sum()), len(offsets))

@@ -87,7 +87,7 @@ def _make(file: Path, pool: RowPool, kind: np.dtype) -> None:
     temporary = file.with_name(f".{uuid.uuid4().hex[:12]}.npy")
     try:
         with temporary.open("wb") as stream:
-            stream.write(npy_header(kind, len(pool)))
+            stream.write(_header(kind, len(pool)))
             stream.truncate(stream.tell() + len(pool) * kind.itemsize)
         records = np.load(temporary, mmap_mode="r+")
         write_records(pool, records)
@@ -97,7 +97,7 @@ def _make(file: Path, pool: RowPool, kind: np.dtype) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def npy_header(kind: np.dtype, count: int) -> bytes:
+def _header(kind: np.dtype, count: int) -> bytes:
     """The beginning of a .npy file of ``count`` records: one page, so that records begin at cache lines."""
     about = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
     text = repr(about).encode().ljust(HEADER - 11) + b"\n"

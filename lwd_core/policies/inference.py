@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.features.extractor import extractor_of, seen
+from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
-from lwd_core.policies.pixels import Frame, pixels
+from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
@@ -38,6 +38,7 @@ class Policy:
         self._model.load_state_dict(weights)
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
+        self._sizes = sizes_of(bundle.manifest.embodiments)
         if self._vision and self._vision.pretrained:
             extractor_of(self._vision)  # as it was in training, or refused before anything moves
 
@@ -73,23 +74,24 @@ class Policy:
         return self.manifest.instructions
 
     def __repr__(self) -> str:
-        extractor = f", sees {', '.join(self.cameras)}" if self.cameras else ""
-        return f"Policy({self.policy_id}: {self.manifest.lineage.stage}, chunks of {self.chunk}{extractor})"
+        eyes = f", sees {', '.join(self.cameras)}" if self.cameras else ""
+        return f"Policy({self.policy_id}: {self.manifest.lineage.stage}, chunks of {self.chunk}{eyes})"
 
     def act(
         self,
         states: npt.NDArray[np.floating[Any]],
         instructions: str | Sequence[str],
         generator: np.random.Generator | None = None,
-        frames: Mapping[str, Frame] | Sequence[Mapping[str, Frame]] | None = None,
+        frames: Shown | Sequence[Shown] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
         Raw units at both ends, actions within their limits. One instruction holds for all states.
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
-        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of any size; not looked at
-        without `cameras`. Raises UserError where the state is not as wide as the policy's or a camera is
-        missing.
+        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
+        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
+        UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
+        another size.
         """
         states = np.asarray(states)
         if states.ndim == 1:
@@ -111,19 +113,16 @@ class Policy:
             )
         generator = generator or np.random.default_rng()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        who = f"policy {self.policy_id}"
+        seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
             chunks = self._model(
                 torch.as_tensor(np.array(states, dtype=np.float32)),
                 self._encoder(texts),
                 torch.as_tensor(noise),
-                image=self._seen(len(states), frames) if self._vision else None,
+                **seen._asdict(),
             )
         return chunks.numpy()
-
-    def _seen(self, count: int, frames: Sequence[Mapping[str, Frame]] | None) -> Tensor:
-        assert self._vision is not None
-        pictures = pixels(frames, count, self._vision, f"policy {self.policy_id}")
-        return seen(self._vision, pictures.numpy())
 
 
 def load_policy(

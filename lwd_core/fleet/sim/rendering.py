@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.sim.meshes import coarsened
 
 VARIABLE, PLATFORM = "MUJOCO_GL", "PYOPENGL_PLATFORM"
 _OFF = ("disable", "disabled", "off", "false", "0")
@@ -34,6 +35,8 @@ if VARIABLE not in os.environ and "mujoco" not in sys.modules and ctypes.util.fi
 
 import mujoco  # noqa: E402
 
+#: About half a pixel of a picture that shows the whole scene.
+_PIXEL = 0.5
 _HIDDEN = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_SKYBOX)
 
 
@@ -72,7 +75,8 @@ class _Stage:
 class Rendering:
     """Takes pictures; scenes that share their meshes share what was made for the first (0.4 s).
 
-    No shadows, reflections, sky and anti-aliasing: without them a picture costs a tenth.
+    No shadows, reflections, sky and anti-aliasing: without them a picture costs a tenth. Meshes are as coarse
+    as the picture.
     """
 
     def __init__(self) -> None:
@@ -137,13 +141,10 @@ def _context() -> Any:
 
 
 def _stage(context: Any, model: Any, size: int) -> _Stage:
-    quality, buffer = model.vis.quality, model.vis.global_
-    before = quality.offsamples, buffer.offwidth, buffer.offheight
-    quality.offsamples, buffer.offwidth, buffer.offheight = 0, size, size
-    try:
-        drawn = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
-    finally:
-        quality.offsamples, buffer.offwidth, buffer.offheight = before
+    coarse = coarsened(model, _PIXEL * model.stat.extent / size)
+    buffer = coarse.vis.global_
+    coarse.vis.quality.offsamples, buffer.offwidth, buffer.offheight = 0, size, size
+    drawn = mujoco.MjrContext(coarse, mujoco.mjtFontScale.mjFONTSCALE_50)
     scene = mujoco.MjvScene(model, 10_000)
     for flag in _HIDDEN:
         scene.flags[flag] = 0

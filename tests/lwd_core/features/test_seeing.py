@@ -14,12 +14,13 @@ from lwd_core.features.build import build_features
 from lwd_core.features.extractor import extractor_of
 from lwd_core.features.files import layers
 from lwd_core.features.loader import FeatureLoader
+from lwd_core.features.table import FeatureTable
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.frames import read_frame
 from lwd_core.lake.store import Lake
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.policies import bundle as bundles
-from lwd_core.policies import inference
+from lwd_core.policies import pixels
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.settings import Settings
@@ -92,12 +93,11 @@ def test_the_policy_sees_the_bits_it_learned_from(
     snapshot = Snapshot.open(settings.snapshots, base["offline"])
     vision = TrainConfig.parse(base).network.vision
     assert vision is not None
-    loader = FeatureLoader(
-        TransitionLoader(snapshot, 11, 3), lake.place, extractor_of(vision), following=True
-    )
+    table = FeatureTable(lake.place, extractor_of(vision))
+    loader = FeatureLoader(TransitionLoader(snapshot, 11, 3), table, following=True)
     seen: list[torch.Tensor] = []
-    look = inference.seen
-    monkeypatch.setattr(inference, "seen", lambda *said: (seen.append(look(*said)), seen[-1])[1])
+    look = pixels.seen
+    monkeypatch.setattr(pixels, "seen", lambda *said: (seen.append(look(*said)), seen[-1])[1])
     for batch in islice(loader, 3):
         episodes = [lake.episode(snapshot.episodes[e].episode_id) for e in batch["episode"].tolist()]
         for place, learned in (("frame", "features"), ("next_frame", "next_features")):
@@ -118,9 +118,10 @@ def test_a_batch_is_the_loaders_with_features(trained: tuple[Settings, dict]) ->
     vision = TrainConfig.parse(base).network.vision
     assert vision is not None
     bare = TransitionLoader(snapshot, 16, 0)
-    loader = FeatureLoader(TransitionLoader(snapshot, 16, 0), lake.place, extractor_of(vision))
+    table = FeatureTable(lake.place, extractor_of(vision))
+    loader = FeatureLoader(TransitionLoader(snapshot, 16, 0), table)
     for plain, batch in zip(islice(bare, 2), islice(loader, 2), strict=True):
-        assert batch.keys() - plain.keys() == {"features"}
+        assert batch.keys() - plain.keys() == {"features", "features_mask"}
         assert torch.equal(batch["state"], plain["state"])
         assert batch["features"].shape == (16, 1, 5120)
         assert batch["features"].dtype == torch.float32
@@ -129,10 +130,10 @@ def test_a_batch_is_the_loaders_with_features(trained: tuple[Settings, dict]) ->
     (third,) = islice(loader, 1)
     loader.load_state_dict(state)
     assert torch.equal(next(iter(loader))["features"], third["features"])
-    cached = list(Path(settings.snapshots).rglob("features-*.npy"))
-    assert [p.stat().st_size for p in cached] == [4096 + 200 * 5120 * 2]
+    assert batch["features_mask"].all()
+    assert table.values.shape == (200, 5120), "each frame once"
     with pytest.raises(UserError, match="no wrist, only front"):
-        FeatureLoader(bare, lake.place, extractor_of(vision), cameras=("wrist",))
+        FeatureLoader(bare, table, cameras=("wrist",))
 
 
 def test_the_critic_sees_by_features_too(trained: tuple[Settings, dict]) -> None:
