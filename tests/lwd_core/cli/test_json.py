@@ -21,6 +21,7 @@ from tests.lwd_core.logs.robot_logs import episode_log
 
 #: what no line of the story runs -> why
 ELSEWHERE = {
+    "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
 
@@ -109,6 +110,9 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert [run["layer_id"] for run in lwd("label run $tmp/mine.py")] == ["mine@1"]
     assert "mine@1" in {row["layer_id"] for row in lwd("label list")}
     assert lwd("label drop mine@1")
+
+    assert lwd("features build efficientnet-lite0 --height 32 --width 32")["frames"] == 0
+    assert lwd("features list") == []
 
     (tmp_path / "spec.yaml").write_text("name: all\nchunk: 3\n")
     known["digest"] = lwd("snapshot build $tmp/spec.yaml")["digest"]
