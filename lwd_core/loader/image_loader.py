@@ -56,7 +56,11 @@ class ImageLoader:
         buffers: int = 2,
         disk_limit: int = 16 << 30,
     ) -> None:
-        self.loader, self._size, self._cameras = loader, (height, width), _known(loader.cameras, cameras)
+        self.loader, self._size, self._cameras = (
+            loader,
+            (height, width),
+            known_cameras(loader.cameras, cameras),
+        )
         self._files = files_of(lake, disk_limit)
         self._threads = ThreadPoolExecutor(threads, "jpeg") if threads else None
         self._names = {"image": "frame"} | ({"next_image": "next_frame"} if following else {})
@@ -131,7 +135,7 @@ class ImageLoader:
         self._files.close()
 
 
-def _known(has: tuple[str, ...], wanted: Sequence[str] | None) -> tuple[str, ...]:
+def known_cameras(has: tuple[str, ...], wanted: Sequence[str] | None) -> tuple[str, ...]:
     """The cameras that are wanted, all by default. UserError for what the loader's episodes have none of."""
     if not has:
         raise UserError("cameras: the snapshot was built without cameras; name them in its spec")

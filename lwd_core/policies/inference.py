@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
 from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
@@ -38,6 +39,8 @@ class Policy:
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
         self._sizes = sizes_of(bundle.manifest.embodiments)
+        if self._vision and self._vision.pretrained:
+            extractor_of(self._vision)  # as it was in training, or refused before anything moves
 
     @classmethod
     def load(

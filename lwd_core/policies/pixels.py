@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError, suggest
+from lwd_core.features.extractor import seen
 from lwd_core.loader.jpeg import decode_frame, scale_frame
 from lwd_core.rl.encoders import VisionConfig
 
@@ -21,7 +22,8 @@ Shown = Mapping[str, Frame | None]
 
 
 class Pixels(NamedTuple):
-    """image: (B, C, height, width, 3) u8, RGB, in the order of the network's cameras.
+    """image: (B, C, height, width, 3) u8, RGB, in the order of the network's cameras, or their features by
+    its pretrained backbone, (B, C, F) f32.
 
     image_mask: (B, C) bool, None where all are pictures. Both are None for a network without cameras.
     """
@@ -74,7 +76,7 @@ def pixels(
             else:
                 _into(frame, out, sizes.get(name, ()), f"{who}: camera {name}")
     there = torch.tensor([[shown[name] is not None for name in vision.cameras] for shown in frames])
-    return Pixels(images, None if bool(there.all()) else there)
+    return Pixels(seen(vision, images.numpy()), None if bool(there.all()) else there)
 
 
 def _into(frame: Frame, out: npt.NDArray[np.uint8], known: Collection[tuple[int, int]], where: str) -> None:

@@ -91,9 +91,9 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     action = torch.where(mask > 0, normaliser.action(raw["action"]), 0.0).view(count, chunk * dims)
     padded = bool((raw["action_dim_mask"] == 0).any())
     return Batch(
-        observation=Observation(normaliser.state(raw["state"]), instruction, *_pictures(raw, "image")),
+        observation=Observation(normaliser.state(raw["state"]), instruction, *_pictures(raw, "")),
         next_observation=Observation(
-            normaliser.state(raw["next_state"]), instruction, *_pictures(raw, "next_image")
+            normaliser.state(raw["next_state"]), instruction, *_pictures(raw, "next_")
         ),
         action=action,
         mask=mask.view(count, chunk * dims),
@@ -109,8 +109,9 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     )
 
 
-def _pictures(raw: Mapping[str, Tensor], name: str) -> tuple[Tensor | None, Tensor | None]:
-    """A batch's pictures and, where some are none, their mask."""
+def _pictures(raw: Mapping[str, Tensor], which: str) -> tuple[Tensor | None, Tensor | None]:
+    """A batch's pictures, or their features, and, where some are none, their mask."""
+    name = f"{which}features" if f"{which}features" in raw else f"{which}image"
     mask = raw.get(f"{name}_mask")
     return raw.get(name), None if mask is None or bool(mask.all()) else mask
 

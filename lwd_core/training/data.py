@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.extractor import extractor_of
+from lwd_core.features.loader import FeatureLoader
+from lwd_core.features.table import FeatureTable
 from lwd_core.loader.growing import GrowingLoader
 from lwd_core.loader.image_loader import Filmed, ImageLoader
 from lwd_core.loader.mixed import MixedLoader, Part, parts
@@ -242,16 +245,20 @@ class Data:
 
     def _filmed(self, loader: Filmed) -> Part:
         """With the frames the run's networks take, if they take some."""
-        film = self._film
+        film, following = self._film, self.config.stage is not Stage.SFT
         if film is None:
             return loader
+        if film.vision.pretrained is not None:
+            # episodes that come while it learns are looked at as they do
+            table = FeatureTable(film.lake, extractor_of(film.vision), making=loader is self._growing)
+            return FeatureLoader(loader, table, cameras=film.vision.cameras, following=following)
         return ImageLoader(
             loader,
             film.lake,
             height=film.vision.height,
             width=film.vision.width,
             cameras=film.vision.cameras,
-            following=self.config.stage is not Stage.SFT,
+            following=following,
         )
 
     def _shared_rows(self, sizes: list[int]) -> Tensor | None:

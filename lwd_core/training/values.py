@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.extractor import extractor_of
+from lwd_core.features.table import FeatureTable
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
@@ -60,8 +62,8 @@ def unseen(there: Tensor) -> np.ndarray:
 def shown(
     lake: Location, vision: VisionConfig, frames: list[list[dict[str, Any]] | None]
 ) -> tuple[Tensor, Tensor]:
-    """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8; (T, C) bool, whether
-    they did."""
+    """What the cameras showed at each of an episode's rows, as the network takes it: pictures
+    (T, C, height, width, 3) u8, or their features (T, C, F) f32; (T, C) bool, whether they did."""
     told = pa.array([None if frame is None else list(frame) for frame in frames], pa.list_(FRAME))
     table = FrameTable()
     tensors = table.tensors(RowFrames.of(told, np.arange(len(frames)), vision.cameras))
@@ -85,6 +87,10 @@ def decoded(
     at = (tensors[f"frame_{name}"][:, columns] for name in ("shard", "offset", "size"))
     index = FrameIndex(vision.cameras, tuple(names), np.zeros(1, np.int64), *at)
     rows = np.arange(len(index.shard))
+    if vision.pretrained is not None:
+        table = FeatureTable(lake, extractor_of(vision), making=True)
+        features, there = table.shown(index).at(np.zeros_like(rows), rows)
+        return torch.from_numpy(features), torch.from_numpy(there)
     images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
     files = files_of(lake)
     decoder = Decoder(index, files, vision.height, vision.width)
@@ -119,7 +125,7 @@ class TrainedValue:
     def __call__(
         self, states: Tensor, images: Tensor | None, instruction: str, there: Tensor | None = None
     ) -> Tensor:
-        """(T, S) raw states and (T, C, height, width, 3) u8 images, ``there`` (T, C), to (T,) values."""
+        """(T, S) raw states and what cameras showed, as `shown` tells it, to (T,) values."""
         embedding = self._encoder([instruction]).expand(len(states), -1)
         observation = Observation(self._normaliser.state(states), embedding, images, there)
         v = self._critic.v(self._critic.features(observation))
