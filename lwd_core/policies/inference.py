@@ -11,15 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.loader.jpeg import decode_frame, scale_frame
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
+from lwd_core.policies.pixels import Frame, pixels
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
-
-#: A picture as a robot has it: JPEG bytes, or (h, w, 3) u8 RGB.
-Frame = bytes | npt.NDArray[np.uint8]
 
 #: Weights of the network and embeddings of known instructions share one file; this parts them.
 _EMBEDDINGS = "instructions.embeddings"
@@ -116,40 +113,11 @@ class Policy:
                 torch.as_tensor(np.array(states, dtype=np.float32)),
                 self._encoder(texts),
                 torch.as_tensor(noise),
-                image=self._images(len(states), frames) if self._vision else None,
+                image=pixels(frames, len(states), self._vision, f"policy {self.policy_id}")
+                if self._vision
+                else None,
             )
         return chunks.numpy()
-
-    def _images(self, count: int, frames: Sequence[Mapping[str, Frame]] | None) -> Tensor:
-        """(B, C, height, width, 3) u8, scaled as in training."""
-        assert self._vision is not None
-        if frames is None or len(frames) != count:
-            raise UserError(
-                f"policy {self.policy_id}: sees {', '.join(self.cameras)}; give a frame of each a state"
-            )
-        shape = (count, len(self.cameras), self._vision.height, self._vision.width, 3)
-        images = torch.empty(shape, dtype=torch.uint8)
-        for shown, row in zip(frames, images.numpy(), strict=True):
-            for name, out in zip(self.cameras, row, strict=True):
-                if name not in shown:
-                    raise UserError(
-                        f"policy {self.policy_id}: camera {name} is not among {', '.join(shown) or 'none'}; "
-                        "check the robot's embodiment file"
-                    )
-                _into(shown[name], out, f"policy {self.policy_id}: camera {name}")
-        return images
-
-
-def _into(frame: Frame, out: npt.NDArray[np.uint8], where: str) -> None:
-    if isinstance(frame, bytes):
-        try:
-            decode_frame(frame, out)
-        except ValueError as error:
-            raise UserError(f"{where}: no JPEG ({error}); send whole frames") from error
-    elif frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
-        scale_frame(frame, out)
-    else:
-        raise UserError(f"{where}: {frame.dtype} of shape {frame.shape}; give (height, width, 3) uint8, RGB")
 
 
 def load_policy(
