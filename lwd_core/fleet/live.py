@@ -24,7 +24,7 @@ from lwd_core.fleet.outbox import Landing, Outbox
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Task, find_tasks
+from lwd_core.fleet.task import Task, Words, find_tasks
 from lwd_core.fleet.upload import Backoff
 from lwd_core.fleet.workcells import Workcells, of_robot
 from lwd_core.policies.scenes import training_seeds
@@ -53,7 +53,7 @@ class Deployment:
     between_s: float = 2.0
     outages: Outages = field(default_factory=Outages)
     supervisor: Watcher = field(default_factory=Supervisor)
-    vary_instructions: bool = False
+    words: Words = Words.USUAL
     play: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
 
@@ -188,9 +188,9 @@ def _jobs(
     for i in count() if deployment.episodes is None else range(deployment.episodes):
         task = tasks[(first + i) % len(tasks)]
         (seed,) = training_seeds(f"{deployment.run}/{robot.robot_id}/{i}", 1)
-        wording = task.instructions[seed % len(task.instructions)] if deployment.vary_instructions else ""
         plays = _luck(seed) < deployment.play
-        yield Job(task, wording or task.instruction, seed, Source.PLAY if plays else deployment.source)
+        told = task.say(seed, deployment.words)
+        yield Job(task, told, seed, Source.PLAY if plays else deployment.source)
 
 
 def _luck(seed: int) -> float:

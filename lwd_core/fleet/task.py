@@ -25,13 +25,13 @@ class Words(StrEnum):
 class Task:
     """One task: how to say it, and after how many control ticks it has failed.
 
-    ``instructions`` say the same thing in several ways, the canonical one first. ``usual`` is how many ticks
-    somebody practised takes to reach a goal, 0 where nobody knows. A long task is done stage by stage, each
-    with a goal of its own, ``stages`` naming them in order; it has succeeded when the last one has.
+    ``instructions`` say the same thing in several ways, the canonical one first; ``unseen`` are ways kept
+    for evaluation. Where each scene asks for something else, ``told`` says what, from the scene's number and
+    which words; ``instructions`` then only describe the task. ``usual`` is how many ticks somebody practised
+    takes to reach a goal, 0 where nobody knows. A long task is done stage by stage, ``stages`` naming them in
+    order, each with a goal of its own where the state shows goals; it has succeeded when the last one has.
     ``scene`` names what the robot's package builds for it. ``watched`` are the state's dims that a person
-    sees move, ``goal`` those that show where to: they change when a stage is done. ``unseen`` are ways of saying
-    it that are kept for evaluation. Where each scene asks for something else, ``told`` says what, from the scene's
-    number and which words; ``instructions`` then only describe the task.
+    sees move, ``goal`` those that show where to: they change when a stage is done.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Task:
         return self.instructions[0]
 
     def say(self, scene: int, words: Words = Words.USUAL) -> str:
-        """What the robot is told in the scene of this number. Raises UserError for words there are none of."""
+        """What the robot is told in the scene of this number. Raises UserError for words it does not have."""
         if self.told:
             return self.told(scene, words)
         if words is Words.WRONG:

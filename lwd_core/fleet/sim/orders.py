@@ -59,7 +59,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Order:
-    """A scene: its items, their spots on the table, (ITEMS, 2) in metres, and what goes where, in sequence."""
+    """A scene: items, their spots on the table, (ITEMS, 2) in metres, and what goes where, in sequence."""
 
     items: tuple[Item, ...]
     spots: npt.NDArray[np.float64]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from lwd_core.fleet.robot import Action, State
+from lwd_core.fleet.sim.metaworld import CONTROL_HZ, IMAGE_SIZE
 from lwd_core.fleet.sim.orders import (
     COLOURS,
     ITEMS,
@@ -26,15 +27,12 @@ from lwd_core.fleet.sim.orders import (
     Order,
     drawn,
 )
+from lwd_core.fleet.sim.proprioception import CAMERA
 from lwd_core.fleet.sim.rendering import Rendering  # before mujoco, which then looks for no screen
 from lwd_core.fleet.sim.stocker import Sight, stock
 from lwd_core.fleet.task import Task
 
 import mujoco  # isort: skip
-
-CAMERA = "scene"
-IMAGE_SIZE = 128
-CONTROL_HZ = 80.0
 
 _TICKS = 5  # of the simulation, for one of control
 _STRIDE = 0.01  # metres the hand moves in a tick at full speed
@@ -146,9 +144,9 @@ class Stockroom:
             self._at += 1
         return state, self._at == self._deliveries
 
-    def person(self) -> Action:
-        """What somebody who sees the table and knows the order does."""
-        return stock(self.sight())
+    def person(self) -> "Stocker":
+        """Somebody who sees the table and knows the order."""
+        return Stocker(self)
 
     def photograph(self, size: int = 0) -> dict[str, bytes]:
         """The table from the front, a JPEG of ``size``², 128² by itself. Raises UserError where nothing can
@@ -189,6 +187,20 @@ class Stockroom:
     def _proprioception(self) -> npt.NDArray[np.float64]:
         apart = np.linalg.norm(self.data.xpos[self._claws[0]] - self.data.xpos[self._claws[1]])
         return np.array([*self.data.xpos[self._hand], min(apart / _CLAWS_APART, 1.0)])
+
+
+class Stocker:
+    """Implements ``Person``."""
+
+    def __init__(self, room: Stockroom) -> None:
+        self._room = room
+
+    def take_over(self, state: State) -> None:
+        """Nothing to prepare: what is done follows from what is seen."""
+
+    def drive(self, state: State) -> Action:
+        """The action of this tick."""
+        return stock(self._room.sight())
 
 
 def _move(model: mujoco.MjModel, data: mujoco.MjData, action: Action) -> None:

@@ -43,7 +43,7 @@ def all_tasks() -> dict[str, Task]:
 
 @cache
 def tasks_by_sight() -> dict[str, Task]:
-    """Those that can be done from hand, gripper and picture: the short ones of ``tasks.yaml``, and restocking."""
+    """Those that can be done from hand, gripper and picture: short ones of ``tasks.yaml``, and restocking."""
     short = {
         name: replace(task, watched=_ITSELF, goal=_NOT_SHOWN)
         for name, task in all_tasks().items()
