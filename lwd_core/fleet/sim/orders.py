@@ -39,7 +39,7 @@ _SPREAD = (0.02, 0.05)
 
 
 @dataclass(frozen=True)
-class Item:
+class Goods:
     """One kind of goods; no two of a scene are alike."""
 
     colour: str
@@ -61,7 +61,7 @@ class Delivery:
 class Order:
     """A scene: items, their spots on the table, (ITEMS, 2) in metres, and what goes where, in sequence."""
 
-    items: tuple[Item, ...]
+    items: tuple[Goods, ...]
     spots: npt.NDArray[np.float64]
     deliveries: tuple[Delivery, ...]
 
@@ -93,7 +93,7 @@ def _wordings(words: Words) -> tuple[Mapping[str, str], ...]:
 def drawn(seed: int, count: int) -> Order:
     """The order of a scene, of ``count`` deliveries to shelves that differ."""
     generator = np.random.default_rng([seed, count])
-    kinds = [Item(colour, shape) for colour in COLOURS for shape in SHAPES]
+    kinds = [Goods(colour, shape) for colour in COLOURS for shape in SHAPES]
     items = tuple(kinds[i] for i in generator.permutation(len(kinds))[:ITEMS])
     spots = np.column_stack((generator.permutation(_COLUMNS), np.full(ITEMS, _MIDDLE_Y)))
     spots += generator.uniform(-1, 1, spots.shape) * _SPREAD

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.sim.orders import COLOURS, ITEMS, PLACES, SHAPES, Delivery, Item, Order, drawn, said
+from lwd_core.fleet.sim.orders import COLOURS, ITEMS, PLACES, SHAPES, Delivery, Goods, Order, drawn, said
 from lwd_core.fleet.sim.tasks import all_tasks, tasks_by_sight
 from lwd_core.fleet.task import Words
 
 MANY = range(200)
-ITEMS_HERE = (Item("red", "can"), Item("blue", "box"), Item("green", "ball"), Item("red", "ball"))
+ITEMS_HERE = (Goods("red", "can"), Goods("blue", "box"), Goods("green", "ball"), Goods("red", "ball"))
 ORDER = Order(ITEMS_HERE, np.zeros((ITEMS, 2)), (Delivery(0, 0), Delivery(1, 2)))
 
 
@@ -22,7 +22,7 @@ def test_a_scene_has_items_that_differ_and_room_for_fingers_around_each():
 
 def test_all_kinds_of_goods_are_asked_for_and_all_shelves():
     asked = [(drawn(seed, 1), drawn(seed, 1).deliveries[0]) for seed in MANY]
-    assert {order.items[d.item] for order, d in asked} == {Item(c, s) for c in COLOURS for s in SHAPES}
+    assert {order.items[d.item] for order, d in asked} == {Goods(c, s) for c in COLOURS for s in SHAPES}
     assert {d.place for _, d in asked} == set(range(len(PLACES)))
 
 
