@@ -79,8 +79,8 @@ def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str 
         if camera not in frames:
             if camera in cell.cameras:
                 raise UserError(
-                    f"{who}camera {camera} shows nothing, and the policy plans by it; look after it, or run a "
-                    "policy that needs no camera"
+                    f"{who}camera {camera} shows nothing, and the policy plans by it; look after it, or run "
+                    "a policy that needs no camera"
                 )
             frames[camera] = None
     return frames

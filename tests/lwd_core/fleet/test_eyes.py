@@ -19,6 +19,7 @@ from tests.lwd_core.fleet.seeing import OWN, TASKS, Looker
 ROBOT = "tests.lwd_core.fleet.seeing:SeeingArms"
 SCENES = scene_seeds(Purpose.EVALUATION, 4)
 DAY = "2026-02-03"
+NOBODY = Unattended()
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def fleet(**camera):
     return FleetConfig((RobotSpec("eye", "north", **camera),), ("reach",), ROBOT)
 
 
-def day(settings, cells, policy, seeds=(1,), supervisor=Unattended(), **camera):
+def day(settings, cells, policy, seeds=(1,), supervisor=NOBODY, **camera):
     """The logs of a day."""
     robots = fleet(**camera)
     result = run_fleet(
