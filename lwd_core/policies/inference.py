@@ -13,7 +13,7 @@ from torch import Tensor
 from lwd_core.errors import UserError
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
-from lwd_core.policies.pixels import Frame, pixels
+from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
@@ -37,6 +37,7 @@ class Policy:
         self._model.load_state_dict(weights)
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
+        self._sizes = sizes_of(bundle.manifest.embodiments)
 
     @classmethod
     def load(
@@ -78,15 +79,16 @@ class Policy:
         states: npt.NDArray[np.floating[Any]],
         instructions: str | Sequence[str],
         generator: np.random.Generator | None = None,
-        frames: Mapping[str, Frame] | Sequence[Mapping[str, Frame]] | None = None,
+        frames: Shown | Sequence[Shown] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
         Raw units at both ends, actions within their limits. One instruction holds for all states.
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
-        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of any size; not looked at
-        without `cameras`. Raises UserError where the state is not as wide as the policy's or a camera is
-        missing.
+        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
+        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
+        UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
+        another size.
         """
         states = np.asarray(states)
         if states.ndim == 1:
@@ -108,14 +110,14 @@ class Policy:
             )
         generator = generator or np.random.default_rng()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        who = f"policy {self.policy_id}"
+        seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
             chunks = self._model(
                 torch.as_tensor(np.array(states, dtype=np.float32)),
                 self._encoder(texts),
                 torch.as_tensor(noise),
-                image=pixels(frames, len(states), self._vision, f"policy {self.policy_id}")
-                if self._vision
-                else None,
+                **seen._asdict(),
             )
         return chunks.numpy()
 

@@ -23,12 +23,14 @@ class Observation(NamedTuple):
     """What a network sees of the world.
 
     state: (B, S) normalised; instruction: (B, E) sentence embedding; image: (B, C, height, width, 3) u8, RGB,
-    None for a network without cameras.
+    None for a network without cameras. image_mask: (B, C) bool, false for a camera that an embodiment has
+    not, whose pixels mean nothing; None where all are pictures.
     """
 
     state: Tensor
     instruction: Tensor
     image: Tensor | None = None
+    image_mask: Tensor | None = None
 
 
 class ObservationEncoder(Protocol):
@@ -165,6 +167,9 @@ class CameraEncoder(nn.Module):
             tower(image).to(observation.state.dtype)
             for tower, image in zip(self.towers, observation.image.unbind(1), strict=True)
         ]
+        if observation.image_mask is not None:
+            shown = observation.image_mask.unbind(1)
+            seen = [torch.where(there.unsqueeze(-1), z, 0.0) for there, z in zip(shown, seen, strict=True)]
         return torch.cat([self.proprio(observation), *seen], -1)
 
 
