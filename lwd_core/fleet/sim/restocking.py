@@ -103,10 +103,8 @@ class Stockroom:
         self.data = mujoco.MjData(self.model)
         self._geoms = [[self.model.geom(f"{shape}-{i}").id for shape in SHAPES] for i in range(ITEMS)]
         self._bodies = [self.model.body(f"item-{i}").id for i in range(ITEMS)]
-        self._hand, self._claws = (
-            self.model.body("hand").id,
-            [self.model.body(f"{s}claw").id for s in ("right", "left")],
-        )
+        self._hand = self.model.body("hand").id
+        self._claws = [self.model.body(f"{side}claw").id for side in ("right", "left")]
         self._order = drawn(0, self._deliveries)
         self._before = np.zeros(4)
         self._at = 0
@@ -154,15 +152,15 @@ class Stockroom:
         seen = self._rendering.picture("restocking", self.model, self.data, _CAMERA, size or IMAGE_SIZE)
         return {CAMERA: simplejpeg.encode_jpeg(np.ascontiguousarray(seen), quality=85)}
 
-    def sight(self) -> "Sight":
+    def sight(self) -> Sight:
         """What a person sees of the scene."""
         at = min(self._at, self._deliveries - 1)
         centres = self.data.xpos[self._bodies]
-        upright = self.data.xmat[self._bodies]
+        turned = self.data.xmat[self._bodies]
         bases = np.array(
             [
                 z - _half_height(item.shape, *m[[8, 6, 7]])
-                for z, m, item in zip(centres[:, 2], upright, self._order.items, strict=True)
+                for z, m, item in zip(centres[:, 2], turned, self._order.items, strict=True)
             ]
         )
         return Sight(

@@ -18,7 +18,7 @@ _GAIN = 12.0  # of a metre's error
 
 # Metres; heights of the hand are above what it is about to hold, heights of an item above what it stands on.
 _GRIP, _HOVER, _CARRY = 0.05, 0.13, 0.2
-_OVER, _AT = 0.012, 0.01
+_OVER = 0.012  # of what is below, to go down there
 _RESTS = 0.008
 _FINGERS = np.array([0.017, 0.035])  # how far an item is from the hand's middle, at most, when between them
 _APART = 0.09  # of items, so that the fingers fit around each
