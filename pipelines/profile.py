@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
+from lwd_core.fleet.task import Words
 from pipelines.home import PROFILE
 from pipelines.partitions import DAYS, NAME
 from storage_schemas.canonical import digest
@@ -65,6 +66,7 @@ class EvaluationPlan(_Part):
 
     episodes_per_task: int = Field(ge=1)
     first_scene: int = Field(default=0, ge=0)
+    words: Words = Field(default=Words.USUAL, description="how the policy is told what to do")
 
 
 class Profile(_Part):
@@ -79,6 +81,7 @@ class Profile(_Part):
     camera_hz: float = Field(default=5.0, gt=0)
     camera_size: int = Field(default=0, ge=0, description="pixels a side; 0: as the cameras give them")
     robot: str = "metaworld"
+    words: Words = Field(default=Words.USUAL, description="how robots are told what to do")
     tasks: tuple[str, ...] = Field(min_length=1)
     supervisor: dict[str, Any] = Field(default_factory=dict)
     snapshot: dict[str, object] = Field(default_factory=dict)
@@ -120,9 +123,11 @@ class Profile(_Part):
         """Tells two profiles apart."""
         said = self.model_dump(mode="json", exclude={"formerly"})
         # homes begun before there was a choice go on
-        for name in ("robot", "camera_hz", "camera_size"):
+        for name in ("robot", "camera_hz", "camera_size", "words"):
             if said[name] == type(self).model_fields[name].default:
                 del said[name]
+        if self.evaluation.words is Words.USUAL:
+            del said["evaluation"]["words"]
         for planned in said["rounds"]:
             if planned["fleet"]["watched"] is None:
                 del planned["fleet"]["watched"]

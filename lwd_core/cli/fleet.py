@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
-from lwd_core.fleet.task import find_tasks
+from lwd_core.fleet.task import Words, find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells
 from lwd_core.interrupt import graceful_stop, stopped
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
@@ -28,7 +28,7 @@ Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="Task; repeat for more. Default: all short ones.")
 ]
 Robot = Annotated[
-    str, typer.Option(help="Type of robot: metaworld, one that a package adds, or module:Class.")
+    str, typer.Option(help="Type of robot: metaworld, sawyer-eyes, one that a package adds, or module:Class.")
 ]
 Robots = Annotated[int, typer.Option(help="Number of robots.", min=1)]
 Sites = Annotated[str, typer.Option(help="Sites they stand at, by commas.")]
@@ -36,6 +36,13 @@ Cameras = Annotated[int, typer.Option(help="How many of them are photographed at
 CameraHz = Annotated[float, typer.Option(help="That rate; policies that see add their plans.", min=0)]
 CameraSize = Annotated[
     int, typer.Option(help="Pixels a side of pictures; 0: as the cameras give them.", min=0, max=4096)
+]
+
+Said = Annotated[
+    Words,
+    typer.Option(
+        "--words", help="How robots are told: the usual way, any that people train with, or one kept unseen."
+    ),
 ]
 
 
@@ -67,6 +74,7 @@ def demonstrate(
     cameras: Cameras = 2,
     camera_hz: CameraHz = 5.0,
     camera_size: CameraSize = 0,
+    words: Said = Words.USUAL,
     day: Annotated[str | None, typer.Option(help="Day (UTC) they carry; default: today.")] = None,
     play: Annotated[bool, typer.Option(help="Explore what goes wrong instead of doing the task.")] = False,
     run: Annotated[str, typer.Option(help="Name; another name gives other scenes.")] = "demonstrations",
@@ -89,6 +97,7 @@ def demonstrate(
             policy=None,
             seeds=demonstration_seeds(fleet.tasks, run, per_task, robot=robot, cells=cells),
             source=Source.PLAY if play else Source.DEMONSTRATION,
+            words=words,
             cells=cells,
         )
     if as_json:
@@ -107,6 +116,7 @@ def run(
     cameras: Cameras = 2,
     camera_hz: CameraHz = 5.0,
     camera_size: CameraSize = 0,
+    words: Said = Words.USUAL,
     episodes: Annotated[
         int | None, typer.Option(help="Episodes a robot; default: until stopped.", min=1)
     ] = None,
@@ -157,6 +167,7 @@ def run(
             episodes=episodes,
             speed=speed,
             between_s=between_s,
+            words=words,
             play=play,
             outages=Outages(offline, outage_s),
             supervisor=Supervisor(rate=supervision),
@@ -190,7 +201,10 @@ def evaluate(
     scenes: Annotated[int, typer.Option(help="Scenes a task.", min=1)] = 50,
     purpose: Annotated[Purpose, typer.Option(help="Which scenes.")] = Purpose.SELECTION,
     camera_size: CameraSize = 0,
-    record: Annotated[bool, typer.Option(help="Write the episodes to the evaluations table.")] = True,
+    words: Said = Words.USUAL,
+    record: Annotated[
+        bool, typer.Option(help="Write the episodes to the evaluations table; with wrong words, not.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Judge a policy in scenes nobody trained on, alone.
@@ -210,8 +224,9 @@ def evaluate(
     found = Policy.load(address(settings.policies, find(lake, policy)), trusted_keys(settings.keys))
     names = _names(robot, task)
     seeds = scene_seeds(purpose, scenes)
-    rows = judge(found, names, seeds, now_ns=time.time_ns(), robot=robot, camera_size=camera_size)
-    if record:
+    now = time.time_ns()
+    rows = judge(found, names, seeds, now_ns=now, robot=robot, camera_size=camera_size, words=words)
+    if record and words is not Words.WRONG:
         others = lake.read(
             "evaluations",
             where="policy_id = ? AND list_contains(?, task) AND NOT (seed >= ? AND seed < ?)",

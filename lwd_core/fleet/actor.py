@@ -16,7 +16,7 @@ from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Task, find_tasks
+from lwd_core.fleet.task import Task, Words, find_tasks
 from lwd_core.fleet.upload import Landed, land
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds
@@ -81,20 +81,21 @@ def run_fleet(
     seeds: Sequence[int] | Mapping[str, Sequence[int]],
     source: Source = Source.ROLLOUT,
     supervisor: Watcher | None = None,
-    vary_instructions: bool = False,
+    words: Words = Words.USUAL,
     cells: Workcells | None = None,
     progress: Callable[[Delivered], None] | None = None,
 ) -> FleetResult:
     """Run every task of the fleet once in every scene of ``seeds`` (for all tasks, or by task).
 
     Without a policy a person drives throughout: a demonstration, or play. ``supervisor`` defaults to
-    ``Supervisor()``. ``day`` (YYYY-MM-DD, UTC) is when it happens. ``cells`` are workcells of the fleet's
-    type of robot to reuse between calls. The same arguments give the same logs to the byte, so doing it
-    again lands nothing new. The robots' embodiment file is installed where there is none.
+    ``Supervisor()``. ``day`` (YYYY-MM-DD, UTC) is when it happens. ``words``: how robots are told what to
+    do. ``cells`` are workcells of the fleet's type of robot to reuse between calls. The same arguments give
+    the same logs to the byte, so doing it again lands nothing new. The robots' embodiment file is installed
+    where there is none.
     """
     with of_robot(fleet.robot, cells) as pool:
         pool.install(settings.embodiments)
-        jobs = _jobs(fleet, pool.tasks, seeds, source, vary_instructions)
+        jobs = _jobs(fleet, pool.tasks, seeds, source, words)
         return _run(settings, fleet, pool, jobs, day, policy, supervisor or Supervisor(), progress)
 
 
@@ -208,7 +209,7 @@ def _jobs(
     known: Mapping[str, Task],
     seeds: Sequence[int] | Mapping[str, Sequence[int]],
     source: Source,
-    vary_instructions: bool,
+    words: Words,
 ) -> list[Job]:
     """Scene by scene and task by task, so that tasks are spread over the day."""
     tasks = find_tasks(known, fleet.tasks)
@@ -219,10 +220,7 @@ def _jobs(
     for i in range(max(map(len, scenes.values()))):
         for task in (t for t in tasks if i < len(scenes[t.name])):
             seed = scenes[task.name][i]
-            wording = (
-                task.instructions[seed % len(task.instructions)] if vary_instructions else task.instruction
-            )
-            jobs.append(Job(task, wording, seed, source))
+            jobs.append(Job(task, task.say(seed, words), seed, source))
     return jobs
 
 

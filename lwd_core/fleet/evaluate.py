@@ -9,7 +9,7 @@ import pyarrow as pa
 from lwd_core.fleet.batching import Attempt, Request, run_together
 from lwd_core.fleet.eyes import photographed
 from lwd_core.fleet.robot import RobotPolicy
-from lwd_core.fleet.task import Task, find_tasks
+from lwd_core.fleet.task import Task, Words, find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of
 from storage_schemas.tables import EVALUATIONS
@@ -29,6 +29,7 @@ def evaluate(
     cells: Workcells | None = None,
     noise_seed: int = 0,
     camera_size: int = 0,
+    words: Words = Words.USUAL,
     progress: Callable[[int, int], None] | None = None,
 ) -> pa.Table:
     """Run every task in every scene; return rows of the table ``evaluations``.
@@ -36,7 +37,8 @@ def evaluate(
     ``seeds`` come from ``scene_seeds`` for evaluation or selection; ValueError for one of the
     training range. ``robot`` names the type of robot, ``cells`` are some of its workcells to reuse
     between calls. A policy that sees is shown pictures of ``camera_size`` pixels a side, as robots' own (see
-    `RobotSpec`). ``progress(done, total)`` is called after each episode.
+    `RobotSpec`). ``words``: how it is told what to do. ``progress(done, total)`` is called after each
+    episode.
     """
     if any(purpose_of(seed) is Purpose.TRAINING for seed in seeds):
         raise ValueError("a policy is not judged on scenes of the training range")
@@ -45,7 +47,8 @@ def evaluate(
         chosen = find_tasks(pool.tasks, tasks)
         # scene by scene, so that lanes hold different tasks and the pool stays small
         trials = (
-            _trial(pool, policy, task, seed, camera_size, now_ns) for seed, task in product(seeds, chosen)
+            _trial(pool, policy, task, seed, task.say(seed, words), camera_size, now_ns)
+            for seed, task in product(seeds, chosen)
         )
         total = len(chosen) * len(seeds)
         for row in run_together(trials, lanes=_LANES, generator=np.random.default_rng(noise_seed)):
@@ -58,13 +61,13 @@ def evaluate(
 
 
 def _trial(
-    cells: Workcells, policy: RobotPolicy, task: Task, seed: int, camera_size: int, created_ns: int
+    cells: Workcells, policy: RobotPolicy, task: Task, seed: int, told: str, camera_size: int, created_ns: int
 ) -> Attempt[Row]:
     with cells.borrow(task) as cell:
         state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:
             shown = photographed(cell, policy.cameras, camera_size) if policy.cameras else None
-            chunk = yield Request(policy, state, task.instruction, shown)
+            chunk = yield Request(policy, state, told, shown)
             for action in chunk[: task.limit - tick].astype(np.float64):
                 state, done = cell.robot.step(action)
                 tick += 1

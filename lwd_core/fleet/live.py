@@ -19,12 +19,13 @@ from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, episode
+from lwd_core.fleet.eyes import CameraFault
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.outbox import Landing, Outbox
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Task, find_tasks
+from lwd_core.fleet.task import Task, Words, find_tasks
 from lwd_core.fleet.upload import Backoff
 from lwd_core.fleet.workcells import Workcells, of_robot
 from lwd_core.policies.scenes import training_seeds
@@ -53,7 +54,7 @@ class Deployment:
     between_s: float = 2.0
     outages: Outages = field(default_factory=Outages)
     supervisor: Watcher = field(default_factory=Supervisor)
-    vary_instructions: bool = False
+    words: Words = Words.USUAL
     play: float = 0.0
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
 
@@ -89,8 +90,9 @@ def run_live(
 ) -> tuple[Delivered, ...]:
     """Run the fleet until every robot has done its episodes or ``stop`` says so; return what landed.
 
-    Robots end the episode they are in and upload before they stop. ``now`` is true time, int64 ns. ``cells``
-    are workcells to reuse between calls. The robots' embodiment file is installed where there is none.
+    Robots end the episode they are in and upload before they stop. One whose camera fails says so, uploads
+    what there is of the episode and goes on to the next. ``now`` is true time, int64 ns. ``cells`` are
+    workcells to reuse between calls. The robots' embodiment file is installed where there is none.
     """
     with of_robot(fleet.robot, cells) as pool:
         pool.install(settings.embodiments)
@@ -138,19 +140,25 @@ def _run(
             if stop():
                 break
             start = now()
-            with pool.borrow(job.task) as cell:
-                policy = None if held is None or playing else held
-                ran = yield from episode(
-                    cell,
-                    robot,
-                    replace(job, notes=policy.notes()) if policy else job,
-                    person=at_controls(cell, job, pool),
-                    policy=policy.policy if policy else None,
-                    watcher=work.supervisor if policy else Demonstrator(),
-                    start_ns=start,
-                    spool=spool,
-                )
-                lasted_ns = ran.steps * _NS / cell.robot.control_hz
+            policy = None if held is None or playing else held
+            try:
+                with pool.borrow(job.task) as cell:
+                    ran = yield from episode(
+                        cell,
+                        robot,
+                        replace(job, notes=policy.notes()) if policy else job,
+                        person=at_controls(cell, job, pool),
+                        policy=policy.policy if policy else None,
+                        watcher=work.supervisor if policy else Demonstrator(),
+                        start_ns=start,
+                        spool=spool,
+                    )
+                    lasted_ns = ran.steps * _NS / cell.robot.control_hz
+            except CameraFault as fault:  # the others work on
+                complain(str(fault))
+                outbox.recover("when a camera failed")
+                yield Pause(now() + _POLL_NS)
+                continue
             outbox.put(ran)
             yield from _until(start, lasted_ns, work.speed)
             outbox.send()
@@ -188,9 +196,9 @@ def _jobs(
     for i in count() if deployment.episodes is None else range(deployment.episodes):
         task = tasks[(first + i) % len(tasks)]
         (seed,) = training_seeds(f"{deployment.run}/{robot.robot_id}/{i}", 1)
-        wording = task.instructions[seed % len(task.instructions)] if deployment.vary_instructions else ""
         plays = _luck(seed) < deployment.play
-        yield Job(task, wording or task.instruction, seed, Source.PLAY if plays else deployment.source)
+        told = task.say(seed, deployment.words)
+        yield Job(task, told, seed, Source.PLAY if plays else deployment.source)
 
 
 def _luck(seed: int) -> float:

@@ -1,18 +1,35 @@
 """What a robot can be asked to do; a robot's package says what that is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from lwd_core.errors import UserError, suggest
+
+
+class Words(StrEnum):
+    """How a task is said.
+
+    ``USUAL``: the canonical way; ``TRAIN``: any of the ways that people use while robots learn; ``UNSEEN``:
+    ways kept for evaluation; ``WRONG``: usual words for something else than the scene asks, to see whether a
+    policy listens.
+    """
+
+    USUAL = "usual"
+    TRAIN = "train"
+    UNSEEN = "unseen"
+    WRONG = "wrong"
 
 
 @dataclass(frozen=True)
 class Task:
     """One task: how to say it, and after how many control ticks it has failed.
 
-    ``instructions`` say the same thing in several ways, the canonical one first. ``usual`` is how many ticks
-    somebody practised takes to reach a goal, 0 where nobody knows. A long task is done stage by stage, each
-    with a goal of its own, ``stages`` naming them in order; it has succeeded when the last one has.
+    ``instructions`` say the same thing in several ways, the canonical one first; ``unseen`` are ways kept
+    for evaluation. Where each scene asks for something else, ``told`` says what, from the scene's number and
+    which words; ``instructions`` then only describe the task. ``usual`` is how many ticks somebody practised
+    takes to reach a goal, 0 where nobody knows. A long task is done stage by stage, ``stages`` naming them in
+    order, each with a goal of its own where the state shows goals; it has succeeded when the last one has.
     ``scene`` names what the robot's package builds for it. ``watched`` are the state's dims that a person
     sees move, ``goal`` those that show where to: they change when a stage is done.
     """
@@ -25,11 +42,24 @@ class Task:
     scene: str = ""
     watched: slice = field(default_factory=lambda: slice(None), hash=False)
     goal: slice = field(default_factory=lambda: slice(0, 0), hash=False)
+    unseen: tuple[str, ...] = ()
+    told: Callable[[int, Words], str] | None = field(default=None, compare=False)
 
     @property
     def instruction(self) -> str:
         """The canonical instruction."""
         return self.instructions[0]
+
+    def say(self, scene: int, words: Words = Words.USUAL) -> str:
+        """What the robot is told in the scene of this number. Raises UserError for words it does not have."""
+        if self.told:
+            return self.told(scene, words)
+        if words is Words.WRONG:
+            raise UserError(f"task {self.name}: it asks the same in every scene, so no words are wrong")
+        known = {Words.TRAIN: self.instructions, Words.UNSEEN: self.unseen}.get(words, self.instructions[:1])
+        if not known:
+            raise UserError(f"task {self.name}: no wording is kept for evaluation; use words: train or usual")
+        return known[scene % len(known)]
 
 
 def find_tasks(known: Mapping[str, Task], names: Iterable[str]) -> tuple[Task, ...]:

@@ -20,7 +20,7 @@ DEFAULT = "metaworld"
 #: A member is a class made without arguments, see `lwd_core.fleet.robot.RobotType`.
 ROBOTS: Door[Any] = Door(
     "lwd.robots",
-    {DEFAULT: "lwd_core.fleet.sim.arms:MetaWorld"},
+    {DEFAULT: "lwd_core.fleet.sim.arms:MetaWorld", "sawyer-eyes": "lwd_core.fleet.sim.arms:SawyerEyes"},
     needs=("embodiment", "tasks", "workcell", "close"),
     kind="robot",
 )

@@ -80,6 +80,7 @@ def _work(
         seeds=seeds,
         source=planned.source,
         supervisor=plan.watcher(planned),
+        words=plan.words,
         cells=workcells,
         progress=tell,
     )

@@ -82,10 +82,14 @@ class Arm:
     def photograph(self, size: int = 0) -> dict[str, bytes]:
         """The scene from the corner, a JPEG of ``size``², 128² by itself. Raises UserError where nothing
         can render."""
+        return {CAMERA: self.picture(CAMERA, size)}
+
+    def picture(self, corner: str, size: int = 0) -> bytes:
+        """The same from a corner that is named."""
         env, size = self._env, size or IMAGE_SIZE
-        seen = self._rendering.picture(self.task.scene, env.model, env.data, CAMERA, size)
-        upright = np.ascontiguousarray(seen[::-1, ::-1])  # the camera hangs upside down
-        return {CAMERA: simplejpeg.encode_jpeg(upright, quality=85)}
+        seen = self._rendering.picture(self.task.scene, env.model, env.data, corner, size)
+        upright = np.ascontiguousarray(seen[::-1, ::-1])  # cameras in corners hang upside down
+        return simplejpeg.encode_jpeg(upright, quality=85)
 
 
 def _build(scene: str) -> SawyerXYZEnv:

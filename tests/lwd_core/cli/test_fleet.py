@@ -1,5 +1,6 @@
 """lwd fleet: from demonstrations to judged policies, on the command line."""
 
+import re
 import time
 from pathlib import Path
 
@@ -40,12 +41,22 @@ def test_demonstrations_land(settings: Settings, play: bool) -> None:
     assert log.parts[-3] == "2026-03-04"
 
 
-def test_what_a_fleet_recorded_can_be_taken_in_at_once(settings: Settings) -> None:
-    lwd_fleet("demonstrate", "--per-task", "1", "--task", "push", "--cameras", "0")
+@pytest.mark.parametrize(
+    ("robot", "embodiment", "task", "told"),
+    [
+        ("metaworld", "sawyer", "push", "push the puck to the goal"),
+        ("sawyer-eyes", "sawyer-eyes", "restock", r"put the \w+ (can|box|ball) on the \w+ shelf"),
+    ],
+)
+def test_what_a_fleet_recorded_can_be_taken_in_at_once(
+    settings: Settings, robot: str, embodiment: str, task: str, told: str
+) -> None:
+    lwd_fleet("demonstrate", "--robot", robot, "--per-task", "1", "--task", task, "--cameras", "0")
     done = CliRunner().invoke(lwd, ["ingest"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     (row,) = Lake.open(settings.lake).read("episodes").to_pylist()
-    assert (row["embodiment"], row["task"], row["outcome"]) == ("sawyer", "push", "success")
+    assert (row["embodiment"], row["task"], row["outcome"]) == (embodiment, task, "success")
+    assert re.fullmatch(told, row["instruction"])
 
 
 def test_a_fleet_runs_on_its_channels(settings: Settings) -> None:

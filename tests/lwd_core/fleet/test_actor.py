@@ -19,6 +19,7 @@ from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.rendering import can_render
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.supervisor import Supervisor, Unattended
+from lwd_core.fleet.task import Words
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from lwd_core.settings import Settings
@@ -178,7 +179,7 @@ def test_wording_varies_with_the_scene_when_asked(settings: Settings, cells: Wor
         policy=None,
         seeds=[0, 1, 2],
         source=Source.DEMONSTRATION,
-        vary_instructions=True,
+        words=Words.TRAIN,
         cells=cells,
     )
     said = {Log(uri).attributes("episode_start")["instruction"] for uri in result.logs}
