@@ -23,9 +23,11 @@ EXTRAS = {
     "rerun": "view",
     "s3fs": "s3",
     "safetensors": "train",
+    "starlette": "studio",
     "tensorboard": "train",
     "torch": "train",
     "transformers": "train",
+    "uvicorn": "studio",
 }
 
 
