@@ -249,8 +249,32 @@ LABELS = Table(
             "Digest of the source of the function that said it; null where none did.",
             nullable=True,
         ),
+        Column(
+            "said_by", STRING, "The person who said it; null where a robot or a model did.", nullable=True
+        ),
+        Column(
+            "replaced_ns",
+            I64,
+            "When the same person said otherwise or took it back; null: it counts.",
+            unit="ns since epoch",
+            nullable=True,
+        ),
+        Column(
+            "start_ns",
+            I64,
+            "Begin of the time a person speaks of; null: the whole episode.",
+            unit="ns since epoch",
+            nullable=True,
+        ),
+        Column(
+            "end_ns",
+            I64,
+            "End of the time a person speaks of; null: the whole episode.",
+            unit="ns since epoch",
+            nullable=True,
+        ),
     ),
-    key=("layer_id", "episode_id", "step", "check", "text"),
+    key=("layer_id", "episode_id", "step", "check", "text", "created_ns"),
     partition=("day", "site"),
     sort=("layer_id", "episode_id"),
 )

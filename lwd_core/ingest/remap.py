@@ -24,6 +24,7 @@ from lwd_core.ingest.reused_frames import Shown, refilmed, shards_in, shards_of,
 from lwd_core.ingest.staging import Reader, Staged
 from lwd_core.ingest.supersede import TAKEN
 from lwd_core.ingest.without_erased import spared
+from lwd_core.labels.people import place_again
 from lwd_core.labels.registry import derived
 from lwd_core.lake import addresses
 from lwd_core.lake.query import text
@@ -187,6 +188,7 @@ def _replace(lake: Lake, batch: Iterable[reading.Item], here: Mapping[str, Row],
     for staged in taken:
         sweep(lake, staged.log_id, shards_of(lake, staged.log_id), frames[staged.log_id])
     result.layers |= _drop_derived(lake, list(placed))
+    place_again(lake, list(placed))
     rows = pa.concat_tables([s.logs for s in taken]).to_pylist()
     rows = [row | {name: here[row["log_id"]][name] for name in (*_KEPT, "uri", "created_ns")} for row in rows]
     uris = [row["uri"] for row in rows]

@@ -30,9 +30,10 @@ class Dropped:
 def layers(lake: Lake) -> list[Layer]:
     """The lake's layers, by id."""
     found = lake.sql(
-        "SELECT layer_id, kind, count(DISTINCT episode_id) AS episodes, count(*) AS rows, "
-        "(SELECT count(*) FROM episodes) - count(DISTINCT episode_id) AS unlabelled "
-        "FROM labels GROUP BY ALL ORDER BY ALL"
+        "SELECT layer_id, kind, count(DISTINCT episode_id) FILTER (replaced_ns IS NULL) AS episodes, "
+        "count(*) FILTER (replaced_ns IS NULL) AS rows, "
+        "(SELECT count(*) FROM episodes) - count(DISTINCT episode_id) FILTER (replaced_ns IS NULL) "
+        "AS unlabelled FROM labels GROUP BY ALL ORDER BY ALL"
     )
     return [Layer(**row) for row in found.to_pylist()]
 

@@ -46,6 +46,8 @@ CHECKS: Door[Labeller] = Door(
 OWN = frozenset([*LABELS.own, *CHECKS.own])
 #: Layers that critics of training runs say are named so.
 VALUES = "value."
+#: Layers of what people say are named so; `set_labels` alone writes them.
+PERSON = "person."
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def find(what: str) -> list[Labeller]:
 
 def _allowed(labeller: Labeller, where: str) -> Labeller:
     name = layer_name(labeller.layer_id)
-    if (name in OWN or name.startswith(VALUES)) and labeller not in own():
+    if (name in OWN or name.startswith((VALUES, PERSON))) and labeller not in own():
         raise PluginError(f"{where}: {name} is a layer of the platform's own; choose another name")
     return labeller
 

@@ -66,7 +66,7 @@ class LabelRows:
                 curves.append((check, _curve(array, steps, self._kind)))
                 continue
             found = _segments(array) if array is not None else [_one(told, self._kind)]
-            rows += [_storable(replace(said, check=said.check or check)) for said in found]
+            rows += [storable(replace(said, check=said.check or check)) for said in found]
         last = steps - 1 if self._kind is LabelKind.REWARD else steps
         for said in rows:
             at = said.step
@@ -93,7 +93,7 @@ class LabelRows:
         return pa.concat_tables([told, pa.table(columns)], promote_options="default")
 
 
-def _storable(said: Said) -> Said:
+def storable(said: Said) -> Said:
     """With what the columns of a label can hold, so that an episode fails and not all that lie beside it."""
     if not isinstance(said.value, None | Real | np.generic):
         raise WrongAnswer(f"value {said.value!r} is no number")

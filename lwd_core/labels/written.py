@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.labels.labeller import Labelled, LayerRun, run_labellers
-from lwd_core.labels.registry import OWN, layer_name
+from lwd_core.labels.registry import OWN, PERSON, layer_name
 from lwd_core.labels.said import SAID
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Embodiment
@@ -42,6 +42,8 @@ def write_layer(lake: Lake, layer_id: str, kind: LabelKind | str, rows: pa.Table
         raise UserError(f"{where}: is called name@version, such as grip.slips@1")
     if layer_name(layer_id) in OWN:
         raise UserError(f"{where}: {name} is the platform's own; choose another name")
+    if name.startswith(PERSON):
+        raise UserError(f"{where}: people's layers are written by `lwd label set` and `lwd label import`")
     if kind not in tuple(LabelKind):
         raise UserError(f"{where}: no kind {kind!r}{suggest(kind, LabelKind)}")
     if "episode_id" not in rows.column_names:

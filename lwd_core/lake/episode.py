@@ -161,8 +161,8 @@ class Episode:
 
     @cached_property
     def labels(self) -> pa.Table:
-        """What checks and labels say of it, layer by layer."""
-        return self._rows("labels", 'layer_id, "check", step')
+        """What checks, models and people say of it, layer by layer, but for what somebody replaced since."""
+        return self._rows("labels", 'layer_id, "check", step', "replaced_ns IS NULL")
 
     @property
     def state(self) -> npt.NDArray[np.float32]:
@@ -203,9 +203,9 @@ class Episode:
         )
         return uris.column("uri")[0].as_py() if uris.num_rows else None
 
-    def _rows(self, table: str, order: str) -> pa.Table:
+    def _rows(self, table: str, order: str, condition: str = "true") -> pa.Table:
         here = tuple(self.facts[name] for name in ("day", "site", "episode_id"))
-        where = f"day = ? AND site = ? AND episode_id = ? ORDER BY {order}"
+        where = f"day = ? AND site = ? AND episode_id = ? AND {condition} ORDER BY {order}"
         return self._lake.read(table, where=where, params=here)
 
     def _of_steps(self, name: str) -> pa.ChunkedArray:

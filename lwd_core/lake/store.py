@@ -276,8 +276,15 @@ class Lake:
         raise UserError(f"episode {episode_id}: {problem}")
 
     def labels(self, layer: str) -> pa.Table:
-        """The rows of a label layer, ``name@version``. Raises `UserError` where there is no such layer."""
-        rows = self.read("labels", where='layer_id = ? ORDER BY episode_id, "check", step', params=(layer,))
+        """The rows of a label layer, ``name@version``, that count: none that a person has replaced since.
+
+        Raises `UserError` where there is no such layer.
+        """
+        rows = self.read(
+            "labels",
+            where='layer_id = ? AND replaced_ns IS NULL ORDER BY episode_id, "check", step',
+            params=(layer,),
+        )
         if not rows.num_rows:
             layers = self.sql("SELECT DISTINCT layer_id FROM labels ORDER BY 1")["layer_id"].to_pylist()
             raise UserError(f"label layer {layer}: no such layer{suggest(layer, layers)}")

@@ -163,7 +163,8 @@ def _told(
         return values
     ids = {e["episode_id"]: i for i, e in enumerate(episodes)}
     found = lake.read("labels", columns=["episode_id", "step", "value"],
-                      where="layer_id = ? AND episode_id IN (SELECT unnest(?))", params=[layer, list(ids)],
+                      where="layer_id = ? AND replaced_ns IS NULL AND episode_id IN (SELECT unnest(?))",
+                      params=[layer, list(ids)],
                       versions=versions).to_pydict()  # fmt: skip
     require_labels(layer, episodes, dict.fromkeys(found["episode_id"]))
     for episode_id, step, value in zip(found["episode_id"], found["step"], found["value"], strict=True):

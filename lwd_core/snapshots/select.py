@@ -30,7 +30,7 @@ _LISTS = {
 #: The episodes with the outcome a layer tells; null where it tells none, or two.
 _JUDGED = (
     "(SELECT e.* REPLACE (l.text AS outcome) FROM episodes e LEFT JOIN "
-    "(SELECT episode_id, min(text) AS text FROM labels WHERE layer_id = ? "
+    "(SELECT episode_id, min(text) AS text FROM labels WHERE layer_id = ? AND replaced_ns IS NULL "
     "GROUP BY episode_id HAVING count(DISTINCT text) = 1) l ON l.episode_id = e.episode_id)"
 )
 
@@ -74,7 +74,7 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         layer, _, check = blocking.partition(":")
         conditions.append(
             "episode_id NOT IN (SELECT episode_id FROM labels "
-            "WHERE layer_id = ? AND coalesce(\"check\", '') GLOB ? AND text = ?)"
+            "WHERE layer_id = ? AND replaced_ns IS NULL AND coalesce(\"check\", '') GLOB ? AND text = ?)"
         )
         params += [layer, check or "*", Verdict.FAIL.value]
     buffers = " ".join(f"WHEN ({b.where}) THEN {i}" for i, b in enumerate(spec.buffers))

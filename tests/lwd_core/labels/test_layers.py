@@ -81,7 +81,12 @@ def test_an_own_reward_and_an_own_check_reach_a_batch(lake: Lake, tmp_path: Path
 
 def test_segments_go_into_a_lake_of_before_there_were_any(tmp_path: Path, monkeypatch) -> None:
     old = Table(
-        LABELS.name, LABELS.version, LABELS.meaning, LABELS.columns[:-2], LABELS.key, LABELS.partition
+        LABELS.name,
+        LABELS.version,
+        LABELS.meaning,
+        LABELS.columns[: LABELS.names.index("last_step")],
+        LABELS.key,
+        LABELS.partition,
     )
     create = TableLog.create
 
