@@ -22,16 +22,16 @@ def studio(
 ) -> None:
     """Look at the lake in a browser: episodes, films, curves, comparisons; with --by also label it.
 
-    Serves the loopback address only, until Ctrl-C. Who has the printed link may label in your name.
+    Serves the loopback address only, until Ctrl-C. Whoever has the printed link may label in your name.
 
     Example: lwd studio --by ada
     """
     from lwd_core.studio.server import serve
 
-    key = secrets.token_urlsafe(24) if by else ""
+    key = secrets.token_urlsafe(24)
 
     def ready(address: str) -> None:
-        link = f"{address}#key={key}" if key else address
+        link = f"{address}#key={key}"
         if as_json:
             say_json({"url": link})
         else:

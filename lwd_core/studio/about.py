@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import impact
@@ -37,6 +38,7 @@ def about(lake: Lake, episode: Episode, films: list[Film]) -> dict[str, Any]:
         "segments": [_plain(row, start) for row in episode.segments.to_pylist()],
         "events": _events(episode, start),
         "labels": _labels(episode),
+        "values": _values(episode),
         "log": {"uri": episode.log_uri, "log_id": facts["log_id"],
                 "first_message": facts["first_message"], "last_message": facts["last_message"]},
         "peers": peers(lake, episode),
@@ -78,13 +80,20 @@ def _events(episode: Episode, start: int) -> list[dict[str, Any]]:
 
 def _labels(episode: Episode) -> list[dict[str, Any]]:
     """Every label that is of the whole episode or of a range; curves are drawn, not listed."""
-    names = ("layer_id", "kind", "check", "step", "last_step", "value", "text", "detail")
+    names = ("layer_id", "kind", "check", "step", "last_step", "value", "text", "detail", "said_by")
     curves = (LabelKind.REWARD, LabelKind.PROGRESS)
     return [
         {name: row[name] for name in names} | {"created_ns": str(row["created_ns"])}
         for row in episode.labels.to_pylist()
         if row["step"] is None or row["last_step"] is not None or row["kind"] not in curves
     ]
+
+
+def _values(episode: Episode) -> list[str]:
+    """Layers of critics, the newest first."""
+    rows = episode.labels.select(["created_ns", "layer_id"]).to_pylist()
+    found = {(row["created_ns"], row["layer_id"]) for row in rows if row["layer_id"].startswith(VALUES)}
+    return list(dict.fromkeys(layer for _, layer in sorted(found, reverse=True)))
 
 
 def peers(lake: Lake, episode: Episode, most: int = 20) -> list[dict[str, Any]]:

@@ -1,11 +1,12 @@
 """The addresses of the server: thin, each a call of the module that knows."""
 
+import hmac
 import json
 import math
 from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from lwd_core.errors import UserError
+from lwd_core.extras import require
+from lwd_core.labels.queues import QUEUES, queue
 from lwd_core.studio import curves
 from lwd_core.studio.about import about, lineage
 from lwd_core.studio.catalogue import Catalogue
@@ -20,11 +23,13 @@ from lwd_core.studio.desk import Desk, NotThere
 from lwd_core.studio.duel import duel
 from lwd_core.studio.filters import EpisodeFilter
 from lwd_core.studio.guard import LOGS
-from lwd_core.studio.saved_views import SavedViews
 from lwd_core.studio.strips import picture
 
-#: Cards of one answer at most.
-MOST = 500
+if TYPE_CHECKING:
+    from lwd_core.studio.law import Laws
+
+#: Cards of one answer at most, and episodes of a queue.
+MOST, QUEUED = 500, 200
 _STATIC = resources.files("lwd_core.studio") / "static"
 _MEDIA = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _PAGE = ("at", "offset", "limit", "episode")
@@ -60,6 +65,7 @@ class Reading:
 
     def __init__(self, desk: Desk, by: str) -> None:
         self._desk, self._by = desk, by
+        self._laws: Laws | None = None
 
     def routes(self) -> list[Route]:
         """Addresses and what answers."""
@@ -76,7 +82,10 @@ class Reading:
             "/api/episode/{episode}/curves": self.curves,
             "/api/episode/{episode}/lineage": self.lineage,
             "/api/frame/{episode}/{camera:int}/{number:int}": self.frame,
+            "/api/episode/{episode}/law": self.law,
             "/api/duel": self.duel,
+            "/api/queues": self.queues,
+            "/api/queue/{name}": self.queue,
         }
         logs = Route(f"{LOGS}{{episode}}/{{token}}/{{name}}", plain(self.log), methods=["GET", "OPTIONS"])
         return [*(Route(path, plain(handler)) for path, handler in found.items()), logs]
@@ -94,8 +103,7 @@ class Reading:
         is followed."""
         self._desk.catalogues.follow()
         found = self._desk.newest()
-        return answer({"at": found.number, "episodes": found.episodes, "by": self._by,
-                       "labelled": "labels" in found.versions, "lake": self._desk.settings.lake})  # fmt: skip
+        return answer({"at": found.number, "episodes": found.episodes, "by": self._by})
 
     def episodes(self, request: Request) -> Response:
         """Cards from ``offset`` on, and how many there are in all."""
@@ -169,6 +177,30 @@ class Reading:
         with self._desk.lock:
             return answer(duel(self._desk.lake, *(request.query_params.get(side, "") for side in "ab")))
 
+    def law(self, request: Request) -> Response:
+        """The law of V along it, by the critic of a layer."""
+        require("torch")
+        if self._laws is None:
+            from lwd_core.studio.law import Laws  # torch is costly to load
+
+            self._laws = Laws(self._desk.settings)
+        with self._desk.lock:
+            episode = self._desk.episode(request.path_params["episode"])
+            return answer(self._laws.along(episode, request.query_params.get("layer", "")))
+
+    def queues(self, request: Request) -> Response:
+        """Queues of episodes to judge, with a line each."""
+        return answer(QUEUES)
+
+    def queue(self, request: Request) -> Response:
+        """The next of one."""
+        name = request.path_params["name"]
+        with self._desk.lock:
+            rows = queue(self._desk.lake, name, by=self._by, limit=QUEUED).to_pylist()
+        shown = [{k: v for k, v in row.items() if k not in ("wait", "start_ns")} for row in rows]
+        wait = rows[0]["wait"] if rows else 0
+        return answer({"what": QUEUES[name], "wait": wait, "rows": shown})
+
     def log(self, request: Request) -> Response:
         """A raw log for Foxglove, which runs in a page of its own origin: the address is the permission."""
         episode, token = request.path_params["episode"], request.path_params["token"]
@@ -178,7 +210,11 @@ class Reading:
             "access-control-expose-headers": "content-length, content-range, accept-ranges",
             "access-control-allow-private-network": "true",
         }
-        file = self._desk.log_file(episode) if _same(token, self._desk.log_token(episode)) else None
+        file = (
+            self._desk.log_file(episode)
+            if hmac.compare_digest(token.encode(), self._desk.log_token(episode).encode())
+            else None
+        )
         if file is None:
             raise NotThere("no such log")
         if request.method == "OPTIONS":
@@ -191,30 +227,6 @@ class Reading:
         return catalogue, EpisodeFilter.parse(_but(request.query_params.multi_items(), _PAGE))
 
 
-def views(saved: SavedViews, by: str) -> list[Route]:
-    """Saved filters: for all to see; saved and dropped by whoever is named."""
-
-    def there(request: Request) -> Response:
-        return answer(saved.all())
-
-    async def save(request: Request) -> Response:
-        told = await request.json()
-        saved.save(str(told.get("name", "")), str(told.get("query", "")), by)
-        return answer(saved.all())
-
-    async def drop(request: Request) -> Response:
-        saved.drop(request.path_params["name"])
-        return answer(saved.all())
-
-    found = [Route("/api/views", plain(there))]
-    if by:
-        found += [
-            Route("/api/views", save, methods=["POST"]),
-            Route("/api/views/{name}", drop, methods=["DELETE"]),
-        ]
-    return found
-
-
 def _shipped(name: str) -> Response:
     kind = _MEDIA.get(name.rpartition(".")[2])
     file = _STATIC / name
@@ -225,12 +237,6 @@ def _shipped(name: str) -> Response:
 
 def _picture(data: bytes, kind: str) -> Response:
     return Response(data, media_type=kind)
-
-
-def _same(one: str, other: str) -> bool:
-    import hmac
-
-    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def _but(items: Iterable[tuple[str, str]], names: Iterable[str]) -> list[tuple[str, str]]:
