@@ -136,7 +136,7 @@ class Catalogue:
         rows = query.run(
             con,
             f"SELECT {', '.join(WORDS)}, {flags}, count(*) AS n FROM episodes JOIN chosen ON rowid = row "
-            f"GROUP BY GROUPING SETS ({sets}) ORDER BY n DESC",
+            f"GROUP BY GROUPING SETS ({sets}) ORDER BY n DESC, {', '.join(WORDS)}",
         ).to_pylist()
         con.close()
         found: dict[str, list[tuple[str | None, int]]] = {name: [] for name in WORDS}

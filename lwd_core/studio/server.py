@@ -2,8 +2,9 @@
 
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import uvicorn
@@ -55,11 +56,19 @@ def serve(settings: Settings, *, port: int, by: str, key: str, ready: Callable[[
                 f"port {port}: can't listen there ({error.strerror}); choose another by --port"
             ) from error
         port = listening.getsockname()[1]
+        threading.Thread(target=_look, args=(desk,), daemon=True).start()
         app = application(desk, port, by=by, key=key, closing=closing)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
         )
         _Announced(config, lambda: ready(f"http://{HOST}:{port}/")).run([listening])
+
+
+def _look(desk: Desk) -> None:
+    """Ahead of the first page; what is wrong with the lake is said to whoever asks for one."""
+    with suppress(UserError):
+        desk.newest()
+        desk.catalogues.follow()
 
 
 class _Announced(uvicorn.Server):

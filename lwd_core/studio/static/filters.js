@@ -4,11 +4,10 @@ import { get, send } from "./api.js";
 import { el, fill, say, short } from "./dom.js";
 
 const WORDS = [
-  ["outcome", "outcome", "outcome"], ["task", "task_", "task"], ["policy", "policy", "policy_id"],
+  ["outcome", "outcome", "outcome"], ["task", "task", "task"], ["policy", "policy", "policy_id"],
   ["source", "source", "source"], ["robot", "robot", "robot_id"], ["site", "site", "site"],
   ["quality", "checks", "quality"], ["said_by", "labelled by", "said_by"],
 ];
-const TITLES = { task_: "task" };
 const ORDERS = ["newest", "oldest", "longest", "shortest", "drop", "helped"];
 const SAID = { drop: "largest drop of V", helped: "most help" };
 const MOST = 12;
@@ -100,7 +99,7 @@ export class Filters {
       ...["", "yes", "no"].map((v) => el("option", { value: v, selected: v === now }, v || "either"))));
   }
 
-  words(name, id, column) {
+  words(name, title, column) {
     const chosen = this.filter.getAll(name);
     const counted = this.counts[column] ?? [];
     const there = new Set(counted.map(([word]) => word ?? ""));
@@ -111,7 +110,7 @@ export class Filters {
       open: this.open.has(name) || chosen.length > 0,
       ontoggle: (e) => (e.target.open ? this.open.add(name) : this.open.delete(name)),
     },
-    el("summary", {}, TITLES[id] ?? id),
+    el("summary", {}, title),
     ...shown.map(([word, n]) => el("label", { class: "word", title: word },
       el("input", { type: "checkbox", checked: chosen.includes(word), onchange: () => this.toggle(name, word) }),
       el("span", {}, word === "" ? "none" : name === "policy" ? short(word) : word), el("i", {}, n.toLocaleString("en")))),

@@ -51,7 +51,9 @@ export class Grid {
     this.draw();
   }
 
-  get columns() { return Math.max(1, Math.floor(this.view.clientWidth / WIDTH)); }
+  get width() { return this.view.clientWidth - 8; }
+
+  get columns() { return Math.max(1, Math.floor(this.width / WIDTH)); }
 
   get rows() { return Math.ceil(this.total / this.columns); }
 
@@ -106,7 +108,7 @@ export class Grid {
     for (const [index, card] of this.cards) {
       if (index < first || index >= last) { card.remove(); this.cards.delete(index); }
     }
-    const width = this.view.clientWidth / columns;
+    const width = this.width / columns;
     const missing = [];
     for (let index = first; index < last; index++) {
       const facts = this.card(index);
@@ -155,8 +157,8 @@ export class Grid {
 
   made(index, f) {
     const flags = [
-      f.quality === "fail" ? el("b", { class: "bad", title: `${f.checks_failed} checks fail` }, "✗ checks") : null,
-      f.interventions ? el("b", { class: "human", title: `a person acted for ${f.human_steps} of ${f.steps} steps` }, `✋ ${f.interventions}`) : null,
+      f.quality === "fail" ? el("b", { class: "bad", title: `${f.checks_failed} checks fail` }, "checks fail") : null,
+      f.interventions ? el("b", { class: "human", title: `a person acted for ${f.human_steps} of ${f.steps} steps` }, `helped ${f.interventions}×`) : null,
       f.value_drop !== null && f.value_drop >= 0.1 ? el("b", { title: "largest fall of V" }, `V −${f.value_drop.toFixed(2)}`) : null,
       f.disagree ? el("b", { class: "bad", title: "layers disagree on the outcome" }, "≠") : null,
       f.said ? el("b", { class: "said", title: `said by ${f.said_by}` }, `${f.said} · ${f.said_by}`) : null,
