@@ -9,6 +9,7 @@ from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import impact
+from lwd_core.studio.catalogue import Catalogue
 from lwd_core.studio.strips import Film
 from storage_schemas.vocabulary import LabelKind, SegmentKind
 
@@ -17,7 +18,7 @@ _MOST = 200
 _ELSEWHERE = ("attributes", "start_ns", "end_ns", "created_ns")
 
 
-def about(lake: Lake, episode: Episode, films: list[Film]) -> dict[str, Any]:
+def about(catalogue: Catalogue, episode: Episode, films: list[Film]) -> dict[str, Any]:
     """Facts, attributes, cameras, ribbon of actors, events, checks, words of labels, and where its log is.
 
     Times are seconds from the first step.
@@ -41,7 +42,7 @@ def about(lake: Lake, episode: Episode, films: list[Film]) -> dict[str, Any]:
         "values": _values(episode),
         "log": {"uri": episode.log_uri, "log_id": facts["log_id"],
                 "first_message": facts["first_message"], "last_message": facts["last_message"]},
-        "peers": peers(lake, episode),
+        "peers": peers(catalogue, episode),
     }  # fmt: skip
 
 
@@ -96,14 +97,14 @@ def _values(episode: Episode) -> list[str]:
     return list(dict.fromkeys(layer for _, layer in sorted(found, reverse=True)))
 
 
-def peers(lake: Lake, episode: Episode, most: int = 20) -> list[dict[str, Any]]:
+def peers(catalogue: Catalogue, episode: Episode, most: int = 20) -> list[dict[str, Any]]:
     """Other attempts at the same task in the same scene, by whichever policy, newest first."""
     seed = episode.attributes.get("seed")
     if seed is None:
         return []
-    return lake.sql(
+    return catalogue.ask(
         "SELECT episode_id, policy_id, robot_id, source, outcome, steps, day FROM episodes "
-        "WHERE task = ? AND attributes ->> '$.seed' = ? AND episode_id <> ? ORDER BY start_ns DESC LIMIT ?",
+        "WHERE task = ? AND scene = ? AND episode_id <> ? ORDER BY start_ns DESC LIMIT ?",
         (episode.task, seed, episode.id, most),
     ).to_pylist()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.lake.episode import Episode
+from lwd_core.lake.some_partitions import SomePartitions
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -54,23 +55,24 @@ class Desk:
             if episode_id in self._episodes:
                 return self._episodes[episode_id]
             row = catalogue.row(episode_id)
-            here: list[Any] = []
+            found: list[Episode] = []
             if row is not None:
                 (card,) = catalogue.cards(_row(row), ("day", "site"))
-                here = [card["day"], card["site"], episode_id]
-            found = self.lake.episodes("day = ? AND site = ? AND episode_id = ?", here) if here else []
+                near = SomePartitions(self.lake, [(card["day"], card["site"])])
+                found = near.episodes("episode_id = ?", (episode_id,))
             if not found:
                 raise NotThere(f"episode {episode_id}: the lake has none of this id; it may have been erased")
             (only,) = found
-            known = load_embodiments(self.settings.embodiments).get(only.facts["embodiment"])
-            return self._episodes.keep(episode_id, Episode(self.lake, only.facts, only.embodiment or known))
+            if only.embodiment is None:
+                known = load_embodiments(self.settings.embodiments).get(only.facts["embodiment"])
+                only = Episode(near, only.facts, known)
+            return self._episodes.keep(episode_id, only)
 
     def films(self, episode_id: str) -> list[Film]:
         """The episode's cameras. Raises `NotThere`."""
         with self.lock:
-            if episode_id not in self._films:
-                self._films.keep(episode_id, films(self.episode(episode_id)))
-            return self._films[episode_id]
+            episode = self.episode(episode_id)  # after which nothing is of an earlier catalogue
+            return self._films.get(episode_id) or self._films.keep(episode_id, films(episode))
 
     def strips(self, ids: Sequence[str]) -> dict[str, Strip]:
         """A few frames of each of these episodes that the lake has."""
@@ -80,7 +82,8 @@ class Desk:
             rows = [row for one in wanted if (row := catalogue.row(one)) is not None]
             if rows:
                 cards = catalogue.cards(_row(*rows), ("episode_id", "day", "site", "steps"))
-                for episode, strip in strips(self.lake, cards).items():
+                near = SomePartitions(self.lake, {(card["day"], card["site"]) for card in cards})
+                for episode, strip in strips(near, cards).items():
                     self._strips.keep(episode, strip)
             return {one: self._strips[one] for one in ids if one in self._strips}
 

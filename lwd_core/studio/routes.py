@@ -145,7 +145,8 @@ class Reading:
         """All that is known of one but its curves and pictures."""
         episode_id = request.path_params["episode"]
         with self._desk.lock:
-            found = about(self._desk.lake, self._desk.episode(episode_id), self._desk.films(episode_id))
+            catalogue, opened = self._desk.newest(), self._desk.episode(episode_id)
+            found = about(catalogue, opened, self._desk.films(episode_id))
         file = self._desk.log_file(episode_id)
         if file is not None:
             found["log"]["address"] = (

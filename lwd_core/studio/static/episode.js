@@ -32,11 +32,17 @@ export class EpisodePage {
       el("aside", {}, labelling?.panel(this) ?? null, this.said, this.links(), this.events(), this.checks(),
         this.peers(), this.beneath, this.table(f, facts.attributes))));
     this.retold();
-    this.lineage();
-    const lines = await curves(this.id, this.abort.signal);
-    this.chart = new Chart(this.charts, facts, lines, (t) => { this.player.pause(); this.player.seek(t); });
+    // keys work from here on: nobody waits for curves to say how it ended
+    this.draw().then(() => this.law()).then(() => this.lineage()).catch((error) => {
+      if (error.name !== "AbortError") say(error.message);
+    });
+  }
+
+  async draw(more = []) {
+    this.lines ??= await curves(this.id, this.abort.signal);
+    this.chart?.close();
+    this.chart = new Chart(this.charts, this.facts, [...this.lines, ...more], (t) => { this.player.pause(); this.player.seek(t); });
     this.chart.head(this.player.t);
-    this.law();
   }
 
   close() {
@@ -54,10 +60,7 @@ export class EpisodePage {
       const lines = found.quantiles.map((q, i) => ({
         group: "law", name: `${Math.round(100 * q)} %`, points: found.steps.length, steps: found.steps, values: found.values[i],
       }));
-      const own = await curves(this.id, this.abort.signal);
-      this.chart.close();
-      this.chart = new Chart(this.charts, this.facts, [...own, ...lines], (t) => { this.player.pause(); this.player.seek(t); });
-      this.chart.head(this.player.t);
+      await this.draw(lines);
       this.charts.dataset.law = values[0];
     } catch (error) {
       if (error.name !== "AbortError") this.charts.title = `V's law: ${error.message}`;

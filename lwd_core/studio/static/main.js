@@ -11,7 +11,7 @@ import { Labelling } from "./labelling.js";
 
 const main = document.getElementById("main");
 const WINDOW = 240, BACK = 40, EVERY_MS = 3000;
-let page = null, state = { by: "", episodes: 0, at: 0 }, labelling = null, order = null, last = "#/episodes";
+let page = null, state = { by: "", episodes: 0, at: 0 }, labelling = null, order = null, finding = null, last = "#/episodes";
 
 function where() {
   const [path, query = ""] = location.hash.slice(1).split("?");
@@ -88,8 +88,13 @@ async function openGrid(filter) {
 }
 
 // The episodes around one in the order of the grid, so that the next one is known at once.
-async function around(id, filter) {
-  if (order?.ids.includes(id)) return;
+function around(id, filter) {
+  if (order?.ids.includes(id)) return Promise.resolve();
+  if (finding?.id !== id) finding = { id, found: find(id, filter).finally(() => { finding = null; }) };
+  return finding.found;
+}
+
+async function find(id, filter) {
   const params = new URLSearchParams(filter);
   params.set("episode", id);
   const { place, at } = await get("place", params);
@@ -103,11 +108,13 @@ async function around(id, filter) {
 }
 
 async function neighbour(id, by) {
-  const at = order?.ids.indexOf(id) ?? -1;
-  let next = at < 0 ? undefined : order.ids[at + by];
-  if (next === undefined && order?.filter) {
-    order = null;
-    await around(id, where()[1]);
+  const filter = where()[1];
+  await around(id, filter);
+  let next = order.ids[order.ids.indexOf(id) + by];
+  if (next === undefined && order.filter) {
+    const known = order;
+    await find(id, filter);
+    if (!order.filter) order = known;
     next = order.ids[order.ids.indexOf(id) + by];
   }
   if (next === undefined) { say(by > 0 ? "that was the last one" : "that is the first one"); return; }
@@ -119,7 +126,7 @@ async function openEpisode(id, filter) {
   const open = new EpisodePage(main, id, filter);
   page = open;
   fill(main, el("p", { class: "quiet" }, "…"));
-  const go = (by) => neighbour(id, by);
+  const go = (by) => neighbour(id, by).catch((e) => say(e.message));
   await open.show(state.by ? labelling : null);
   if (page !== open) return;
   const p = open.player;

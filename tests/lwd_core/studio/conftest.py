@@ -1,4 +1,4 @@
-"""A home as the page sees it: three episodes with frames, what checks and a critic say of them, their logs."""
+"""A home as the page sees it: three episodes with frames, what checks and a critic say of them, and logs."""
 
 from pathlib import Path
 

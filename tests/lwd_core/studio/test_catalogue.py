@@ -1,4 +1,4 @@
-"""What the grid filters and sorts is what the lake says, at each of its versions, and nothing else can be asked."""
+"""What the grid filters and sorts is what the lake says at a version, and nothing else can be asked."""
 
 import time
 from pathlib import Path
