@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lwd_core.errors import UserError
+from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.some_partitions import SomePartitions
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from lwd_core.storage.relative import resolve
 from lwd_core.studio.catalogue import Catalogue, Catalogues
 from lwd_core.studio.strips import CARDS, FILMS, Film, Remembered, Strip, films, strips
@@ -86,6 +88,11 @@ class Desk:
                 for episode, strip in strips(near, cards).items():
                     self._strips.keep(episode, strip)
             return {one: self._strips[one] for one in ids if one in self._strips}
+
+    def has_run(self, layer: str) -> bool:
+        """Whether the run whose critic said a layer of values is at hand, so that its law can be shown."""
+        run = layer.removeprefix(VALUES).partition("@")[0].rpartition(".")[0]
+        return bool(run) and open_location(self.settings.checkpoints).exists(run)
 
     def log_file(self, episode_id: str) -> Path | None:
         """The raw log of an episode, where it is a file on this machine."""

@@ -147,6 +147,7 @@ class Reading:
         with self._desk.lock:
             catalogue, opened = self._desk.newest(), self._desk.episode(episode_id)
             found = about(catalogue, opened, self._desk.films(episode_id))
+        found["values"] = [layer for layer in found["values"][:1] if self._desk.has_run(layer)]
         file = self._desk.log_file(episode_id)
         if file is not None:
             found["log"]["address"] = (

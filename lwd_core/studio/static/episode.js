@@ -7,6 +7,16 @@ import { Player } from "./player.js";
 
 const FOXGLOVE = "https://app.foxglove.dev/~/view";
 
+// What is known of the episode a person goes to next.
+const ahead = new Map();
+
+export function fetchAhead(id) {
+  if (!id || ahead.has(id)) return;
+  const found = get(`episode/${id}`);
+  found.catch(() => ahead.delete(id));
+  ahead.set(id, found);
+}
+
 export class EpisodePage {
   constructor(place, id, filter) {
     this.place = place;
@@ -16,12 +26,13 @@ export class EpisodePage {
   }
 
   async show(labelling) {
-    const facts = await get(`episode/${this.id}`, "", this.abort.signal);
+    const facts = ahead.get(this.id) ? await ahead.get(this.id) : await get(`episode/${this.id}`, "", this.abort.signal);
+    ahead.clear();
     this.facts = facts;
     this.player = new Player(this.id, facts, (t) => this.chart?.head(t));
     this.charts = el("div", { class: "charts" }, el("p", { class: "quiet" }, "curves …"));
     this.said = el("div", { class: "said-here" });
-    this.beneath = el("div");
+    this.beneath = el("details", { ontoggle: () => this.lineage() }, el("summary", {}, "lineage"));
     const f = facts.facts;
     fill(this.place, el("div", { class: "episode", data: { episode: this.id } },
       el("section", { class: "watch" },
@@ -33,7 +44,7 @@ export class EpisodePage {
         this.peers(), this.beneath, this.table(f, facts.attributes))));
     this.retold();
     // keys work from here on: nobody waits for curves to say how it ended
-    this.draw().then(() => this.law()).then(() => this.lineage()).catch((error) => {
+    this.draw().then(() => this.law()).catch((error) => {
       if (error.name !== "AbortError") say(error.message);
     });
   }
@@ -144,18 +155,20 @@ export class EpisodePage {
   }
 
   async lineage() {
+    if (this.traced) return;
+    this.traced = true;
     let found;
     try {
       found = await get(`episode/${this.id}/lineage`, "", this.abort.signal);
     } catch (error) {
-      if (error.name !== "AbortError") fill(this.beneath, el("p", { class: "bad" }, error.message));
+      if (error.name !== "AbortError") this.beneath.append(el("p", { class: "bad" }, error.message));
       return;
     }
-    fill(this.beneath, el("details", {}, el("summary", {}, `lineage: ${found.snapshots.length} snapshots, ${found.policies.length} policies`),
-      el("ul", { class: "rows" },
-        ...found.snapshots.map((s) => el("li", {}, "snapshot ", el("b", {}, s.name), ` ${short(s.digest)} · ${s.episodes} episodes · ${s.state}`)),
-        ...found.policies.map((p) => el("li", {}, "policy ", el("a", { href: `#/episodes?policy=${p.policy_id}` }, short(p.policy_id)), ` ${p.stage}`)),
-        ...found.releases.map((r) => el("li", {}, `${r.channel}: ${short(r.policy_id)} ${r.state}`)))));
+    const none = found.snapshots.length ? null : el("li", { class: "quiet" }, "in no snapshot");
+    this.beneath.append(el("ul", { class: "rows" }, none,
+      ...found.snapshots.map((s) => el("li", {}, "snapshot ", el("b", {}, s.name), ` ${short(s.digest)} · ${s.episodes} episodes · ${s.state}`)),
+      ...found.policies.map((p) => el("li", {}, "policy ", el("a", { href: `#/episodes?policy=${p.policy_id}` }, short(p.policy_id)), ` ${p.stage}`)),
+      ...found.releases.map((r) => el("li", {}, `${r.channel}: ${short(r.policy_id)} ${r.state}`))));
   }
 
   table(facts, attributes) {

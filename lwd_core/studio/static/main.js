@@ -3,7 +3,7 @@
 import { get, key, takeKey } from "./api.js";
 import { ComparePage, showDuel } from "./compare.js";
 import { el, fill, say } from "./dom.js";
-import { EpisodePage } from "./episode.js";
+import { EpisodePage, fetchAhead } from "./episode.js";
 import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { bind, keys } from "./keys.js";
@@ -148,7 +148,8 @@ async function openEpisode(id, filter) {
     ...(state.by ? labelling.keys(open, go) : []),
     ...common(),
   ]);
-  around(id, filter).catch((e) => say(e.message));
+  await around(id, filter);
+  if (page === open) fetchAhead(order.ids[order.ids.indexOf(id) + 1]);
 }
 
 async function openCompare(ids) {

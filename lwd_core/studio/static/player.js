@@ -38,13 +38,15 @@ class Camera {
     return image;
   }
 
-  show(t) {
+  // `moving`: more of it will be looked at.
+  show(t, moving) {
     const place = before(this.times, t);
     if (place === this.wanted) return;
     this.wanted = place;
     const image = this.image(place);
     if (image.complete && image.naturalWidth) this.paint(image);
-    for (let i = 1; i <= AHEAD && place + i < this.times.length; i++) this.image(place + i);
+    const many = moving ? AHEAD : 1;
+    for (let i = 1; i <= many && place + i < this.times.length; i++) this.image(place + i);
   }
 
   paint(image) {
@@ -81,7 +83,7 @@ export class Player {
 
   seek(t) {
     this.t = Math.min(Math.max(t, 0), this.length);
-    for (const camera of this.cameras) camera.show(this.t);
+    for (const camera of this.cameras) camera.show(this.t, this.t > 0);
     this.slider.value = (this.t / this.length) * 1000;
     this.clock.textContent = `${seconds(this.t)} / ${seconds(this.length)} · step ${this.step}`;
     this.moved(this.t);
