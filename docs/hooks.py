@@ -42,8 +42,8 @@ def cli_page() -> str:
     """Every command with its help, arguments, options."""
     parts = [
         "# Commands\n\nMade from `lwd` itself when this site is built. Exit codes: 0 done, 1 a check found "
-        "something wrong, 2 wrong input (one line says what and the remedy), 130 interrupted, 143 "
-        "stopped with its state saved (training). "
+        "something wrong, 2 wrong input (one line says what and the remedy), 130 interrupted (Ctrl-C), "
+        "143 stopped by SIGTERM; training and fleets save their state before. "
         "`lwd --install-completion` teaches your shell the commands."
     ]
     for name in commands():

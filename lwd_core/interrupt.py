@@ -5,6 +5,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_asked: list[int] = []  # signals that asked this process to stop, in their order
+
+
+def stopped() -> int | None:
+    """The exit code of a process that a signal asked to stop, as a shell counts: 130 after Ctrl-C, 143 after
+    SIGTERM; None where none did."""
+    return 128 + _asked[0] if _asked else None
+
 
 @contextmanager
 def graceful_stop(stop: threading.Event) -> Iterator[None]:
@@ -17,12 +25,14 @@ def graceful_stop(stop: threading.Event) -> Iterator[None]:
 
     def ask(number: int, frame: object) -> None:
         stop.set()
+        _asked.append(number)
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _asked.clear()
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -47,6 +47,7 @@ SPECS = [
     ),
     # a warning: one bad file stops nobody, but somebody should look
     dg.AssetCheckSpec("quarantine", asset="logs", description="No log is in quarantine."),
+    dg.AssetCheckSpec("salvage", asset="logs", description="No log had to be salvaged: all came whole."),
 ]
 
 
@@ -126,14 +127,18 @@ def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iter
         passed=not broken,
         metadata={"broken": markdown_table(broken)},
     )
-    bad = [row for row in rows if row["state"] == "quarantined"]
-    yield dg.AssetCheckResult(
-        asset_key="logs",
-        check_name="quarantine",
-        passed=not bad,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"in quarantine": len(bad), "logs": markdown_table(bad[:20])},
-    )
+    for check, state, said in (
+        ("quarantine", "quarantined", "in quarantine"),
+        ("salvage", "salvaged", "salvaged"),
+    ):
+        met = [row for row in rows if row["state"] == state]
+        yield dg.AssetCheckResult(
+            asset_key="logs",
+            check_name=check,
+            passed=not met,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={said: len(met), "logs": markdown_table(met[:20])},
+        )
 
 
 def _reconciled(platform: Platform, context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:

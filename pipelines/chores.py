@@ -15,7 +15,9 @@ def judge_canary(context: dg.OpExecutionContext, platform: Platform) -> None:
     if found is None:
         context.log.info("no canary beside production")
     else:
-        context.log.info(f"canary {found.canary.policy_id}: {found.verdict.decision}, {found.verdict.reason}")
+        decision, why = found.verdict.decision, found.verdict.reason
+        context.log.info(f"canary {found.canary.policy_id}: {decision}, {why}")
+        context.add_output_metadata({"policy": found.canary.policy_id, "decision": str(decision), "why": why})
 
 
 @dg.op(description="Signs what each channel holds with a new number and expiry: a quiet fleet goes on.")

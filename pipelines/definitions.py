@@ -24,6 +24,8 @@ ASSETS = [
 CHECKS = [
     lake_checks,
     labels.recordings_are_sound,
+    labels.no_recording_has_a_defect,
+    labels.judges_agree,
     *installed.OTHER_CHECKS,
     snapshots.snapshot_verifies,
     training.critic_is_any_good,

@@ -1,6 +1,6 @@
-"""What happens by itself: logs that land are ingested, canaries are judged, failures are told.
+"""What happens by itself: logs that land are ingested, canaries are judged, failures and the inbox are told.
 
-No sensor keeps a cursor: each compares what lies there with what the lake knows, so that a lost
+No sensor that works keeps a cursor: each compares what lies there with what the lake knows, so that a lost
 cursor, a restart or a late upload to an old day drops nothing.
 """
 
@@ -21,8 +21,11 @@ from pipelines.platform import Platform
 CELLS_A_TICK = 50
 #: A partition whose run failed is asked for again after so many seconds, twice as many after each failure …
 FIRST_WAIT_S, LONGEST_WAIT_S = 60, 6 * 3600
-#: Address that failed runs are posted to, as JSON ``{"text": …}``.
+#: Address that failed runs and what needs a person's eye are posted to, as JSON ``{"text": …}``.
 WEBHOOK = "LWD_FAILURE_WEBHOOK"
+#: Lines of one notice.
+NOTICES = 20
+_DAY_NS = 86_400 * 10**9
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -163,24 +166,28 @@ def failure_notice(context: dg.RunFailureSensorContext) -> None:
     _post(f"{run.job_name} {partition} failed: {context.failure_event.message} (run {run.run_id})")
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=[ingest_day],
+@dg.sensor(
+    minimum_interval_seconds=300,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description=f"Posts the logs that an ingest had to quarantine to the address in {WEBHOOK}.",
+    description=f"Posts what newly needs a person's eye (`lwd inbox`) to the address in {WEBHOOK}.",
 )
-def quarantine_notice(context: dg.RunStatusSensorContext) -> None:
-    run = context.dagster_run
-    for record in context.instance.get_records_for_run(
-        run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
-    ).records:
-        made = record.asset_materialization
-        met = made.metadata.get("quarantined") if made else None
-        if met is not None and met.value:
-            assert made is not None
-            why = made.metadata["quarantined because"].value
-            partition = run.tags.get("dagster/partition", "")
-            _post(f"{run.job_name} {partition}: {met.value} logs in quarantine: {why} (run {run.run_id})")
+def inbox_notice(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
+    """Its cursor is the time of the last thing told; where that is lost, a day is told twice."""
+    if not os.environ.get(WEBHOOK):
+        return dg.SensorResult(skip_reason=f"no address in {WEBHOOK}")
+    from lwd_core.reports.inbox import inbox
+
+    now_ns = platform.now_ns()
+    since = int(context.cursor or now_ns - _DAY_NS)
+    items = inbox(platform.lake(), now_ns=now_ns)
+    new = [item for item in items if since < item.when_ns <= now_ns]
+    lines = [f"{item.kind}: {item.what}: {item.says} ({item.look})" for item in new[:NOTICES]]
+    if len(new) > NOTICES:
+        lines.append(f"and {len(new) - NOTICES} more: lwd inbox")
+    if lines:
+        _post("\n".join(lines))
+    told = max((item.when_ns for item in new), default=since)
+    return dg.SensorResult(skip_reason=f"{len(new)} new of {len(items)} to look at", cursor=str(told))
 
 
 def _post(text: str) -> None:
@@ -195,4 +202,4 @@ def _post(text: str) -> None:
     urllib.request.urlopen(request, timeout=10).close()
 
 
-SENSORS = [landing_sensor, canary_sensor, failure_notice, quarantine_notice]
+SENSORS = [landing_sensor, canary_sensor, failure_notice, inbox_notice]

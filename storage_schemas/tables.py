@@ -207,6 +207,9 @@ SEGMENTS = Table(
     sort=("episode_id", "segment"),
 )
 
+#: Layers of what people say are named so: person.NAME.outcome@1.
+PERSON = "person."
+
 LABELS = Table(
     name="labels",
     version=1,

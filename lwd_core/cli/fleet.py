@@ -15,7 +15,7 @@ from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.task import find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells
-from lwd_core.interrupt import graceful_stop
+from lwd_core.interrupt import graceful_stop, stopped
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
@@ -170,6 +170,8 @@ def run(
         say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
     else:
         typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
+    if code := stopped():
+        raise typer.Exit(code)
 
 
 @app.command()

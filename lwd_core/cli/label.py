@@ -1,4 +1,4 @@
-"""Say things of episodes: run checks and labels, list their layers, take one out."""
+"""Say things of episodes: as a person, or by checks and labels; queues, agreement, layers, files."""
 
 import time
 from dataclasses import asdict
@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from lwd_core.cli import _people
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.labels.labeller import LayerRun, run_labellers
@@ -18,6 +19,7 @@ from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+_people.join(app)
 COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 
 

@@ -10,6 +10,7 @@ from lwd_core.cli._format import Format, InFormat, say_result
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.ingest import embodiments_of, report, run
 from lwd_core.cli.main import EXIT_FOUND
+from lwd_core.errors import UserError, suggest
 from lwd_core.ingest.reconcile import quarantined, reconcile, unaccounted
 from lwd_core.ingest.remap import outdated
 from lwd_core.ingest.remap import remap as take_anew
@@ -19,6 +20,7 @@ from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 from lwd_core.storage.relative import resolve
+from storage_schemas.vocabulary import LogState
 
 app = typer.Typer(add_completion=False)
 
@@ -43,6 +45,8 @@ def logs(
     Example: lwd logs --state quarantined --format json
     """
     if context.invoked_subcommand is None:
+        if state and state not in tuple(LogState):
+            raise UserError(f"--state {state}: no such state{suggest(state, LogState)}")
         lake = Lake.open(Settings().lake)
         say_result(lake.sql(STATES, [state, state]), format, as_json)
         if copies := lake.sql(DUPLICATES).num_rows:

@@ -118,6 +118,16 @@ class LazyGroup(TyperGroup):
             return None
         return click.Command(cmd_name, help=summary(cmd_name))
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort) as end:
+            # a question that Ctrl-C answers is an Abort, as one that nobody is there to answer
+            if isinstance(end, click.Abort) and not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            complain("interrupted")
+            raise click.exceptions.Exit(EXIT_INTERRUPTED) from end
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -153,8 +163,8 @@ def root(
 
     Places come from LWD_HOME (default ./lwd-data) and other LWD_* variables.
 
-    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted, 143 stopped
-    with its state saved (training).
+    Exit codes: 0 done, 1 a check found something wrong, 2 wrong input, 130 interrupted (Ctrl-C), 143 stopped
+    by SIGTERM; training and fleets save their state before.
 
     Example: lwd init my-lake
     """

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.main import EXIT_STOPPED
+from lwd_core.interrupt import stopped
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 
@@ -101,7 +102,9 @@ def _train(
             result = train(config, terminal, publish=publish)
     except Interrupted as notice:
         typer.echo(notice, err=True)
-        raise typer.Exit(EXIT_STOPPED) from notice
+        raise typer.Exit(stopped() or EXIT_STOPPED) from notice
+    end = "finished before, nothing was trained" if result.before else "finished"
+    typer.echo(f"run {config.run}: {end}, {config.updates} updates", err=True)
     if as_json:
         say_json({"checkpoint": result.checkpoint, "digest": result.digest, "metrics": result.metrics})
     else:

@@ -22,6 +22,7 @@ from storage_schemas.embodiment import Embodiment
 if TYPE_CHECKING:
     from lwd_core.ingest.commit import IngestResult
     from lwd_core.labels.labeller import Labeller, LayerRun
+    from lwd_core.labels.people import LabelsSet, PersonLabel
     from lwd_core.loader.training_set import TrainingSet
     from lwd_core.policies.inference import Policy
     from lwd_core.snapshots.spec import SnapshotSpec
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 Place = str | os.PathLike[str]
 
+#: What a label of `Home.say` is made of.
+_SAID = ("episode_id", "by", "kind", "text", "detail", "from_s", "to_s", "at_ns")
 #: What of a `Lake` the API page has; the rest is for the rooms that write one.
 ASKED = ("sql", "read", "episodes", "episode", "labels", "versions", "versions_at")
 
@@ -141,6 +144,34 @@ class Home(Lake):
 
         table = pa.Table.from_pylist(rows) if isinstance(rows, list) else pa.table(rows)
         return write_layer(self, layer, kind, table, now_ns=time.time_ns())
+
+    def say(self, labels: "Sequence[PersonLabel | Mapping[str, Any]]") -> "LabelsSet":
+        """Keep what people say of episodes, all of it in one commit; the same again changes nothing.
+
+        Each has ``episode_id``, ``by`` (a name in small letters), ``kind`` (``outcome``, ``stage``, ``note``)
+        and ``text``: success, failure or unknown of an outcome, else words; None takes back what they said.
+        Optional are ``detail`` (why), ``from_s`` and ``to_s`` (of a note, seconds since the first step) and
+        ``at_ns`` (when it was said). Raises `UserError` for what can't be said.
+        """
+        from lwd_core.labels.people import PersonLabel, set_labels
+
+        try:
+            said = [label if isinstance(label, PersonLabel) else PersonLabel(**label) for label in labels]
+        except TypeError as error:
+            raise UserError(f"labels: {error}; each is a mapping of {', '.join(_SAID)}") from error
+        return set_labels(self, said, now_ns=time.time_ns())
+
+    def queue(
+        self, name: str, *, by: str = "", limit: int = 50, where: str = "true", since: str = ""
+    ) -> pa.Table:
+        """The next episodes a person should look at, with ``why``, and how many ``wait`` in all.
+
+        ``name``: failures, unlabelled, doubts, agreement (needs ``by``) or contested; ``by`` is for whom,
+        ``where`` SQL over ``episodes``, ``since`` their first day. Raises `UserError` for no such queue.
+        """
+        from lwd_core.labels.queues import queue
+
+        return queue(self, name, by=by, limit=limit, where=where, since=since)
 
     # snapshots and training
 

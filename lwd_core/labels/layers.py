@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.lake.store import Lake
 from storage_schemas.tables import LABELS
 
@@ -46,7 +46,7 @@ def drop_layer(lake: Lake, layer_id: str) -> Dropped:
     there = layers(lake)
     found = next((layer for layer in there if layer.layer_id == layer_id), None)
     if found is None:
-        names = ", ".join(layer.layer_id for layer in there) or "none"
-        raise UserError(f"layer {layer_id}: there is none of that id; there are {names}")
+        known = suggest(layer_id, [layer.layer_id for layer in there])
+        raise UserError(f"layer {layer_id}: there is none of that id{known}")
     lake.replace("labels", LABELS.schema.empty_table(), {"layer_id": [layer_id]})
     return Dropped(layer_id, found.episodes, found.rows)

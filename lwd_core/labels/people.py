@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
-from lwd_core.labels.registry import PERSON
 from lwd_core.labels.said import Said, WrongAnswer, storable
 from lwd_core.lake.store import Lake
-from storage_schemas.tables import LABELS
+from storage_schemas.tables import LABELS, PERSON
 from storage_schemas.vocabulary import LabelKind, Outcome
 
 #: What people say, and the kind of layer it is.
@@ -75,7 +74,7 @@ def set_labels(lake: Lake, labels: Sequence[PersonLabel], *, now_ns: int) -> Lab
     Of one person, one kind and one span a single label counts: the last. Raises `UserError` for a name, kind,
     text, span or episode there can't be.
     """
-    said = [_checked(label, now_ns) for label in labels]
+    said = [_checked(label, now_ns + i) for i, label in enumerate(labels)]  # what comes later counts
     if not said:
         return LabelsSet()
     rows = _rows(lake, said)
@@ -248,7 +247,7 @@ def _merged(there: list[Row], rows: Sequence[Row]) -> tuple[list[Row], LabelsSet
         latest = max((row["replaced_ns"] or row["created_ns"] for row in others), default=at)
         same = [row for row in others if (row["text"], row["detail"]) == (new["text"], new["detail"])]
         if new["text"] is None:
-            if counts is None or counts["created_ns"] > at:
+            if counts is None or counts["created_ns"] > at or any(row["replaced_ns"] == at for row in others):
                 done.unchanged += 1
             else:
                 counts["replaced_ns"] = at

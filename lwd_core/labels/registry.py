@@ -12,6 +12,7 @@ from lwd_core.errors import UserError
 from lwd_core.labels.function import NAME, NAMED, FunctionLabeller
 from lwd_core.labels.labeller import Labeller
 from lwd_core.plugins import Door, PluginError, theirs
+from storage_schemas.tables import PERSON
 from storage_schemas.vocabulary import LabelKind
 
 
@@ -46,8 +47,6 @@ CHECKS: Door[Labeller] = Door(
 OWN = frozenset([*LABELS.own, *CHECKS.own])
 #: Layers that critics of training runs say are named so.
 VALUES = "value."
-#: Layers of what people say are named so; `set_labels` alone writes them.
-PERSON = "person."
 
 
 @dataclass(frozen=True)

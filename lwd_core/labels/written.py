@@ -8,11 +8,11 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.labels.labeller import Labelled, LayerRun, run_labellers
-from lwd_core.labels.registry import OWN, PERSON, layer_name
+from lwd_core.labels.registry import OWN, layer_name
 from lwd_core.labels.said import SAID
 from lwd_core.lake.store import Lake
 from storage_schemas.embodiment import Embodiment
-from storage_schemas.tables import LABELS
+from storage_schemas.tables import LABELS, PERSON
 from storage_schemas.vocabulary import LabelKind
 
 

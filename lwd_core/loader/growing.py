@@ -27,6 +27,7 @@ from lwd_core.snapshots.episode_arrays import allocate, assemble, fill
 from lwd_core.snapshots.episode_rows import read_rows
 from lwd_core.snapshots.manifest import member_of, tensors_of
 from lwd_core.snapshots.resample import resample
+from lwd_core.snapshots.rule import spoken
 from lwd_core.snapshots.select import pin, require_one_meaning, selected
 from lwd_core.snapshots.shard_writer import Placed
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -231,9 +232,6 @@ def _seen(versions: Versions) -> dict[str, int]:
 
 def _labelled(spec: SnapshotSpec) -> SnapshotSpec:
     """The spec, of episodes its reward and outcome layers speak of."""
-    where = f"({spec.where})"
-    for layer in (spec.labels.reward, spec.labels.outcome):
-        if layer:
-            text = layer.replace("'", "''")
-            where += f" AND episode_id IN (SELECT episode_id FROM labels WHERE layer_id = '{text}')"
+    labels = spec.labels
+    where = f"({spec.where}) AND {spoken(labels.reward)} AND {spoken(labels.outcome)}"
     return spec.model_copy(update={"where": where})

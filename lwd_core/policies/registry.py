@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import Bundle
 from lwd_core.storage.location import open_location
@@ -16,6 +16,7 @@ from lwd_core.storage.relative import below, relative, resolve
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import MANIFEST
 from storage_schemas.tables import POLICIES
+from storage_schemas.vocabulary import Channel
 
 
 def register(lake: Lake, bundle: Bundle, *, now_ns: int) -> None:
@@ -44,7 +45,8 @@ def find(lake: Lake, prefix: str) -> dict[str, Any]:
     """Return the row of the one policy whose id starts with ``prefix``. Raises UserError."""
     rows = lake.read("policies", where="starts_with(policy_id, ?)", params=(prefix,)).to_pylist()
     if not rows:
-        raise UserError(f"policy {prefix}: no such policy; `lwd policy list` shows those there are")
+        meant = did_you_mean(prefix, Channel) or "; `lwd policy list` shows those there are"
+        raise UserError(f"policy {prefix}: no such policy{meant}")
     if len(rows) > 1:
         raise UserError(f"policy {prefix}: {len(rows)} policies start like this; give more of the id")
     return rows[0]

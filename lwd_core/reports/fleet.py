@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lwd_core.ingest.reconcile import quarantine
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, wilson
+from lwd_core.reports.agreement import Agreement, agreement
 from lwd_core.reports.findings import ValueCurve, value_layer
+from lwd_core.reports.inbox import InboxItem, inbox
 
 #: Points a line of a rate over time has at most.
 BINS = 8
@@ -90,15 +91,24 @@ class FleetFindings:
     policies: tuple[PolicyRow, ...]
     rates: Mapping[str, Mapping[str, Sequence[Point]]]
     falls: tuple[Fall, ...]
-    quarantined: int = 0  # logs
-    refused: tuple[tuple[str, str], ...] = ()  # the newest of them: address and reason
+    inbox: tuple[InboxItem, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
 
 
-def collect_fleet(lake: Lake, channels: Mapping[str, str]) -> FleetFindings:
-    """Read everything the page shows. ``channels``: what each release channel holds, by policy id."""
+def collect_fleet(lake: Lake, channels: Mapping[str, str], *, now_ns: int = 0) -> FleetFindings:
+    """Read everything the page shows. ``channels``: what each release channel holds, by policy id.
+
+    What needs a person's eye is what does so at ``now_ns``; whatever ever did without.
+    """
     policies = _policies(lake, channels)
-    count, newest = quarantine(lake)
-    return FleetFindings(_robots(lake), policies, _rates(lake, policies), falls(lake), count, newest)
+    return FleetFindings(
+        robots=_robots(lake),
+        policies=policies,
+        rates=_rates(lake, policies),
+        falls=falls(lake),
+        inbox=tuple(inbox(lake, now_ns=now_ns)),
+        agreement=tuple(agreement(lake)),
+    )
 
 
 def _robots(lake: Lake) -> tuple[RobotRow, ...]:

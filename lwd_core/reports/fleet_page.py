@@ -25,7 +25,7 @@ def write_fleet_page(lake: Lake, settings: Settings, place: str, *, now_ns: int)
     folder = open_location(place)
 
     def write() -> str:
-        found = collect_fleet(lake, channels_now(settings))
+        found = collect_fleet(lake, channels_now(settings), now_ns=now_ns)
         with folder.write(PAGE) as file:
             file.write(render_fleet(found, clips(lake), now_ns=now_ns).encode())
         return folder.path(PAGE)

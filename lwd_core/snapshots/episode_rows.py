@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots.rule import REWARD_WORDS, layers_in, parts
 from lwd_core.snapshots.select import require_labels
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas import snapshot_row
@@ -154,21 +155,34 @@ def _told(
     episodes: Sequence[Episode],
     versions: Mapping[str, int],
 ) -> list[np.ndarray]:
-    """What a label layer says of each action (T,) of the episodes, 0 where nothing."""
+    """What the first label layer that speaks of an episode says of each action (T,), 0 where nothing."""
     values = [np.zeros(e["steps"], column.type.to_pandas_dtype()) for e in episodes]
-    layer = getattr(spec.labels, source.field)
-    if layer is None:
-        for told, episode in zip(values, episodes, strict=True):
-            told[-1] = episode[source.otherwise]
-        return values
-    ids = {e["episode_id"]: i for i, e in enumerate(episodes)}
+    waiting = {e["episode_id"]: i for i, e in enumerate(episodes)}
+    named = parts(getattr(spec.labels, source.field)) or REWARD_WORDS
+    for layer in named:
+        if layer in REWARD_WORDS:
+            for i in waiting.values():
+                values[i][-1] = episodes[i][source.otherwise]
+            return values
+        for episode_id in _fill(lake, layer, values, waiting, versions):
+            del waiting[episode_id]
+    require_labels(lake, ", ".join(named), episodes, {e["episode_id"] for e in episodes} - waiting.keys())
+    return values
+
+
+def _fill(
+    lake: Lake,
+    layer: str,
+    values: Sequence[np.ndarray],
+    waiting: Mapping[str, int],
+    versions: Mapping[str, int],
+) -> set[str]:
+    """Put what a layer says of these episodes (id: place) into ``values``; the ids it speaks of."""
     found = lake.read("labels", columns=["episode_id", "step", "value"],
-                      where="layer_id = ? AND replaced_ns IS NULL AND episode_id IN (SELECT unnest(?))",
-                      params=[layer, list(ids)],
-                      versions=versions).to_pydict()  # fmt: skip
-    require_labels(layer, episodes, dict.fromkeys(found["episode_id"]))
+                      where=f"{layers_in(layer)} AND episode_id IN (SELECT unnest(?))",
+                      params=[list(waiting)], versions=versions).to_pydict()  # fmt: skip
     for episode_id, step, value in zip(found["episode_id"], found["step"], found["value"], strict=True):
-        told = values[ids[episode_id]]
+        told = values[waiting[episode_id]]
         at = len(told) - 1 if step is None else step
         if not 0 <= at < len(told) or value is None or not math.isfinite(value):
             raise UserError(
@@ -176,4 +190,4 @@ def _told(
                 f"its actions are 0 to {len(told) - 1}"
             )
         told[at] = value
-    return values
+    return set(found["episode_id"])

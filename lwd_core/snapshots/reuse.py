@@ -6,6 +6,7 @@ from lwd_core.errors import UserError
 from lwd_core.lake import query
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.discount import resolved
+from lwd_core.snapshots.rule import may_change
 from lwd_core.snapshots.select import pin, selected
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.vocabulary import SnapshotState
@@ -16,7 +17,7 @@ def reusable(lake: Lake, spec: SnapshotSpec) -> str | None:
 
     A digest also names the versions of the tables it was read at, so that building again after any commit
     gives another one. Logs and label layers are never edited: the same episodes are the same content, unless
-    their logs were remapped since, or nobody can tell any more.
+    their logs were remapped since, people judge them otherwise, or nobody can tell any more.
     """
     rows = lake.sql(
         "SELECT digest, spec, state, versions FROM snapshots WHERE name = ? ORDER BY created_ns DESC LIMIT 1",
@@ -33,13 +34,20 @@ def reusable(lake: Lake, spec: SnapshotSpec) -> str | None:
     now = {row["episode_id"]: row["reading"] for row in found}
     if sorted(now) != ids:
         return None
+    versions = json.loads(rows[0]["versions"])
+    if may_change(spec.labels.reward) and versions.get("labels") != lake.version("labels"):
+        return None
     try:
+        if may_change(spec.labels.outcome):
+            before = {row["episode_id"]: row["success"] for row in selected(lake, spec, versions)}
+            if before != {row["episode_id"]: row["success"] for row in found}:
+                return None
         then = lake.read(
             "episodes",
             columns=["episode_id", "reading"],
             where="list_contains(?, episode_id)",
             params=[ids],
-            versions={"episodes": json.loads(rows[0]["versions"])["episodes"]},
+            versions={"episodes": versions["episodes"]},
         ).to_pylist()
     except (UserError, query.Wrong):  # that version is gone
         return None

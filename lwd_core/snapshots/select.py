@@ -2,14 +2,15 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.lake.query import WrongQuery
 from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.same_recording import FOR_GOOD
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots.rule import parts, verdicts
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.vocabulary import EpisodeEnd, Outcome, Source, Split, Verdict
 
@@ -27,12 +28,6 @@ _LISTS = {
     "robots": "robot_id",
     "days": "day",
 }
-#: The episodes with the outcome a layer tells; null where it tells none, or two.
-_JUDGED = (
-    "(SELECT e.* REPLACE (l.text AS outcome) FROM episodes e LEFT JOIN "
-    "(SELECT episode_id, min(text) AS text FROM labels WHERE layer_id = ? AND replaced_ns IS NULL "
-    "GROUP BY episode_id HAVING count(DISTINCT text) = 1) l ON l.episode_id = e.episode_id)"
-)
 
 
 class NoEpisodes(UserError):
@@ -79,11 +74,14 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         params += [layer, check or "*", Verdict.FAIL.value]
     buffers = " ".join(f"WHEN ({b.where}) THEN {i}" for i, b in enumerate(spec.buffers))
     condition, episodes = " AND ".join(conditions), "episodes"
-    if layer := spec.labels.outcome:
-        episodes = f"{_JUDGED} AS episodes"
+    if rule := spec.labels.outcome:
+        episodes = (
+            "(SELECT e.* REPLACE (l.text AS outcome) FROM episodes e "
+            f"LEFT JOIN ({verdicts(rule)}) l ON l.episode_id = e.episode_id) AS episodes"
+        )
         # an episode without a label has no outcome: it is kept wherever that may matter, and named below
         condition = f"CASE WHEN outcome IS NULL THEN ({condition}) IS NOT FALSE ELSE {condition} END"
-        params = [layer, *params, *params]
+        params = [*params, *params]
     query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {condition}"
     try:
         if any(said != "true" for said in (spec.where, *(b.where for b in spec.buffers))):
@@ -91,8 +89,8 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
         rows = lake.sql(query, params, versions=versions).to_pylist()
     except WrongQuery as error:
         raise UserError(f"spec {spec.name!r}, where: {error}") from error
-    if layer:
-        _require_outcomes(layer, rows)
+    if rule:
+        _require_outcomes(lake, ", ".join(parts(rule)), rows)
     rows = [r for r in rows if r["buffer"] is not None and r["steps"] > 0]
     if not rows:
         raise NoEpisodes(f"spec {spec.name!r}: no episode of the lake fits; loosen its filters")
@@ -153,8 +151,8 @@ def _hash(salt: str, recording: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
-def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    require_labels(layer, rows, {r["episode_id"]: 0 for r in rows if r["outcome"] is not None})
+def _require_outcomes(lake: Lake, layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    require_labels(lake, layer, rows, {r["episode_id"] for r in rows if r["outcome"] is not None})
     for row in rows:
         if row["outcome"] not in set(Outcome):
             raise UserError(
@@ -163,11 +161,13 @@ def _require_outcomes(layer: str, rows: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def require_labels(layer: str, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> None:
+def require_labels(lake: Lake, layer: str, rows: Sequence[Mapping[str, Any]], found: Collection[str]) -> None:
     """Raise ``UserError`` where the layer says nothing of some of these episodes."""
     missing = [r["episode_id"] for r in rows if r["episode_id"] not in found]
     if missing:
+        there = () if found else lake.sql("SELECT DISTINCT layer_id FROM labels")["layer_id"].to_pylist()
+        meant = did_you_mean(layer, there) or "; run its labeller over them, or name another layer"
         raise UserError(
-            f"label layer {layer}: no label for {len(missing)} of {len(rows)} episodes (first {missing[0]}); "
-            "run its labeller over them, or name another layer"
+            f"label layer {layer}: no label for {len(missing)} of {len(rows)} episodes (first {missing[0]})"
+            f"{meant}"
         )

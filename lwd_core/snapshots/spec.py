@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from lwd_core import config_file
+from lwd_core.snapshots.rule import OUTCOME_WORDS, REWARD_WORDS, Rule, checked
 from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Outcome, Source
 
@@ -18,7 +19,7 @@ class _Strict(BaseModel):
 
 
 class Layers(_Strict):
-    """Label layers by id.
+    """Label layers by id, or rules over several (see ``snapshots.rule``): the first that speaks counts.
 
     Without a reward layer the reward is sparse: 1 on the last action of a success. Without an
     outcome layer the episode's own outcome holds; with one, whatever the spec asks of outcomes
@@ -26,9 +27,19 @@ class Layers(_Strict):
     checks of one (``quality@1:defect.*``): an episode that failed any of them is left out.
     """
 
-    reward: str | None = None
-    outcome: str | None = None
+    reward: Rule | None = None
+    outcome: Rule | None = None
     blocking: Names = ()
+
+    @field_validator("reward")
+    @classmethod
+    def _rewards(cls, rule: Rule | None) -> Rule | None:
+        return checked(rule, REWARD_WORDS)
+
+    @field_validator("outcome")
+    @classmethod
+    def _outcomes(cls, rule: Rule | None) -> Rule | None:
+        return checked(rule, OUTCOME_WORDS)
 
 
 class Buffer(_Strict):

@@ -4,13 +4,14 @@ import argparse
 import sys
 
 from lwd_core.errors import UserError
+from lwd_core.interrupt import stopped
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.reporters import Terminal
 from lwd_core.training.run import Interrupted, train
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0 finished, 2 wrong input, 143 stopped with its state saved."""
+    """Exit code: 0 finished, 2 wrong input, 130 (Ctrl-C) or 143 stopped with its state saved."""
     parser = argparse.ArgumentParser(prog="python -m lwd_core.training", description="Train one stage.")
     parser.add_argument("--config", required=True, help="YAML file; see lwd_core/training/config.py")
     given = parser.parse_args(arguments)
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except Interrupted as notice:
         print(notice, file=sys.stderr)
-        return 143
+        return stopped() or 143
     print(result.checkpoint)
     return 0
 

@@ -57,7 +57,7 @@ class Attempt:
             return None
         if self.share.first:
             self.publish(newest)
-        return TrainResult(newest.uri, newest.digest, newest.about["metrics"])
+        return TrainResult(newest.uri, newest.digest, newest.about["metrics"], before=True)
 
     @contextmanager
     def _alone(self) -> Generator[Lock | None]:

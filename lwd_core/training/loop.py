@@ -35,11 +35,15 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """``checkpoint`` is its address, ``metrics`` the last ones logged."""
+    """``checkpoint`` is its address, ``metrics`` the last ones logged.
+
+    ``before``: an earlier attempt had come to the end, nothing was trained.
+    """
 
     checkpoint: str
     digest: str
     metrics: dict[str, float]
+    before: bool = False
 
 
 class Loop:

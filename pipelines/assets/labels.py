@@ -132,6 +132,45 @@ def recordings_are_sound(context: dg.AssetCheckExecutionContext, platform: Platf
     )
 
 
+@dg.asset_check(asset="quality")
+def no_recording_has_a_defect(
+    context: dg.AssetCheckExecutionContext, platform: Platform
+) -> dg.AssetCheckResult:
+    """No episode of these days and sites has a defect; a warning, since snapshots leave it out."""
+    rows = failed_checks(platform, context.partition_keys, "quality@1", "defect.*")
+    failed = [row for row in rows if row["failed"]]
+    return dg.AssetCheckResult(
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"episodes with one, at most": sum(row["failed"] for row in failed),
+                  "defects": markdown_table(failed)},
+    )  # fmt: skip
+
+
+@dg.asset_check(asset="outcomes")
+def judges_agree(context: dg.AssetCheckExecutionContext, platform: Platform) -> dg.AssetCheckResult:
+    """People, and the robots' own word where they spoke, say one thing of each outcome; else a warning."""
+    here, params = inside(context.partition_keys)
+    rows = (
+        platform.lake()
+        .sql(
+            "WITH said AS (SELECT episode_id, said_by AS who, text FROM labels WHERE kind = 'outcome' "
+            f"AND said_by IS NOT NULL AND replaced_ns IS NULL AND {here}), "
+            "whole AS (FROM said UNION ALL SELECT episode_id, outcome_from, outcome FROM episodes "
+            "WHERE outcome <> 'unknown' AND episode_id IN (SELECT episode_id FROM said)) "
+            "SELECT episode_id, string_agg(who || ': ' || text, ', ' ORDER BY who, text) AS said FROM whole "
+            "GROUP BY episode_id HAVING count(DISTINCT text) > 1 ORDER BY episode_id",
+            params,
+        )
+        .to_pylist()
+    )
+    return dg.AssetCheckResult(
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"episodes": len(rows), "who says what": markdown_table(rows[:20])},
+    )
+
+
 def failed_checks(platform: Platform, keys: Sequence[str], layer_id: str, checks: str = "*") -> list[dict]:
     """How many episodes of some partitions fail each check of a layer, and of how many; the worst first."""
     here, params = inside(keys)

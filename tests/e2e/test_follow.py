@@ -58,9 +58,9 @@ def test_releases_reach_the_robots_and_their_episodes_the_learner(settings: Sett
     ):
         until(went_round, 150, learner, robots, taking_in)
         learner.send_signal(signal.SIGINT)
-        assert learner.wait(60) == 143
+        assert learner.wait(60) == 130
         robots.send_signal(signal.SIGTERM)
-        assert robots.wait(60) == 0
+        assert robots.wait(60) == 143
     stopped = newest(settings)
     assert stopped.about["drawn"][0][0] == 0
     versions = [drawn["episodes"] for _, drawn in stopped.about["drawn"]]

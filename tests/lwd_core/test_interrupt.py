@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lwd_core.interrupt import graceful_stop
+from lwd_core.interrupt import graceful_stop, stopped
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -14,8 +14,10 @@ def test_the_first_signal_asks(number: signal.Signals) -> None:
     before, stop = signal.getsignal(number), threading.Event()
     with graceful_stop(stop):
         assert not stop.is_set()
+        assert stopped() is None
         os.kill(os.getpid(), number)
         assert stop.wait(1)
+    assert stopped() == 128 + number
     assert signal.getsignal(number) is before
 
 

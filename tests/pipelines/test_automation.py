@@ -21,7 +21,7 @@ from pipelines.home import enter
 from pipelines.partitions import SITES, Cell, valid_site
 from pipelines.platform import Platform
 from pipelines.schedules import nightly_retraining
-from pipelines.sensors import canary_sensor, landing_sensor, quarantine_notice
+from pipelines.sensors import canary_sensor, inbox_notice, landing_sensor
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.scripted import Scripted, land_scripted
 
@@ -116,24 +116,35 @@ def test_a_partition_that_fails_is_let_rest_and_others_go_on(
     assert "tried again at" in str(waits.skip_reason)
 
 
-def test_logs_that_an_ingest_quarantined_are_posted(
+def test_what_newly_needs_an_eye_is_posted_once(
     home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr("pipelines.sensors._post", told.append)
+
+    def notice(cursor: str | None) -> str | None:
+        resources = {"platform": Platform()}
+        context = dg.build_sensor_context(instance=instance, resources=resources, cursor=cursor)
+        result = inbox_notice(context)
+        assert isinstance(result, dg.SensorResult)
+        return result.cursor
+
     upload(home, "a.mcap")
     instance.add_dynamic_partitions(str(SITES.name), ["harbour"])
-    result = ingest(instance, f"{DAY}|harbour")
-    context = dg.build_run_status_sensor_context(
-        sensor_name="quarantine_notice",
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
-        dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", "ingest_day"),
-    )
-    quarantine_notice(context)
+    ingest(instance, f"{DAY}|harbour")
+    monkeypatch.delenv("LWD_FAILURE_WEBHOOK", raising=False)
+    assert notice(None) is None
+    monkeypatch.setenv("LWD_FAILURE_WEBHOOK", "http://127.0.0.1:9/")
+    cursor = notice(None)
     (line,) = told
-    assert f"ingest_day {DAY}|harbour: 1 logs in quarantine: harbour/{DAY}/harbour-00/a.mcap: " in line
+    assert line.startswith(f"quarantined: harbour/{DAY}/harbour-00/a.mcap: ")
     assert "no known log format" in line
+    assert notice(cursor) == cursor
+    assert len(told) == 1
+    upload(home, "b.mcap")
+    ingest(instance, f"{DAY}|harbour")
+    assert notice(cursor) != cursor
+    assert len(told) == 2
 
 
 def test_what_is_no_partition_goes_to_a_job_of_its_own_and_rests_too(

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
-from pipelines.assets import installed
+from lwd_core.labels import registry
+from lwd_core.labels.labeller import run_labellers
+from lwd_core.labels.people import PersonLabel, set_labels
+from pipelines.assets import installed, labels
 from pipelines.home import enter
 from pipelines.partitions import DAY_SITE, SITES
 from pipelines.platform import Platform
+from storage_schemas.tables import LABELS
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.scripted import Scripted, land_scripted
 from tests.packages import PLUGINS, Install, lay, lay_project
@@ -142,3 +147,33 @@ print(sorted({"torch", "duckdb", "deltalake", "scipy"} & set(sys.modules)))
     assert calm == "['episodes', 'steps', 'segments']"
     assert "ZeroDivisionError: division by zero" in broken
     assert heavy == "[]"
+
+
+def test_judges_who_differ_are_a_warning(instance: dg.DagsterInstance) -> None:
+    platform = Platform()
+    run_labellers(platform.lake(), registry.own(), now_ns=NOON_NS, embodiments=platform.embodiments())
+    first = platform.lake().read("episodes")["episode_id"][0].as_py()
+    said = [PersonLabel(first, by, "outcome", text) for by, text in (("ann", "success"), ("bob", "failure"))]
+
+    def checked() -> dict[str, tuple[bool, dg.AssetCheckSeverity]]:
+        result = dg.materialize(
+            [
+                *(dg.AssetSpec(t, partitions_def=DAY_SITE) for t in ("episodes", "steps", "segments")),
+                labels.outcomes, labels.quality,
+                labels.judges_agree, labels.no_recording_has_a_defect,
+            ],
+            selection=["outcomes", "quality"],
+            partition_key=KEY, instance=instance, resources={"platform": platform},
+        )  # fmt: skip
+        return {e.check_name: (e.passed, e.severity) for e in result.get_asset_check_evaluations()}
+
+    assert checked()["judges_agree"] == (True, dg.AssetCheckSeverity.WARN)
+    set_labels(platform.lake(), said, now_ns=NOON_NS)
+    row = dict.fromkeys(LABELS.names) | {
+        "layer_id": "quality@1", "kind": "quality", "episode_id": first, "log_id": "l", "site": SITE,
+        "day": DAY, "check": "defect.made_up", "text": "fail", "created_ns": 1,
+    }  # fmt: skip
+    platform.lake().append("labels", pa.Table.from_pylist([row], LABELS.schema))
+    assert checked() == dict.fromkeys(
+        ("judges_agree", "no_recording_has_a_defect"), (False, dg.AssetCheckSeverity.WARN)
+    )

@@ -109,6 +109,12 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert [run["layer_id"] for run in lwd("label run $tmp/mine.py")] == ["mine@1"]
     assert "mine@1" in {row["layer_id"] for row in lwd("label list")}
     assert lwd("label drop mine@1")
+    assert lwd("label set $episode --by ann --outcome failure --note slips")["added"] == 1
+    assert lwd("label queue unlabelled")[0]["wait"] == 2
+    assert lwd("label export $tmp/said.csv")["labels"] == 1
+    assert lwd("label import $tmp/said.csv")["unchanged"] == 1
+    assert lwd("label agreement")["disagreements"] == []
+    assert {row["kind"] for row in lwd("inbox")} <= {"check", "salvaged"}
 
     (tmp_path / "spec.yaml").write_text("name: all\nchunk: 3\n")
     known["digest"] = lwd("snapshot build $tmp/spec.yaml")["digest"]
@@ -123,6 +129,8 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
         (tmp_path / f"{run}.yaml").write_text(RUN.format(run=run, seed=len(run), digest=known["digest"]))
         assert lwd(f"train run $tmp/{run}.yaml")["checkpoint"].endswith(f"{run}/step-2")
         known[run] = lwd(f"run policy {run}")["policy_id"]
+    again = CliRunner().invoke(app, ["train", "run", f"{tmp_path}/clone.yaml"])
+    assert again.stderr == "run clone: finished before, nothing was trained, 2 updates\n"
     known["policy"] = known["clone"]
     assert lwd("run assess clone --split train --batches 1")
     assert {row["policy_id"] for row in lwd("policy list")} == {known["clone"], known["second"]}

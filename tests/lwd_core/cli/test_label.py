@@ -127,3 +127,62 @@ def test_ctrl_c_keeps_what_was_labelled_and_the_same_command_goes_on(lake: Lake,
     )  # fmt: skip
     assert done.stdout == "slow@1: 11 episodes labelled, 11 labels\n", done.stderr
     assert lake.read("labels").num_rows == 43
+
+
+def test_a_person_says_how_it_went(lake: Lake) -> None:
+    first, *_ = lake.read("episodes", where="true ORDER BY steps")["episode_id"].to_pylist()
+    said = ("label", "set", first[:10], "--by", "ann")
+    words = ("--outcome", "failure", "--from", "0.1", "--to", "0.2", "--note", "slips")
+    assert lwd(*said, *words).output == "2 new\n"
+    assert lwd(*said, *words).output == "2 as they were\n"
+    assert lwd(*said, "--outcome", "success", "--note", "it holds", "--stage", "lifted").output == (
+        "1 new, 1 changed\n"
+    )
+    labels = lake.sql(
+        "SELECT text, detail, step, last_step FROM labels WHERE replaced_ns IS NULL ORDER BY ALL"
+    )
+    assert [tuple(row.values()) for row in labels.to_pylist()] == [
+        ("lifted", None, None, None), ("slips", None, 1, 2), ("success", "it holds", None, None),
+    ]  # fmt: skip
+    shown = lwd("episode", "show", first).output
+    assert "person.ann.outcome@1" in shown
+    assert "failure" not in shown
+    assert lwd(*said, "--take-back", "stage").output == "1 taken back\n"
+    for wrong, says in ((("--from", "0.1"), "needs words"), ((), "nothing said")):
+        with pytest.raises(UserError, match=says):
+            lwd(*said, *wrong)
+
+
+def test_a_queue_gives_the_next_and_judging_shortens_it(lake: Lake) -> None:
+    first = lwd("label", "queue", "unlabelled", "--limit", "1")
+    assert "3 wait" in first.stderr
+    (row,) = json.loads(lwd("label", "queue", "unlabelled", "--limit", "1", "--json").stdout)
+    lwd("label", "set", row["episode_id"], "--by", "ann", "--outcome", "unknown")
+    counts = {
+        r["queue"]: r["wait"] for r in json.loads(lwd("label", "queue", "--by", "ann", "--json").stdout)
+    }
+    assert counts == {"failures": 0, "unlabelled": 2, "doubts": 0, "agreement": 2, "contested": 0}
+
+
+def test_labels_move_by_a_file_and_people_are_compared(lake: Lake, tmp_path: Path) -> None:
+    ids = lake.read("episodes")["episode_id"].to_pylist()
+    file = tmp_path / "said.csv"
+    rows = [f"{i},{by},outcome,{text}" for i in ids for by, text in (("ann", "success"), ("bob", "failure"))]
+    file.write_text("\n".join(["episode_id,by,kind,text", *rows]))
+    assert lwd("label", "import", str(file)).output == "6 new\n"
+    assert lwd("label", "import", str(file)).output == "6 as they were\n"
+    out = lwd("label", "export", str(tmp_path / "out.json"), "--by", "bob").output
+    assert out.endswith("out.json: 3 labels\n")
+    assert lwd("label", "import", str(tmp_path / "out.json")).output == "3 as they were\n"
+    assert lwd("label", "export").output.startswith("episode_id,by,kind,text,detail,from_s,to_s,at\n")
+    shown = lwd("label", "agreement").output
+    assert "ann: success, bob: failure" in shown
+    found = json.loads(lwd("label", "agreement", "--json").output)
+    assert len(found["disagreements"]) == 3
+    assert {(a["one"], a["other"], a["agreed"]) for a in found["agreement"]} == {
+        ("ann", "bob", 0), ("ann", "recorded", 3), ("bob", "recorded", 0),
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"call it \.csv or \.json"):
+        lwd("label", "export", str(tmp_path / "out.txt"))
+    with pytest.raises(UserError, match="can't be read"):
+        lwd("label", "import", str(tmp_path / "none.csv"))

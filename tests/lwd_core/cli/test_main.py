@@ -135,6 +135,26 @@ def test_a_slip_of_the_pen_is_answered_with_the_word_once(arguments: str) -> Non
     assert "episode" in said or "list" in said
 
 
+def test_a_question_answered_by_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(answer: type[BaseException]) -> int:
+        def answered(_prompt: str) -> str:
+            raise answer
+
+        monkeypatch.setattr("click.termui.visible_prompt_func", answered)
+        monkeypatch.setattr(main, "own_commands", lambda: {"ask": Path("ask.py")})
+        monkeypatch.setattr(main, "summary", lambda name: "Ask.")
+        command = click.Command("ask", callback=lambda: typer.confirm("Sure?", abort=True))
+        monkeypatch.setattr(main, "load_command", lambda name: command)
+        monkeypatch.setattr(sys, "argv", ["lwd", "ask"])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    assert ask(KeyboardInterrupt) == 130
+    assert ask(EOFError) == 1
+
+
 def test_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def slow() -> None:
         raise KeyboardInterrupt

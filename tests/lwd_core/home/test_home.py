@@ -242,3 +242,18 @@ def test_a_run_becomes_a_policy_that_is_found_by_id_and_folder(home: lwd.Home) -
 def test_a_home_goes_wherever_a_lake_does(home: lwd.Home) -> None:
     assert isinstance(home, Lake)
     assert repr(home) == f"Home('{home.root}')"
+
+
+# people
+
+
+def test_people_say_and_are_asked_from_python(home: lwd.Home) -> None:
+    ids = home.queue("unlabelled")["episode_id"].to_pylist()
+    assert len(ids) == 3
+    said = [{"episode_id": i, "by": "ann", "kind": "outcome", "text": "success"} for i in ids[:2]]
+    assert home.say(said).added == 2
+    assert home.say(said).unchanged == 2
+    assert home.queue("unlabelled", limit=1).to_pylist()[0]["wait"] == 1
+    assert home.labels("person.ann.outcome@1").num_rows == 2
+    with pytest.raises(lwd.UserError, match=r"each is a mapping of episode_id, by"):
+        home.say([{"episode": ids[0]}])

@@ -50,10 +50,10 @@ def test_a_batch_is_one_commit_and_the_same_again_is_none(lake: Lake) -> None:
     assert set_labels(lake, batch, now_ns=START + 5) == LabelsSet(unchanged=4)
     assert lake.version("labels") == before + 1
     assert rows(lake) == [
-        ("person.ann.note@1", "slips", None, 4, 9, START, None, "ann"),
+        ("person.ann.note@1", "slips", None, 4, 9, START + 1, None, "ann"),
         ("person.ann.outcome@1", "failure", "the cup fell", None, None, START, None, "ann"),
-        ("person.ann.stage@1", "grasped", None, None, None, START, None, "ann"),
-        ("person.bob.outcome@1", "success", None, None, None, START, None, "bob"),
+        ("person.ann.stage@1", "grasped", None, None, None, START + 2, None, "ann"),
+        ("person.bob.outcome@1", "success", None, None, None, START + 3, None, "bob"),
     ]
     assert set_labels(lake, [], now_ns=START) == LabelsSet()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lwd_core.labels.people import PersonLabel, set_labels
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import wilson
 from lwd_core.reports.clip import encode
@@ -104,17 +105,25 @@ def test_an_empty_lake_has_a_page(settings: Settings) -> None:
     assert "no policy has run yet" in render_fleet(found, (), now_ns=0)
 
 
-def test_logs_in_quarantine_are_counted_where_people_look(settings: Settings) -> None:
+def test_what_needs_an_eye_is_where_people_look(settings: Settings) -> None:
     lake = Lake.open(settings.lake, create=True)
-    assert "in quarantine" not in render_fleet(collect_fleet(lake, {}), (), now_ns=0)
+    assert "Needs a person" not in render_fleet(collect_fleet(lake, {}), (), now_ns=0)
     row = {"log_id": "l", "uri": "lab/2026-01-01/r1/a.mcap", "site": "lab", "day": "2026-01-01",
            "robot_id": "r1", "format": "unknown", "bytes": 3, "state": "quarantined",
            "reason": "no known log format", "messages": 0, "episodes": 0, "created_ns": 1}  # fmt: skip
     rows = [dict.fromkeys(TABLES["logs"].names) | row]
     lake.append("logs", pa.Table.from_pylist(rows, TABLES["logs"].schema))
     page = render_fleet(collect_fleet(lake, {}), (), now_ns=0)
-    assert "Logs in quarantine" in page
-    assert "1 log can't be read" in page.replace("&#39;", "'")
+    assert "Needs a person" in page
+    for words in ("quarantined", "lab/2026-01-01/r1/a.mcap", "no known log format", "lwd logs retry"):
+        assert words in page
+    one = add_episode(lake, 1, 3)
+    said = [PersonLabel(one, by, "outcome", text) for by, text in (("ann", "success"), ("bob", "failure"))]
+    set_labels(lake, said, now_ns=START)
+    page = render_fleet(collect_fleet(lake, {}), (), now_ns=0)
+    assert "outcome: ann: success, bob: failure" in page
+    assert "How far those who judge agree" in page
+    assert "0 % <code>[0, 79]</code>" in page
 
 
 def test_a_film_plays() -> None:
