@@ -49,6 +49,7 @@ export class Grid {
     this.view.scrollTop = top;
     await this.page(Math.floor(selected / PAGE));
     this.draw();
+    this.view.dataset.shown = filter.toString();
   }
 
   get width() { return this.view.clientWidth - 8; }

@@ -104,7 +104,7 @@ async function find(id, filter) {
   params.set("offset", Math.max(0, place - BACK));
   params.set("limit", WINDOW);
   const { cards } = await get("episodes", params);
-  order = { ids: cards.map((card) => card.episode_id), filter };
+  order = { ids: cards.map((card) => card.episode_id), filter, offset: Math.max(0, place - BACK) };
 }
 
 async function neighbour(id, by) {
@@ -149,7 +149,10 @@ async function openEpisode(id, filter) {
     ...common(),
   ]);
   await around(id, filter);
-  if (page === open) fetchAhead(order.ids[order.ids.indexOf(id) + 1]);
+  if (page !== open) return;
+  const at = order.ids.indexOf(id);
+  main.querySelector(".episode").dataset.place = (order.offset ?? 0) + at;
+  fetchAhead(order.ids[at + 1]);
 }
 
 async function openCompare(ids) {
