@@ -26,10 +26,12 @@ EXTRAS = {
     "rerun": "view",
     "s3fs": "s3",
     "safetensors": "train",
+    "starlette": "studio",
     "tensorboard": "train",
     "torch": "train",
     "trackio": "trackio",
     "transformers": "train",
+    "uvicorn": "studio",
     "wandb": "wandb",
 }
 

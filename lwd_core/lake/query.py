@@ -182,7 +182,10 @@ def run(
     return pa.table({}) if result is None else result.to_arrow_table()
 
 
+Connection = duckdb.DuckDBPyConnection
 Wrong = duckdb.Error
+NoSuchTable = duckdb.CatalogException
+Interrupted = duckdb.InterruptException
 Unreadable = (duckdb.IOException, duckdb.InvalidInputException)  # a file of a version is gone, or cut
 
 

@@ -55,13 +55,16 @@ def _empty_lake() -> Any:
     return con
 
 
-def admit(con: Any, text: str) -> None:
-    """Raise ``WrongQuery`` unless every statement of ``text`` only reads. Nothing is run."""
+def admit(con: Any, text: str, params: Sequence[Any] = ()) -> None:
+    """Raise ``WrongQuery`` unless every statement of ``text`` only reads. Nothing is run.
+
+    ``params`` stand for the marks of a single statement.
+    """
     statements = con.extract_statements(text)
     if not statements:
         raise WrongQuery("there is no statement in it; write a SELECT")
     for statement in statements:
-        _admit(con, statement.query, kind(statement))
+        _admit(con, statement.query, kind(statement), params)
 
 
 def _admit(

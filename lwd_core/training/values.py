@@ -126,7 +126,22 @@ class TrainedValue:
         self, states: Tensor, images: Tensor | None, instruction: str, there: Tensor | None = None
     ) -> Tensor:
         """(T, S) raw states and what cameras showed, as `shown` tells it, to (T,) values."""
+        return divl.bootstrap(self._settings.divl, self._v(states, images, instruction, there))[0]
+
+    @torch.no_grad()
+    def law(
+        self, states: Tensor, images: Tensor | None, instruction: str, there: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same to (T, K) probabilities of the K values that come with them.
+
+        UserError for an expectile, which has no law.
+        """
+        if self._settings.divl.value == "expectile":
+            raise UserError("value: an expectile has no law; only its values can be shown")
+        v = self._v(states, images, instruction, there)
+        return v.softmax(-1), self._settings.divl.support.values(v)
+
+    def _v(self, states: Tensor, images: Tensor | None, instruction: str, there: Tensor | None) -> Tensor:
         embedding = self._encoder([instruction]).expand(len(states), -1)
         observation = Observation(self._normaliser.state(states), embedding, images, there)
-        v = self._critic.v(self._critic.features(observation))
-        return divl.bootstrap(self._settings.divl, v)[0]
+        return self._critic.v(self._critic.features(observation))

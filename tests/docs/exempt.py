@@ -14,4 +14,4 @@ EXEMPT = {
 }
 
 #: beginnings of lines that start a server: it is started, looked at and ended
-SERVERS = ("make ui", "lwd episode view")
+SERVERS = ("make ui", "lwd episode view", "lwd studio")

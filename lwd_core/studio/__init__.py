@@ -1,0 +1,1 @@
+"""`lwd studio`: the lake in a browser, for one person on the loopback address; reading it, and labelling."""
