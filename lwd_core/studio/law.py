@@ -35,8 +35,9 @@ class Laws:
         """
         critic = self._of(layer)
         place = open_location(self._settings.lake)
-        images = shown(place, critic.vision, list(episode["frames"])) if critic.vision else None
-        law, atoms = critic.law(torch.as_tensor(episode["state"]), images, episode.instruction)
+        vision = critic.vision
+        images, there = shown(place, vision, list(episode["frames"])) if vision else (None, None)
+        law, atoms = critic.law(torch.as_tensor(episode["state"]), images, episode.instruction, there)
         levels = torch.tensor(QUANTILES)
         below = (law.cumsum(-1).unsqueeze(-1) < levels - 1e-6).sum(1).clamp_max(len(atoms) - 1)
         steps, values = thinned(np.arange(len(law), dtype=np.int32), atoms[below].numpy())
