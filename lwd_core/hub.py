@@ -17,7 +17,6 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lwd_core.errors import UserError
@@ -255,8 +254,9 @@ def _beside(out: Path) -> Generator[Path]:
 
 def _episodes(folder: Path) -> list[str]:
     """The lake's episodes in a LeRobot set of ours, or in several; nothing of other formats is known."""
+    parquet: Any = import_module("pyarrow.parquet")
     found: list[str] = []
     for file in sorted(folder.glob("**/meta/episodes/*/*.parquet")):
-        if "lwd/episode_id" in pq.read_schema(file).names:
-            found += pq.read_table(file, columns=["lwd/episode_id"]).column(0).to_pylist()
+        if "lwd/episode_id" in parquet.read_schema(file).names:
+            found += parquet.read_table(file, columns=["lwd/episode_id"]).column(0).to_pylist()
     return found

@@ -1,6 +1,6 @@
 """What a person calls a policy: its id, the beginning of it, or the channel that holds it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ PolicyId = Annotated[
 ]
 
 
-def policy_named(lake: Lake, name: str) -> dict:
+def policy_named(lake: Lake, name: str) -> dict[str, Any]:
     """The row of the policy. Raises UserError where there is none."""
     if name not in tuple(Channel):
         return find(lake, name)

@@ -5,7 +5,7 @@ import tempfile
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -141,13 +141,13 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _summed_up(labels: list[dict]) -> list[dict]:
+def _summed_up(labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Labels of episode and segments as they are; of steps a row a layer and check, with their range."""
     rows = [row for row in labels if row["step"] is None]
     rows += [
         row | {"step": f"{row['step']}–{row['last_step']}"} for row in labels if row["last_step"] is not None
     ]
-    layers: dict[tuple, list[dict]] = {}
+    layers: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
     for row in labels:
         if row["step"] is not None and row["last_step"] is None:
             layers.setdefault((row["layer_id"], row["check"]), []).append(row)
@@ -161,7 +161,9 @@ def _summed_up(labels: list[dict]) -> list[dict]:
     return rows
 
 
-def _print(facts: dict, segments: list[dict], labels: list[dict], log_uri: str | None) -> None:
+def _print(
+    facts: dict[str, Any], segments: list[dict[str, Any]], labels: list[dict[str, Any]], log_uri: str | None
+) -> None:
     where = f"{log_uri} messages {facts['first_message']}–{facts['last_message']}"
     say_table(("fact", "value"), [*((k, cell(v)) for k, v in facts.items()), ("raw log", where)])
     say_table(

@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,7 +86,7 @@ def pull_policy(repo: Repo, revision: Revision = None, as_json: AsJson = False) 
     _say({"policy_id": bundle.policy_id, "uri": bundle.uri}, f"{bundle.policy_id}: {bundle.uri}", as_json)
 
 
-def _say(document: dict, line: str, as_json: bool) -> None:
+def _say(document: dict[str, Any], line: str, as_json: bool) -> None:
     if as_json:
         say_json(document)
     else:

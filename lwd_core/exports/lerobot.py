@@ -5,6 +5,7 @@ What the lake knows of an episode as a whole stands in ``meta/episodes`` under `
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +103,7 @@ class _Writer:
         self._rows: list[dict[str, object]] = []
         self._data: pq.ParquetWriter | None = None
         self._data_file = -1
-        self._camera_stats: dict[str, list[dict[str, list]]] = {}
+        self._camera_stats: dict[str, list[dict[str, list[Any]]]] = {}
         self.cameras = {camera: self._film(camera, size) for camera, size in (sizes or {}).items()}
         self._mixed = mixed
         if mixed:
@@ -113,7 +114,7 @@ class _Writer:
         folder = self._root / "videos" / video_key(camera)
         return CameraVideo(folder, self._fps, VIDEO_FILE_MB * 2**20, self._selected.codec, size)
 
-    def add(self, episode: dict) -> None:
+    def add(self, episode: Mapping[str, Any]) -> None:
         steps = self._selected.steps(episode)
         values = columns.values(
             episode,
@@ -161,8 +162,8 @@ class _Writer:
         return self._root / DATA_PATH.format(chunk_index=0, file_index=self._data_file)
 
     def _write_videos(
-        self, episode: dict, shown: Mapping[str, Iterable[bytes]], length: int
-    ) -> tuple[dict[str, VideoSpan], dict[str, dict[str, list]]]:
+        self, episode: Mapping[str, Any], shown: Mapping[str, Iterable[bytes]], length: int
+    ) -> tuple[dict[str, VideoSpan], dict[str, dict[str, list[Any]]]]:
         if not self._rows and not self.cameras:
             self.cameras |= {camera: self._film(camera, None) for camera in shown}
         # LeRobot knows no episode without one of its set's cameras.
@@ -172,7 +173,8 @@ class _Writer:
                 f"episode {episode['episode_id']}: camera {', '.join(sorted(missing))} is in some episodes "
                 "only; choose --cameras pad or group, or leave the videos out (--no-videos)"
             )
-        spans, stats = {}, {}
+        spans: dict[str, VideoSpan] = {}
+        stats: dict[str, dict[str, list[Any]]] = {}
         for camera, film in self.cameras.items():
             if camera not in shown:
                 spans[camera] = film.add_absent(length)

@@ -4,7 +4,8 @@ Columns that state and action do not know are features of their own: ``intervent
 ``proposed_action``, ``valid``, ``observation.capture_time_ns``, where cameras differ ``present.CAMERA``.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,13 @@ def presence(cameras: Iterable[str], shown: Collection[str], length: int) -> dic
 
 
 def values(
-    episode: dict, steps: pa.Table, fps: int, *, episode_index: int, first_index: int, task_index: int
+    episode: Mapping[str, Any],
+    steps: pa.Table,
+    fps: int,
+    *,
+    episode_index: int,
+    first_index: int,
+    task_index: int,
 ) -> dict[str, np.ndarray]:
     """The features of one episode as (T, width) arrays, in the order of ``describe``.
 

@@ -49,13 +49,13 @@ def video_key(camera: str) -> str:
     return f"observation.images.{camera}"
 
 
-def task_text(episode: dict) -> str:
+def task_text(episode: Mapping[str, Any]) -> str:
     """LeRobot's task is what the robot was told."""
     return episode["instruction"] or episode["task"]
 
 
 def episode_row(
-    episode: dict,
+    episode: Mapping[str, Any],
     *,
     index: int,
     first: int,

@@ -1,6 +1,7 @@
 """LeRobot's statistics: min, max, mean, std, count and five quantiles of every number of a feature."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -26,7 +27,7 @@ def vector_stats(values: np.ndarray) -> dict[str, list[float]]:
     return {name: stats[name].tolist() for name in STATISTICS}
 
 
-def frame_stats(jpegs: Sequence[bytes]) -> dict[str, list]:
+def frame_stats(jpegs: Sequence[bytes]) -> dict[str, list[Any]]:
     """Statistics per channel, 0 to 1, of sampled frames; each shaped (3, 1, 1) as LeRobot keeps it.
 
     Frames that can't be shown are left out.
@@ -42,7 +43,7 @@ def frame_stats(jpegs: Sequence[bytes]) -> dict[str, list]:
 
 
 #: Of an episode without one of its set's cameras: one black frame. It counts for nothing in the set's own.
-ABSENT: dict[str, list] = {
+ABSENT: dict[str, list[Any]] = {
     name: [1] if name == "count" else [[[0.0]], [[0.0]], [[0.0]]] for name in STATISTICS
 }
 
@@ -61,7 +62,7 @@ def sample_indices(frames: int) -> list[int]:
     return np.unique(np.linspace(0, frames - 1, wanted).round().astype(int)).tolist()
 
 
-def merge_stats(parts: Sequence[dict[str, list]]) -> dict[str, list]:
+def merge_stats(parts: Sequence[dict[str, list[Any]]]) -> dict[str, list[Any]]:
     """Merge episodes' statistics of one camera; quantiles become envelopes, as LeRobot merges them."""
     counts = np.array([part["count"][0] for part in parts], dtype=np.float64)
     weights = (counts / counts.sum()).reshape(-1, *[1] * np.ndim(parts[0]["mean"]))

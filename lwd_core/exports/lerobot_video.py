@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -148,7 +149,10 @@ class CameraVideo:
         """yuv420p halves both sides, so an odd one loses its last row or column."""
         encoder, options = ENCODERS[self.codec]
         os.environ.setdefault("SVT_LOG", "1")  # else the AV1 encoder greets on stderr
-        stream = container.add_stream(encoder, rate=self._fps, options=options | {"g": str(KEYFRAME_EVERY)})
+        asked: Any = (
+            container.add_stream
+        )  # which streams there are, its types ask of the codec's literal name
+        stream: VideoStream = asked(encoder, rate=self._fps, options=options | {"g": str(KEYFRAME_EVERY)})
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
         stream.time_base = Fraction(1, self._fps)
         self._stream = stream

@@ -52,7 +52,8 @@ class RldsExporter:
             ]
             names = dict.fromkeys(camera for part in parts for camera in part.cameras)
             return Written(tuple(names), sum(part.unshown for part in parts))
-        some = sorted(set().union(*cameras) - set.intersection(*map(set, cameras)))
+        every = {camera for kind in cameras for camera in kind}
+        some = sorted(camera for camera in every if not all(camera in kind for kind in cameras))
         raise UserError(
             f"camera {', '.join(some)} is in some episodes only; choose --cameras pad or group, or leave the "
             "frames out (--no-videos)"
@@ -165,7 +166,7 @@ class _ShownFrames:
 
 def _episode(episode: Mapping[str, Any], steps: pa.Table) -> dict[str, Values]:
     """Steps as flat features, (T, …) each, and what the lake knows of the whole."""
-    columns = lerobot_columns.values(dict(episode), steps, 1, episode_index=0, first_index=0, task_index=0)
+    columns = lerobot_columns.values(episode, steps, 1, episode_index=0, first_index=0, task_index=0)
     length = steps.num_rows
     last = columns["next.done"].reshape(-1)
     terminal = columns["next.terminated"].reshape(-1)
@@ -175,7 +176,7 @@ def _episode(episode: Mapping[str, Any], steps: pa.Table) -> dict[str, Values]:
         else [str(episode[fact] if episode[fact] is not None else "").encode()]
         for fact in FACTS
     }
-    return told | {
+    of_steps: dict[str, Values] = {
         "steps/observation/state": columns["observation.state"].astype(np.float32),
         "steps/action": columns["action"].astype(np.float32),
         "steps/proposed_action": columns["proposed_action"].astype(np.float32),
@@ -187,8 +188,9 @@ def _episode(episode: Mapping[str, Any], steps: pa.Table) -> dict[str, Values]:
         "steps/intervention": columns["intervention"].astype(np.bool_),
         "steps/valid": columns["valid"].astype(np.bool_),
         "steps/capture_time_ns": columns["observation.capture_time_ns"].astype(np.int64),
-        "steps/language_instruction": [task_text(dict(episode)).encode()] * length,
+        "steps/language_instruction": [task_text(episode).encode()] * length,
     }
+    return told | of_steps
 
 
 def _features(

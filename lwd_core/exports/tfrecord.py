@@ -49,7 +49,7 @@ def _feature(values: Values) -> bytes:
         return _field(2, _field(1, np.ascontiguousarray(values, "<f4").tobytes()))
     if values.dtype == np.bool_:
         return _field(3, _field(1, np.ascontiguousarray(values, np.uint8).tobytes()))
-    return _field(3, _field(1, b"".join(map(_varint, values.reshape(-1).tolist()))))
+    return _field(3, _field(1, b"".join(_varint(int(value)) for value in values.reshape(-1))))
 
 
 def _field(number: int, data: bytes) -> bytes:

@@ -12,12 +12,12 @@ success) is read when it is ingested.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lwd_core.errors import UserError
 from lwd_core.labels.labeller import LayerRun
@@ -105,13 +105,13 @@ def read_catalog(lake: Lake, catalog: Path, *, now_ns: int) -> CatalogRead:
 
 def _table(catalog: Path, name: str) -> list[Row]:
     """All rows of a table, with null for a column an older catalog lacks."""
+    parquet: Any = import_module("pyarrow.parquet")
     rows: list[Row] = []
     for file in sorted((catalog / name).glob("*.parquet")):
         try:
-            have = set(pq.read_schema(file).names)
-            read = pq.read_table(
-                file, columns=[column for column in COLUMNS[name] if column in have]
-            ).to_pylist()
+            have: set[str] = set(parquet.read_schema(file).names)
+            wanted = [column for column in COLUMNS[name] if column in have]
+            read: list[Row] = parquet.read_table(file, columns=wanted).to_pylist()
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{file}: can't be read ({error}); copy the catalog anew") from error
         if missing := {"episode_id", "run_fingerprint"} - have:

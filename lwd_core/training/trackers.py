@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from lwd_core.extras import require
 from lwd_core.redact import redacted
@@ -109,7 +109,8 @@ class TrackioReporter:
     def begin(self, facts: RunFacts) -> None:
         trackio: Any = import_module("trackio")
         # it greets, and stdout is a command's answer; other threads print there meanwhile
-        for module in (trackio, *(import_module(f"trackio.{part}") for part in ("run", "utils"))):
+        parts: list[Any] = [import_module(f"trackio.{part}") for part in ("run", "utils")]
+        for module in (trackio, *parts):
             module.print = partial(print, file=sys.stderr)
         self._run: Any = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", PROJECT),
@@ -133,7 +134,7 @@ def flat(config: Mapping[str, Any], head: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{head}{name}.")
+            found |= flat(cast(Mapping[str, Any], value), f"{head}{name}.")
         else:
             found[f"{head}{name}"] = value
     return found
