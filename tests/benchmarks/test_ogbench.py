@@ -14,6 +14,7 @@ from benchmarks.ogbench import run
 from benchmarks.ogbench.data import facts
 from benchmarks.ogbench.judge import receive, send, successes
 from benchmarks.ogbench.page import BEGIN, END, into, keep, tables
+from benchmarks.ogbench.peer.train import transitions
 from benchmarks.ogbench.peers import REQUIREMENTS, Peers
 from benchmarks.ogbench.plan import OFFICIAL, Comparison, load_comparison
 from benchmarks.ogbench.play import VALUES, Grid
@@ -203,6 +204,24 @@ def test_arrivals_are_counted_within_trajectories(tmp_path: Path) -> None:
     valids = np.array([1, 1, 1, 0, 1, 1, 0, 1, 0.0])
     np.savez(tmp_path / "a.npz", masks=masks, valids=valids)
     assert facts(tmp_path / "a.npz") == {"transitions": 6, "arrivals": 1}
+
+
+def test_the_released_code_sees_the_rows_that_act_each_with_the_state_after_it(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "a.npz",
+        observations=np.arange(6.0)[:, None],
+        actions=np.array([[1.0], [0.5], [9.0], [-1.0], [0.0], [9.0]]),
+        terminals=np.array([0, 1, 1, 0, 1, 1.0]),
+        valids=np.array([1, 1, 0, 1, 1, 0.0]),
+        rewards=np.array([-3, -2, -1, -3, 0, 0.0]),
+        masks=np.array([1, 1, 1, 1, 0, 0.0]),
+    )
+    found = transitions(str(tmp_path / "a.npz"))
+    assert found["observations"].ravel().tolist() == [0, 1, 3, 4]
+    assert found["next_observations"].ravel().tolist() == [1, 2, 4, 5]
+    assert found["terminals"].tolist() == [0, 1, 0, 1]
+    assert found["rewards"].tolist() == [-1, -1, -1, 0]  # sparse, whatever parts of the goal are reached
+    assert np.abs(found["actions"]).max() < 1
 
 
 def test_a_peer_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
