@@ -10,12 +10,15 @@ from benchmarks.ogbench.peers import Peers
 from benchmarks.ogbench.plan import Comparison
 from benchmarks.ogbench.point import POINT, play
 from lwd_core.ingest.commit import ingest
+from lwd_core.labels.function import label
+from lwd_core.labels.labeller import run_labellers
+from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.snapshot import Snapshot
-from lwd_core.snapshots.spec import SnapshotSpec
+from lwd_core.snapshots.spec import Layers, SnapshotSpec
 from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
 
@@ -43,13 +46,25 @@ def task_file(plan: Comparison, task: str, peers: Peers, folder: Path) -> Path:
     return path
 
 
-def snapshot_of(plan: Comparison, task: str, file: Path, settings: Settings) -> Snapshot:
+@label("cost", version=1, kind="reward")
+def cost(episode: Episode) -> np.ndarray:
+    """−1 a step until the goal, as OGBench rewards its single tasks."""
+    return np.full(len(episode), -1.0)
+
+
+def snapshot_of(
+    plan: Comparison, task: str, file: Path, settings: Settings, reward: str = "goal"
+) -> Snapshot:
     """All attempts of a file, as transitions of the plan's chunks; nothing is held out."""
     lake = Lake.open(settings.lake, create=True)
     _embodiment(plan, task, file, Path(settings.embodiments))
     known = load_embodiments(settings.embodiments)
     ingest(lake, settings, [str(file)], embodiments=known, now_ns=time.time_ns())
-    spec = SnapshotSpec(name=task, chunk=plan.chunk, gamma=plan.gamma)
+    layers = Layers()
+    if reward == "cost":
+        run_labellers(lake, [cost], now_ns=time.time_ns(), embodiments=known)
+        layers = Layers(reward=cost.layer_id)
+    spec = SnapshotSpec(name=task, chunk=plan.chunk, gamma=plan.gamma, labels=layers)
     return build_snapshot(lake, spec, settings.snapshots, now_ns=time.time_ns())
 
 

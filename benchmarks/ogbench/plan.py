@@ -1,7 +1,7 @@
 """Which curves there are, and what each rests on."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,9 +28,13 @@ class SingleTask(_Part):
 
 
 class Contender(_Part):
-    """What learns; ``learner`` and ``n_step`` as in a training configuration."""
+    """What learns; ``learner`` and ``n_step`` as in a training configuration.
+
+    reward: 1 at the "goal", the platform's own, or the "cost" of −1 a step until there, OGBench's.
+    """
 
     title: str
+    reward: Literal["goal", "cost"] = "goal"
     learner: dict[str, Any] = {}
     n_step: int = 1
 
@@ -75,9 +79,9 @@ class Comparison(_Part):
         """Digest of all that a curve depends on but its seed."""
         told: dict[str, Any] = self.model_dump(mode="json")
         del told["worlds"]
-        own: dict[str, Any] = told.pop("learners")[learner]
+        del told["learners"]
+        own = self.learners[learner].model_dump(mode="json", exclude={"title"}, exclude_defaults=True)
         told.pop("training" if learner == OFFICIAL else "official")
-        del own["title"]
         return digest({**told, "tasks": told["tasks"][task], "learner": own})
 
 

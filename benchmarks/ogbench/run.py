@@ -80,10 +80,11 @@ class Contest:
 
     def _ours(self, task: str, learner: str, seed: int, file: Path) -> list[list[int]]:
         plan, name = self.plan, f"{learner}-{seed}"
-        settings = Settings(home=str(self.home / task))
+        settings = Settings(home=str(self.home / file.stem))
         snapshot = snapshot_of(plan, task, file, settings).digest
         born = plan.run(f"{BORN}-{seed}", BORN, seed, snapshot)
         train(TrainConfig.parse(born, where=BORN), Silent(), settings)
+        snapshot = snapshot_of(plan, task, file, settings, plan.learners[learner].reward).digest
         config = TrainConfig.parse(plan.run(name, learner, seed, snapshot), where=f"learner {learner}")
         points = f"{task}-{name}-{plan.identity(task, learner)[:8]}.points"
         curve: dict[str, list[int]] = {}

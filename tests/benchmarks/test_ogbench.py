@@ -11,14 +11,17 @@ import pytest
 
 from benchmarks.ogbench import __main__ as program
 from benchmarks.ogbench import run
-from benchmarks.ogbench.data import facts
+from benchmarks.ogbench.data import facts, snapshot_of
 from benchmarks.ogbench.judge import receive, send, successes
 from benchmarks.ogbench.page import BEGIN, END, into, keep, tables
+from benchmarks.ogbench.peer.train import transitions
 from benchmarks.ogbench.peers import REQUIREMENTS, Peers
 from benchmarks.ogbench.plan import OFFICIAL, Comparison, load_comparison
 from benchmarks.ogbench.play import VALUES, Grid
 from benchmarks.ogbench.point import GOAL, NEAR, PointWorlds, play
 from lwd_core.errors import UserError
+from lwd_core.loader.transition_loader import TransitionLoader
+from lwd_core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -203,6 +206,45 @@ def test_arrivals_are_counted_within_trajectories(tmp_path: Path) -> None:
     valids = np.array([1, 1, 1, 0, 1, 1, 0, 1, 0.0])
     np.savez(tmp_path / "a.npz", masks=masks, valids=valids)
     assert facts(tmp_path / "a.npz") == {"transitions": 6, "arrivals": 1}
+
+
+def test_the_released_code_sees_the_rows_that_act_each_with_the_state_after_it(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "a.npz",
+        observations=np.arange(6.0)[:, None],
+        actions=np.array([[1.0], [0.5], [9.0], [-1.0], [0.0], [9.0]]),
+        terminals=np.array([0, 1, 1, 0, 1, 1.0]),
+        valids=np.array([1, 1, 0, 1, 1, 0.0]),
+        rewards=np.array([-3, -2, -1, -3, 0, 0.0]),
+        masks=np.array([1, 1, 1, 1, 0, 0.0]),
+    )
+    found = transitions(str(tmp_path / "a.npz"))
+    assert found["observations"].ravel().tolist() == [0, 1, 3, 4]
+    assert found["next_observations"].ravel().tolist() == [1, 2, 4, 5]
+    assert found["terminals"].tolist() == [0, 1, 0, 1]
+    assert found["rewards"].tolist() == [-1, -1, -1, 0]  # sparse, whatever parts of the goal are reached
+    assert np.abs(found["actions"]).max() < 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_either_reward_prefers_the_same(tmp_path: Path) -> None:
+    plan, settings = load_comparison("point"), Settings(home=str(tmp_path / "home"))
+    np.savez(tmp_path / "point.npz", **play(3, 1_000))
+    seen: dict[str, dict[str, np.ndarray]] = {}
+    for reward in ("goal", "cost"):
+        snapshot = snapshot_of(plan, "point", tmp_path / "point.npz", settings, reward)
+        raw = next(iter(TransitionLoader(snapshot, 2_000, 0)))
+        seen[reward] = {name: np.asarray(raw[name], np.float64) for name in ("reward", "discount", "mask")}
+    goal, cost = seen["goal"], seen["cost"]
+    np.testing.assert_array_equal(goal["discount"], cost["discount"])
+    frames, gamma = goal["mask"].sum(1), plan.gamma
+    np.testing.assert_allclose(cost["reward"], -(1 - gamma**frames) / (1 - gamma), rtol=1e-5)
+    # Q is moved and scaled: (γ Q − 1) / (1 − γ)
+    ends = goal["discount"] == 0
+    assert ends.any()
+    np.testing.assert_allclose(
+        cost["reward"][ends], (gamma * goal["reward"][ends] - 1) / (1 - gamma), rtol=1e-5
+    )
 
 
 def test_a_peer_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
