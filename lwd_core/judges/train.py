@@ -86,7 +86,7 @@ def train(
     heads: list[Mapping[str, Array]] = []
     tasks: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
-    held = _Held()
+    held = _HeldOut()
     for (robot, task), own in sorted(seen.items()):
         yes = np.array(own.yes, float)
         wins, losses = int(yes.sum()), int(len(yes) - yes.sum())
@@ -116,7 +116,7 @@ def train(
 
 
 @dataclass
-class _Held:
+class _HeldOut:
     """What was said of held-out episodes of all tasks."""
 
     chances: list[Array] = field(default_factory=list)
@@ -132,7 +132,7 @@ class _Held:
 
 
 def _success(
-    own: _Task, yes: Array, held: _Held, sure: float
+    own: _Task, yes: Array, held: _HeldOut, sure: float
 ) -> tuple[Mapping[str, Array], dict[str, Figure]]:
     head, chances = learn_success(np.stack(own.views), yes, folds(own.groups))
     held.chances.append(chances)
@@ -141,7 +141,7 @@ def _success(
 
 
 def _progress(
-    own: _Task, yes: Array, held: _Held, _sure: float
+    own: _Task, yes: Array, held: _HeldOut, _sure: float
 ) -> tuple[Mapping[str, Array], dict[str, Figure]]:
     won = np.flatnonzero(yes)
     views, came = [own.views[i] for i in won], [own.came[i] for i in won]
