@@ -6,6 +6,18 @@ EXEMPT = {
     "make test": "it runs these tests",
     "make audit": "it asks a database of advisories on the network",
     "make docs": "tests/docs/test_site.py builds the site",
+    **dict.fromkeys(
+        (
+            "lwd label train success",
+            "lwd label train progress",
+            "lwd label train success --rule person",
+            "lwd label run model.success model.progress",
+        ),
+        "a tiny demo has too few episodes of a task; tests/lwd_core/judges/test_commands.py runs them",
+    ),
+    """LWD_VLM_KEY=… lwd label ask --url https://… --model … --where "outcome = 'unknown'" --yes""": (
+        "it would send pictures; tests/lwd_core/judges/test_vlm.py does, to an endpoint of its own"
+    ),
 }
 
 #: beginnings of lines that start a server: it is started, looked at and ended
