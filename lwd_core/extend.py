@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lwd_core.logs.read import LogReader
     from lwd_core.logs.tabular import TabularEpisode
     from lwd_core.rl.batch import Batch, Noise
-    from lwd_core.rl.encoders import Backbone, EncoderConfig, Observation
+    from lwd_core.rl.encoders import Backbone, EncoderConfig, Observation, PictureBackbone
     from lwd_core.rl.extraction import Extraction, Info, PolicyStep
     from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss
     from lwd_core.rl.learners import Algorithm, Trained
@@ -42,6 +42,7 @@ __all__ = [
     "Noise",
     "Observation",
     "Person",
+    "PictureBackbone",
     "PolicyStep",
     "Progress",
     "Robot",
@@ -74,6 +75,7 @@ _WHERE = {
     "Noise": "rl.batch:Noise",
     "Observation": "rl.encoders:Observation",
     "Person": "fleet.robot:Person",
+    "PictureBackbone": "rl.encoders:PictureBackbone",
     "PolicyStep": "rl.extraction:PolicyStep",
     "Progress": "rl.progress:Progress",
     "Robot": "fleet.robot:Robot",

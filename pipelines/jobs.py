@@ -5,7 +5,18 @@ import dagster as dg
 from pipelines.assets.installed import OTHER_KEYS
 from pipelines.chores import compact_and_vacuum, ingest_unpartitioned, judge_canary, renew_channels
 
-DATA = ("logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality", *OTHER_KEYS)
+DATA = (
+    "logs",
+    "episodes",
+    "steps",
+    "segments",
+    "rewards",
+    "outcomes",
+    "quality",
+    "pictures",
+    "features",
+    *OTHER_KEYS,
+)
 LEARNING = ("training_snapshot", "checkpoint", "values", "policy", "evaluation", "release")
 
 

@@ -75,7 +75,9 @@ class Profile(_Part):
     first_day: str
     sites: tuple[PartitionName, ...] = Field(min_length=1)
     robots_per_site: int = Field(ge=1)
-    cameras_per_site: int = Field(default=1, ge=0)
+    cameras_per_site: int = Field(default=1, ge=0, description="robots photographed at camera_hz")
+    camera_hz: float = Field(default=5.0, gt=0)
+    camera_size: int = Field(default=0, ge=0, description="pixels a side; 0: as the cameras give them")
     robot: str = "metaworld"
     tasks: tuple[str, ...] = Field(min_length=1)
     supervisor: dict[str, Any] = Field(default_factory=dict)
@@ -117,9 +119,9 @@ class Profile(_Part):
     def digest(self) -> str:
         """Tells two profiles apart."""
         said = self.model_dump(mode="json", exclude={"formerly"})
-        # homes begun before there was a choice go on
-        if self.robot == type(self).model_fields["robot"].default:
-            del said["robot"]
+        for name in ("robot", "camera_hz", "camera_size"):
+            if said[name] == type(self).model_fields[name].default:
+                del said[name]  # homes begun before there was a choice go on
         for planned in said["rounds"]:
             if planned["fleet"]["watched"] is None:
                 del planned["fleet"]["watched"]

@@ -10,6 +10,7 @@ T + 1 where the state after the last action was recorded, else T). In snapshots 
     frame_shard  I32 (R, C)   per camera of the spec: index into the manifest's frame_shards, -1 for none
     frame_offset I64 (R, C)   first byte of the JPEG in that shard
     frame_size   I32 (R, C)   bytes of the JPEG
+    frame_age    I64 (R, C)   ns since the tick that first saw it, -1 for none; not in snapshots of before
 """
 
 import hashlib

@@ -62,6 +62,11 @@ class FromLabels:
 
 
 @dataclass(frozen=True)
+class FromFrames:
+    """Told by a row's camera frames. Left out of samples without cameras, and where it is true of all."""
+
+
+@dataclass(frozen=True)
 class Use:
     """A column of a batch that a row's column makes."""
 
@@ -83,7 +88,7 @@ class RowColumn:
     name: str
     type: pa.DataType
     meaning: str
-    source: FromSteps | FromLabels
+    source: FromSteps | FromLabels | FromFrames
     merge: Merge = Merge.FIRST
     width: Width | int = 0
     per_action: bool = False
@@ -96,7 +101,9 @@ class RowColumn:
     @property
     def optional(self) -> bool:
         """Whether samples may lack it: those whose episodes say nothing of it, and those of before."""
-        return isinstance(self.source, FromSteps) and STEPS.column(self.source.column).nullable
+        if isinstance(self.source, FromSteps):
+            return STEPS.column(self.source.column).nullable
+        return isinstance(self.source, FromFrames)
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -172,6 +179,13 @@ ROW: tuple[RowColumn, ...] = (
     RowColumn("valid", BOOL, "false where a feature was missing or stale", FromSteps("valid"), Merge.ALL),
     RowColumn(
         "gap", BOOL, "true where recording was interrupted before the row", FromSteps("gap"), Merge.SINCE
+    ),
+    RowColumn(
+        "seen",
+        BOOL,
+        "false where a camera of the spec that the embodiment has shows nothing fresh and whole",
+        FromFrames(),
+        absent=True,
     ),
     RowColumn("t_ns", I64, "time of the tick, ns since epoch", FromSteps("t_ns"), held=False),
 )

@@ -22,7 +22,7 @@ from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.storage.location import Location, open_location
 from lwd_core.training.checkpoint import Checkpoint, find_checkpoint
 from lwd_core.training.config import TrainConfig
-from lwd_core.training.values import TrainedValue, decoded, has_critic
+from lwd_core.training.values import TrainedValue, decoded, has_critic, unseen
 from storage_schemas.snapshot import Member
 from storage_schemas.vocabulary import Source, Split
 
@@ -136,18 +136,20 @@ def _of_lake(
     lake: Lake, spec: SnapshotSpec, episodes: Sequence[Mapping[str, Any]], versions: Mapping[str, int]
 ) -> Iterator[_Sample]:
     for episode, rows in zip(episodes, read_rows(lake, spec, episodes, versions), strict=True):
-        kept, table = resample(rows, episode, spec.frame_rate), FrameTable(spec.cameras)
+        kept, table = resample(rows, episode, spec.frame_rate), FrameTable()
         tensors = tensors_of(kept) | table.tensors(kept.frames)
         yield _Sample(episode, tensors, spec.cameras, table.uris)
 
 
 def _track(critic: TrainedValue, gamma: float, lake: Location, sample: _Sample) -> EpisodeValues:
-    facts, tensors, images = sample.facts, sample.tensors, None
-    if critic.vision is not None:
-        images = decoded(lake, critic.vision, sample.cameras, sample.shards, tensors)
-    value = critic(torch.from_numpy(np.array(tensors["state"])), images, facts["instruction"]).numpy()
+    facts, tensors, images, there = sample.facts, sample.tensors, None, None
     steps = len(tensors["reward"])
     valid = np.asarray(tensors["valid"][:steps], bool)
+    if critic.vision is not None:
+        images, there = decoded(lake, critic.vision, sample.cameras, sample.shards, tensors)
+        valid = valid & ~unseen(there)[:steps]
+    states = torch.from_numpy(np.array(tensors["state"]))
+    value = critic(states, images, facts["instruction"], there).numpy()
     valid = valid if valid.any() else np.ones(steps, bool)
     return EpisodeValues(
         facts["episode_id"],

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from lwd_core.assessment.verdict import ALL
-from lwd_core.errors import UserError
 from lwd_core.fleet.evaluate import evaluate
+from lwd_core.fleet.robot import Frames
 from lwd_core.policies.intervals import Rate, wilson
+from lwd_core.policies.pixels import BLIND, pixels
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import LearnerConfig
@@ -69,24 +70,32 @@ class Acting:
 
     def __init__(self, name: str, model: FlowPolicy, encoder: InstructionEncoder):
         self.policy_id, self._model, self._encoder = name, model.eval(), encoder
+        self._vision = model.config.field.encoder.vision
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """See ``fleet.robot.RobotPolicy``."""
+        return self._vision.cameras if self._vision else ()
 
     def act(
-        self, states: npt.NDArray[np.float32], instructions: list[str], generator: np.random.Generator
+        self,
+        states: npt.NDArray[np.float32],
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames: Sequence[Frames] | None = None,
     ) -> npt.NDArray[np.float32]:
         """See ``fleet.robot.RobotPolicy``."""
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             told = self._encoder(instructions)
-            return self._model(torch.from_numpy(states), told, torch.from_numpy(noise)).numpy()
+            seen = pixels(frames, len(states), self._vision, self.policy_id) if self._vision else BLIND
+            noisy = torch.from_numpy(noise)
+            return self._model(torch.from_numpy(states), told, noisy, **seen._asdict()).numpy()
 
 
 def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:
-    """Who chooses, by name; see `simulate`. UserError for a policy that needs cameras."""
+    """Who chooses, by name; see `simulate`."""
     policy, modules = policy_of(checkpoint), checkpoint.state["learner"]["modules"]
-    if policy.config.field.encoder.vision is not None:
-        raise UserError(
-            "simulate: the policy sees by cameras, which the simulated fleet does not hand to it yet"
-        )
     encoder = InstructionEncoder(
         dict(zip(checkpoint.about["instructions"], checkpoint.state["embeddings"], strict=True))
     )

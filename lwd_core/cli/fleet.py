@@ -32,7 +32,11 @@ Robot = Annotated[
 ]
 Robots = Annotated[int, typer.Option(help="Number of robots.", min=1)]
 Sites = Annotated[str, typer.Option(help="Sites they stand at, by commas.")]
-Cameras = Annotated[int, typer.Option(help="How many of them log a camera.", min=0)]
+Cameras = Annotated[int, typer.Option(help="How many of them are photographed at a rate.", min=0)]
+CameraHz = Annotated[float, typer.Option(help="That rate; policies that see add their plans.", min=0)]
+CameraSize = Annotated[
+    int, typer.Option(help="Pixels a side of pictures; 0: as the cameras give them.", min=0, max=4096)
+]
 
 
 @app.command()
@@ -61,6 +65,8 @@ def demonstrate(
     robots: Robots = 16,
     sites: Sites = "north,south",
     cameras: Cameras = 2,
+    camera_hz: CameraHz = 5.0,
+    camera_size: CameraSize = 0,
     day: Annotated[str | None, typer.Option(help="Day (UTC) they carry; default: today.")] = None,
     play: Annotated[bool, typer.Option(help="Explore what goes wrong instead of doing the task.")] = False,
     run: Annotated[str, typer.Option(help="Name; another name gives other scenes.")] = "demonstrations",
@@ -74,7 +80,7 @@ def demonstrate(
 
     day = day or time.strftime("%Y-%m-%d", time.gmtime())
     opening_ns(day)  # a day that is none is refused before anything runs
-    settings, fleet = Settings(), _fleet(robot, task, robots, sites, cameras)
+    settings, fleet = Settings(), _fleet(robot, task, robots, sites, cameras, camera_hz, camera_size)
     with Workcells(robot) as cells:
         result = run_fleet(
             settings,
@@ -99,6 +105,8 @@ def run(
     robots: Robots = 16,
     sites: Sites = "north,south",
     cameras: Cameras = 2,
+    camera_hz: CameraHz = 5.0,
+    camera_size: CameraSize = 0,
     episodes: Annotated[
         int | None, typer.Option(help="Episodes a robot; default: until stopped.", min=1)
     ] = None,
@@ -130,7 +138,7 @@ def run(
     from lwd_core.fleet.supervisor import Supervisor
 
     settings = Settings()
-    fleet = _fleet(robot, task, robots, sites, cameras)
+    fleet = _fleet(robot, task, robots, sites, cameras, camera_hz, camera_size)
     fleet = on_canary(fleet, share=canary_share, site=canary_site)
     fleet = with_clocks_off(fleet, up_to_s=clock_offset_s)
     console = Console(stderr=True)
@@ -181,6 +189,7 @@ def evaluate(
     robot: Robot = DEFAULT,
     scenes: Annotated[int, typer.Option(help="Scenes a task.", min=1)] = 50,
     purpose: Annotated[Purpose, typer.Option(help="Which scenes.")] = Purpose.SELECTION,
+    camera_size: CameraSize = 0,
     record: Annotated[bool, typer.Option(help="Write the episodes to the evaluations table.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -200,7 +209,8 @@ def evaluate(
     lake = Lake.open(settings.lake)
     found = Policy.load(address(settings.policies, find(lake, policy)), trusted_keys(settings.keys))
     names = _names(robot, task)
-    rows = judge(found, names, scene_seeds(purpose, scenes), now_ns=time.time_ns(), robot=robot)
+    seeds = scene_seeds(purpose, scenes)
+    rows = judge(found, names, seeds, now_ns=time.time_ns(), robot=robot, camera_size=camera_size)
     if record:
         others = lake.read(
             "evaluations",
@@ -247,13 +257,29 @@ def _names(robot: str, chosen: list[str] | None) -> list[str]:
     return [task.name for task in find_tasks(known, chosen or short)]
 
 
-def _fleet(robot: str, chosen: list[str] | None, robots: int, sites: str, cameras: int) -> "FleetConfig":
+def _fleet(
+    robot: str,
+    chosen: list[str] | None,
+    robots: int,
+    sites: str,
+    cameras: int,
+    camera_hz: float,
+    camera_size: int,
+) -> "FleetConfig":
     from lwd_core.fleet.config import sample_fleet
 
     names = [site.strip() for site in sites.split(",") if site.strip()]
     if not names:
         raise UserError("--sites: name at least one site")
-    return sample_fleet(_names(robot, chosen), robots=robots, sites=names, cameras=cameras, robot=robot)
+    return sample_fleet(
+        _names(robot, chosen),
+        robots=robots,
+        sites=names,
+        cameras=cameras,
+        camera_hz=camera_hz,
+        camera_size=camera_size,
+        robot=robot,
+    )
 
 
 def _stop_after(minutes: float | None) -> Callable[[], bool]:

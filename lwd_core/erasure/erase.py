@@ -16,6 +16,7 @@ from lwd_core.erasure.pending import note_down
 from lwd_core.erasure.plan import Plan, shards_of
 from lwd_core.erasure.raw_logs import Fate, RawLog, delete
 from lwd_core.erasure.sought import seek
+from lwd_core.features import files as features
 from lwd_core.lake import vacuum
 from lwd_core.lake.kept_frames import Moved, move, offsets, repointed
 from lwd_core.lake.same_recording import recordings
@@ -71,20 +72,23 @@ def erase(lake: Lake, what: Plan, *, reissue: Reissue, now_ns: int, pages: str) 
     for table in ("episodes", "labels", "segments"):
         lake.replace(table, _nothing(lake, table), {"episode_id": ids})
     moved = _moved(lake, what)
+    features.follow_frames(lake.place, moved)
     _steps(lake, what, moved)
     successors = dict(reissue(frozenset(ids), moved))
-    for shard in {*what.shards, *_orphans(lake, what)}:
+    gone = {*what.shards, *_orphans(lake, what)}
+    for shard in gone:
         lake.place.remove(shard)
+    features.remove(lake.place, gone)
     _withdraw(lake, ids)
     lake.replace("snapshot_members", _nothing(lake, "snapshot_members"), {"episode_id": ids})
     vacuum.purge(lake, ids)
     _pages(pages)
-    gone = [log for log in what.of(Fate.DELETED) if log not in changed]
+    deleted = [log for log in what.of(Fate.DELETED) if log not in changed]
     record = {
         "erased_ns": now_ns,
         "episodes": len(ids),
         "steps": what.steps,
-        "raw_bytes": sum(log.bytes for log in gone),
+        "raw_bytes": sum(log.bytes for log in deleted),
         "raw_left": {str(f): len(what.of(f)) for f in (Fate.SHARED, Fate.ELSEWHERE, Fate.REPLACED)},
         "snapshots": successors,
         "policies": what.policies,

@@ -4,6 +4,7 @@ Ids and frames are looked for in plain bytes. Numbers are looked for as the lake
 everywhere; in raw logs also as their formats do (see number_runs), what is packed unpacked (see unpack).
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -82,6 +83,7 @@ def needles_of(lake: Lake, episodes: Sequence[str]) -> Needles:
                 except OSError:
                     continue
                 pieces[data[len(data) // 2 :][:PROBE]] = None
+                pieces[hashlib.sha256(data).digest()] = None  # by it features of the frame are kept
     own = _not_elsewhere(lake, episodes, list(found)[:MOST])
     return Needles(tuple(episodes), tuple(piece for piece in pieces if len(set(piece)) > 4), tuple(own))
 

@@ -13,18 +13,19 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from lwd_core.fleet.robot import Chunk, RobotPolicy, State
+from lwd_core.fleet.robot import Chunk, Frames, RobotPolicy, State
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a policy needs to know to plan."""
+    """What a policy needs to know to plan. ``frames`` are what its cameras show, for one that has some."""
 
     policy: RobotPolicy
     state: State
     instruction: str
+    frames: Frames | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def _answered(
     for policy in {id(request.policy): request.policy for request in requests.values()}.values():
         rows = [i for i, request in requests.items() if request.policy is policy]
         states = np.stack([requests[i].state for i in rows]).astype(np.float32)
-        plans = policy.act(states, [requests[i].instruction for i in rows], generator)
+        shown = [requests[i].frames or {} for i in rows] if policy.cameras else None
+        plans = policy.act(states, [requests[i].instruction for i in rows], generator, shown)
         chunks.update(zip(rows, plans, strict=True))
     return ((waiting, chunks.get(i)) for i, waiting in enumerate(ready))

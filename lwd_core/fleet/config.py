@@ -43,11 +43,19 @@ def sample_fleet(
     robots: int = 16,
     sites: Sequence[str] = ("north", "south"),
     cameras: int = 2,
+    camera_hz: float = 5.0,
+    camera_size: int = 0,
     robot: str = DEFAULT,
 ) -> FleetConfig:
-    """A fleet of ``robots`` spread over ``sites``; the first ``cameras`` of them have a camera at 5 Hz."""
+    """A fleet of ``robots`` spread over ``sites``; the first ``cameras`` of them are photographed
+    ``camera_hz`` times a second. ``camera_size`` is every robot's, see `RobotSpec`."""
     specs = (
-        RobotSpec(f"arm-{i:02d}", sites[i % len(sites)], camera_hz=5.0 if i < cameras else 0.0)
+        RobotSpec(
+            f"arm-{i:02d}",
+            sites[i % len(sites)],
+            camera_hz=camera_hz if i < cameras else 0.0,
+            camera_size=camera_size,
+        )
         for i in range(robots)
     )
     return FleetConfig(tuple(specs), tuple(tasks), robot)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lwd_core.fleet.batching import Attempt, Request
+from lwd_core.fleet.eyes import Eyes
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import Chunk, Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.supervisor import Watcher
@@ -68,12 +69,12 @@ def episode(
     """Run one episode from ``start_ns`` (true time) on and leave its log in ``spool``.
 
     ``person`` drives while ``watcher`` says so, and throughout where there is no policy. The
-    policy's chunks are executed whole; after a person has driven, the policy plans anew. A task
-    not done at its limit has failed: its last state is terminal.
+    policy's chunks are executed whole; after a person has driven, the policy plans anew. What its cameras
+    are shown then is what is logged. A task not done at its limit has failed: its last state is terminal.
     """
     robot = cell.robot
     period_ns = round(_NS / robot.control_hz)
-    frame_ticks = max(1, round(robot.control_hz / spec.camera_hz)) if spec.camera_hz else 0
+    eyes = Eyes(cell, spec, policy)
     clock = start_ns + spec.clock_offset_ns
     policy_id = policy.policy_id if policy else ""
     luck = int(digest([spec.robot_id, job.task.name, job.seed, start_ns])[:16], 16)
@@ -108,16 +109,18 @@ def episode(
                 if policy is not None and before is None:
                     person.take_over(state)
             log.state(now, state)
-            if frame_ticks and tick % frame_ticks == 0:
-                for camera, jpeg in robot.photograph().items():
+            by_person = bool(reason) or policy is None
+            if eyes.open(tick, plans=not by_person and planned == len(plan), by_person=by_person):
+                for camera, jpeg in eyes.look().items():
                     log.image(now, camera, jpeg)
-            if reason or policy is None:
+            if by_person:
                 action, plan, planned = person.drive(state), _NO_PLAN, 0
                 human_steps += 1
                 log.control(now, Actor.HUMAN, "", watcher.operator)
             else:
                 if planned == len(plan):
-                    plan, planned = (yield Request(policy, state, job.instruction)), 0
+                    plan, planned = (yield Request(policy, state, job.instruction, eyes.shown)), 0
+                    eyes.chunk = len(plan)
                 action = plan[planned].astype(np.float64)
                 planned += 1
                 log.proposed(now, action)

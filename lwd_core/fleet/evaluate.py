@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.fleet.batching import Attempt, Request, run_together
+from lwd_core.fleet.eyes import photographed
 from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.task import Task, find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
@@ -27,14 +28,15 @@ def evaluate(
     robot: str = DEFAULT,
     cells: Workcells | None = None,
     noise_seed: int = 0,
+    camera_size: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> pa.Table:
     """Run every task in every scene; return rows of the table ``evaluations``.
 
     ``seeds`` come from ``scene_seeds`` for evaluation or selection; ValueError for one of the
     training range. ``robot`` names the type of robot, ``cells`` are some of its workcells to reuse
-    between calls. ``progress(done, total)`` is called
-    after each episode.
+    between calls. A policy that sees is shown pictures of ``camera_size`` pixels a side, as robots' own (see
+    `RobotSpec`). ``progress(done, total)`` is called after each episode.
     """
     if any(purpose_of(seed) is Purpose.TRAINING for seed in seeds):
         raise ValueError("a policy is not judged on scenes of the training range")
@@ -42,7 +44,9 @@ def evaluate(
     with of_robot(robot, cells) as pool:
         chosen = find_tasks(pool.tasks, tasks)
         # scene by scene, so that lanes hold different tasks and the pool stays small
-        trials = (_trial(pool, policy, task, seed, now_ns) for seed, task in product(seeds, chosen))
+        trials = (
+            _trial(pool, policy, task, seed, camera_size, now_ns) for seed, task in product(seeds, chosen)
+        )
         total = len(chosen) * len(seeds)
         for row in run_together(trials, lanes=_LANES, generator=np.random.default_rng(noise_seed)):
             rows.append(row)
@@ -53,11 +57,14 @@ def evaluate(
     )
 
 
-def _trial(cells: Workcells, policy: RobotPolicy, task: Task, seed: int, created_ns: int) -> Attempt[Row]:
+def _trial(
+    cells: Workcells, policy: RobotPolicy, task: Task, seed: int, camera_size: int, created_ns: int
+) -> Attempt[Row]:
     with cells.borrow(task) as cell:
         state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:
-            chunk = yield Request(policy, state, task.instruction)
+            shown = photographed(cell, policy.cameras, camera_size) if policy.cameras else None
+            chunk = yield Request(policy, state, task.instruction, shown)
             for action in chunk[: task.limit - tick].astype(np.float64):
                 state, done = cell.robot.step(action)
                 tick += 1

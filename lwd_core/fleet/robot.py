@@ -4,7 +4,7 @@ A package adds a type of robot by the entry point ``lwd.robots``, a class that i
 States are (S,), actions (D,), float64, in the units and order of the embodiment file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Protocol
@@ -18,15 +18,19 @@ from storage_schemas.vocabulary import Channel
 State = npt.NDArray[np.float64]
 Action = npt.NDArray[np.float64]
 Chunk = npt.NDArray[np.float32]
+#: What cameras show, by name, as JPEG bytes; None for a camera that this embodiment has not.
+Frames = Mapping[str, bytes | None]
 
 
 @dataclass(frozen=True)
 class RobotSpec:
     """One robot of a fleet: who and where it is.
 
-    ``clock_offset_ns`` is how far its clock runs ahead of true time. ``camera_hz`` is 0 for a robot
-    without a camera. ``channel`` is where it looks for its policy. ``embodiment`` and ``software``,
-    left empty, are what its type of robot says.
+    ``clock_offset_ns`` is how far its clock runs ahead of true time. ``camera_hz`` is how often its cameras
+    are photographed at least; with 0 they are for the plans of a policy that sees, and only then.
+    ``camera_size`` is the side of their square pictures in pixels, 0 for what the cameras give by themselves.
+    ``channel`` is where it looks for its policy. ``embodiment`` and ``software``, left empty, are what its
+    type of robot says.
     """
 
     robot_id: str
@@ -35,6 +39,7 @@ class RobotSpec:
     software: str = ""
     clock_offset_ns: int = 0
     camera_hz: float = 0.0
+    camera_size: int = 0
     channel: Channel = Channel.PRODUCTION
 
 
@@ -50,8 +55,11 @@ class Robot(Protocol):
         """Execute one control tick; return the state after it and whether the task is done."""
         ...
 
-    def photograph(self) -> Mapping[str, bytes]:
-        """A JPEG of each camera, by its name; empty without cameras. Asked at the cameras' rate."""
+    def photograph(self, size: int = 0) -> Mapping[str, bytes]:
+        """A JPEG of each camera as it is now, by its name; empty without cameras.
+
+        ``size``: pixels a side that are asked for, 0 for what the cameras give by themselves.
+        """
         ...
 
 
@@ -80,11 +88,15 @@ class Person(Protocol):
 
 @dataclass(frozen=True)
 class Workcell:
-    """A robot before one task, with the scene around it. ``person()`` sits down for one episode."""
+    """A robot before one task, with the scene around it. ``person()`` sits down for one episode.
+
+    ``cameras`` are those of its embodiment file; the fleet fills them in.
+    """
 
     robot: Robot
     scene: Scene
     person: Callable[[], Person]
+    cameras: tuple[str, ...] = ()
 
 
 class RobotType(Protocol):
@@ -118,11 +130,21 @@ class RobotPolicy(Protocol):
         """The id every step it proposes is recorded with."""
         ...
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras it must be shown; none if it acts by proprioception alone."""
+        ...
+
     def act(
-        self, states: npt.NDArray[np.float32], instructions: list[str], generator: np.random.Generator
+        self,
+        states: npt.NDArray[np.float32],
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames: Sequence[Frames] | None = None,
     ) -> Chunk:
         """Action chunks (B, H, D) for states (B, S) and their instructions, within the action limits.
 
-        ``generator`` is the only source of randomness.
+        ``generator`` is the only source of randomness. ``frames``: for each state what `cameras` show; None
+        for a policy without.
         """
         ...

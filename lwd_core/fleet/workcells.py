@@ -43,6 +43,10 @@ class Workcells:
         """What the robot's package says of it. Raises UserError for a file that doesn't check."""
         return parse_embodiment(self._type.embodiment.read_text(), f"embodiment of robot {self.robot}")
 
+    @cached_property
+    def _cameras(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self.embodiment.cameras)
+
     def of_type(self, spec: RobotSpec) -> RobotSpec:
         """A robot that says what it is and runs, where nobody said so before."""
         software = "lwd-sim" if self.robot in ROBOTS.own else ROBOTS.package(self.robot)
@@ -74,7 +78,7 @@ class Workcells:
         Raises UserError where robot and embodiment file are not at one on the rate.
         """
         idle = self._idle[task.name]
-        cell = idle.pop() if idle else self._type.workcell(task)
+        cell = idle.pop() if idle else replace(self._type.workcell(task), cameras=self._cameras)
         hz = self.embodiment.control_hz
         if cell.robot.control_hz != hz:
             raise UserError(

@@ -12,7 +12,7 @@ from lwd_core.errors import UserError
 from lwd_core.judges.figures import Figure
 from lwd_core.judges.kept import Kept, keep
 from lwd_core.judges.networks import Array
-from lwd_core.judges.observations import Sight, along, observations, some, whole
+from lwd_core.judges.observations import Looks, along, observations, some, whole
 from lwd_core.judges.progress import learn_progress, progress_figures
 from lwd_core.judges.success import FEWEST, learn_success, success_figures
 from lwd_core.judges.targets import RULE, folds, outcomes
@@ -66,7 +66,7 @@ def train(
     where: str = "true",
     params: Sequence[Any] = (),
     rule: Rule = RULE,
-    sight: Sight | None = None,
+    sight: Looks | None = None,
     sure: float = SURE,
     embodiments: Mapping[str, Embodiment] | None = None,
     now_ns: int,
@@ -154,7 +154,7 @@ def _progress(
 
 
 def _seen(
-    lake: Lake, labelled: pa.Table, what: What, sight: Sight | None, embodiments: Mapping[str, Embodiment]
+    lake: Lake, labelled: pa.Table, what: What, sight: Looks | None, embodiments: Mapping[str, Embodiment]
 ) -> dict[tuple[str, str], _Task]:
     """Views of the labelled episodes, by robot type and task."""
     rows = {row["episode_id"]: row for row in labelled.to_pylist()}

@@ -42,7 +42,14 @@ LABELS: Door[Labeller] = Door(
     _sound,
 )
 CHECKS: Door[Labeller] = Door(
-    "lwd.checks", {"quality": "lwd_core.labels.quality:QUALITY"}, _NEEDS, "check", _sound
+    "lwd.checks",
+    {
+        "quality": "lwd_core.labels.quality:QUALITY",
+        "pictures": "lwd_core.labels.pictures:PICTURES",
+    },
+    _NEEDS,
+    "check",
+    _sound,
 )
 OWN = frozenset([*LABELS.own, *CHECKS.own])
 #: Layers that critics of training runs say are named so.

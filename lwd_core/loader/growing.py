@@ -18,6 +18,7 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
 from lwd_core.loader.episode_columns import EpisodeColumns
+from lwd_core.loader.images import FrameIndex
 from lwd_core.loader.order import SEQUENCE, Strata, agree
 from lwd_core.loader.pool import RowPool, named
 from lwd_core.loader.sampler import BLOCK
@@ -25,11 +26,13 @@ from lwd_core.loader.transition_loader import TensorBatch
 from lwd_core.loader.transitions import Expansion
 from lwd_core.snapshots.episode_arrays import allocate, assemble, fill
 from lwd_core.snapshots.episode_rows import read_rows
+from lwd_core.snapshots.frames import FrameTable
 from lwd_core.snapshots.manifest import member_of, tensors_of
 from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.rule import spoken
-from lwd_core.snapshots.select import pin, require_one_meaning, selected
+from lwd_core.snapshots.select import NoEpisodes, pin, require_one_meaning, selected
 from lwd_core.snapshots.shard_writer import Placed
+from lwd_core.snapshots.sight import Sight, Sizes
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.snapshot import Member
 
@@ -38,11 +41,12 @@ Versions = Mapping[str, int]
 
 @dataclass(frozen=True)
 class _Pool:
-    """What one version of the lake holds; ``episodes`` that there have been up to it."""
+    """What one version of the lake holds; ``episodes`` there have been up to it, and their ``frames``."""
 
     rows: RowPool
     strata: Strata
     episodes: int
+    frames: FrameIndex | None
 
 
 class GrowingLoader:
@@ -52,8 +56,10 @@ class GrowingLoader:
     from: by default the lake's newest; ranks must share one answer. They are drawn from at once at batch 0,
     else as many batches later. Buffers, tasks and transitions are drawn
     as by ``TransitionLoader``; the spec's chunk, stride, n_step and gamma hold. Where the spec names a reward
-    layer, an episode appears once it is labelled. All rows are held in memory. ``told`` hears of every pool
-    as it is taken up: the first batch drawn from it, its versions, and how many episodes there have been.
+    layer, an episode appears once it is labelled. All rows are held in memory, of frames where they lie.
+    ``told`` hears of every pool as it is taken up: the first batch drawn from it, its versions, and how many
+    episodes there have been. Of cameras that show pictures of other ``sizes`` than those nothing is drawn;
+    ``unseen`` counts the rows that are left out for what their cameras show, by reason.
 
     A batch also has ``version`` (B,) i64, the version of the table ``episodes``. ``episode`` counts in
     ``episode_ids``, of each of which ``last_by_person`` is the last frame a person drove, -1 for none; these
@@ -72,6 +78,7 @@ class GrowingLoader:
         poll_every: int = 50,
         newest: Callable[[int], Versions] | None = None,
         told: Callable[[int, Versions, int], None] = lambda *_: None,
+        sizes: Sizes | None = None,
     ) -> None:
         if batch_size % world or not 0 <= rank < world:
             raise UserError(f"batch_size {batch_size}: not divisible among {world} ranks, or no rank {rank}")
@@ -87,10 +94,30 @@ class GrowingLoader:
         self._newest = newest or (lambda _step: pin(lake, self._spec))
         self._held: dict[str, tuple[Member, dict[str, np.ndarray]]] = {}
         self._readings: dict[str, str | None] = {}
+        self._shards, self._sight = FrameTable(), Sight(lake, self._spec, sizes, strict=False)
+        self.unseen = self._sight.unseen
         self._log: list[tuple[int, Versions]] = []
         self._maker = ThreadPoolExecutor(1, "growing")
         self._pools: dict[int, Future[_Pool]] = {}  # by the first step
         self._present = -1
+
+    @property
+    def samples(self) -> int:
+        """Samples of a batch on this rank."""
+        return self._rows.stop - self._rows.start
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The spec's."""
+        return self._spec.cameras
+
+    @property
+    def frames(self) -> FrameIndex:
+        """Where the frames lie of the episodes its last batch counts in."""
+        found = self._pools[self._present].result().frames if self._present >= 0 else None
+        if found is None:
+            raise ValueError("frames are known of a batch that was made, by a spec with cameras")
+        return found
 
     @property
     def log(self) -> list[tuple[int, Versions]]:
@@ -185,8 +212,8 @@ class GrowingLoader:
                 )
         new = [e for e in episodes if e["episode_id"] not in self._held]
         for episode, rows in zip(new, read_rows(self._lake, spec, new, versions) if new else (), strict=True):
-            rows = resample(rows, episode, spec.frame_rate)
-            tensors = tensors_of(rows)
+            rows = resample(self._sight.of(rows, episode), episode, spec.frame_rate)
+            tensors = tensors_of(rows) | self._shards.tensors(rows.frames)
             member = member_of(episode, tensors, spec.frame_rate, Placed("", 0, 0, 0))
             self._held[member.episode_id] = (member, tensors)
         ids = [e["episode_id"] for e in episodes]
@@ -203,12 +230,19 @@ class GrowingLoader:
         known = {identity: i for i, identity in enumerate(self.episode_ids)}
         rows = assemble(arrays, members, [known[m.episode_id] for m in members])
         everyone = [self._held[i][0] for i in self.episode_ids]
+        frames = None
+        if spec.cameras:
+            everything = (self._held[i][1] for i in self.episode_ids)
+            frames = FrameIndex.of_samples(spec.cameras, self._shards.uris, everything)
         expansion = Expansion(spec.chunk, spec.n_step, spec.gamma, spec.stride)
         episode_columns = EpisodeColumns.of(
             everyone, spec.buffers, (self.instructions, self.tasks, self.policies)
         )
         pool = RowPool(rows, expansion.of(rows), episode_columns, spec.chunk)
-        return _Pool(pool, pool.strata(), len(self.episode_ids))
+        if not len(pool):
+            why = "; ".join(f"{why} at {rows} rows" for why, rows in self.unseen.items())
+            raise NoEpisodes(f"spec {spec.name!r}: its rows give no transition ({why or 'all are invalid'})")
+        return _Pool(pool, pool.strata(), len(self.episode_ids), frames)
 
     def _learn(self, members: list[Member]) -> None:
         for names, found in (

@@ -2,30 +2,50 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, did_you_mean
 from lwd_core.loader.images import Decoder, FrameIndex, files_of
-from lwd_core.loader.transition_loader import TensorBatch, TransitionLoader
+from lwd_core.loader.mixed import Part
+from lwd_core.loader.transition_loader import TensorBatch
 from lwd_core.storage.location import Location
 
 
-class ImageLoader:
-    """A ``TransitionLoader`` whose batches also have ``image`` and, with ``following``, ``next_image``.
+class Filmed(Part, Protocol):
+    """A loader of transitions whose episodes have frames."""
 
-    Both are (B, C, height, width, 3) u8, RGB; C counts ``cameras``, by default all of the spec's. Their
-    memory is one of ``buffers`` taken in turn: a batch's images stand until ``buffers - 1`` more batches were
-    taken. ``lake`` is the place of the lake whose frames the snapshot points to; from a bucket whole frame
-    shards are fetched and kept up to ``disk_limit`` bytes.
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """Samples of a batch on this rank."""
+        ...
+
+    @property
+    def frames(self) -> FrameIndex:
+        """Where the frames lie of the episodes that its last batch counts in."""
+        ...
+
+
+class ImageLoader:
+    """A loader whose batches also have ``image`` and, with ``following``, ``next_image``.
+
+    Both are (B, C, height, width, 3) u8, RGB; C counts ``cameras``, by default all of the spec's. Beside them
+    ``image_mask`` and ``next_image_mask`` (B, C) bool say which are pictures: of a camera that an embodiment
+    has not there is none. Their memory is one of ``buffers`` taken in turn: a batch's images stand until
+    ``buffers - 1`` more batches were taken. ``lake`` is the place of the lake that keeps the frames; from a
+    bucket whole frame shards are fetched and kept up to ``disk_limit`` bytes.
     """
 
     def __init__(
         self,
-        loader: TransitionLoader,
+        loader: Filmed,
         lake: Location,
         *,
         height: int,
@@ -36,30 +56,44 @@ class ImageLoader:
         buffers: int = 2,
         disk_limit: int = 16 << 30,
     ) -> None:
-        index = _chosen(FrameIndex.of(loader.snapshot), cameras)
+        self.loader, self._size, self._cameras = (
+            loader,
+            (height, width),
+            known_cameras(loader.cameras, cameras),
+        )
         self._files = files_of(lake, disk_limit)
         self._threads = ThreadPoolExecutor(threads, "jpeg") if threads else None
-        self.loader = loader
-        self._decoder = Decoder(index, self._files, height, width, self._threads)
-        names = {"image": "frame"} | ({"next_image": "next_frame"} if following else {})
-        shape = (loader.samples, len(index.cameras), height, width, 3)
-        self._ring = [{n: _pixels(shape) for n in names} for _ in range(buffers)]
-        self._names = names
+        self._names = {"image": "frame"} | ({"next_image": "next_frame"} if following else {})
+        self._ring: list[TensorBatch | None] = [None] * buffers
+        self._looking: tuple[FrameIndex, Decoder] | None = None
 
     def __iter__(self) -> Iterator[TensorBatch]:
         """Batches from the loader's present step on, without end."""
         for number, batch in enumerate(self.loader):
-            yield self._filmed(batch, self._ring[number % len(self._ring)])
+            place = number % len(self._ring)
+            images = self._ring[place] = self._ring[place] or self._fresh()
+            yield self._filmed(batch, images)
 
     def batch(self, step: int) -> TensorBatch:
         """The batch of any step, in memory of its own; the iterator's place stays."""
-        images = {name: _pixels(tuple(image.shape)) for name, image in self._ring[0].items()}
-        return self._filmed(self.loader.batch(step), images)
+        return self._filmed(self.loader.batch(step), self._fresh())
 
     def _filmed(self, batch: TensorBatch, images: TensorBatch) -> TensorBatch:
+        frames, masks = self.loader.frames, TensorBatch()
+        if self._looking is None or self._looking[0] is not frames:  # a lake that is followed grows
+            chosen = frames.chosen(self._cameras)
+            self._looking = frames, Decoder(chosen, self._files, *self._size, self._threads)
+        decoder = self._looking[1]
         for name, frame in self._names.items():
-            self._decoder.decode(batch["episode"].numpy(), batch[frame].numpy(), images[name].numpy())
-        return batch | images
+            there = decoder.decode(batch["episode"].numpy(), batch[frame].numpy(), images[name].numpy())
+            masks[f"{name}_mask"] = torch.from_numpy(there)
+        return batch | images | masks
+
+    def _fresh(self) -> TensorBatch:
+        """Memory for a batch's pictures: numpy's, which asks for huge pages; in torch's a frame takes a
+        quarter longer."""
+        shape = (self.loader.samples, len(self._cameras), *self._size, 3)
+        return {name: torch.from_numpy(np.empty(shape, np.uint8)) for name in self._names}
 
     @property
     def step(self) -> int:
@@ -101,25 +135,14 @@ class ImageLoader:
         self._files.close()
 
 
-def _pixels(shape: tuple[int, ...]) -> torch.Tensor:
-    """Memory for pictures: numpy's, which asks for huge pages; in torch's a frame takes a quarter longer."""
-    return torch.from_numpy(np.empty(shape, np.uint8))
-
-
-def _chosen(index: FrameIndex, cameras: Sequence[str] | None) -> FrameIndex:
-    """The index of these cameras only, in this order."""
-    if cameras is None:
-        return index
-    if unknown := [c for c in cameras if c not in index.cameras]:
-        raise UserError(
-            f"cameras: the snapshot has no {', '.join(unknown)}, only {', '.join(index.cameras)}; "
-            "name them in its spec"
-        )
-    columns = [index.cameras.index(c) for c in cameras]
-    return replace(
-        index,
-        cameras=tuple(cameras),
-        shard=index.shard[:, columns],
-        offset=index.offset[:, columns],
-        size=index.size[:, columns],
-    )
+def known_cameras(has: tuple[str, ...], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The cameras that are wanted, all by default. UserError for what the loader's episodes have none of."""
+    if not has:
+        raise UserError("cameras: the snapshot was built without cameras; name them in its spec")
+    for camera in wanted or ():
+        if camera not in has:
+            raise UserError(
+                f"cameras: the snapshot has no {camera}, only {', '.join(has)}{did_you_mean(camera, has)}; "
+                "name them in its spec"
+            )
+    return has if wanted is None else tuple(wanted)

@@ -2,9 +2,10 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,35 +26,46 @@ class Bytes(Protocol):
     def close(self) -> None: ...
 
 
-class LocalFiles:
-    """Reads at offsets of files below a folder, each opened once; safe in threads."""
+class _OpenFile:
+    """A descriptor that is closed with the last reader that holds it."""
 
-    def __init__(self, root: str) -> None:
-        self._root, self._open, self._lock = Path(root), {}, threading.Lock()
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+class LocalFiles:
+    """Reads at offsets of files below a folder; the last ``most`` stay open. Safe in threads."""
+
+    def __init__(self, root: str, most: int = 256) -> None:
+        self._root, self._most, self._lock = Path(root), most, threading.Lock()
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset``. UserError names a file that is missing or too short."""
-        descriptor = self._open.get(name)
-        if descriptor is None:
-            with self._lock:
-                descriptor = self._open.get(name) or self._opened(name)
-        data = os.pread(descriptor, size, offset)
+        with self._lock:
+            file = self._open.get(name) or self._opened(name)
+            self._open.move_to_end(name)
+        data = os.pread(file.descriptor, size, offset)
         if len(data) != size:
             raise UserError(f"{self._root / name}: ends before byte {offset + size}; fetch it again")
         return data
 
     def close(self) -> None:
-        """Close all files."""
+        """Let go of all files."""
         with self._lock:
-            for descriptor in self._open.values():
-                os.close(descriptor)
             self._open.clear()
 
-    def _opened(self, name: str) -> int:
+    def _opened(self, name: str) -> _OpenFile:
         try:
-            self._open[name] = os.open(self._root / name, os.O_RDONLY)
+            self._open[name] = _OpenFile(self._root / name)
         except FileNotFoundError:
             raise UserError(f"{self._root / name}: this frame shard is missing") from None
+        if len(self._open) > self._most:
+            self._open.popitem(last=False)
         return self._open[name]
 
 
@@ -95,24 +107,34 @@ class FrameIndex:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "FrameIndex":
-        """The index of all episodes; 16 bytes a row and camera. UserError if it was built without cameras."""
-        cameras = snapshot.spec.cameras
-        if not cameras:
-            raise UserError(f"snapshot {snapshot.digest}: built without cameras; name them in its spec")
-        rows = np.array([m.rows for m in snapshot.episodes])
-        tensors = [
-            (s["frame_shard"], s["frame_offset"], s["frame_size"])
-            for s in samples(snapshot, snapshot.episodes)
-        ]
-        shard, offset, size = (np.concatenate(part) for part in zip(*tensors, strict=True))
+        """The index of all episodes; 16 bytes a row and camera."""
         names = tuple(f.uri for f in snapshot.manifest.frame_shards)
-        return cls(cameras, names, np.cumsum(rows) - rows, shard, offset, size)
+        return cls.of_samples(snapshot.spec.cameras, names, samples(snapshot, snapshot.episodes))
+
+    @classmethod
+    def of_samples(
+        cls, cameras: Sequence[str], names: Sequence[str], tensors: Iterable[Mapping[str, np.ndarray]]
+    ) -> "FrameIndex":
+        """Of episodes' frame tensors, see ``storage_schemas.snapshot``; ``names`` are the shards'."""
+        parts = [(s["frame_shard"], s["frame_offset"], s["frame_size"]) for s in tensors]
+        rows = np.array([len(shard) for shard, _, _ in parts])
+        shard, offset, size = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return cls(tuple(cameras), tuple(names), np.cumsum(rows) - rows, shard, offset, size)
+
+    def chosen(self, cameras: Sequence[str]) -> "FrameIndex":
+        """Of these cameras only, in this order."""
+        if tuple(cameras) == self.cameras:
+            return self
+        columns = [self.cameras.index(c) for c in cameras]
+        arrays = {name: getattr(self, name)[:, columns] for name in ("shard", "offset", "size")}
+        return replace(self, cameras=tuple(cameras), **arrays)
 
 
 class Decoder:
     """Frames of samples into one array.
 
-    A row without a frame of a camera shows the last one before it, black if there is none.
+    A row without a frame of a camera shows the last one before it. Where there is none, pixels are 0 and the
+    mask says so.
     """
 
     def __init__(
@@ -123,13 +145,17 @@ class Decoder:
         here = np.where(index.shard >= 0, np.arange(len(index.shard))[:, None], -1)
         self._shown = np.maximum.accumulate(here, axis=0)
 
-    def decode(self, episode: np.ndarray, frame: np.ndarray, out: np.ndarray) -> None:
-        """Fill ``out`` (B, C, height, width, 3) u8, RGB, with the frames shown at (episode, frame) (B,)."""
+    def decode(self, episode: np.ndarray, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Fill ``out`` (B, C, height, width, 3) u8, RGB, with the frames shown at (episode, frame) (B,).
+
+        Returns (B, C) bool, whether there is one.
+        """
         index = self._index
         begin = index.first[episode]
         shown, camera = self._shown[begin + frame], np.arange(len(index.cameras))
         # one pass of numpy for the batch; the loop over frames then handles plain integers
-        shard = np.where(shown >= begin[:, None], index.shard[shown, camera], -1).ravel().tolist()
+        there = shown >= begin[:, None]
+        shard = np.where(there, index.shard[shown, camera], -1).ravel().tolist()
         offset = index.offset[shown, camera].ravel().tolist()
         size = index.size[shown, camera].ravel().tolist()
         jobs = list(zip(shard, offset, size, out.reshape(-1, *out.shape[2:]), strict=True))
@@ -139,6 +165,7 @@ class Decoder:
             share = max(1, len(jobs) // 16)
             parts = [jobs[i : i + share] for i in range(0, len(jobs), share)]
             list(self._threads.map(self._decode, parts))
+        return there
 
     def _decode(self, jobs: Sequence[tuple[int, int, int, np.ndarray]]) -> None:
         for shard, offset, size, out in jobs:
@@ -150,4 +177,7 @@ class Decoder:
             try:
                 decode_frame(data, out)
             except ValueError as e:
-                raise UserError(f"{name}: no JPEG of {size} bytes at {offset} ({e})") from e
+                raise UserError(
+                    f"{name}: no JPEG of {size} bytes at {offset} ({e}); `lwd doctor` names what is damaged, "
+                    "and a spec's `where` leaves an episode out"
+                ) from e

@@ -7,12 +7,14 @@ rank draws all its transitions and gathers its own rows.
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 from lwd_core.errors import UserError
+from lwd_core.loader.images import FrameIndex
 from lwd_core.loader.order import agree
 from lwd_core.loader.pool import Columns, named
 from lwd_core.loader.sampler import Sampler
@@ -108,6 +110,16 @@ class TransitionLoader:
     def policies(self) -> list[str]:
         """What a batch's ``policy`` counts in; -1 where none ran."""
         return self.snapshot.policies
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The spec's."""
+        return self.snapshot.spec.cameras
+
+    @cached_property
+    def frames(self) -> FrameIndex:
+        """Where the frames of its episodes lie."""
+        return FrameIndex.of(self.snapshot)
 
     def batch(self, step: int) -> TensorBatch:
         """The batch of any step; the iterator's place stays."""

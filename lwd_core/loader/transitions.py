@@ -8,6 +8,8 @@ Where a window of m frames from t bootstraps: at row t + m, if that row continue
 gap, or no final state) at row t + m - 1, the last continuous observation, still with γ^m. A window that
 reaches the end of a terminated episode does not bootstrap. Rows that aren't valid start no chunk, are
 masked within one, and are stepped back over where one would be bootstrapped from; their rewards count.
+Rows at which a camera shows nothing that counts start no chunk and are stepped back over alike; their
+actions count.
 """
 
 from collections.abc import Sequence
@@ -87,7 +89,8 @@ def expand(rows: Rows, *, chunk: int, n_step: int, gamma: float, stride: int) ->
     ends = np.append(begins[1:], np.int32(count))
     lengths = ends - begins
 
-    chosen = acts & valid
+    usable = valid & rows["seen"]
+    chosen = acts & usable
     if stride > 1:
         chosen &= (at - np.repeat(begins, lengths)) % stride == 0
     start = np.flatnonzero(chosen).astype(np.int32)
@@ -99,8 +102,8 @@ def expand(rows: Rows, *, chunk: int, n_step: int, gamma: float, stride: int) ->
     exists = ended < (rows.first + rows.rows).astype(np.int32)[where]
     continues = exists & ~gap[np.minimum(ended, count - 1)]
     boot = ended - ~continues
-    if not valid.all():
-        boot = np.maximum.accumulate(np.where(valid, at, 0))[boot]
+    if not usable.all():
+        boot = np.maximum.accumulate(np.where(usable, at, 0))[boot]
 
     powers = gamma ** np.arange(n_step * chunk + 1)
     terminal = rows.terminated[where] & (ended == after_last[where])

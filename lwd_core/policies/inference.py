@@ -11,15 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from torch import Tensor
 
 from lwd_core.errors import UserError
-from lwd_core.loader.jpeg import decode_frame, scale_frame
+from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
+from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
-
-#: A picture as a robot has it: JPEG bytes, or (h, w, 3) u8 RGB.
-Frame = bytes | npt.NDArray[np.uint8]
 
 #: Weights of the network and embeddings of known instructions share one file; this parts them.
 _EMBEDDINGS = "instructions.embeddings"
@@ -40,6 +38,9 @@ class Policy:
         self._model.load_state_dict(weights)
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
+        self._sizes = sizes_of(bundle.manifest.embodiments)
+        if self._vision and self._vision.pretrained:
+            extractor_of(self._vision)  # as it was in training, or refused before anything moves
 
     @classmethod
     def load(
@@ -81,15 +82,16 @@ class Policy:
         states: npt.NDArray[np.floating[Any]],
         instructions: str | Sequence[str],
         generator: np.random.Generator | None = None,
-        frames: Mapping[str, Frame] | Sequence[Mapping[str, Frame]] | None = None,
+        frames: Shown | Sequence[Shown] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
         Raw units at both ends, actions within their limits. One instruction holds for all states.
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
-        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of any size; not looked at
-        without `cameras`. Raises UserError where the state is not as wide as the policy's or a camera is
-        missing.
+        what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
+        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
+        UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
+        another size.
         """
         states = np.asarray(states)
         if states.ndim == 1:
@@ -111,45 +113,16 @@ class Policy:
             )
         generator = generator or np.random.default_rng()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        who = f"policy {self.policy_id}"
+        seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
             chunks = self._model(
                 torch.as_tensor(np.array(states, dtype=np.float32)),
                 self._encoder(texts),
                 torch.as_tensor(noise),
-                image=self._images(len(states), frames) if self._vision else None,
+                **seen._asdict(),
             )
         return chunks.numpy()
-
-    def _images(self, count: int, frames: Sequence[Mapping[str, Frame]] | None) -> Tensor:
-        """(B, C, height, width, 3) u8, scaled as in training."""
-        assert self._vision is not None
-        if frames is None or len(frames) != count:
-            raise UserError(
-                f"policy {self.policy_id}: sees {', '.join(self.cameras)}; give a frame of each a state"
-            )
-        shape = (count, len(self.cameras), self._vision.height, self._vision.width, 3)
-        images = torch.empty(shape, dtype=torch.uint8)
-        for shown, row in zip(frames, images.numpy(), strict=True):
-            for name, out in zip(self.cameras, row, strict=True):
-                if name not in shown:
-                    raise UserError(
-                        f"policy {self.policy_id}: camera {name} is not among {', '.join(shown) or 'none'}; "
-                        "check the robot's embodiment file"
-                    )
-                _into(shown[name], out, f"policy {self.policy_id}: camera {name}")
-        return images
-
-
-def _into(frame: Frame, out: npt.NDArray[np.uint8], where: str) -> None:
-    if isinstance(frame, bytes):
-        try:
-            decode_frame(frame, out)
-        except ValueError as error:
-            raise UserError(f"{where}: no JPEG ({error}); send whole frames") from error
-    elif frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3:
-        scale_frame(frame, out)
-    else:
-        raise UserError(f"{where}: {frame.dtype} of shape {frame.shape}; give (height, width, 3) uint8, RGB")
 
 
 def load_policy(

@@ -59,8 +59,7 @@ class Batch:
             return value[::stride].contiguous()
 
         def seen(o: Observation) -> Observation:
-            image = None if o.image is None else rows(o.image)
-            return Observation(rows(o.state), rows(o.instruction), image)
+            return Observation(*(None if value is None else rows(value) for value in o))
 
         return Batch(
             seen(self.observation),
@@ -92,8 +91,10 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
     action = torch.where(mask > 0, normaliser.action(raw["action"]), 0.0).view(count, chunk * dims)
     padded = bool((raw["action_dim_mask"] == 0).any())
     return Batch(
-        observation=Observation(normaliser.state(raw["state"]), instruction, raw.get("image")),
-        next_observation=Observation(normaliser.state(raw["next_state"]), instruction, raw.get("next_image")),
+        observation=Observation(normaliser.state(raw["state"]), instruction, *_pictures(raw, "")),
+        next_observation=Observation(
+            normaliser.state(raw["next_state"]), instruction, *_pictures(raw, "next_")
+        ),
         action=action,
         mask=mask.view(count, chunk * dims),
         dim_mask=real.expand(count, chunk, dims).reshape(count, chunk * dims) if padded else None,
@@ -106,6 +107,13 @@ def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tenso
         rows=raw.get("rows"),
         total=size,
     )
+
+
+def _pictures(raw: Mapping[str, Tensor], which: str) -> tuple[Tensor | None, Tensor | None]:
+    """A batch's pictures, or their features, and, where some are none, their mask."""
+    name = f"{which}features" if f"{which}features" in raw else f"{which}image"
+    mask = raw.get(f"{name}_mask")
+    return raw.get(name), None if mask is None or bool(mask.all()) else mask
 
 
 def chosen(data: str, batch: Batch) -> Tensor | None:

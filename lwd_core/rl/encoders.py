@@ -8,7 +8,7 @@ feature of known width. Proprioception and the instruction are always there; cam
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple, Protocol, cast
+from typing import Annotated, Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,15 @@ class Observation(NamedTuple):
     """What a network sees of the world.
 
     state: (B, S) normalised; instruction: (B, E) sentence embedding; image: (B, C, height, width, 3) u8, RGB,
-    None for a network without cameras.
+    or what a pretrained backbone makes of them, (B, C, F) f32; None for a network without cameras.
+    image_mask: (B, C) bool, false for a camera that an embodiment has not, whose pixels mean nothing; None
+    where all are pictures.
     """
 
     state: Tensor
     instruction: Tensor
     image: Tensor | None = None
+    image_mask: Tensor | None = None
 
 
 class ObservationEncoder(Protocol):
@@ -45,6 +48,31 @@ class ObservationEncoder(Protocol):
     def __call__(self, observation: Observation) -> Tensor: ...
 
 
+class PictureBackbone(Protocol):
+    """A network trained elsewhere that never learns here; its settings are a frozen dataclass's fields.
+
+    What it makes of a picture depends on the picture, the settings and its weights alone.
+    """
+
+    @property
+    def width(self) -> int:
+        """F, numbers of a picture's features."""
+        ...
+
+    def module(self) -> nn.Module:
+        """Pictures (B, height, width, 3) u8, RGB, of any size to features (B, F) f32. Nothing is downloaded;
+        `UserError` where its weights are not installed."""
+        ...
+
+
+EYES: Door[type[Any]] = Door(
+    "lwd.eyes",
+    {"efficientnet-lite0": "lwd_core.features.efficientnet:EfficientNetLite0"},
+    needs=("module", "width"),
+    kind="picture backbone",
+)
+
+
 @dataclass(frozen=True)
 class VisionConfig:
     """A small residual conv net for each camera, as OGBench's baselines see pixels ("impala_small").
@@ -53,6 +81,9 @@ class VisionConfig:
     stages: channels, each stage halving the image; features: width each camera's picture is brought to; one
     block a stage: IMPALA's net (arXiv 1802.01561, fig. 3) as FQL shrinks it (arXiv 2502.02538: 16, 32, 32 and
     512). frozen: the tower keeps the weights it begins with.
+    pretrained: a backbone whose features, computed once a frame, stand in the pictures' place; of the tower a
+    layer to ``features`` is left, and ``stages`` say nothing. seen_by: digest of that backbone with its
+    preprocessing; whoever makes the policy fills it in, and one with another digest is refused.
     """
 
     cameras: tuple[str, ...]
@@ -61,11 +92,15 @@ class VisionConfig:
     stages: tuple[int, ...] = (16, 32, 32)
     features: int = 512
     frozen: bool = False
+    pretrained: Annotated[Chosen[PictureBackbone] | None, chosen_by(EYES, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
+    seen_by: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         if not self.cameras or not self.stages:
             raise ValueError("cameras and stages: at least one each")
-        if min(self.height, self.width) < 2 ** len(self.stages):
+        if self.pretrained is None and min(self.height, self.width) < 2 ** len(self.stages):
             raise ValueError(f"height and width: at least {2 ** len(self.stages)} for so many stages")
 
 
@@ -149,7 +184,8 @@ class CameraEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, vision: VisionConfig):
         super().__init__()
         self.proprio = ProprioEncoder(config)
-        self.towers = nn.ModuleList(VisionTower(vision) for _ in vision.cameras)
+        tower = VisionTower if vision.pretrained is None else FeatureTower
+        self.towers = nn.ModuleList(tower(vision) for _ in vision.cameras)
         self.width = self.proprio.width + len(vision.cameras) * vision.features
         if vision.frozen:
             self.towers.requires_grad_(False)
@@ -165,6 +201,9 @@ class CameraEncoder(nn.Module):
             tower(image).to(observation.state.dtype)
             for tower, image in zip(self.towers, observation.image.unbind(1), strict=True)
         ]
+        if observation.image_mask is not None:
+            shown = observation.image_mask.unbind(1)
+            seen = [torch.where(there.unsqueeze(-1), z, 0.0) for there, z in zip(shown, seen, strict=True)]
         return torch.cat([self.proprio(observation), *seen], -1)
 
 
@@ -189,6 +228,19 @@ class VisionTower(nn.Module):
             z = stage(z)
         # Normalised so that a feature weighs about what a standardised number of the state does.
         return self.norm(self.out(F.relu(z).flatten(1)))
+
+
+class FeatureTower(nn.Module):
+    """One camera's features by a pretrained backbone (B, F) to those of the policy (B, ``features``)."""
+
+    def __init__(self, config: VisionConfig):
+        super().__init__()
+        assert config.pretrained is not None
+        self.out = xavier(nn.Linear(config.pretrained.made.width, config.features))
+        self.norm = nn.LayerNorm(config.features)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        return self.norm(self.out(seen))
 
 
 class _Stage(nn.Module):

@@ -107,15 +107,16 @@ class FlowPolicy(nn.Module):
         noise: Tensor,
         dim_mask: Tensor | None = None,
         image: Tensor | None = None,
+        image_mask: Tensor | None = None,
     ) -> Tensor:
         """Raw states (B, S), sentence embeddings (B, E), normal noise to raw actions (B, H, D).
 
         Actions lie within the limits. noise: see `noise_shape`. dim_mask: (B, D), 0 on dims the
-        embodiment does not have. image: see `Observation`.
+        embodiment does not have. image, image_mask: see `Observation`.
         """
         batch, chunk, dims = noise.shape[-3:]
         mask = None if dim_mask is None else dim_mask.repeat(1, chunk)
-        observation = Observation(self.normaliser.state(state), instruction, image)
+        observation = Observation(self.normaliser.state(state), instruction, image, image_mask)
         flow = ConditionedFlow.of(self.field, observation, mask)
         x = noise.flatten(-2)
         x = x if mask is None else x * mask

@@ -21,6 +21,7 @@ from lwd_core.snapshots.resample import resample
 from lwd_core.snapshots.sample import encode
 from lwd_core.snapshots.select import NoEpisodes, pin, require_one_meaning, selected
 from lwd_core.snapshots.shard_writer import ShardWriter
+from lwd_core.snapshots.sight import Sight
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.snapshots.statistics import NoRows, Statistics
@@ -90,12 +91,14 @@ def _write(
     limit = int(spec.shard_mb * 1_000_000)
     writers = {split: ShardWriter(split, limit, staging.put) for split in (Split.TRAIN, Split.HOLDOUT)}
     members: list[Member] = []
+    some_seen = False
     stats = Statistics()
-    frames = FrameTable(spec.cameras)
+    frames, sight = FrameTable(), Sight(lake, spec, strict=True)
     for group in _groups(episodes):
         for episode, rows in zip(group, read_rows(lake, spec, group, versions), strict=True):
-            rows = resample(rows, episode, spec.frame_rate)
+            rows = resample(sight.of(rows, episode), episode, spec.frame_rate)
             tensors = tensors_of(rows)
+            some_seen = some_seen or bool(tensors["seen"].any() if "seen" in tensors else True)
             if episode["split"] == Split.TRAIN:
                 stats.add(episode["embodiment"], tensors)
             data = encode(tensors | frames.tensors(rows.frames))
@@ -105,13 +108,18 @@ def _write(
                 progress(len(members), len(episodes))
     for writer in writers.values():
         writer.close()
+    if not some_seen:
+        raise UserError(
+            f"spec {spec.name!r}: no row shows what its cameras {', '.join(spec.cameras)} must "
+            f"({_said(sight.unseen)}); select robots that were photographed, or ask `frame_age_ms` for less"
+        )
     return Manifest(
         name=spec.name,
         spec=spec.canonical(),
         versions=dict(versions),
         state_width=max(m.state_width for m in members),
         action_width=max(m.action_width for m in members),
-        counts=counts_of(members) | _copies(episodes),
+        counts=counts_of(members) | _copies(episodes) | sight.facts(),
         stats=_moments(stats),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),
@@ -136,6 +144,10 @@ def _copies(episodes: list[dict[str, Any]]) -> dict[str, int]:
     """How many episodes were left out because they are the recording of one that is in; nothing for none."""
     copies = sum(episode["copies"] for episode in episodes)
     return {"copies_left_out": copies} if copies else {}
+
+
+def _said(unseen: Mapping[str, int]) -> str:
+    return "; ".join(f"{why} at {rows} rows" for why, rows in unseen.items())
 
 
 def _moments(statistics: Statistics) -> dict[str, dict[str, Moments]]:

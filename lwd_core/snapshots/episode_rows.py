@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.snapshots.frames import RowFrames
 from lwd_core.snapshots.rule import REWARD_WORDS, layers_in, parts
 from lwd_core.snapshots.select import require_labels
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas import snapshot_row
-from storage_schemas.snapshot_row import FromLabels, FromSteps, RowColumn
+from storage_schemas.snapshot_row import FromFrames, FromLabels, FromSteps, RowColumn
 
 Episode = Mapping[str, Any]
 
@@ -25,11 +26,11 @@ class StoredRows:
     """R rows of one episode, T of them with an action.
 
     columns: by name, (R, …) or (T, …) as described; optional ones only where the lake says something.
-    frames: None, or R lists of frame structs.
+    frames: what the spec's cameras show at them, None without cameras.
     """
 
     columns: dict[str, np.ndarray]
-    frames: list[list[dict] | None] | None
+    frames: RowFrames | None
 
     @property
     def steps(self) -> int:
@@ -55,7 +56,8 @@ def read_rows(
             if isinstance(source, FromSteps)}  # fmt: skip
     told = {column.name: _told(lake, spec, column, source, episodes, versions) for column, source in described
             if isinstance(source, FromLabels)}  # fmt: skip
-    frames = table["frames"] if spec.cameras else None
+    shown = pa.concat_arrays(table["frames"].chunks) if spec.cameras and table.num_rows else None
+    t_ns = table["t_ns"].to_numpy() if spec.cameras else None
     for i, episode in enumerate(episodes):
         rows = order[bounds[i] : bounds[i + 1]]
         steps = episode["steps"]
@@ -65,13 +67,18 @@ def read_rows(
             )
         columns: dict[str, np.ndarray] = {}
         for column in snapshot_row.ROW:
+            if isinstance(column.source, FromFrames):
+                continue
             if column.name in told:
                 columns[column.name] = told[column.name][i]
                 continue
             values = read[column.name].values(rows[:steps] if column.per_action else rows, episode, columns)
             if values is not None:
                 columns[column.name] = values
-        yield StoredRows(columns, frames.take(pa.array(rows)).to_pylist() if frames is not None else None)
+        frames = None
+        if shown is not None and t_ns is not None:
+            frames = RowFrames.of(shown.take(pa.array(rows)), t_ns[rows], spec.cameras)
+        yield StoredRows(columns, frames)
 
 
 def _reader(column: RowColumn, source: FromSteps, table: pa.Table) -> "_Scalars | _Vectors":

@@ -148,7 +148,8 @@ def _without(
         writer.close()
     return replace(
         old.manifest,
-        counts=counts_of(members),
+        counts=counts_of(members)
+        | {name: old.manifest.counts[name] for name in ("frame_sizes",) if name in old.manifest.counts},
         stats=stats.result(),
         shards=tuple(s for w in writers.values() for s in w.shards),
         frame_shards=pin_frames(lake.place, frames.uris),

@@ -38,7 +38,7 @@ def resample(rows: StoredRows, episode: Mapping[str, Any], rate: float | None) -
             for column in snapshot_row.ROW
             if column.name in rows.columns
         },
-        frames=[rows.frames[i] for i in kept] if rows.frames is not None else None,
+        frames=None if rows.frames is None else rows.frames.take(kept),
     )
 
 

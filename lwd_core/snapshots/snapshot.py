@@ -115,6 +115,14 @@ class Snapshot:
             raise UserError(f"snapshot {self.digest}: statistics are per embodiment ({names}); name one")
         return self.stats_of(next(iter(self.manifest.stats)))
 
+    @cached_property
+    def frame_sizes(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Height and width of each camera's pictures, by embodiment; not known of snapshots of before."""
+        told = self.manifest.counts.get("frame_sizes", {})
+        return {
+            name: {c: (size[0], size[1]) for c, size in cameras.items()} for name, cameras in told.items()
+        }
+
     def stats_of(self, embodiment: str) -> dict[str, dict[str, np.ndarray]]:
         """Norm statistics of one embodiment."""
         if embodiment not in self.manifest.stats:

@@ -82,6 +82,9 @@ class SnapshotSpec(_Strict):
     discount: Discount | None = Field(default=None, description="in place of gamma, from the tasks' length")
     frame_rate: float | None = Field(default=None, gt=0, description="Hz; null keeps the control rate")
     cameras: Names = ()
+    frame_age_ms: float | None = Field(
+        default=None, ge=0, description="older frames are not shown; null: the embodiment file's staleness"
+    )
 
     holdout: float = Field(default=0.0, ge=0, lt=1, description="share of episodes held out, by hash")
     split_salt: str = ""

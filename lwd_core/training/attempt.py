@@ -114,8 +114,12 @@ class Attempt:
         config, settings, share = self.config, self.settings, self.share
         digests = [config.offline, *([config.online] if config.online else [])]
         snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
-        growing = follow(config, settings, snapshots[0], share) if config.follow is not None else None
-        return Data(config, snapshots, share, growing, film=film_of(config, self.start, settings))
+        film = film_of(config, self.start, settings)
+        growing = None
+        if config.follow is not None:
+            cameras = film.vision.cameras if film else ()
+            growing = follow(config, settings, snapshots[0], share, cameras=cameras)
+        return Data(config, snapshots, share, growing, film=film)
 
     def _sinks(self, update: int) -> Reporter:
         """Who is told, from this update on: the run's own files and whoever asked."""

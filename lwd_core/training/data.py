@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.extractor import extractor_of
+from lwd_core.features.loader import FeatureLoader
+from lwd_core.features.table import FeatureTable
 from lwd_core.loader.growing import GrowingLoader
-from lwd_core.loader.image_loader import ImageLoader
+from lwd_core.loader.image_loader import Filmed, ImageLoader
 from lwd_core.loader.mixed import MixedLoader, Part, parts
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.rl.batch import Batch, prepare
@@ -62,17 +65,13 @@ class Data:
         """
         self.config, self.snapshots, self.share, self._growing = config, snapshots, share, growing
         self._film, self._split = film, split
-        if film is not None and growing is not None:
-            raise UserError(
-                f"run {config.run}: a run that follows the lake has no cameras; train online from snapshots"
-            )
         sizes = [config.batch]
         if config.stage is Stage.ONLINE:
             sizes = list(parts(config.batch, 1 - config.online_share))
         loaders: list[Part] = [
             self._loader(s, n, i) for i, (s, n) in enumerate(zip(snapshots, sizes, strict=False))
         ]
-        loaders += [growing] if growing else []
+        loaders += [self._filmed(growing)] if growing else []
         self.loader = (
             loaders[0] if len(loaders) == 1 else MixedLoader(*loaders, ratio=1 - config.online_share)
         )
@@ -150,12 +149,31 @@ class Data:
         return Normaliser(mean, std, low, high)
 
     def embodiments(self) -> dict[str, dict[str, int]]:
-        """Widths of state and action of each embodiment seen."""
-        return {
+        """Widths of state and action of each embodiment seen and, for cameras, of their pictures: by
+        ``NAME.height`` and ``NAME.width``."""
+        found = {
             m.embodiment: {"state": m.state_width, "action": m.action_width}
             for s in self.snapshots
             for m in s.episodes
         }
+        for (name, camera), (height, width) in self._frame_sizes().items():
+            found[name] |= {f"{camera}.height": height, f"{camera}.width": width}
+        return found
+
+    def _frame_sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Height and width of what each camera of an embodiment shows the run; UserError for two of one."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        cameras = self._film.vision.cameras if self._film else ()
+        for snapshot in self.snapshots:
+            for name, sizes in snapshot.frame_sizes.items():
+                for camera in sizes.keys() & set(cameras):
+                    size, known = sizes[camera], found.setdefault((name, camera), sizes[camera])
+                    if size != known:
+                        raise UserError(
+                            f"run {self.config.run}: camera {camera} of {name} shows {known[1]}x{known[0]} "
+                            f"pixels in one snapshot and {size[1]}x{size[0]} in the other; build them alike"
+                        )
+        return found
 
     @property
     def drawn(self) -> list[list[Any]]:
@@ -209,7 +227,7 @@ class Data:
         return known.gather(0, part.unsqueeze(0)).squeeze(0)
 
     def _loader(self, snapshot: Snapshot, size: int, part: int, split: str | None = None) -> Part:
-        config, film = self.config, self._film
+        config = self.config
         loader = TransitionLoader(
             snapshot,
             size,
@@ -223,15 +241,24 @@ class Data:
             split=split or self._split,
             workers=1,
         )
+        return self._filmed(loader)
+
+    def _filmed(self, loader: Filmed) -> Part:
+        """With the frames the run's networks take, if they take some."""
+        film, following = self._film, self.config.stage is not Stage.SFT
         if film is None:
             return loader
+        if film.vision.pretrained is not None:
+            # episodes that come while it learns are looked at as they do
+            table = FeatureTable(film.lake, extractor_of(film.vision), making=loader is self._growing)
+            return FeatureLoader(loader, table, cameras=film.vision.cameras, following=following)
         return ImageLoader(
             loader,
             film.lake,
             height=film.vision.height,
             width=film.vision.width,
             cameras=film.vision.cameras,
-            following=config.stage is not Stage.SFT,
+            following=following,
         )
 
     def _shared_rows(self, sizes: list[int]) -> Tensor | None:

@@ -1,6 +1,7 @@
 """What a run is made of: networks, learner and frames, from its configuration and what it starts from."""
 
 from lwd_core.errors import UserError
+from lwd_core.features.extractor import with_digest
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.learners import Trained
 from lwd_core.rl.networks import FieldConfig
@@ -29,7 +30,7 @@ def _new_policy(config: TrainConfig, data: Data) -> FlowPolicy:
     encoder = EncoderConfig(
         snapshot.state_width,
         instruction_features=net.instruction_features,
-        vision=net.vision,
+        vision=with_digest(net.vision),
         backbone=net.backbone,
     )
     field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers)

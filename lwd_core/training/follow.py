@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lwd_core.errors import UserError
@@ -27,13 +27,15 @@ def follow(
     offline: Snapshot,
     share: Share,
     *,
+    cameras: Sequence[str] = (),
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], int] = time.time_ns,
 ) -> GrowingLoader:
     """The online part of a run's batches: what the lake holds of ``config.follow``, as it grows.
 
-    Chunk, stride, return and discount are the run's. Waits for the first episode. Raises UserError for a
-    wrong spec and where several workers would have to agree on what they see.
+    Chunk, stride, return and discount are the run's, and so are ``cameras``, whose pictures are like those of
+    the offline snapshot. Waits for the first episode. Raises UserError for a wrong spec and where several
+    workers would have to agree on what they see.
     """
     if share.world > 1:
         raise UserError(
@@ -48,6 +50,8 @@ def follow(
             "n_step": config.n_step or like.n_step,
             "gamma": config.gamma or like.gamma,
             "frame_rate": like.frame_rate,
+            "cameras": tuple(cameras),
+            "frame_age_ms": like.frame_age_ms if spec.frame_age_ms is None else spec.frame_age_ms,
         }
     )
     lake = Lake.open(settings.lake)
@@ -55,7 +59,15 @@ def follow(
         sleep(_WAIT_S)
     _, online = parts(config.batch, 1 - config.online_share)
     draws = Draws(open_location(f"{settings.checkpoints}/{config.run}"), now)
-    return GrowingLoader(lake, spec, online, config.seed + 1, poll_every=config.poll_every, told=draws)
+    return GrowingLoader(
+        lake,
+        spec,
+        online,
+        config.seed + 1,
+        poll_every=config.poll_every,
+        told=draws,
+        sizes=offline.frame_sizes,
+    )
 
 
 class Draws:

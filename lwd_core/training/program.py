@@ -10,7 +10,8 @@ from lwd_core.rl.policy import FlowPolicy
 def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     """The program's .pt2 bytes; called as (state (B, S), embedding (B, E), noise) it gives raw actions.
 
-    A policy with cameras also takes ``image=`` (B, C, height, width, 3) u8, RGB.
+    A policy with cameras also takes ``image=`` (B, C, height, width, 3) u8, RGB; one that sees by a
+    pretrained backbone features of them (B, C, F) f32.
     ``batch`` fixes B; any B from 2 up otherwise. ``torch.export.load(io.BytesIO(data)).module()`` runs it.
     """
     field = policy.config.field
@@ -26,8 +27,9 @@ def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
         shapes = {"state": {0: rows}, "instruction": {0: rows}, "noise": {example[2].ndim - 3: rows}}
     vision, more = field.encoder.vision, dict[str, torch.Tensor]()
     if vision is not None:
-        shape = (size, len(vision.cameras), vision.height, vision.width, 3)
-        more["image"] = torch.zeros(shape, dtype=torch.uint8)
+        picture = torch.zeros(vision.height, vision.width, 3, dtype=torch.uint8)
+        one = torch.zeros(vision.pretrained.made.width) if vision.pretrained else picture
+        more["image"] = one.expand(size, len(vision.cameras), *one.shape).clone()
         if shapes is not None:
             shapes["image"] = shapes["state"]
     with torch.no_grad():

@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError
+from lwd_core.features.extractor import extractor_of
+from lwd_core.features.table import FeatureTable
 from lwd_core.labels.function import FunctionLabeller
 from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
@@ -17,11 +20,12 @@ from lwd_core.rl.encoders import Observation, VisionConfig
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import LearnerConfig
 from lwd_core.rl.networks import CriticConfig
-from lwd_core.snapshots.frames import FrameTable
+from lwd_core.snapshots.frames import FrameTable, RowFrames
 from lwd_core.storage.location import Location
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig, algorithm_of
 from lwd_core.training.run import policy_of
+from storage_schemas.tables import FRAME
 from storage_schemas.vocabulary import LabelKind
 
 
@@ -40,19 +44,29 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
     def value(episode: Episode) -> np.ndarray:
         """What the critic expects along the episode."""
         vision = critic.vision
-        images = shown(lake, vision, list(episode["frames"])) if vision else None
-        found = critic(torch.as_tensor(episode["state"]), images, episode.instruction).numpy()
-        # of a state that is not all numbers nothing is expected
-        return np.where(np.isfinite(found), found, np.nan)
+        images, there = shown(lake, vision, list(episode["frames"])) if vision else (None, None)
+        found = critic(torch.as_tensor(episode["state"]), images, episode.instruction, there).numpy()
+        # of a state that is not all numbers nothing is expected, nor of what is not seen
+        blind = np.zeros(len(found), bool) if there is None else unseen(there)
+        return np.where(np.isfinite(found) & ~blind, found, np.nan)
 
     name = f"{VALUES}{checkpoint.about['config']['run']}.{checkpoint.digest[:8]}"
     return FunctionLabeller(value, name, 1, LabelKind.PROGRESS, followed=False)
 
 
-def shown(lake: Location, vision: VisionConfig, frames: list[list[dict[str, Any]] | None]) -> Tensor:
-    """What the cameras showed at each of an episode's rows: (T, C, height, width, 3) u8."""
-    table = FrameTable(vision.cameras)
-    tensors = table.tensors(frames)
+def unseen(there: Tensor) -> np.ndarray:
+    """(T,) rows at which a camera shows nothing, but does elsewhere; of (T, C), where they do."""
+    return (~there & there.any(0)).any(1).numpy()
+
+
+def shown(
+    lake: Location, vision: VisionConfig, frames: list[list[dict[str, Any]] | None]
+) -> tuple[Tensor, Tensor]:
+    """What the cameras showed at each of an episode's rows, as the network takes it: pictures
+    (T, C, height, width, 3) u8, or their features (T, C, F) f32; (T, C) bool, whether they did."""
+    told = pa.array([None if frame is None else list(frame) for frame in frames], pa.list_(FRAME))
+    table = FrameTable()
+    tensors = table.tensors(RowFrames.of(told, np.arange(len(frames)), vision.cameras))
     return decoded(lake, vision, vision.cameras, table.uris, tensors)
 
 
@@ -62,7 +76,7 @@ def decoded(
     cameras: Sequence[str],
     names: Sequence[str],
     tensors: Mapping[str, np.ndarray],
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """As `shown`, from an episode's frame tensors (see ``storage_schemas.snapshot``) of these cameras, whose
     shards have these names. UserError where a camera the vision takes is not among them."""
     if missing := [camera for camera in vision.cameras if camera not in cameras]:
@@ -73,11 +87,16 @@ def decoded(
     at = (tensors[f"frame_{name}"][:, columns] for name in ("shard", "offset", "size"))
     index = FrameIndex(vision.cameras, tuple(names), np.zeros(1, np.int64), *at)
     rows = np.arange(len(index.shard))
+    if vision.pretrained is not None:
+        table = FeatureTable(lake, extractor_of(vision), making=True)
+        features, there = table.shown(index).at(np.zeros_like(rows), rows)
+        return torch.from_numpy(features), torch.from_numpy(there)
     images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
     files = files_of(lake)
-    Decoder(index, files, vision.height, vision.width).decode(np.zeros_like(rows), rows, images.numpy())
+    decoder = Decoder(index, files, vision.height, vision.width)
+    there = decoder.decode(np.zeros_like(rows), rows, images.numpy())
     files.close()
-    return images
+    return images, torch.from_numpy(there)
 
 
 class TrainedValue:
@@ -103,9 +122,11 @@ class TrainedValue:
         return self._critic.config.encoder.vision
 
     @torch.no_grad()
-    def __call__(self, states: Tensor, images: Tensor | None, instruction: str) -> Tensor:
-        """(T, S) raw states and (T, C, height, width, 3) u8 images to (T,) values."""
+    def __call__(
+        self, states: Tensor, images: Tensor | None, instruction: str, there: Tensor | None = None
+    ) -> Tensor:
+        """(T, S) raw states and what cameras showed, as `shown` tells it, to (T,) values."""
         embedding = self._encoder([instruction]).expand(len(states), -1)
-        observation = Observation(self._normaliser.state(states), embedding, images)
+        observation = Observation(self._normaliser.state(states), embedding, images, there)
         v = self._critic.v(self._critic.features(observation))
         return divl.bootstrap(self._settings.divl, v)[0]

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from lwd_core.fleet.workcells import Workcells
     from lwd_core.policies.inference import Policy
 
-CAMERA_HZ = 5.0
-
 
 @dg.asset(
     group_name="fleet",
@@ -103,7 +101,12 @@ def site_fleet(plan: Profile, site: str) -> "FleetConfig":
 
     return FleetConfig(
         robots=tuple(
-            RobotSpec(f"{site}-{i:02d}", site, camera_hz=CAMERA_HZ if i < plan.cameras_per_site else 0.0)
+            RobotSpec(
+                f"{site}-{i:02d}",
+                site,
+                camera_hz=plan.camera_hz if i < plan.cameras_per_site else 0.0,
+                camera_size=plan.camera_size,
+            )
             for i in range(plan.robots_per_site)
         ),
         tasks=plan.tasks,

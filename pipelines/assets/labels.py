@@ -116,6 +116,11 @@ quality = layer_asset(
     "Defects and risks of each recording, one verdict a check.",
     lambda: CHECK_DOOR.get("quality"),
 )
+pictures = layer_asset(
+    dg.AssetKey("pictures"),
+    "Black, frozen, over-exposed, blurred or damaged pictures of each camera.",
+    lambda: CHECK_DOOR.get("pictures"),
+)
 
 
 @dg.asset_check(asset="quality", blocking=True)

@@ -96,7 +96,7 @@ def left_out(lake: "Lake", spec: "SnapshotSpec") -> list[dict]:
     deps=[
         # a snapshot asks the lake a question over all days and sites there are
         dg.AssetDep(name, partition_mapping=dg.AllPartitionMapping())
-        for name in ("rewards", "outcomes", "quality", *OTHER_KEYS)
+        for name in ("rewards", "outcomes", "quality", "pictures", *OTHER_KEYS)
     ],
     group_name="snapshots",
     kinds={"webdataset", "safetensors"},

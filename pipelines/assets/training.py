@@ -17,7 +17,11 @@ from storage_schemas.vocabulary import Channel, Stage
 
 
 @dg.asset(
-    deps=["training_snapshot"],
+    deps=[
+        "training_snapshot",
+        # a policy that sees by a pretrained backbone learns from what that made of the frames
+        dg.AssetDep("features", partition_mapping=dg.AllPartitionMapping()),
+    ],
     group_name="training",
     kinds={"pytorch"},
     owners=["team:learning"],

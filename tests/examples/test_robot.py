@@ -55,8 +55,11 @@ class Half:
     """Goes half as fast as the person would; also where robots get their policy from."""
 
     policy_id = "half"
+    cameras = ()
 
-    def act(self, states: np.ndarray, instructions: list[str], generator: np.random.Generator) -> np.ndarray:
+    def act(
+        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+    ) -> np.ndarray:
         assert states.shape == (len(instructions), 4)
         return np.clip((states[:, None, 2:] - states[:, None, :2]) / 0.2, -0.5, 0.5)
 

@@ -16,8 +16,10 @@ GRAPH = {
     "rewards": {"episodes", "steps", "segments"},
     "outcomes": {"episodes", "steps", "segments"},
     "quality": {"episodes", "steps", "segments"},
-    "training_snapshot": {"rewards", "outcomes", "quality"},
-    "checkpoint": {"training_snapshot"},
+    "pictures": {"episodes", "steps", "segments"},
+    "features": {"episodes", "steps"},
+    "training_snapshot": {"rewards", "outcomes", "quality", "pictures"},
+    "checkpoint": {"training_snapshot", "features"},
     "policy": {"checkpoint"},
     "evaluation": {"policy"},
     "release": {"evaluation"},
@@ -81,6 +83,7 @@ def test_what_blocks_before_publication() -> None:
 def test_data_and_policies_may_not_grow_old_and_labels_follow_by_themselves() -> None:
     kept = specs()
     fresh = {name for name, spec in kept.items() if spec.freshness_policy}
-    assert fresh == {"logs", "episodes", "steps", "segments", "rewards", "outcomes", "quality", "policy"}
+    labels = {"rewards", "outcomes", "quality", "pictures"}
+    assert fresh == {"logs", "episodes", "steps", "segments", *labels, "features", "policy"}
     following = {name for name, spec in kept.items() if spec.automation_condition}
-    assert following == {"rewards", "outcomes", "quality", "report"}
+    assert following == {*labels, "features", "report"}

@@ -11,7 +11,7 @@ from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.task import Task
 
 if TYPE_CHECKING:
-    from lwd_core.fleet.sim.metaworld import Studio
+    from lwd_core.fleet.sim.rendering import Rendering
 
 
 class MetaWorld:
@@ -20,7 +20,7 @@ class MetaWorld:
     embodiment = resources.files("lwd_core.fleet.sim") / "embodiments" / "sawyer.yaml"
 
     def __init__(self) -> None:
-        self._studio: Studio | None = None
+        self._rendering: Rendering | None = None
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -28,16 +28,17 @@ class MetaWorld:
         return all_tasks()
 
     def workcell(self, task: Task) -> Workcell:
-        """An arm; one renderer serves all of them before the same scene."""
-        from lwd_core.fleet.sim.metaworld import Arm, Studio
+        """An arm; what one scene's pictures need is made once for all of them."""
+        from lwd_core.fleet.sim.metaworld import Arm
+        from lwd_core.fleet.sim.rendering import Rendering
         from lwd_core.fleet.sim.tours import Tour
 
-        self._studio = self._studio or Studio()
-        arm = Arm(task, self._studio)
+        self._rendering = self._rendering or Rendering()
+        arm = Arm(task, self._rendering)
         arm = Tour(arm, task.stages) if task.stages else arm
         return Workcell(arm, arm, partial(Teleoperator, arm))
 
     def close(self) -> None:
         """Free what rendering holds."""
-        if self._studio:
-            self._studio.close()
+        if self._rendering:
+            self._rendering.close()

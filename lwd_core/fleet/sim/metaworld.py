@@ -7,28 +7,21 @@ stand in for the person who demonstrates and who intervenes.
 # pyright: reportAttributeAccessIssue=false
 
 import copy
-import ctypes.util
-import os
 import warnings
 from functools import cache
 
 import numpy as np
 import simplejpeg
 
-from lwd_core.errors import UserError
 from lwd_core.fleet.robot import Action, State
 from lwd_core.fleet.sim.quaternion import quaternion
+from lwd_core.fleet.sim.rendering import Rendering  # before mujoco, which then looks for no screen
 from lwd_core.fleet.task import Task
 
-# Rendering without a screen; mujoco looks at the variable when it is imported.
-HAS_EGL = ctypes.util.find_library("EGL") is not None
-if HAS_EGL:
-    os.environ.setdefault("MUJOCO_GL", "egl")
-
-import metaworld.policies as experts  # noqa: E402
-import mujoco  # noqa: E402
-from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # noqa: E402
-from metaworld.sawyer_xyz_env import SawyerXYZEnv  # noqa: E402
+import metaworld.policies as experts  # isort: skip
+import mujoco  # isort: skip
+from metaworld.env_dict import ALL_V3_ENVIRONMENTS  # isort: skip
+from metaworld.sawyer_xyz_env import SawyerXYZEnv  # isort: skip
 
 CONTROL_HZ = 80.0
 CAMERA = "corner2"
@@ -55,12 +48,12 @@ class Arm:
 
     control_hz = CONTROL_HZ
 
-    def __init__(self, task: Task, studio: "Studio | None" = None) -> None:
+    def __init__(self, task: Task, rendering: Rendering | None = None) -> None:
         self.task = task
         self._env = _build(task.scene)
         self._env.max_path_length = task.limit
         self._expert = expert(task.scene)
-        self._studio = studio or Studio()
+        self._rendering = rendering or Rendering()
 
     def reset(self, seed: int) -> State:
         """Set up the scene of a seed; return the observation (39,)."""
@@ -86,37 +79,13 @@ class Arm:
         """Move the goal, as the picture shows it; the state keeps what it showed when it was read."""
         self._env._target_pos = goal
 
-    def photograph(self) -> dict[str, bytes]:
-        """The scene from the corner, 128² JPEG. Raises UserError where nothing can render."""
-        return {CAMERA: self._studio.photograph(self.task.scene, self._env)}
-
-
-class Studio:
-    """Renders scenes; one renderer serves all arms before the same scene (0.4 s to make, 8 ms a picture)."""
-
-    def __init__(self) -> None:
-        self._renderers: dict[str, mujoco.Renderer] = {}
-
-    def photograph(self, scene: str, env: SawyerXYZEnv) -> bytes:
-        """A JPEG of the scene as it is now."""
-        if scene not in self._renderers:
-            self._renderers[scene] = _renderer(env.model)
-        renderer = self._renderers[scene]
-        renderer.update_scene(env.data, camera=CAMERA)
-        for flag in (
-            mujoco.mjtRndFlag.mjRND_SHADOW,
-            mujoco.mjtRndFlag.mjRND_REFLECTION,
-            mujoco.mjtRndFlag.mjRND_SKYBOX,
-        ):
-            renderer.scene.flags[flag] = 0
-        upright = np.ascontiguousarray(renderer.render()[::-1, ::-1])  # the camera hangs upside down
-        return simplejpeg.encode_jpeg(upright, quality=85)
-
-    def close(self) -> None:
-        """Free the renderers."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+    def photograph(self, size: int = 0) -> dict[str, bytes]:
+        """The scene from the corner, a JPEG of ``size``², 128² by itself. Raises UserError where nothing
+        can render."""
+        env, size = self._env, size or IMAGE_SIZE
+        seen = self._rendering.picture(self.task.scene, env.model, env.data, CAMERA, size)
+        upright = np.ascontiguousarray(seen[::-1, ::-1])  # the camera hangs upside down
+        return {CAMERA: simplejpeg.encode_jpeg(upright, quality=85)}
 
 
 def _build(scene: str) -> SawyerXYZEnv:
@@ -161,12 +130,3 @@ def expert(scene: str) -> experts.policy.Policy:
     """The scripted expert of a scene."""
     stem = "".join(part.capitalize() for part in scene.removesuffix("-v3").split("-"))
     return getattr(experts, _EXPERT_NAMES.get(scene, f"Sawyer{stem}V3Policy"))()
-
-
-def _renderer(model: mujoco.MjModel) -> mujoco.Renderer:
-    if not HAS_EGL:
-        raise UserError(
-            "cameras: no EGL library here; install libegl1 libegl-mesa0 libgl1-mesa-dri or run without"
-        )
-    model.vis.quality.offsamples = 0  # no anti-aliasing: ten times the frames
-    return mujoco.Renderer(model, IMAGE_SIZE, IMAGE_SIZE)

@@ -36,7 +36,7 @@ class Aimed(Protocol):
     def aim(self, goal: State) -> None: ...
     def reset(self, seed: int) -> State: ...
     def step(self, action: Action) -> tuple[State, bool]: ...
-    def photograph(self) -> Mapping[str, bytes]: ...
+    def photograph(self, size: int = 0) -> Mapping[str, bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Tour:
         """What a person does about the stage at hand."""
         return np.clip(self._stages[self._at].person(state.copy()), -1.0, 1.0).astype(np.float64)
 
-    def photograph(self) -> Mapping[str, bytes]:
+    def photograph(self, size: int = 0) -> Mapping[str, bytes]:
         """As the robot's."""
-        return self._robot.photograph()
+        return self._robot.photograph(size)
 
     def _begin(self, state: State) -> State:
         state = state.copy()

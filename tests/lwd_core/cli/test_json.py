@@ -21,6 +21,7 @@ from tests.lwd_core.logs.robot_logs import episode_log
 
 #: what no line of the story runs -> why
 ELSEWHERE = {
+    "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
     "label ask": "it needs an endpoint; tests/lwd_core/judges/test_vlm.py has one",
     "label train": "it needs twenty labelled episodes; tests/lwd_core/judges/test_commands.py has them",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
@@ -118,6 +119,9 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert lwd("label models") == []
     assert lwd("label agreement")["disagreements"] == []
     assert {row["kind"] for row in lwd("inbox")} <= {"check", "salvaged"}
+
+    assert lwd("features build efficientnet-lite0 --height 32 --width 32")["frames"] == 0
+    assert lwd("features list") == []
 
     (tmp_path / "spec.yaml").write_text("name: all\nchunk: 3\n")
     known["digest"] = lwd("snapshot build $tmp/spec.yaml")["digest"]

@@ -13,11 +13,15 @@ from lwd_core.settings import Settings
 class Scripted:
     """Proposes small random motions, in chunks of five."""
 
+    cameras = ()
+
     def __init__(self, policy_id: str = "scripted") -> None:
         self.policy_id = policy_id
         self.batches: list[int] = []
 
-    def act(self, states: np.ndarray, instructions: list[str], generator: np.random.Generator) -> np.ndarray:
+    def act(
+        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+    ) -> np.ndarray:
         assert states.dtype == np.float32
         assert states.shape == (len(instructions), 39)
         self.batches.append(len(states))

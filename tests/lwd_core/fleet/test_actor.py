@@ -16,7 +16,7 @@ from lwd_core.fleet.actor import (
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.episode import Job
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.sim.metaworld import HAS_EGL
+from lwd_core.fleet.sim.rendering import can_render
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.supervisor import Supervisor, Unattended
 from lwd_core.fleet.workcells import Workcells
@@ -159,7 +159,7 @@ def test_a_robots_episodes_follow_one_another_on_its_own_clock(
     assert Path(result.logs[0]).parts[-3] == "2026-02-02"
 
 
-@pytest.mark.skipif(not HAS_EGL, reason="nothing to render with")
+@pytest.mark.skipif(not can_render(), reason="nothing to render with")
 def test_robots_with_a_camera_log_frames_at_five_a_second(settings: Settings, cells: Workcells) -> None:
     seeds = demonstration_seeds(TASKS, "camera", 1, cells=cells)
     result = run_fleet(

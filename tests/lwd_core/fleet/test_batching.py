@@ -8,11 +8,15 @@ from lwd_core.fleet.batching import Attempt, Request, run_together
 class Echo:
     """Proposes the state it was given, once a dim."""
 
+    cameras = ()
+
     def __init__(self, policy_id: str) -> None:
         self.policy_id = policy_id
         self.batches: list[int] = []
 
-    def act(self, states: np.ndarray, instructions: list[str], generator: np.random.Generator) -> np.ndarray:
+    def act(
+        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+    ) -> np.ndarray:
         self.batches.append(len(states))
         return np.repeat(states[:, None], 2, axis=1)
 

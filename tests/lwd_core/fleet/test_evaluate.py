@@ -17,11 +17,14 @@ class Presses:
     """Does what the button's expert would, whatever the task."""
 
     policy_id = "presses"
+    cameras = ()
 
     def __init__(self, expert: Arm) -> None:
         self.expert = expert
 
-    def act(self, states: np.ndarray, instructions: list[str], generator: np.random.Generator) -> np.ndarray:
+    def act(
+        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+    ) -> np.ndarray:
         return np.array([[self.expert.person(state)] for state in states.astype(float)], np.float32)
 
 

@@ -14,8 +14,9 @@ from lwd_core.errors import UserError
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import parse_embodiment
-from lwd_core.policies.inference import Frame, Policy
+from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.policies.pixels import Frame
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
@@ -132,6 +133,13 @@ def test_a_policy_asks_for_its_cameras(trained):
         policy.act(state_, told, rng, [{"front": b"picture"}])
     with pytest.raises(UserError, match=r"give \(height, width, 3\) uint8"):
         policy.act(state_, told, rng, [{"front": np.zeros((3, 8, 8), np.uint8)}])
+    small = np.zeros((SIZE // 2, SIZE, 3), np.uint8)
+    for shown in (small, simplejpeg.encode_jpeg(small)):
+        with pytest.raises(
+            UserError, match=f"shows {SIZE}x{SIZE // 2} pixels, it learned from {SIZE}x{SIZE}"
+        ):
+            policy.act(state_, told, rng, [{"front": shown}])
+    assert policy.act(state_, told, rng, [{"front": None}]).shape == (1, 2, 2)  # of a robot without it
 
 
 def test_every_stage_sees_and_online_the_towers_stand_still(trained):

@@ -3,7 +3,8 @@ import pytest
 import simplejpeg
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-from lwd_core.fleet.sim.metaworld import CAMERA, HAS_EGL, Arm
+from lwd_core.fleet.sim.metaworld import CAMERA, Arm
+from lwd_core.fleet.sim.rendering import can_render
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.workcells import Workcells
 
@@ -55,7 +56,7 @@ def test_the_goal_is_seen(cells: Workcells) -> None:
     assert not np.allclose(goals[0], goals[1])
 
 
-@pytest.mark.skipif(not HAS_EGL, reason="nothing to render with")
+@pytest.mark.skipif(not can_render(), reason="nothing to render with")
 def test_the_camera_sees_the_arm_move(cells: Workcells) -> None:
     with cells.borrow(all_tasks()["drawer-open"]) as cell:
         arm = cell.robot

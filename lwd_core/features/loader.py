@@ -1,0 +1,82 @@
+"""Batches with features in the pictures' place."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from lwd_core.features.table import FeatureTable, ShownFeatures
+from lwd_core.loader.image_loader import Filmed, known_cameras
+from lwd_core.loader.images import FrameIndex
+from lwd_core.loader.transition_loader import TensorBatch
+
+
+class FeatureLoader:
+    """A loader whose batches also have ``features`` and, with ``following``, ``next_features``.
+
+    Both are (B, C, F) f32; C counts ``cameras``, by default all of the loader's. Beside them
+    ``features_mask`` and ``next_features_mask`` (B, C) bool say of which there is a picture.
+    """
+
+    def __init__(
+        self,
+        loader: Filmed,
+        table: FeatureTable,
+        *,
+        cameras: Sequence[str] | None = None,
+        following: bool = False,
+    ) -> None:
+        self.loader, self._table, self._cameras = loader, table, known_cameras(loader.cameras, cameras)
+        self._names = {"features": "frame"} | ({"next_features": "next_frame"} if following else {})
+        self._looking: tuple[FrameIndex, ShownFeatures] | None = None
+
+    def __iter__(self) -> Iterator[TensorBatch]:
+        """Batches from the loader's present step on, without end."""
+        for batch in self.loader:
+            yield self._seen(batch)
+
+    def batch(self, step: int) -> TensorBatch:
+        """The batch of any step; the iterator's place stays."""
+        return self._seen(self.loader.batch(step))
+
+    def _seen(self, batch: TensorBatch) -> TensorBatch:
+        frames, found = self.loader.frames, TensorBatch()
+        if self._looking is None or self._looking[0] is not frames:  # a lake that is followed grows
+            self._looking = frames, self._table.shown(frames.chosen(self._cameras))
+        for name, frame in self._names.items():
+            features, there = self._looking[1].at(batch["episode"].numpy(), batch[frame].numpy())
+            found[name], found[f"{name}_mask"] = torch.from_numpy(features), torch.from_numpy(there)
+        return batch | found
+
+    @property
+    def step(self) -> int:
+        """The next batch's."""
+        return self.loader.step
+
+    @property
+    def batch_size(self) -> int:
+        """Of all ranks together."""
+        return self.loader.batch_size
+
+    @property
+    def instructions(self) -> list[str]:
+        """What a batch's ``instruction`` counts in."""
+        return self.loader.instructions
+
+    @property
+    def tasks(self) -> list[str]:
+        """What a batch's ``task`` counts in."""
+        return self.loader.tasks
+
+    @property
+    def policies(self) -> list[str]:
+        """What a batch's ``policy`` counts in; -1 where none ran."""
+        return self.loader.policies
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it stands, as the loader within says."""
+        return self.loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly after the batch the state was taken at."""
+        self.loader.load_state_dict(state)

@@ -1,0 +1,86 @@
+"""What a robot's cameras show, and when they are asked.
+
+A policy that sees is shown what its cameras show when it plans, and those very bytes are logged at that
+stamp: who learns from the log sees what acted on it. While a person drives beside such a policy, pictures are
+taken as often as it would plan, so that a person's turn can be learned from as well.
+"""
+
+from collections.abc import Sequence
+
+import simplejpeg
+
+from lwd_core.errors import UserError, suggest
+from lwd_core.fleet.robot import Frames, RobotPolicy, RobotSpec, Workcell
+
+
+class Eyes:
+    """The cameras of one robot during one episode.
+
+    ``shown`` is what a policy that plans now sees, None for one without cameras; ``chunk`` how many ticks its
+    plans last, as far as that is known.
+    """
+
+    def __init__(self, cell: Workcell, spec: RobotSpec, policy: RobotPolicy | None) -> None:
+        self._cell, self._size, self._robot = cell, spec.camera_size, spec.robot_id
+        self._needs = policy.cameras if policy else ()
+        self._every = max(1, round(cell.robot.control_hz / spec.camera_hz)) if spec.camera_hz else 0
+        self._last, self._by_person = -1, False
+        self.shown: Frames | None = None
+        self.chunk = 1
+
+    def open(self, tick: int, *, plans: bool, by_person: bool) -> bool:
+        """Whether to look at this tick: the policy plans by what is seen, a turn begins, or it is time.
+
+        Called once a tick, in order.
+        """
+        every = self._every
+        if by_person and self._needs:
+            every = min(every, self.chunk) if every else self.chunk
+        begins = self._last < 0 or by_person is not self._by_person
+        self._by_person = by_person
+        due = bool(plans and self._needs) or bool(every and (begins or tick - self._last >= every))
+        self._last = tick if due else self._last
+        return due
+
+    def look(self) -> dict[str, bytes]:
+        """A JPEG of each camera as it is now."""
+        frames = photographed(self._cell, self._needs, self._size, robot=self._robot)
+        self.shown = frames if self._needs else None
+        return {camera: jpeg for camera, jpeg in frames.items() if jpeg is not None}
+
+
+def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str = "") -> Frames:
+    """What all cameras of a robot show now, and None for those of ``needs`` that its embodiment has not.
+
+    Raises `UserError` for a camera of the embodiment that is needed and shows nothing, for an embodiment
+    that has none of those needed, and for a picture that is no JPEG or not ``size`` pixels a side.
+    """
+    who = f"robot {robot}: " if robot else ""
+    if needs and not set(needs) & set(cell.cameras):
+        raise UserError(
+            f"{who}the policy sees {', '.join(needs)}, of which the embodiment file has none"
+            f"{suggest(needs[0], cell.cameras)}; name them under `cameras` there, or run another policy"
+        )
+    frames: dict[str, bytes | None] = dict(cell.robot.photograph(size) if size else cell.robot.photograph())
+    for camera, jpeg in frames.items():
+        try:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg or b"")
+        except ValueError as error:
+            raise UserError(
+                f"{who}camera {camera} gave {len(jpeg or b'')} bytes that are no JPEG ({error}); "
+                "look after it, or run a policy that needs no camera"
+            ) from error
+        if size and (height, width) != (size, size):
+            raise UserError(
+                f"{who}camera {camera} gave {width}x{height} pixels, camera_size asks for {size}; "
+                "set camera_size to what the camera gives, or to 0"
+            )
+    for camera in needs:
+        if camera not in frames:
+            if camera in cell.cameras:
+                raise UserError(
+                    f"{who}camera {camera} shows nothing, and the policy plans by it; look after it, or run "
+                    "a policy that needs no camera"
+                )
+            frames[camera] = None
+    return frames
