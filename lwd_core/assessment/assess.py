@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 
 from lwd_core.assessment.episodes import HeldOut, held_out
-from lwd_core.assessment.ranking import Auc, auc, pooled
 from lwd_core.assessment.verdict import (
     ALL,
     LEAST_AUC,
@@ -25,6 +24,7 @@ from lwd_core.assessment.verdict import (
 )
 from lwd_core.errors import UserError
 from lwd_core.judges.calibration import Calibration, calibrate
+from lwd_core.judges.ranking import Auc, auc, pooled
 from lwd_core.policies.intervals import Rate
 from lwd_core.reports.findings import asdict_rate, read_metrics
 from lwd_core.rl.learner import LearnerConfig

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lwd_core.assessment.ranking import Auc
 from lwd_core.judges.calibration import Calibration
+from lwd_core.judges.ranking import Auc
 from lwd_core.policies.intervals import Rate, difference
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.qam import QAM

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from lwd_core.judges.calibration import RESAMPLES, calibrate
 from lwd_core.judges.networks import Array
+from lwd_core.judges.ranking import Auc, auc
 from lwd_core.policies.intervals import wilson
 
 
@@ -25,14 +26,14 @@ class Figure:
 
 
 def figures(chance: ArrayLike, yes: ArrayLike) -> dict[str, Figure]:
-    """``auc``, ``brier`` and ``ece`` of probabilities (N,) for what came (N,), 0 or 1; intervals by drawing
-    episodes again. ``auc`` is missing where only one of the two came."""
+    """``auc``, ``brier`` and ``ece`` of probabilities (N,) for what came (N,), 0 or 1; the intervals of the
+    latter by drawing episodes again. ``auc`` is missing where only one of the two came."""
     said, came = np.asarray(chance, float), np.asarray(yes, float)
     if not len(said):
         return {}
     found: dict[str, Figure] = {}
     if 0 < came.sum() < len(came):
-        found["auc"] = resampled(lambda i: auc(said[i], came[i]), len(said))
+        found["auc"] = of_ranking(auc(said, came))
     found["brier"] = resampled(lambda i: float(np.square(said[i] - came[i]).mean()), len(said))
     one = calibrate([said[i : i + 1] for i in range(len(said))], [came[i : i + 1] for i in range(len(came))])
     assert one is not None
@@ -40,12 +41,9 @@ def figures(chance: ArrayLike, yes: ArrayLike) -> dict[str, Figure]:
     return found
 
 
-def auc(score: Array, yes: Array) -> float:
-    """How often a yes has the higher score of a yes and a no; ties count half, NaN without both."""
-    many, few = yes.sum(), (1 - yes).sum()
-    if not (many and few):
-        return float("nan")
-    return float((_ranks(score)[yes > 0].sum() - many * (many + 1) / 2) / (many * few))
+def of_ranking(found: Auc) -> Figure:
+    """An AUC as a figure."""
+    return Figure(found.value, found.low, found.high, found.positives + found.negatives)
 
 
 def rank_correlation(a: Array, b: Array) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from lwd_core.judges.kept import Kept, find_kept
-from lwd_core.judges.observations import Sight, along, observations, whole
+from lwd_core.judges.observations import Looks, along, observations, whole
 from lwd_core.judges.progress import ProgressHead
 from lwd_core.judges.success import SuccessHead
 from lwd_core.labels.batches import each_batch
@@ -26,7 +26,7 @@ class Judge:
     """Says of episodes what a kept model makes of them; of a task it hasn't learned, that it can't."""
 
     model: Kept
-    sight: Sight | None = None
+    sight: Looks | None = None
 
     @property
     def layer_id(self) -> str:

@@ -11,8 +11,8 @@ from lwd_core.lake.episode import Episode
 STEPS = 64
 
 
-class Sight(Protocol):
-    """Turns what cameras showed into numbers."""
+class Looks(Protocol):
+    """Makes a few numbers of what cameras showed."""
 
     def __call__(self, episode: Episode) -> Array:
         """(R, P) of an episode of R rows; what was shown last counts until the next."""
@@ -23,7 +23,7 @@ class Sight(Protocol):
         ...
 
 
-def observations(episode: Episode, sight: Sight | None) -> Array:
+def observations(episode: Episode, sight: Looks | None) -> Array:
     """(R, S + P): states as they were last known, and what ``sight`` makes of the pictures."""
     state = filled(episode["state"].astype(float))
     return state if sight is None else np.concatenate([state, filled(sight(episode))], axis=1)

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from lwd_core.judges.calibration import calibrate
-from lwd_core.judges.figures import Figure, auc, rank_correlation, resampled
+from lwd_core.judges.figures import Figure, rank_correlation, resampled
 from lwd_core.judges.networks import Array, Networks, learn
 from lwd_core.judges.scaling import Rising, rising
 
@@ -56,11 +56,9 @@ def learn_progress(
     return head, np.split(told, np.cumsum(lengths)[:-1])
 
 
-def progress_figures(
-    told: Sequence[Array], came: Sequence[Array], failures: Sequence[float]
-) -> dict[str, Figure]:
+def progress_figures(told: Sequence[Array], came: Sequence[Array]) -> dict[str, Figure]:
     """Of held-out successes: mean distance (``mae``), order (``order``, Spearman's within an episode) and
-    calibration error (``ece``). ``auc``: whether successes end further than ``failures`` (last progress)."""
+    calibration error (``ece``)."""
     apart = np.array([np.abs(a - b).mean() for a, b in zip(told, came, strict=True)])
     order = np.array([rank_correlation(a, b) for a, b in zip(told, came, strict=True)])
     order = np.nan_to_num(order)
@@ -71,8 +69,4 @@ def progress_figures(
     one = calibrate(list(told), list(came))
     if one is not None:
         found["ece"] = Figure(one.error, one.error_low, one.error_high, one.episodes)
-    if failures:
-        last = np.array([curve[-1] for curve in told] + list(failures))
-        yes = np.repeat([1.0, 0.0], [len(told), len(failures)])
-        found["auc"] = resampled(lambda i: auc(last[i], yes[i]), len(last))
     return found

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.errors import UserError
-from lwd_core.judges.figures import Figure
+from lwd_core.judges.figures import Figure, of_ranking
 from lwd_core.judges.kept import Kept, keep
 from lwd_core.judges.networks import Array
-from lwd_core.judges.observations import Sight, along, observations, some, whole
+from lwd_core.judges.observations import Looks, along, observations, some, whole
 from lwd_core.judges.progress import learn_progress, progress_figures
+from lwd_core.judges.ranking import Auc, auc, pooled
 from lwd_core.judges.success import FEWEST, learn_success, success_figures
 from lwd_core.judges.targets import RULE, folds, outcomes
 from lwd_core.labels.batches import each_batch
@@ -66,7 +67,7 @@ def train(
     where: str = "true",
     params: Sequence[Any] = (),
     rule: Rule = RULE,
-    sight: Sight | None = None,
+    sight: Looks | None = None,
     sure: float = SURE,
     embodiments: Mapping[str, Embodiment] | None = None,
     now_ns: int,
@@ -86,7 +87,7 @@ def train(
     heads: list[Mapping[str, Array]] = []
     tasks: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
-    held = _Held()
+    held = _HeldOut()
     for (robot, task), own in sorted(seen.items()):
         yes = np.array(own.yes, float)
         wins, losses = int(yes.sum()), int(len(yes) - yes.sum())
@@ -116,45 +117,54 @@ def train(
 
 
 @dataclass
-class _Held:
+class _HeldOut:
     """What was said of held-out episodes of all tasks."""
 
+    ranked: list[Auc] = field(default_factory=list)
     chances: list[Array] = field(default_factory=list)
     yes: list[Array] = field(default_factory=list)
     told: list[Array] = field(default_factory=list)
     came: list[Array] = field(default_factory=list)
-    failures: list[float] = field(default_factory=list)
 
     def figures(self, what: What, sure: float) -> dict[str, Figure]:
+        """Of all tasks; the AUC is that within tasks, so that to know an easy one earns nothing."""
         if what is What.SUCCESS:
-            return success_figures(np.concatenate(self.chances), np.concatenate(self.yes), sure)
-        return progress_figures(self.told, self.came, self.failures)
+            found = success_figures(np.concatenate(self.chances), np.concatenate(self.yes), sure)
+        else:
+            found = progress_figures(self.told, self.came)
+        if any(one.known for one in self.ranked):
+            found["auc"] = of_ranking(pooled(self.ranked))
+        return found
 
 
 def _success(
-    own: _Task, yes: Array, held: _Held, sure: float
+    own: _Task, yes: Array, held: _HeldOut, sure: float
 ) -> tuple[Mapping[str, Array], dict[str, Figure]]:
     head, chances = learn_success(np.stack(own.views), yes, folds(own.groups))
+    held.ranked.append(auc(chances, yes))
     held.chances.append(chances)
     held.yes.append(yes)
     return head.arrays(), success_figures(chances, yes, sure)
 
 
 def _progress(
-    own: _Task, yes: Array, held: _Held, _sure: float
+    own: _Task, yes: Array, held: _HeldOut, _sure: float
 ) -> tuple[Mapping[str, Array], dict[str, Figure]]:
     won = np.flatnonzero(yes)
     views, came = [own.views[i] for i in won], [own.came[i] for i in won]
     head, told = learn_progress(views, came, folds([own.groups[i] for i in won]))
+    # no failure was learned from
     failures = [float(head(own.views[i][-1:])[0]) for i in np.flatnonzero(yes == 0)]
+    ends = auc([*(curve[-1] for curve in told), *failures], np.repeat([1, 0], [len(told), len(failures)]))
+    held.ranked.append(ends)
     held.told += told
     held.came += came
-    held.failures += failures
-    return head.arrays(), progress_figures(told, came, failures)
+    figures = progress_figures(told, came)
+    return head.arrays(), figures | ({"auc": of_ranking(ends)} if ends.known else {})
 
 
 def _seen(
-    lake: Lake, labelled: pa.Table, what: What, sight: Sight | None, embodiments: Mapping[str, Embodiment]
+    lake: Lake, labelled: pa.Table, what: What, sight: Looks | None, embodiments: Mapping[str, Embodiment]
 ) -> dict[tuple[str, str], _Task]:
     """Views of the labelled episodes, by robot type and task."""
     rows = {row["episode_id"]: row for row in labelled.to_pylist()}

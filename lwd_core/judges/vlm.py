@@ -1,7 +1,7 @@
 """A vision-language model as a labeller: a few pictures of an episode and the question whether it succeeded.
 
 It is asked over the network by the protocol of OpenAI's chat completions, which most servers of models speak.
-Nothing is sent that a `Plan` hasn't stated before: the task's words and the chosen pictures, as the robot
+Nothing is sent that a `Outgoing` hasn't stated before: the task's words and the chosen pictures, as the robot
 wrote them; no ids, states, names or sites.
 """
 
@@ -68,7 +68,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Outgoing:
     """What would leave this machine, and about what it costs. ``pictures_bytes`` are those of the frames,
     ``sent_bytes`` those of all requests; ``without`` counts episodes that have no such picture."""
 
@@ -119,7 +119,7 @@ class VlmJudge:
 
     def plan(
         self, lake: "Lake", *, where: str = "true", params: Sequence[Any] = (), limit: int = 100
-    ) -> Plan:
+    ) -> Outgoing:
         """What a run over the newest ``limit`` episodes that it hasn't labelled would send."""
         asked = lake.sql(
             f"SELECT episode_id FROM episodes WHERE ({where}) AND episode_id NOT IN "
@@ -142,7 +142,7 @@ class VlmJudge:
             bodies += text + 200 + sum(4 * ((size + 2) // 3) + 80 for size in own)
         tokens = pictures * TOKENS_A_PICTURE + letters // LETTERS_A_TOKEN
         n = len(asked) - without
-        return Plan(
+        return Outgoing(
             self.endpoint.url, self.layer_id, tuple(asked), n, pictures, sum(sizes), bodies, tokens, without
         )
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -55,3 +57,20 @@ def _load():
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     return tokenizer, model.eval()
+
+
+@torch.no_grad()
+def sentence_vectors(texts: Sequence[str], together: int = 64) -> npt.NDArray[np.float32]:
+    """Unit vectors (N, 384) to compare sentences by, many at a time.
+
+    Their last bits depend on what they were embedded beside: a policy takes `InstructionEncoder`'s.
+    """
+    found = np.zeros((len(texts), WIDTH), np.float32)
+    tokenizer, model = _load()
+    order = np.argsort([len(text) for text in texts], kind="stable")  # texts of a length need no padding
+    for first in range(0, len(texts), together):
+        some = order[first : first + together]
+        words = tokenizer([texts[i] for i in some], truncation=True, padding=True, return_tensors="pt")
+        states, mask = model(**words).last_hidden_state, words["attention_mask"][..., None]
+        found[some] = F.normalize((states * mask).sum(1) / mask.sum(1), dim=1).numpy()
+    return found

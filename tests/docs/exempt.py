@@ -11,6 +11,18 @@ EXEMPT = {
     "lwd hub pull-policy acme/door-policy": "it comes from the Hub",
     "lwd train run my-run.yaml --report mlflow,wandb": "trackers are installed by who uses them",
     "make docs": "tests/docs/test_site.py builds the site",
+    **dict.fromkeys(
+        (
+            "lwd label train success",
+            "lwd label train progress",
+            "lwd label train success --rule person",
+            "lwd label run model.success model.progress",
+        ),
+        "a tiny demo has too few episodes of a task; tests/lwd_core/judges/test_commands.py runs them",
+    ),
+    """LWD_VLM_KEY=… lwd label ask --url https://… --model … --where "outcome = 'unknown'" --yes""": (
+        "it would send pictures; tests/lwd_core/judges/test_vlm.py does, to an endpoint of its own"
+    ),
 }
 
 #: beginnings of lines that start a server: it is started, looked at and ended

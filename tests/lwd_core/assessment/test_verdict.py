@@ -2,7 +2,6 @@
 
 import pytest
 
-from lwd_core.assessment.ranking import Auc
 from lwd_core.assessment.verdict import (
     Grade,
     of_choice,
@@ -14,6 +13,7 @@ from lwd_core.assessment.verdict import (
     of_rank,
     of_tau,
 )
+from lwd_core.judges.ranking import Auc
 from lwd_core.policies.intervals import wilson
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.qam import QAM

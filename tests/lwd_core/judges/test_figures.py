@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from lwd_core.judges.figures import auc, figures, rank_correlation
+from lwd_core.judges.figures import figures, rank_correlation
 from lwd_core.judges.networks import sigmoid
 from lwd_core.judges.scaling import rising, temperature
-
-
-def test_auc_counts_pairs() -> None:
-    draw = np.random.default_rng(0)
-    score, yes = draw.integers(0, 9, 60).astype(float), draw.integers(0, 2, 60).astype(float)
-    pairs = score[yes == 1][:, None] - score[yes == 0]
-    assert auc(score, yes) == pytest.approx((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
-    assert np.isnan(auc(score, np.ones(60)))
 
 
 def test_figures_of_what_is_right_on_average() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from lwd_core.assessment.ranking import auc, pooled
+from lwd_core.judges.ranking import auc, pooled
 
 
 @pytest.mark.parametrize(

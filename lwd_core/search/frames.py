@@ -1,0 +1,121 @@
+"""Features of frames with the moments that saw them, a frame shard at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lwd_core.errors import UserError, suggest
+from lwd_core.features import files
+from lwd_core.lake.store import Lake
+
+#: Frames that say what is usual, where features are compared.
+SAMPLE = 4096
+
+_SEEN = """
+SELECT f.shard AS shard, f."offset" AS place, f.camera AS camera, episode_id, min(step) AS step
+FROM (SELECT episode_id, step, unnest(frames) AS f FROM steps WHERE day = ? AND site = ?
+      AND episode_id IN (SELECT episode_id FROM episodes WHERE {where}))
+WHERE {camera} GROUP BY ALL ORDER BY ALL"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Frames of one shard that have features: vectors (N, F) f32, and of each episode, first step and
+    SHA-256."""
+
+    vectors: np.ndarray
+    episodes: list[str]
+    steps: np.ndarray
+    digests: list[bytes]
+
+
+def layer_of(lake: Lake, layer: str = "") -> str:
+    """A feature layer by its name or the beginning of it; the only one, where none is named.
+
+    Raises `UserError` where it means none or several.
+    """
+    there = files.layers(lake.place)
+    found = [name for name in there if name.startswith(layer)]
+    if len(found) == 1:
+        return found[0]
+    if not there:
+        raise UserError("search: the lake has no features of frames; `lwd features build` makes them")
+    if not found:
+        raise UserError(f"layer {layer}: no such features{suggest(layer, there)}")
+    raise UserError(f"search: there are features of {', '.join(found)}; choose one by --layer")
+
+
+def seen(
+    lake: Lake, layer: str, *, camera: str = "", where: str = "true", params: Sequence[Any] = ()
+) -> Iterator[Seen]:
+    """Frames of the episodes that fit ``where``, shard by shard; those without features are passed over."""
+    cells = lake.sql(f"SELECT DISTINCT day, site FROM episodes WHERE {where} ORDER BY ALL", tuple(params))
+    of = "f.camera = ?" if camera else "true"
+    for cell in cells.to_pylist():
+        rows = lake.sql(
+            _SEEN.format(where=where, camera=of),
+            (cell["day"], cell["site"], *params, *([camera] if camera else [])),
+        )
+        shards = rows["shard"].to_numpy()
+        edges = np.flatnonzero(np.append(True, shards[1:] != shards[:-1])) if len(shards) else []
+        for a, b in zip(edges, [*edges[1:], len(shards)], strict=True):
+            found = _of_shard(lake, layer, rows.slice(a, b - a))
+            if found is not None:
+                yield found
+
+
+def usual(lake: Lake, layer: str, *, camera: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Mean (F,) and one over the deviation (F,) of features, of some of the layer's frames.
+
+    What all pictures of a robot share says nothing of how near two are.
+    """
+    parts: list[np.ndarray] = []
+    paths = sorted(files.files(lake.place, layer))
+    draw = np.random.default_rng(0)
+    for i in draw.permutation(len(paths)).tolist():
+        for table in files.tables(lake.place, paths[i], ["features"]):
+            parts.append(_vectors(table["features"])[0])
+        if sum(map(len, parts)) >= SAMPLE:
+            break
+    some = np.concatenate(parts) if parts else np.zeros((1, 1), np.float32)
+    spread = some.std(0)
+    return some.mean(0), np.where(spread > 1e-4, 1 / np.maximum(spread, 1e-4), 0).astype(np.float32)
+
+
+def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> Seen | None:
+    path = files.path_of(layer, rows["shard"][0].as_py())
+    if not lake.place.exists(path):
+        return None
+    places = rows["place"].to_numpy()
+    vectors: list[np.ndarray] = []
+    at: list[np.ndarray] = []
+    digests: list[bytes] = []
+    for table in files.tables(lake.place, path, ["offset", "frame", "features"]):
+        values, there = _vectors(table["features"])
+        offsets = table["offset"].to_numpy()[there]
+        # a frame may have been seen by several episodes of its log
+        first, last = np.searchsorted(places, offsets), np.searchsorted(places, offsets, side="right")
+        own = np.repeat(np.arange(len(offsets)), last - first)
+        vectors.append(values[own])
+        at.append(np.concatenate([np.zeros(0, np.int64), *map(np.arange, first, last)]).astype(np.int64))
+        frames = table["frame"].to_pylist()
+        digests += [frames[i] for i in np.flatnonzero(there)[own].tolist()]
+    if not digests:
+        return None
+    index = np.concatenate(at)
+    episodes = rows["episode_id"].to_pylist()
+    return Seen(
+        np.concatenate(vectors), [episodes[i] for i in index], rows["step"].to_numpy()[index], digests
+    )
+
+
+def _vectors(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, F) f32 of the rows that have any, and which those are."""
+    whole = column.combine_chunks()
+    there = np.asarray(whole.is_valid())
+    width = whole.type.list_size
+    values = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, width).astype(np.float32), there
