@@ -234,7 +234,7 @@ def evaluate(
         )
         kept = pa.concat_tables([rows, others.cast(rows.schema)])
         lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": names})
-    said = []
+    said: list[dict[str, object]] = []
     for name in names:
         own = [row for row in rows.to_pylist() if row["task"] == name]
         steps = sorted(row["steps"] for row in own if row["success"])

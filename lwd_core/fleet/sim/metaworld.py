@@ -11,6 +11,7 @@ import warnings
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
 from lwd_core.fleet.robot import Action, State
@@ -88,8 +89,12 @@ class Arm:
         """The same from a corner that is named."""
         env, size = self._env, size or IMAGE_SIZE
         seen = self._rendering.picture(self.task.scene, env.model, env.data, corner, size)
-        upright = np.ascontiguousarray(seen[::-1, ::-1])  # cameras in corners hang upside down
-        return simplejpeg.encode_jpeg(upright, quality=85)
+        return jpeg(seen[::-1, ::-1])  # cameras in corners hang upside down
+
+
+def jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
+    """A picture (h, w, 3), RGB, as cameras send it."""
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=85)
 
 
 def _build(scene: str) -> SawyerXYZEnv:

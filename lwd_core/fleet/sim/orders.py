@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ruamel.yaml import YAML
 
+from lwd_core import config_file
 from lwd_core.fleet.task import Words
 
-ORDERS_FILE = Path(__file__).with_name("restocking.yaml")
+_FILE = Path(__file__).with_name("restocking.yaml")
 
 COLOURS = {
     "red": (0.85, 0.08, 0.08),
@@ -81,12 +82,17 @@ class Order:
 
 
 @cache
+def written() -> Mapping[str, Any]:
+    """What ``restocking.yaml`` says: tasks, and wordings of each kind."""
+    return config_file.read(_FILE, "restocking's tasks and wordings")
+
+
+@cache
 def _wordings(words: Words) -> tuple[Mapping[str, str], ...]:
     """How the first delivery is said, and how each further one is."""
-    content = YAML(typ="safe").load(ORDERS_FILE)
     if words in (Words.TRAIN, Words.UNSEEN):
-        return tuple(content[words])
-    return tuple(content[Words.TRAIN][:1])
+        return tuple(written()[words])
+    return tuple(written()[Words.TRAIN][:1])
 
 
 @lru_cache(maxsize=256)
@@ -94,11 +100,13 @@ def drawn(seed: int, count: int) -> Order:
     """The order of a scene, of ``count`` deliveries to shelves that differ."""
     generator = np.random.default_rng([seed, count])
     kinds = [Goods(colour, shape) for colour in COLOURS for shape in SHAPES]
-    items = tuple(kinds[i] for i in generator.permutation(len(kinds))[:ITEMS])
+    chosen: list[int] = generator.permutation(len(kinds))[:ITEMS].tolist()
+    items = tuple(kinds[i] for i in chosen)
     spots = np.column_stack((generator.permutation(_COLUMNS), np.full(ITEMS, _MIDDLE_Y)))
     spots += generator.uniform(-1, 1, spots.shape) * _SPREAD
-    deliveries = zip(generator.permutation(ITEMS)[:count], generator.permutation(len(PLACES)), strict=False)
-    return Order(items, spots, tuple(Delivery(int(i), int(p)) for i, p in deliveries))
+    asked: list[int] = generator.permutation(ITEMS)[:count].tolist()
+    places: list[int] = generator.permutation(len(PLACES))[:count].tolist()
+    return Order(items, spots, tuple(map(Delivery, asked, places)))
 
 
 def said(count: int, seed: int, words: Words) -> str:

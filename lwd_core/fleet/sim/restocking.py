@@ -3,19 +3,17 @@
 Meta-World's arm, table and materials, with goods and shelves of our own. What is to be done stands in
 the instruction alone and what stands where in the picture alone: the state is proprioception.
 """
-# mujoco is a binary module without stubs
-# pyright: reportAttributeAccessIssue=false
 
 import copy
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from lwd_core.fleet.robot import Action, State
-from lwd_core.fleet.sim.metaworld import CONTROL_HZ, IMAGE_SIZE
+from lwd_core.fleet.sim.metaworld import CONTROL_HZ, IMAGE_SIZE, jpeg
 from lwd_core.fleet.sim.orders import (
     COLOURS,
     ITEMS,
@@ -32,7 +30,7 @@ from lwd_core.fleet.sim.rendering import Rendering  # before mujoco, which then 
 from lwd_core.fleet.sim.stocker import Sight, stock
 from lwd_core.fleet.task import Task
 
-import mujoco  # isort: skip
+mujoco: Any = import_module("mujoco")  # a binary module without stubs
 
 _TICKS = 5  # of the simulation, for one of control
 _STRIDE = 0.01  # metres the hand moves in a tick at full speed
@@ -150,7 +148,7 @@ class Stockroom:
         """The table from the front, a JPEG of ``size``², 128² by itself. Raises UserError where nothing can
         render."""
         seen = self._rendering.picture("restocking", self.model, self.data, _CAMERA, size or IMAGE_SIZE)
-        return {CAMERA: simplejpeg.encode_jpeg(np.ascontiguousarray(seen), quality=85)}
+        return {CAMERA: jpeg(seen)}
 
     def sight(self) -> Sight:
         """What a person sees of the scene."""
@@ -201,7 +199,7 @@ class Stocker:
         return stock(self._room.sight())
 
 
-def _move(model: mujoco.MjModel, data: mujoco.MjData, action: Action) -> None:
+def _move(model: Any, data: Any, action: Action) -> None:
     """One control tick."""
     data.mocap_pos[0] = np.clip(data.mocap_pos[0] + np.clip(action[:3], -1, 1) * _STRIDE, _LOW, _HIGH)
     data.ctrl[:] = (action[3], -action[3])
@@ -209,7 +207,7 @@ def _move(model: mujoco.MjModel, data: mujoco.MjData, action: Action) -> None:
 
 
 @cache
-def _world() -> tuple[mujoco.MjModel, npt.NDArray[np.float64]]:
+def _world() -> tuple[Any, npt.NDArray[np.float64]]:
     """The compiled model, and its joints (nq,) with the hand at its start, open."""
     shelves = (
         _SHELF.format(name=name, x=x, y=y, w=SHELF_HALF[0], d=SHELF_HALF[1], half=SHELF_TOP / 2)

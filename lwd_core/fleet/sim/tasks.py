@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from lwd_core.fleet.sim.orders import ORDERS_FILE, said
+from lwd_core.fleet.sim.orders import said, written
 from lwd_core.fleet.task import Task
 
 TASKS_FILE = Path(__file__).with_name("tasks.yaml")
@@ -49,7 +49,6 @@ def tasks_by_sight() -> dict[str, Task]:
         for name, task in all_tasks().items()
         if not task.stages
     }
-    content = YAML(typ="safe").load(ORDERS_FILE)["tasks"]
     return short | {
         name: Task(
             name,
@@ -62,5 +61,5 @@ def tasks_by_sight() -> dict[str, Task]:
             goal=_NOT_SHOWN,
             told=partial(said, spec["deliveries"]),
         )
-        for name, spec in content.items()
+        for name, spec in written()["tasks"].items()
     }
