@@ -2,8 +2,8 @@
 
     python -m benchmarks.eyes [--runs 5] [--size 96] [--json]
 
-Simulated robots run and record episodes of four tasks in one process, by untrained policies of the demo's size
-whose actions are drawn anew at each plan: without a camera; with one that is logged five times a second and
+Simulated robots run and record episodes of four tasks in one process, by untrained policies of the demo's
+size: without a camera; with one that is logged five times a second and
 looked at by nobody; and seen at each plan, by a small tower a camera. Each run takes all in turn, so that a
 ratio is of one moment; given are medians over the runs and the smallest and largest.
 """

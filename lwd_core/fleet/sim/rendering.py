@@ -64,7 +64,7 @@ def can_render() -> bool:
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _Canvas:
     """What one scene at one size is drawn into: GL's copy of meshes and textures, and the list of geoms."""
 
     gl: Any
@@ -80,7 +80,7 @@ class Rendering:
     """
 
     def __init__(self) -> None:
-        self._stages: dict[tuple[int, str, int], _Stage] = {}
+        self._canvases: dict[tuple[int, str, int], _Canvas] = {}
 
     def picture(self, name: str, model: Any, data: Any, camera: str, size: int) -> npt.NDArray[np.uint8]:
         """The scene ``name`` as ``data`` is now, (size, size, 3) u8 RGB, its first row on top.
@@ -91,30 +91,30 @@ class Rendering:
         context = _context()
         context.make_current()
         key = (threading.get_ident(), name, size)
-        stage = self._stages.get(key)
-        if stage is None:
-            stage = self._stages[key] = _stage(context, model, size)
+        canvas = self._canvases.get(key)
+        if canvas is None:
+            canvas = self._canvases[key] = _canvas(context, model, size)
         view = mujoco.MjvCamera()
         view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         view.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if view.fixedcamid < 0:
             raise UserError(f"scene {name}: it has no camera {camera}; name one of its model's")
         everything = mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, view, everything, stage.scene)
+        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, view, everything, canvas.scene)
         out = np.empty((size, size, 3), np.uint8)
         whole = mujoco.MjrRect(0, 0, size, size)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, stage.drawn)
-        mujoco.mjr_render(whole, stage.scene, stage.drawn)
-        mujoco.mjr_readPixels(out, None, whole, stage.drawn)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, canvas.drawn)
+        mujoco.mjr_render(whole, canvas.scene, canvas.drawn)
+        mujoco.mjr_readPixels(out, None, whole, canvas.drawn)
         return out[::-1]  # GL begins at the bottom
 
     def close(self) -> None:
         """Free what scenes hold; what another thread made goes with its context."""
-        for (thread, _, _), stage in self._stages.items():
+        for (thread, _, _), canvas in self._canvases.items():
             if thread == threading.get_ident():
-                stage.gl.make_current()
-                stage.drawn.free()
-        self._stages.clear()
+                canvas.gl.make_current()
+                canvas.drawn.free()
+        self._canvases.clear()
 
 
 def _asked() -> str:
@@ -140,7 +140,7 @@ def _context() -> Any:
     return made
 
 
-def _stage(context: Any, model: Any, size: int) -> _Stage:
+def _canvas(context: Any, model: Any, size: int) -> _Canvas:
     coarse = coarsened(model, _PIXEL * model.stat.extent / size)
     buffer = coarse.vis.global_
     coarse.vis.quality.offsamples, buffer.offwidth, buffer.offheight = 0, size, size
@@ -148,4 +148,4 @@ def _stage(context: Any, model: Any, size: int) -> _Stage:
     scene = mujoco.MjvScene(model, 10_000)
     for flag in _HIDDEN:
         scene.flags[flag] = 0
-    return _Stage(context, drawn, scene)
+    return _Canvas(context, drawn, scene)
