@@ -85,7 +85,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def drop(
-    layer: Annotated[str, typer.Argument(help="Layer, as `lwd features list` names it.")],
+    layer: Annotated[str, typer.Argument(help="FeatureLayer, as `lwd features list` names it.")],
     as_json: AsJson = False,
 ) -> None:
     """Delete a layer of features; they can be made again.

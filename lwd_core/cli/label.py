@@ -30,9 +30,7 @@ COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 def run(
     what: Annotated[
         list[str] | None,
-        Argument(
-            help="FILE.py, FILE.py:name, module:name, a name or a trained model; default: all installed."
-        ),
+        Argument(help="FILE.py, FILE.py:name, module:name, a name or a trained model; default: all."),
     ] = None,
     where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
     as_json: AsJson = False,

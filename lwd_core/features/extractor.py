@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lwd_core.errors import UserError
-from lwd_core.features.files import Layer
+from lwd_core.features.files import FeatureLayer
 from lwd_core.rl.chosen import Chosen, plain
 from lwd_core.rl.encoders import EYES, PictureBackbone, VisionConfig
 from storage_schemas.canonical import canonical_json
@@ -50,7 +50,7 @@ class FeatureExtractor:
         self.digest = _digest(about, self._module)
         self.facts = {DIGEST: self.digest, "lwd.features": about.decode(), "lwd.by": EYES.package(self.name)}
         name = f"{re.sub('[^A-Za-z0-9_-]', '_', self.name)}@{self.digest[:12]}"
-        self.layer = Layer(name, self.digest, self.width, self._command())
+        self.layer = FeatureLayer(name, self.digest, self.width, self._command())
         self._together = self._portion()
 
     def __call__(self, pictures: Pictures) -> Features:
