@@ -230,6 +230,12 @@ class Catalogues:
         finally:
             self._lock.release()
 
+    def close(self) -> None:
+        """End a look at the lake that is under way: a thread that is left in the middle of a query ends the
+        process by force."""
+        self._facts.stop()
+        self._labelled.stop()
+
     def at(self, number: int | None) -> Catalogue:
         """The catalogue of a number, the newest where it is gone."""
         kept = self._kept.get(number) if number is not None else None

@@ -60,7 +60,7 @@ class Desk:
             found: list[Episode] = []
             if row is not None:
                 (card,) = catalogue.cards(_row(row), ("day", "site"))
-                near = SomePartitions(self.lake, [(card["day"], card["site"])])
+                near = self._near(card["day"], card["site"])
                 found = near.episodes("episode_id = ?", (episode_id,))
             if not found:
                 raise NotThere(f"episode {episode_id}: the lake has none of this id; it may have been erased")
@@ -105,10 +105,16 @@ class Desk:
         """What the address of an episode's raw log holds, so that nobody guesses it."""
         return hmac.new(self._secret, episode_id.encode(), hashlib.sha256).hexdigest()[:32]
 
+    def _near(self, day: str, site: str) -> SomePartitions:
+        """One partition of the lake; whoever goes from episode to episode stays in it for a while."""
+        name = f"{day} {site}"
+        return self._parts.get(name) or self._parts.keep(name, SomePartitions(self.lake, [(day, site)]))
+
     def _forget(self) -> None:
         self._episodes = Remembered[Episode](_OPEN)
         self._films = Remembered[list[Film]](FILMS)
         self._strips = Remembered[Strip](CARDS)
+        self._parts = Remembered[SomePartitions](_OPEN)
 
 
 def _row(*rows: int) -> Any:

@@ -20,8 +20,9 @@ from lwd_core.labels.people import KINDS, PersonLabel, set_labels
 from lwd_core.lake.store import Lake
 from storage_schemas.vocabulary import Outcome
 
-#: A batch is committed when nothing was added for so long, when it is so old or so large.
-QUIET_S, OLDEST_S, MOST = 2.0, 15.0, 100
+#: A batch is committed when nothing was added for so long, when it is so old or so large. A person takes some
+#: seconds for an episode, and a commit each would be many.
+QUIET_S, OLDEST_S, MOST = 20.0, 60.0, 100
 _AGAIN_S = 5.0
 _REFUSED = "refused.jsonl"
 
@@ -66,7 +67,7 @@ class LabelOutbox:
         self._sealed = _left(folder)
         self._open: _Batch | None = None
         self._began = self._added = 0.0
-        self._ending = False
+        self._ending = self._wanted = False
         self.commits, self.trouble = 0, ""
         self.refused: list[str] = []
         self._thread = threading.Thread(target=self._run, name="label outbox", daemon=True)
@@ -94,6 +95,12 @@ class LabelOutbox:
             os.fsync(file.fileno())
             self._open.labels += len(labels)
             self._added = time.monotonic()
+            self._changed.notify()
+
+    def commit(self) -> None:
+        """Don't wait for more: somebody is about to look at what was said."""
+        with self._changed:
+            self._wanted = self._open is not None
             self._changed.notify()
 
     def close(self) -> None:
@@ -132,7 +139,7 @@ class LabelOutbox:
                 self._changed.wait(0.2 if self._open else None)
             if self._open is not None and self._due():
                 self._sealed.append(self._open)
-                self._open = None
+                self._open, self._wanted = None, False
             return self._sealed[0]
 
     def _due(self) -> bool:
@@ -140,7 +147,7 @@ class LabelOutbox:
             return False
         now = time.monotonic()
         late = now - self._began >= OLDEST_S or now - self._added >= QUIET_S
-        return late or self._ending or self._open.labels >= MOST
+        return late or self._wanted or self._ending or self._open.labels >= MOST
 
     def _keep(self, labels: list[PersonLabel]) -> None:
         """All in one commit. Where the lake refuses one (its episode was erased, say), halves find which."""

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from lwd_core.errors import UserError
 from lwd_core.labels.people import NAME
+from lwd_core.lake import query
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
@@ -56,7 +57,10 @@ def serve(settings: Settings, *, port: int, by: str, key: str, ready: Callable[[
                 f"port {port}: can't listen there ({error.strerror}); choose another by --port"
             ) from error
         port = listening.getsockname()[1]
-        threading.Thread(target=_look, args=(desk,), daemon=True).start()
+        looking = threading.Thread(target=_look, args=(desk,))
+        looking.start()
+        closing.callback(looking.join)
+        closing.callback(desk.catalogues.close)
         app = application(desk, port, by=by, key=key, closing=closing)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, lifespan="off", ws="none"
@@ -66,7 +70,7 @@ def serve(settings: Settings, *, port: int, by: str, key: str, ready: Callable[[
 
 def _look(desk: Desk) -> None:
     """Ahead of the first page; what is wrong with the lake is said to whoever asks for one."""
-    with suppress(UserError):
+    with suppress(UserError, query.Interrupted):
         desk.newest()
         desk.catalogues.follow()
 

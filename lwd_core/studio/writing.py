@@ -56,7 +56,8 @@ class Writing:
         return answer(self._views.all())
 
     async def labels(self, request: Request) -> Response:
-        """Keep labels. They are on disk when this answers; those that are none are named in ``refused``."""
+        """Keep labels. They are on disk when this answers; those that are none are named in ``refused``.
+        With ``commit`` they go into the lake at once."""
 
         def done(told: Any) -> Response:
             outbox, given = self._named(), told.get("labels")
@@ -69,6 +70,8 @@ class Writing:
                 except UserError as error:
                     refused.append(str(error))
             outbox.put(kept)
+            if told.get("commit") is True:
+                outbox.commit()
             refused += [outbox.refused.pop() for _ in range(len(outbox.refused))]
             return answer({"kept": len(kept), "refused": refused, "trouble": outbox.trouble})
 

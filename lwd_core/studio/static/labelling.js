@@ -11,6 +11,7 @@ export class Labelling {
     this.page = page;
     this.onward = true;
     this.done = [];
+    this.committed = 0;
     this.status = document.getElementById("outbox");
     if (!by) return;
     if (!key()) say("reading only: to label, open the link that lwd studio printed", 30);
@@ -53,6 +54,13 @@ export class Labelling {
       this.told();
       if (!this.failed && this.waiting.length) this.flush();
     }
+  }
+
+  // What was said goes into the lake now: the person looks at the grid or at a queue next.
+  commit() {
+    if (!this.by || !key() || this.done.length === this.committed) return;
+    this.committed = this.done.length;
+    this.flush().then(() => send("POST", "labels", { labels: [], commit: true })).catch((error) => say(error.message));
   }
 
   told() {

@@ -47,6 +47,7 @@ function common() {
 
 async function openGrid(filter) {
   last = location.hash || "#/episodes";
+  labelling.commit();
   const side = el("nav", { class: "filters", "aria-label": "filters" });
   const view = el("div", { class: "grid", tabIndex: 0, "aria-label": "episodes" });
   fill(main, el("div", { class: "browse" }, side, view));
@@ -171,6 +172,7 @@ async function openCompare(ids) {
 }
 
 async function openQueue(name) {
+  labelling.commit();
   const found = await get(`queue/${name}`);
   order = { ids: found.rows.map((row) => row.episode_id), queue: name };
   fill(main, el("div", { class: "duel" }, el("h1", {}, `${found.wait} ${found.what}`),
