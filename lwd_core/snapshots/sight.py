@@ -114,7 +114,8 @@ class Sight:
         wrong: dict[int, str] = {}
         sizes: list[int] = frames.size[rows, column].tolist()
         fs, place = self._lake.place.fs, self._lake.place
-        for number in np.unique(frames.shard[rows, column]).tolist():
+        shards: list[int] = np.unique(frames.shard[rows, column]).tolist()
+        for number in shards:
             with fs.open(place.path(frames.uris[number]), "rb") as stream:
                 for i in np.flatnonzero(frames.shard[rows, column] == number).tolist():
                     stream.seek(int(frames.offset[rows[i], column]))
