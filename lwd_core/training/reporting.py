@@ -151,7 +151,10 @@ class Listener:
 
 @contextmanager
 def listening(
-    chosen: Mapping[str, RunReporter], facts: RunFacts, stopped: type[Exception]
+    chosen: Mapping[str, RunReporter],
+    facts: RunFacts,
+    stopped: type[Exception],
+    patience: float = PATIENCE,
 ) -> Generator[list[Listener]]:
     """The reporters, begun; in the end they hear whether it was well, ``stopped`` or another error."""
     listeners = [Listener(name, reporter, facts) for name, reporter in chosen.items()]
@@ -164,4 +167,4 @@ def listening(
         raise
     finally:
         for listener in listeners:
-            listener.close(how)
+            listener.close(how, patience)

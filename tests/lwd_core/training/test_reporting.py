@@ -174,7 +174,7 @@ def test_a_package_hears_of_a_run_that_was_stopped_and_goes_on(
 
 def real(package: str, figures=FIGURES, facts=FACTS) -> None:
     pytest.importorskip(package)
-    with listening(reporters(package), facts, Interrupted) as [listener]:
+    with listening(reporters(package), facts, Interrupted, patience=120) as [listener]:
         for update, metrics in figures:
             listener.log(update, metrics)
 
