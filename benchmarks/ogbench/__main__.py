@@ -46,7 +46,7 @@ def main() -> int:
                 for learner in learners:
                     contest.make(task, learner, seed)
                     made = tables(plan, keep(plan, page.with_suffix(".json"), read_curves(home)))
-                    written = into(page.read_text() if page.exists() else "# OGBench\n", made)
+                    written = into(page.read_text() if page.exists() else "# OGBench\n", chosen.plan, made)
                     with open_location(str(page.parent)).write(page.name) as file:
                         file.write(written.encode())
     except UserError as error:

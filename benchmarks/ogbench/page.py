@@ -19,18 +19,21 @@ def read_curves(home: Path) -> list[dict[str, Any]]:
 
 
 def keep(plan: Comparison, record: Path, made: Sequence[Curve]) -> list[Curve]:
-    """The plan's curves: those of ``record``, a JSON file, with ``made`` over them; written back to it."""
+    """The plan's curves: those of ``record``, a JSON file, with ``made`` over them; written back to it.
+
+    Other plans' tasks stay in it as they are.
+    """
     known: list[Curve] = json.loads(record.read_text()) if record.exists() else []
     held: dict[tuple[str, str, int], Curve] = {}
     for one in (*known, *made):
         task, learner = one["task"], one["learner"]
-        fits = task in plan.tasks and learner in plan.learners
-        if fits and one["digest"] == plan.identity(task, learner):
+        ours = task in plan.tasks
+        if not ours or (learner in plan.learners and one["digest"] == plan.identity(task, learner)):
             held[task, learner, one["seed"]] = one
     rows = [held[key] for key in sorted(held)]
     with open_location(str(record.parent)).write(record.name) as out:
         out.write(b"[" + b",\n".join(canonical_json(row) for row in rows) + b"]\n")
-    return rows
+    return [row for row in rows if row["task"] in plan.tasks]
 
 
 def tables(plan: Comparison, curves: Sequence[Curve]) -> str:
@@ -43,7 +46,7 @@ def tables(plan: Comparison, curves: Sequence[Curve]) -> str:
         updates = sorted({point[0] for one in here for point in one["curve"]})
         data = here[0]["data"]
         parts.append(
-            f"## {task}\n\n`{asked.task}`: {data['transitions']:,} transitions of play, which come to the "
+            f"### {task}\n\n`{asked.task}`: {data['transitions']:,} transitions of play, which come to the "
             f"goal {data['arrivals']} times; {plan.trials} trials a point and seed.\n"
         )
         rows: list[list[str]] = []
@@ -57,16 +60,17 @@ def tables(plan: Comparison, curves: Sequence[Curve]) -> str:
     return "\n".join(parts)
 
 
-def into(page: str, tables: str) -> str:
-    """A page with these tables between its marks; what a person wrote around them stays."""
-    before, mark, rest = page.partition(BEGIN)
+def into(page: str, name: str, tables: str) -> str:
+    """A page with a plan's tables between its marks; what a person wrote around them stays."""
+    begin = BEGIN.format(name)
+    before, mark, rest = page.partition(begin)
     _, end, after = rest.partition(END)
     if not mark or not end:
-        return f"{page}\n{BEGIN}\n\n{tables}\n{END}\n"
-    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+        return f"{page}\n{begin}\n\n{tables}\n{END}\n"
+    return f"{before}{begin}\n\n{tables}\n{END}{after}"
 
 
-BEGIN, END = "<!-- made by benchmarks.ogbench -->", "<!-- until here -->"
+BEGIN, END = "<!-- made by benchmarks.ogbench, plan {} -->", "<!-- until here -->"
 
 
 def pooled(curves: Sequence[Curve], update: int) -> Rate:

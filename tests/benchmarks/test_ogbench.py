@@ -71,7 +71,7 @@ def test_every_learner_has_a_curve_and_a_second_call_makes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     page = tmp_path / "ogbench.md"
-    page.write_text(f"# By hand\n\n{BEGIN}\nold\n{END}\n\nand this\n")
+    page.write_text(f"# By hand\n\n{BEGIN.format('tiny')}\nold\n{END}\n\nand this\n")
     words = ["--plan", "tiny", "--seeds", "0", "--home", tmp_path / "home", "--page", page]
     monkeypatch.setattr(sys, "argv", ["ogbench", *map(str, words)])
     assert program.main() == 0
@@ -175,7 +175,10 @@ def test_a_curve_of_another_plan_is_left_out(tmp_path: Path) -> None:
     old = [curve("divl", 0, here, 10), curve("divl", 1, "another", 50), curve("gone", 0, here, 50)]
     record = tmp_path / "curves.json"
     record.write_text(json.dumps(old))
+    old.append({**curve("divl", 0, "another", 3), "task": "of another plan"})
+    record.write_text(json.dumps(old))
     rows = keep(plan, record, [curve("divl", 2, here, 15)])
+    assert "of another plan" in record.read_text()
     assert [row["seed"] for row in rows] == [0, 2]
     assert "| DIVL + QAM | 0, 2 | .25 [.18, .34] (.20, .30) |" in tables(plan, rows)
 
@@ -196,9 +199,11 @@ def test_what_a_curve_depends_on_is_in_its_digest() -> None:
 
 
 def test_tables_come_into_a_page_that_has_no_place_for_them() -> None:
-    once = into("# A page\n", "first\n")
-    assert into(once, "second\n").count(BEGIN) == 1
-    assert "first" not in into(once, "second\n")
+    once = into("# A page\n", "tiny", "first\n")
+    twice = into(once, "tiny", "second\n")
+    assert twice.count(BEGIN.format("tiny")) == 1
+    assert "first" not in twice
+    assert "first" in into(once, "full", "second\n")
 
 
 def test_arrivals_are_counted_within_trajectories(tmp_path: Path) -> None:
