@@ -2,48 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from lwd_core.errors import UserError
-from lwd_core.features import files
 from lwd_core.labels.people import PersonLabel, set_labels
 from lwd_core.lake.store import Lake
 from lwd_core.search import texts
 from lwd_core.search.duplicates import duplicates
 from lwd_core.search.moments import like_frame, like_states
 from lwd_core.search.texts import search_texts
-from storage_schemas.features import feature_schema
 from tests.lwd_core.recorded import recorded_lake
+from tests.lwd_core.search.featured import LAYER, with_features
 from tests.lwd_core.snapshots.lakes import START, add_episode, episode_id
-
-LAYER = "grey@0123"
-
-
-def with_features(lake: Lake) -> None:
-    """Of each frame a direction, turned a little by the step that saw it; none of step 3."""
-    rows = lake.sql(
-        'SELECT f.shard AS shard, f."offset" AS place, f.size AS size, episode_id, step FROM '
-        "(SELECT episode_id, step, unnest(frames) AS f FROM steps) ORDER BY ALL"
-    ).to_pylist()
-    schema = feature_schema(4, {})
-    for shard in {row["shard"] for row in rows}:
-        own = [row for row in rows if row["shard"] == shard]
-        turned = np.array([row["step"] for row in own]) / 10
-        values = np.stack([np.cos(turned), np.sin(turned), 0 * turned, 0 * turned + 1], axis=1)
-        missing = pa.array([row["step"] == 3 for row in own])
-        numbers = pa.array(values.astype(np.float16).reshape(-1))
-        kind = schema.field("features").type
-        columns = {
-            "offset": pa.array([row["place"] for row in own], pa.int64()),
-            "size": pa.array([row["size"] for row in own], pa.int32()),
-            "frame": pa.array([f"frame of step {row['step'] // 20}".encode() for row in own], pa.binary()),
-            "features": pa.FixedSizeListArray.from_arrays(numbers, type=kind, mask=missing),
-            "fault": pa.array(["no picture" if row["step"] == 3 else None for row in own], pa.string()),
-        }
-        rows_of = pa.Table.from_arrays(list(columns.values()), schema=schema)
-        files.write(lake.place, files.path_of(LAYER, shard), schema, [rows_of])
 
 
 @pytest.fixture(scope="module")
