@@ -14,7 +14,7 @@ from lwd_core.errors import UserError
 from lwd_core.judges.figures import Figure
 from lwd_core.judges.judge import Judge, judge_of
 from lwd_core.judges.kept import kept
-from lwd_core.judges.pictures import Pictures
+from lwd_core.judges.pictures import FrameView
 from lwd_core.judges.targets import RULE
 from lwd_core.judges.train import SURE, What
 from lwd_core.labels.labeller import Labeller, run_labellers
@@ -79,7 +79,7 @@ def train(
         where=where,
         rule=tuple(rule or RULE),
         sure=sure,
-        sight=Pictures.of(lake, features, camera or ()) if features else None,
+        sight=FrameView.of(lake, features, camera or ()) if features else None,
         embodiments=load_embodiments(settings.embodiments),
         now_ns=time.time_ns(),
     )
@@ -126,7 +126,7 @@ def ask(
     url: Annotated[str, typer.Option(help="Endpoint of chat completions, as http://127.0.0.1:8000/v1.")],
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
     camera: Annotated[str, typer.Option(help="Camera; default: the first by name.")] = "",
-    pictures: Annotated[int, typer.Option(help="Pictures of an episode.", min=1, max=32)] = 4,
+    pictures: Annotated[int, typer.Option(help="FrameView of an episode.", min=1, max=32)] = 4,
     limit: Annotated[int, typer.Option(help="Episodes at most, the newest first.", min=1)] = 100,
     version: Annotated[int, typer.Option(help="Of the layer; raise it to ask again.", min=1)] = 1,
     yes: Annotated[bool, typer.Option("--yes", help="Send it.")] = False,

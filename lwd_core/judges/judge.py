@@ -9,7 +9,7 @@ import pyarrow as pa
 from lwd_core.errors import UserError
 from lwd_core.judges.kept import Kept, find_kept
 from lwd_core.judges.observations import Looks, along, observations, whole
-from lwd_core.judges.pictures import Pictures
+from lwd_core.judges.pictures import FrameView
 from lwd_core.judges.progress import ProgressHead
 from lwd_core.judges.success import SuccessHead
 from lwd_core.labels.batches import each_batch
@@ -101,4 +101,4 @@ def judge_of(lake: "Lake", what: str) -> Judge | None:
     if model is None:
         return None
     pictures = model.about["pictures"]
-    return Judge(model, Pictures.from_kept(lake, pictures, model.common) if pictures else None)
+    return Judge(model, FrameView.from_kept(lake, pictures, model.common) if pictures else None)

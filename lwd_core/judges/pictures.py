@@ -17,7 +17,7 @@ KEPT, SAMPLE = 16, 2048
 
 
 @dataclass(frozen=True)
-class Pictures:
+class FrameView:
     """Frames of ``cameras`` by features of a layer, less their ``mean`` (F,), along a ``basis`` (F, KEPT)."""
 
     lake: Lake

@@ -7,7 +7,7 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.judges.observations import observations
-from lwd_core.judges.pictures import Pictures
+from lwd_core.judges.pictures import FrameView
 from lwd_core.lake.store import Lake
 from tests.lwd_core.recorded import recorded_lake
 from tests.lwd_core.search.featured import LAYER, with_features
@@ -21,7 +21,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_rows_have_what_was_shown_last(lake: Lake) -> None:
-    pictures = Pictures.of(lake, "grey", ["front"])
+    pictures = FrameView.of(lake, "grey", ["front"])
     assert pictures.about() == {"layer": LAYER, "cameras": ["front"]}
     episode = lake.episode("e0000")
     shown = pictures(episode)
@@ -35,15 +35,15 @@ def test_rows_have_what_was_shown_last(lake: Lake) -> None:
     assert seen.shape == (41, 3 + 4)
     assert (seen[8, 3:] == shown[7]).all()
     assert (seen[0, 3:] == shown[1]).all()
-    again = Pictures.from_kept(lake, pictures.about(), pictures.arrays())
+    again = FrameView.from_kept(lake, pictures.about(), pictures.arrays())
     assert np.array_equal(again(episode), shown, equal_nan=True)
 
 
 def test_what_has_no_features_is_refused(lake: Lake) -> None:
     with_features(lake, without=(3,))
     with pytest.raises(UserError, match=f"1 of its frames of front have no features of {LAYER}"):
-        Pictures.of(lake, LAYER, ["front"])(lake.episode("e0000"))
+        FrameView.of(lake, LAYER, ["front"])(lake.episode("e0000"))
     with pytest.raises(UserError, match="it has no frame of camera wrist"):
-        Pictures.of(lake, LAYER, ["wrist"])(lake.episode("e0000"))
+        FrameView.of(lake, LAYER, ["wrist"])(lake.episode("e0000"))
     with pytest.raises(UserError, match="features mobile: 0 layers are called so"):
-        Pictures.of(lake, "mobile", ["front"])
+        FrameView.of(lake, "mobile", ["front"])
