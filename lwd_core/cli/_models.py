@@ -10,9 +10,11 @@ import typer
 
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
+from lwd_core.errors import UserError
 from lwd_core.judges.figures import Figure
 from lwd_core.judges.judge import Judge, judge_of
 from lwd_core.judges.kept import kept
+from lwd_core.judges.pictures import FrameView
 from lwd_core.judges.targets import RULE
 from lwd_core.judges.train import SURE, What
 from lwd_core.labels.labeller import Labeller, run_labellers
@@ -50,6 +52,12 @@ def train(
     sure: Annotated[
         float, typer.Option(help="Chance below which a success model says unknown.", min=0.5, max=0.999)
     ] = SURE,
+    features: Annotated[
+        str, typer.Option(help="Features of frames it sees too, by the beginning of their name.")
+    ] = "",
+    camera: Annotated[
+        list[str] | None, typer.Option(help="Camera it sees by, with --features; may be repeated.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model that labels, from labelled episodes, and say how good it is on those held out.
@@ -61,13 +69,17 @@ def train(
     from lwd_core.judges.train import train as learn
 
     settings = Settings()
+    if bool(features) != bool(camera):
+        raise UserError("features: name the layer by --features and whose frames by --camera, or neither")
+    lake = Lake.open(settings.lake)
     done = learn(
-        Lake.open(settings.lake),
+        lake,
         what,
         name=name,
         where=where,
         rule=tuple(rule or RULE),
         sure=sure,
+        sight=FrameView.of(lake, features, camera or ()) if features else None,
         embodiments=load_embodiments(settings.embodiments),
         now_ns=time.time_ns(),
     )
@@ -114,7 +126,7 @@ def ask(
     url: Annotated[str, typer.Option(help="Endpoint of chat completions, as http://127.0.0.1:8000/v1.")],
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
     camera: Annotated[str, typer.Option(help="Camera; default: the first by name.")] = "",
-    pictures: Annotated[int, typer.Option(help="Pictures of an episode.", min=1, max=32)] = 4,
+    pictures: Annotated[int, typer.Option(help="FrameView of an episode.", min=1, max=32)] = 4,
     limit: Annotated[int, typer.Option(help="Episodes at most, the newest first.", min=1)] = 100,
     version: Annotated[int, typer.Option(help="Of the layer; raise it to ask again.", min=1)] = 1,
     yes: Annotated[bool, typer.Option("--yes", help="Send it.")] = False,

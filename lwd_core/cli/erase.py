@@ -69,7 +69,7 @@ def erase(
 
 def _facts(what: Plan, left: list[str] | None) -> dict[str, Any]:
     """A plan as JSON; ``left`` are the files that still hold it, None where nothing was erased yet."""
-    names = ("episodes", "unknown", "steps", "siblings", "shards", "snapshots", "policies")
+    names = ("episodes", "unknown", "steps", "siblings", "shards", "snapshots", "policies", "models")
     return {name: getattr(what, name) for name in names} | {
         "raw_logs": [{"path": log.path, "bytes": log.bytes, "fate": log.fate} for log in what.raw],
         "erased": left is not None and not left,
@@ -98,6 +98,8 @@ def describe(what: Plan, echo: Echo) -> None:
         echo(f"snapshot withdrawn  {digest}, a successor without them takes its place")
     for policy in what.policies:
         echo(f"policy trained on   {policy}; it still is: retire it or train again")
+    for model in what.models:
+        echo(f"model learned from  {model}; it still labels: train it anew (`lwd label train`)")
     for path, kinds in what.unseen.items():
         echo(
             f"can't be searched   {' and '.join(kinds)} of {path}: not stored as the lake has them; "

@@ -11,10 +11,8 @@ from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 
 COLUMNS = ("score", "episode_id", "step", "task", "outcome", "robot_id", "day", "what", "text")
-_FACTS = (
-    "SELECT episode_id, task, outcome, robot_id, site, day FROM episodes "
-    "WHERE episode_id IN (SELECT unnest(?))"
-)
+_FACTS = """SELECT episode_id, task, outcome, robot_id, site, day FROM episodes
+WHERE episode_id IN (SELECT unnest(?))"""
 
 
 def search(

@@ -12,6 +12,7 @@ from lwd_core.erasure.raw_logs import Fate, RawLog, copies, fate, raw_path
 from lwd_core.erasure.search import Needles, needles_of, unrecognised
 from lwd_core.erasure.sought import with_sought
 from lwd_core.errors import UserError
+from lwd_core.judges.kept import kept, learned_from
 from lwd_core.lake import rewrite, vacuum
 from lwd_core.lake.same_recording import recordings
 from lwd_core.lake.store import Lake
@@ -31,7 +32,7 @@ class Plan:
     the caller named, ``siblings`` episodes of the same logs that stay, ``shards`` frame shards that go or are
     written anew, ``snapshots`` digests to be withdrawn, ``policies`` those trained on the episodes, directly
     or through a parent. ``needles`` and ``numbers`` are what the proof of absence looks for, ``unseen`` what
-    of a log, by its path, it can't see.
+    of a log, by its path, it can't see; ``models`` label and have learned from them.
     """
 
     episodes: tuple[str, ...]
@@ -48,6 +49,7 @@ class Plan:
     needles: tuple[str, ...]
     numbers: tuple[str, ...]
     unseen: Mapping[str, Sequence[str]]
+    models: tuple[str, ...] = ()
 
     @property
     def token(self) -> str:
@@ -127,6 +129,7 @@ def plan(
         needles=tuple(piece.hex() for piece in needles.pieces),
         numbers=tuple(run.hex() for run in needles.numbers),
         unseen={log.path: kinds for log in _one_each(raw) if (kinds := unrecognised(log.path, needles))},
+        models=tuple(learned_from(kept(lake), ids)),
     )
 
 

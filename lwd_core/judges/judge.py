@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from lwd_core.errors import UserError
 from lwd_core.judges.kept import Kept, find_kept
 from lwd_core.judges.observations import Looks, along, observations, whole
+from lwd_core.judges.pictures import FrameView
 from lwd_core.judges.progress import ProgressHead
 from lwd_core.judges.success import SuccessHead
 from lwd_core.labels.batches import each_batch
@@ -64,7 +66,11 @@ class Judge:
                 failed[episode.id] = f"{self.layer_id} hasn't learned {key[1]} of {key[0]}; train it anew"
                 continue
             head, width = heads[key]
-            seen = observations(episode, self.sight)
+            try:
+                seen = observations(episode, self.sight)
+            except UserError as error:
+                failed[episode.id] = f"{self.layer_id}: {error}"
+                continue
             view = whole(seen)[None] if isinstance(head, SuccessHead) else along(seen)
             if view.shape[1] != width:
                 failed[episode.id] = f"what it shows is {view.shape[1]} wide, {self.layer_id} learned {width}"
@@ -92,4 +98,7 @@ class Judge:
 def judge_of(lake: "Lake", what: str) -> Judge | None:
     """The model of a layer, ``name@version``, or the newest of a name; None where the lake has none."""
     model = find_kept(lake, what)
-    return None if model is None else Judge(model)
+    if model is None:
+        return None
+    pictures = model.about["pictures"]
+    return Judge(model, FrameView.from_kept(lake, pictures, model.common) if pictures else None)

@@ -1,6 +1,6 @@
 """What a model sees of an episode: its states, and what cameras showed by a few numbers each."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,10 @@ class Looks(Protocol):
 
     def __call__(self, episode: Episode) -> Array:
         """(R, P) of an episode of R rows; what was shown last counts until the next."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """What it is, for a person and to make it again."""
         ...
 
     def arrays(self) -> dict[str, Array]:

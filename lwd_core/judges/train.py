@@ -109,7 +109,7 @@ def train(
     about = {
         "what": str(what), "created_ns": now_ns, "where": where, "rule": list(parts(rule)), "sure": sure,
         "judged": judged, "versions": lake.versions(), "heads": tasks, "figures": _plain(total),
-        "skipped": skipped,
+        "skipped": skipped, "pictures": sight.about() if sight else None,
     }  # fmt: skip
     ids = labelled["episode_id"].to_pylist()
     model = keep(lake, Kept(name, 0, about, heads, sight.arrays() if sight else {}), ids)
@@ -173,7 +173,10 @@ def _seen(
     def look(episodes: list[Episode]) -> list[tuple[str, Array, Array]]:
         views: list[tuple[str, Array, Array]] = []
         for episode in episodes:
-            seen = observations(episode, sight)
+            try:
+                seen = observations(episode, sight)
+            except UserError as error:
+                raise UserError(f"episode {episode.id}: {error}; or leave it out by --where") from error
             at = some(len(seen))
             view = whole(seen) if what is What.SUCCESS else along(seen)[at]
             views.append((episode.id, view, at / max(1, len(seen) - 1)))

@@ -22,7 +22,7 @@ WHERE {camera} GROUP BY ALL ORDER BY ALL"""
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShardFrames:
     """Frames of one shard that have features: vectors (N, F) f32, and of each episode, first step and
     SHA-256."""
 
@@ -50,7 +50,7 @@ def layer_of(lake: Lake, layer: str = "") -> str:
 
 def seen(
     lake: Lake, layer: str, *, camera: str = "", where: str = "true", params: Sequence[Any] = ()
-) -> Iterator[Seen]:
+) -> Iterator[ShardFrames]:
     """Frames of the episodes that fit ``where``, shard by shard; those without features are passed over."""
     cells = lake.sql(f"SELECT DISTINCT day, site FROM episodes WHERE {where} ORDER BY ALL", tuple(params))
     of = "f.camera = ?" if camera else "true"
@@ -85,7 +85,7 @@ def usual(lake: Lake, layer: str, *, camera: str = "") -> tuple[np.ndarray, np.n
     return some.mean(0), np.where(spread > 1e-4, 1 / np.maximum(spread, 1e-4), 0).astype(np.float32)
 
 
-def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> Seen | None:
+def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> ShardFrames | None:
     path = files.path_of(layer, rows["shard"][0].as_py())
     if not lake.place.exists(path):
         return None
@@ -107,7 +107,7 @@ def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> Seen | None:
         return None
     index = np.concatenate(at)
     episodes = rows["episode_id"].to_pylist()
-    return Seen(
+    return ShardFrames(
         np.concatenate(vectors), [episodes[i] for i in index], rows["step"].to_numpy()[index], digests
     )
 

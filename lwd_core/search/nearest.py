@@ -46,8 +46,8 @@ class Best:
             self._hits = {found.episode_id: found for found in self.hits()}
 
     def hits(self) -> list[Hit]:
-        """The nearest first."""
-        return sorted(self._hits.values(), key=lambda hit: (-hit.score, hit.episode_id))[: self.count]
+        """The nearest first; of equal ones whichever was offered first."""
+        return sorted(self._hits.values(), key=lambda hit: -hit.score)[: self.count]
 
 
 def unit(vectors: npt.ArrayLike) -> Array:

@@ -18,9 +18,9 @@ WITH e AS (SELECT episode_id, instruction, start_ns FROM episodes WHERE {where})
 said AS (
     SELECT instruction AS text, episode_id, start_ns, NULL::INT AS step, 'instruction' AS what FROM e
     UNION ALL
-    SELECT concat_ws(': ', l.text, l.detail), episode_id, start_ns, l.step,
+    SELECT concat_ws(': ', l.text, l.detail), e.episode_id, e.start_ns, l.step,
     'note by ' || coalesce(l.said_by, l.layer_id)
-    FROM labels l JOIN e USING (episode_id) WHERE l.replaced_ns IS NULL
+    FROM labels l JOIN e ON e.episode_id = l.episode_id WHERE l.replaced_ns IS NULL
     AND (l.said_by IS NOT NULL AND (l.kind = 'annotation' OR l.detail IS NOT NULL)
          OR l.said_by IS NULL AND l.kind IN ('annotation', 'phase') AND l.text IS NOT NULL)
 )"""

@@ -125,6 +125,8 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert lwd("label export $tmp/said.csv")["labels"] == 1
     assert lwd("label import $tmp/said.csv")["unchanged"] == 1
     assert lwd("label models") == []
+    assert len(lwd("search --like $episode@3 --by states")) == 1
+    assert lwd("search --duplicates --near 0") == []
     assert lwd("label agreement")["disagreements"] == []
     assert {row["kind"] for row in lwd("inbox")} <= {"check", "salvaged"}
 

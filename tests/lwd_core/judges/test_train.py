@@ -1,8 +1,11 @@
 """Models learn from people's and robots' words, say how good they are, and write layers of their own."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from lwd_core.erasure.plan import plan
 from lwd_core.errors import UserError
 from lwd_core.judges import networks
 from lwd_core.judges.judge import judge_of
@@ -101,12 +104,15 @@ def test_what_it_has_not_learned_fails_with_the_reason(trained: tuple[Lake, Lear
         train(lake, What.SUCCESS, where="task = 'fly'", now_ns=START)
 
 
-def test_a_model_is_a_file_that_never_changes(trained: tuple[Lake, Learned, Learned]) -> None:
+def test_a_model_is_a_file_that_never_changes_and_an_erasure_names_it(
+    trained: tuple[Lake, Learned, Learned], tmp_path: Path
+) -> None:
     lake, *_ = trained
     model = find_kept(lake, "model.success@1")
     assert model is not None
     assert learned_from(kept(lake), [episode_id(0)]) == ["model.progress@1", "model.success@1"]
     assert learned_from(kept(lake), [episode_id(40)]) == []
+    assert plan(lake, str(tmp_path), [episode_id(0)]).models == ("model.progress@1", "model.success@1")
     assert episode_id(0).encode() not in lake.place.read(FOLDER, "model.success@1.npz")
     with pytest.raises(UserError, match="model.success@7: no such version"):
         find_kept(lake, "model.success@7")
