@@ -27,7 +27,7 @@ from lwd_core.fleet.sim.orders import (
 )
 from lwd_core.fleet.sim.proprioception import CAMERA
 from lwd_core.fleet.sim.rendering import Rendering  # before mujoco, which then looks for no screen
-from lwd_core.fleet.sim.stocker import Sight, stock
+from lwd_core.fleet.sim.stocker import Tabletop, stock
 from lwd_core.fleet.task import Task
 
 mujoco: Any = import_module("mujoco")  # a binary module without stubs
@@ -150,7 +150,7 @@ class Stockroom:
         seen = self._rendering.picture("restocking", self.model, self.data, _CAMERA, size or IMAGE_SIZE)
         return {CAMERA: jpeg(seen)}
 
-    def sight(self) -> Sight:
+    def sight(self) -> Tabletop:
         """What a person sees of the scene."""
         at = min(self._at, self._deliveries - 1)
         centres = self.data.xpos[self._bodies]
@@ -161,7 +161,7 @@ class Stockroom:
                 for z, m, item in zip(centres[:, 2], turned, self._order.items, strict=True)
             ]
         )
-        return Sight(
+        return Tabletop(
             hand=self._before[:3],
             opening=float(self._before[3]),
             centres=centres,

@@ -27,7 +27,7 @@ _WIDE, _CLOSED = 0.93, 0.78  # the gripper's opening: fully open, and closed on 
 
 
 @dataclass(frozen=True)
-class Sight:
+class Tabletop:
     """What a person sees. Metres; ``opening`` of the gripper in [0, 1].
 
     ``centres`` (ITEMS, 3) and ``bases`` (ITEMS,), the height of each one's lowest point; ``item`` is to go to
@@ -57,7 +57,7 @@ class Sight:
         return bool(np.all(aside <= _FINGERS) and abs(self.hand[2] - self.bases[item] - _GRIP) < 0.025)
 
 
-def stock(sight: Sight) -> Action:
+def stock(sight: Tabletop) -> Action:
     """The next action, (4,) in [-1, 1]."""
     belongs = {**sight.settled, sight.item: sight.place}
     on_shelf = {item: sight.shelf_of(item) for item in range(ITEMS)}
@@ -74,7 +74,7 @@ def stock(sight: Sight) -> Action:
     return _carry(sight, item, belongs[item])
 
 
-def _carry(sight: Sight, item: int, place: int | None) -> Action:
+def _carry(sight: Tabletop, item: int, place: int | None) -> Action:
     """Bring an item to a shelf, or back to a free spot of the table."""
     hand, at, base = sight.hand, sight.centres[item], sight.bases[item]
     aim = _free_spot(sight, item) if place is None else SHELVES[place]
@@ -95,7 +95,7 @@ def _carry(sight: Sight, item: int, place: int | None) -> Action:
     return _towards(hand, np.array([*(hand[:2] + aim - at[:2]), _CARRY]), _CLOSE)
 
 
-def _reach(sight: Sight, at: npt.NDArray[np.float64], base: float) -> Action:
+def _reach(sight: Tabletop, at: npt.NDArray[np.float64], base: float) -> Action:
     """Bring open fingers around what lies there, from above."""
     hand = sight.hand
     above = base + _HOVER
@@ -108,7 +108,7 @@ def _reach(sight: Sight, at: npt.NDArray[np.float64], base: float) -> Action:
     return _towards(hand, np.array([*at[:2], above]), _OPEN)
 
 
-def _free_spot(sight: Sight, item: int) -> npt.NDArray[np.float64]:
+def _free_spot(sight: Tabletop, item: int) -> npt.NDArray[np.float64]:
     """Where an item can be set down: its own spot if that is free, else another's."""
     others = np.delete(sight.centres[:, :2], item, axis=0)
     for spot in (sight.spots[item], *sight.spots):
