@@ -49,7 +49,7 @@ class FeatureLoader:
             self._looking = frames, self._table.shown(chosen, making=self._making)
         for name, frame in self._names.items():
             features, there = self._looking[1].at(batch["episode"].numpy(), batch[frame].numpy())
-            found[name], found[f"{name}_mask"] = torch.from_numpy(features), torch.from_numpy(there)
+            found[name], found[f"{name}_mask"] = torch.as_tensor(features), torch.as_tensor(there)
         return batch | found
 
     @property

@@ -70,7 +70,7 @@ class FeatureTable:
         count, width = len(self._keys), self._extractor.width
         self._file.truncate((count + len(keys)) * width * 2)
         out = np.memmap(self._file, np.float16, "r+", count * width * 2, (len(keys), width))
-        for number in np.unique(shard).tolist():
+        for number in map(int, np.unique(shard)):
             begin, end = np.searchsorted(shard, [number, number + 1])
             name = list(self._shards)[number]
             if making:
