@@ -30,15 +30,6 @@ _PACKAGES = {
 }
 _OWN = threading.local()
 
-if VARIABLE not in os.environ and "mujoco" not in sys.modules and ctypes.util.find_library("EGL"):
-    os.environ[VARIABLE] = "egl"  # spares looking for a screen
-
-import mujoco  # noqa: E402
-
-#: About half a pixel of a picture that shows the whole scene.
-_PIXEL = 0.5
-_HIDDEN = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_SKYBOX)
-
 
 def wanting() -> str | None:
     """Why nothing can be rendered here, with the remedy; None where it can."""
@@ -56,6 +47,27 @@ def wanting() -> str | None:
     if asked != "glfw" and loaded is not None and asked not in type(loaded).__name__.lower():
         return f"OpenGL was imported before, for a screen; set {PLATFORM}={asked} before Python starts"
     return None
+
+
+def _asked() -> str:
+    asked = os.environ.get(VARIABLE, "").lower().strip()
+    return "egl" if asked in ("", "enable", "enabled", "on", "true", "1") else asked
+
+
+if VARIABLE not in os.environ and "mujoco" not in sys.modules and wanting() is None:
+    os.environ[VARIABLE] = "egl"  # spares looking for a screen
+
+try:
+    import mujoco
+except (ImportError, RuntimeError) as problem:  # which say little of what is wrong with the variables
+    missing = wanting()
+    if missing is None:
+        raise
+    raise UserError(f"simulator: {missing}") from problem
+
+#: About half a pixel of a picture that shows the whole scene.
+_PIXEL = 0.5
+_HIDDEN = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_SKYBOX)
 
 
 def can_render() -> bool:
@@ -115,11 +127,6 @@ class Rendering:
                 canvas.gl.make_current()
                 canvas.drawn.free()
         self._canvases.clear()
-
-
-def _asked() -> str:
-    asked = os.environ.get(VARIABLE, "").lower().strip()
-    return "egl" if asked in ("", "enable", "enabled", "on", "true", "1") else asked
 
 
 def _context() -> Any:
