@@ -116,9 +116,13 @@ class TransitionLoader:
         """The spec's."""
         return self.snapshot.spec.cameras
 
-    @cached_property
+    @property
     def frames(self) -> FrameIndex:
         """Where the frames of its episodes lie."""
+        return self._frames
+
+    @cached_property
+    def _frames(self) -> FrameIndex:
         return FrameIndex.of(self.snapshot)
 
     def batch(self, step: int) -> TensorBatch:
