@@ -8,6 +8,8 @@ of LWD's learner at the demo's size, by state alone, by features of one camera a
 tower that learns. One thread; processor time; each run takes all in turn, so that a ratio is of one moment.
 Given are medians over the runs and the smallest and largest ratio.
 """
+# torch and simplejpeg are untyped in part
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import argparse
 import json

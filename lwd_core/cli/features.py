@@ -1,4 +1,6 @@
 """Features of camera frames by a pretrained backbone: make, list, drop them."""
+# typer's options, and what JSON holds, are of any type
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json
 from dataclasses import asdict

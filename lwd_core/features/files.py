@@ -2,6 +2,9 @@
 
 A frame shard never changes under its name, so a file only ever gains frames; it is written whole, at once.
 """
+# pyarrow.parquet has no stubs
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

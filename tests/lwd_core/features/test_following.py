@@ -35,8 +35,9 @@ def test_what_came_since_is_looked_at_once_by_the_bits_it_was_acted_on(fleet: Fl
 
     fleet.day(first, [1])
     spec = SnapshotSpec.parse(SPEC)
-    table = FeatureTable(fleet.lake.place, extractor, making=True)
-    loader = FeatureLoader(GrowingLoader(fleet.lake, spec, 16, 5, poll_every=4), table, following=True)
+    table = FeatureTable(fleet.lake.place, extractor)
+    growing = GrowingLoader(fleet.lake, spec, 16, 5, poll_every=4)
+    loader = FeatureLoader(growing, table, following=True, making=True)
     batches = list(islice(loader, 4))
     fleet.day(second, [2])
     batches += list(islice(loader, 8))
