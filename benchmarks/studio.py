@@ -59,7 +59,8 @@ class Clock:
     """Processor time of some processes and all they started."""
 
     def __init__(self, *roots: int) -> None:
-        self._family = [p for root in roots for p in (psutil.Process(root), *_children(root))]
+        found = [p for root in roots for p in (psutil.Process(root), *_children(root))]
+        self._family = list({p.pid: p for p in found}.values())
 
     def cpu(self) -> float:
         """Seconds so far."""
