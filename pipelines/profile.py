@@ -39,6 +39,12 @@ class FleetPlan(_Part):
 
     source: Source
     episodes_per_task: int = Field(ge=1, description="of each site")
+    watched: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of its episodes with a person's eye on them; null: supervisor's",
+    )
 
 
 class RoundPlan(_Part):
@@ -88,7 +94,8 @@ class Profile(_Part):
         if len(set(names)) != len(names):
             raise ValueError("rounds: a name is used twice")
         try:
-            self.watcher()
+            for planned in self.rounds:
+                self.watcher(planned.fleet)
             find_tasks(Workcells(self.robot).tasks, self.tasks)
         except UserError as error:
             raise ValueError(str(error)) from error
@@ -96,12 +103,13 @@ class Profile(_Part):
             raise ValueError(f"first_day: {self.first_day} is no day from {DAYS.start:%Y-%m-%d} until today")
         return self
 
-    def watcher(self) -> "Supervisor":
-        """The person beside the robots. Raises UserError for a field there is not."""
+    def watcher(self, fleet: FleetPlan) -> "Supervisor":
+        """The person beside the robots on a round's day. Raises UserError for a field there is not."""
         from lwd_core.fleet.supervisor import Supervisor
 
+        share = {} if fleet.watched is None else {"rate": fleet.watched}
         try:
-            return Supervisor(**self.supervisor)
+            return Supervisor(**{**self.supervisor, **share})
         except TypeError as error:
             raise UserError(f"supervisor: {error}") from error
 
@@ -109,8 +117,12 @@ class Profile(_Part):
     def digest(self) -> str:
         """Tells two profiles apart."""
         said = self.model_dump(mode="json", exclude={"formerly"})
+        # homes begun before there was a choice go on
         if self.robot == type(self).model_fields["robot"].default:
-            del said["robot"]  # homes begun before there was a choice go on
+            del said["robot"]
+        for planned in said["rounds"]:
+            if planned["fleet"]["watched"] is None:
+                del planned["fleet"]["watched"]
         return digest(said)[:12]
 
     @property

@@ -30,11 +30,18 @@ class Kinds(_Part):
     long: Any
 
 
-class Watched(_Part):
-    """The share of episodes somebody watches: one person can't watch sixteen robots."""
+class Shift(_Part):
+    """What a robot does on a fleet day: so many episodes, a share of them with a person's eye on it."""
 
-    offline: float = Field(ge=0, le=1)
-    online: float = Field(ge=0, le=1)
+    episodes: int = Field(ge=1)
+    watched: float = Field(ge=0, le=1)
+
+
+class Shifts(_Part):
+    """The first day, and those after it: one person can't watch sixteen robots for long."""
+
+    offline: Shift
+    online: Shift
 
 
 class Row(_Part):
@@ -60,9 +67,8 @@ class Plan(_Part):
     demonstrations: Kinds
     sites: tuple[str, ...]
     robots: int
-    episodes_per_robot: int
     supervisor: dict[str, Any]
-    watched: Watched
+    day: Shifts
     snapshot: dict[str, Any]
     evaluation: Judged
     rounds: int
@@ -80,12 +86,12 @@ class Plan(_Part):
 
 @dataclass(frozen=True)
 class Day:
-    """A day of the fleet: so many robots run the policy of a cell, a share of them watched."""
+    """A day of the fleet: so many robots run the policy of a cell."""
 
     name: str
     acts: str
     robots: int
-    watched: float
+    shift: Shift
 
 
 @dataclass(frozen=True)
@@ -121,20 +127,20 @@ def cells(plan: Plan) -> list[Cell]:
     LWD starts from the control, the best imitation of the same data, so what it is ahead by is what Q adds.
     `SAME` learns from the control's own first online day, as the control does; the ablations change it.
     """
-    first = Day("offline", SFT, plan.robots, plan.watched.offline)
+    first = Day("offline", SFT, plan.robots, plan.day.offline)
     found = [Cell(SFT, "SFT", "table", SFT, None, (), (), _settings(plan, SFT, {}))]
     for name, row in plan.baselines.items():
         settings = _settings(plan, row.stage, row.over)
         found.append(Cell(name, row.title, "table", row.stage, SFT, (first,), (), settings))
     offline = _settings(plan, "offline", {})
     found.append(Cell(LWD, "LWD", "table", "offline", CONTROL, (first,), (), offline))
-    same = (first, Day(f"{CONTROL}-1", CONTROL, plan.robots, plan.watched.online))
+    same = (first, Day(f"{CONTROL}-1", CONTROL, plan.robots, plan.day.online))
     found.append(Cell(SAME, "LWD on the clone's day", "same", "offline", CONTROL, same, (), offline))
     for name, row in plan.baselines.items():
         days: tuple[Day, ...] = (first,)
         for turn in range(1, plan.rounds + 1):
             acts = name if turn == 1 else f"{name}-online-{turn - 1}"
-            days = (*days, Day(f"{name}-{turn}", acts, plan.robots, plan.watched.online))
+            days = (*days, Day(f"{name}-{turn}", acts, plan.robots, plan.day.online))
             settings = _settings(plan, row.stage, row.over)
             found.append(
                 Cell(f"{name}-online-{turn}", row.title, "online", row.stage, SFT, days, (), settings)
@@ -144,7 +150,7 @@ def cells(plan: Plan) -> list[Cell]:
         own: tuple[Day, ...] = ()
         before = LWD
         for turn in range(1, plan.rounds + 1):
-            own = (*own, Day(f"{LWD}{suffix}-{turn}", before, robots, plan.watched.online))
+            own = (*own, Day(f"{LWD}{suffix}-{turn}", before, robots, plan.day.online))
             name = f"{LWD}{suffix}-online-{turn}"
             settings = _settings(plan, "online", {})
             part = "fleet" if suffix else "online"
@@ -168,13 +174,18 @@ def calendar(plan: Plan) -> dict[str, str]:
 def cell_digest(plan: Plan, cell: Cell) -> str:
     """Tells whether a cell that was made is still the one that is planned, with all it rests on."""
     by_name = {c.name: c for c in cells(plan)}
-    below = {cell.init, *(day.acts for day in (*cell.days, *cell.online))} - {None}
+    days = (*cell.days, *cell.online)
+    below = {cell.init, *(day.acts for day in days)} - {None}
     shared = plan.model_dump(
-        mode="json", exclude={"baselines", "ablations", "fleets", "rounds", "stages", "training"}
+        mode="json", exclude={"day", "baselines", "ablations", "fleets", "rounds", "stages", "training"}
     )
-    mine = [cell.stage, [day.robots for day in (*cell.days, *cell.online)], dict(cell.settings)]
+    mine = [cell.stage, [[day.robots, day.shift.model_dump()] for day in days], dict(cell.settings)]
     return digest([shared, mine, sorted(cell_digest(plan, by_name[name]) for name in below if name)])
 
 
 def _settings(plan: Plan, stage: str, over: Mapping[str, Any]) -> dict[str, Any]:
-    return config_file.over(config_file.over(plan.training, plan.stages[stage]), over)
+    """Of a stage, without what it does not read, so that no cell is another's for that."""
+    settings = config_file.over(config_file.over(plan.training, plan.stages[stage]), over)
+    return {
+        key: value for key, value in settings.items() if key != ("learner" if stage == SFT else "imitation")
+    }

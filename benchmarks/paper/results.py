@@ -85,15 +85,15 @@ _HEAD = """# The paper's table, in simulation
 Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`; seeds so far: {seeds}.
 Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are
 short, {long} long: three manipulations in sequence with success at the very end ([how](fleet.md)).
-Demonstrations: {demo_short} a short task, {demo_long} a long one. A fleet day is {robots} robots with
-{episodes} episodes each; a person watches {first} % of the first day's episodes and {later} % of those
-after it, and "human ticks" is how much of a row's days a person drove. Every policy is judged alone on
-{judged} scenes a task that no training episode used and no setting was chosen by; all seeds judge on the
-same scenes. "Hard" are {hard}, which leave room above imitation.
+Demonstrations: {demo_short} a short task, {demo_long} a long one. {robots} robots run {first_episodes}
+episodes each on the first day, of which a person watches {first} %, and {later_episodes} on each later one,
+of which {later} % are watched; "human ticks" is how much of a row's days a person drove. Every policy is
+judged alone on {judged} scenes a task that no training episode used and no setting was chosen by; all seeds
+judge on the same scenes. "Hard" are {hard}, which leave room above imitation.
 Clone is the control, the best imitation we know of these data, and what LWD starts from.
 
 All methods see the same demonstrations and the same first fleet day; online each works days of its own,
-of the same size, and the baselines learn anew from all their data each round. Success is pooled over
+equally long, and the baselines learn anew from all their data each round. Success is pooled over
 seeds with Wilson's 95 % interval; with more than one seed the seeds' own figures follow in parentheses,
 for the interval does not hold what differs between them.
 """
@@ -117,9 +117,10 @@ def _facts(plan: Plan, name: str, seeds: Sequence[int]) -> dict[str, Any]:
         "demo_short": plan.demonstrations.short,
         "demo_long": plan.demonstrations.long,
         "robots": plan.robots,
-        "episodes": plan.episodes_per_robot,
-        "first": round(100 * plan.watched.offline),
-        "later": round(100 * plan.watched.online),
+        "first_episodes": plan.day.offline.episodes,
+        "first": f"{100 * plan.day.offline.watched:g}",
+        "later_episodes": plan.day.online.episodes,
+        "later": f"{100 * plan.day.online.watched:g}",
         "hard": ", ".join(f"`{t}`" for t in plan.hard),
         "judged": plan.evaluation.episodes_per_task,
     }

@@ -128,7 +128,7 @@ class Bench:
         trusted = trusted_keys(self.settings.keys)
         release = current(self.settings.releases, Channel.PRODUCTION, trusted)
         assert release is not None
-        total = day.robots * plan.episodes_per_robot
+        total = day.robots * day.shift.episodes
         counts = {t: len(range(i, total, len(plan.names))) for i, t in enumerate(plan.names)}
         run = f"paper/{self.seed}/{day.name}"
         run_fleet(
@@ -138,7 +138,7 @@ class Bench:
             policy=Policy.load(resolve(self.settings.policies, release.policy_id), trusted),
             seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
             source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
-            supervisor=Supervisor(**plan.supervisor, rate=day.watched),
+            supervisor=Supervisor(**plan.supervisor, rate=day.shift.watched),
             cells=self._workcells,
         )
 

@@ -44,8 +44,8 @@ class TrainConfig:
     the second (LWD: 1:1). follow: in place of the second a snapshot spec, asked of the lake anew every
     ``poll_every`` batches, so that episodes are learned from as they arrive. init: a finished run's
     name, or the address of a checkpoint; its networks and normaliser are taken over, and its optimisers
-    where it ran the same learner. chunk, stride, n_step, gamma: null takes the offline snapshot's,
-    except that n_step is 1 online (LWD). imitation: what learns in the SFT stage, learner: in the others; an
+    where it ran the same learner. chunk, stride, n_step, gamma: null takes the offline snapshot's.
+    imitation: what learns in the SFT stage, learner: in the others; an
     algorithm by its ``kind``, with its settings.
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
     products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32.
@@ -135,10 +135,17 @@ def read_config(path: str | Path) -> Mapping[str, Any]:
     return config_file.read(path, "a training configuration with run, stage and offline")
 
 
-#: What a stage does differently from the dataclasses' defaults (LWD, table of hyper-parameters).
-STAGE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "online": {"n_step": 1, "learner": {"kind": "lwd", "divl": {"tau_base": 0.9}, "freeze_trunk": True}},
+#: Where learning departs from the dataclasses' defaults, which are LWD's table: what simulation showed to
+#: matter (docs/algorithms.md has the figures). Offline and online are alike: a round goes on from the last.
+_LEARNS: dict[str, Any] = {
+    "learner": {
+        "kind": "lwd",
+        "divl": {"tau_base": 0.9},
+        "extraction": {"kind": "qam", "temperature": 0.02},
+        "reference": {"mode": "acting", "data": "finished"},
+    }
 }
+STAGE_DEFAULTS: dict[str, dict[str, Any]] = {"offline": _LEARNS, "online": _LEARNS}
 
 _ADAPTER = TypeAdapter(TrainConfig)
 

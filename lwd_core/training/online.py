@@ -45,27 +45,23 @@ def online_config(settings: Settings, run: str, over: Mapping[str, Any]) -> Trai
     before = upgraded(json.loads(find(lake, release.policy_id)["config"]))
     kept = ("offline", "batch", "network", "critic", "bf16", "chunk", "stride", "gamma", "seed")
     tasks = Snapshot.open(settings.snapshots, before["offline"]).tasks
-    learner = before["learner"]
-    if learner.get("kind", "lwd") == "lwd":
-        learner = _online(learner, begun=before["stage"] == Stage.ONLINE)
     value = {
         **{name: before[name] for name in kept},
+        **({} if before["stage"] == Stage.SFT else _going_on(before)),
         "run": run,
         "stage": str(Stage.ONLINE),
         "init": before["run"],
         "follow": {"name": run, "sources": [str(Source.ONLINE)], "tasks": tasks},
-        "learner": learner,
     }
     return TrainConfig.parse(config_file.over(value, over), where=f"run {run}")
 
 
-def _online(learner: Mapping[str, Any], *, begun: bool) -> dict[str, Any]:
-    """LWD's settings, without what began its stage and what the online stage does its own way."""
-    value = {**learner, "policy_start": 0, "reference": {**learner["reference"], "first": 0}}
-    if not begun:
-        del value["freeze_trunk"]
-        value["divl"] = {k: v for k, v in learner["divl"].items() if k != "tau_base"}
-    return value
+def _going_on(before: Mapping[str, Any]) -> dict[str, Any]:
+    """What learned, as it learned, without what began its stage; after imitation the stage's defaults do."""
+    learner = before["learner"]
+    if learner.get("kind", "lwd") == "lwd":
+        learner = {**learner, "policy_start": 0, "reference": {**learner["reference"], "first": 0}}
+    return {"n_step": before["n_step"], "learner": learner}
 
 
 class Publisher:

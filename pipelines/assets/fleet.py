@@ -81,7 +81,7 @@ def _work(
         policy=policy,
         seeds=seeds,
         source=planned.source,
-        supervisor=plan.watcher(),
+        supervisor=plan.watcher(planned),
         cells=workcells,
         progress=tell,
     )

@@ -34,6 +34,16 @@ def test_a_home_begun_when_settings_had_other_names_goes_on() -> None:
     assert old.digest != plan.digest
 
 
+def test_a_round_says_how_much_of_its_day_is_watched() -> None:
+    plan = load_profile("default")
+    assert [plan.watcher(r.fleet).rate for r in plan.rounds[1:]] == [0.5, 0.1, 0.1]
+    first = plan.rounds[0]
+    said = first.model_copy(update={"fleet": first.fleet.model_copy(update={"watched": 0.5})})
+    silent = load_profile("tiny")
+    assert silent.watcher(silent.rounds[1].fleet).rate == 1.0
+    assert plan.model_copy(update={"rounds": (said, *plan.rounds[1:])}).digest != plan.digest
+
+
 def test_rounds_follow_day_by_day() -> None:
     plan = load_profile("tiny")
     assert [plan.day(r.name) for r in plan.rounds[:2]] == ["2025-03-03", "2025-03-04"]

@@ -17,20 +17,19 @@ from lwd_core.training.upgrade import upgraded
 OFFLINE = {"run": "a", "stage": "offline", "offline": "d", "init": "sft"}
 
 
-def test_a_stage_brings_its_own_defaults():
-    online = TrainConfig.parse({**OFFLINE, "stage": "online", "online": "e", "learner": {"policy_every": 2}})
-    assert (online.learner.made.divl.tau_base, online.n_step, online.learner.made.freeze_trunk) == (
-        0.9,
-        1,
-        True,
-    )
-    assert online.learner.made.policy_every == 2
-    offline = TrainConfig.parse(OFFLINE)
-    assert (offline.learner.made.divl.tau_base, offline.n_step, offline.learner.made.freeze_trunk) == (
-        0.6,
-        None,
-        False,
-    )
+@pytest.mark.parametrize("more", [{}, {"stage": "online", "online": "e"}])
+def test_a_stage_brings_its_own_defaults(more):
+    config = TrainConfig.parse({**OFFLINE, **more, "learner": {"policy_every": 2}})
+    learner = config.learner.made
+    assert (learner.divl.tau_base, learner.extraction.made.temperature) == (0.9, 0.02)
+    assert (learner.reference.mode, learner.reference.data) == ("acting", "finished")
+    assert (config.n_step, learner.freeze_trunk, learner.policy_every) == (None, False, 2)
+
+
+def test_another_learner_takes_none_of_them():
+    assert TrainConfig.parse({**OFFLINE, "learner": {"kind": "policy_td"}}).learner.kind == "policy_td"
+    advantage = TrainConfig.parse({**OFFLINE, "learner": {"extraction": "advantage"}}).learner.made
+    assert (advantage.extraction.kind, advantage.divl.tau_base) == ("advantage", 0.9)
 
 
 def test_plain_values_and_back():
