@@ -10,7 +10,7 @@ from lwd_core.lake.episode import Episode
 from lwd_core.lake.store import Lake
 from lwd_core.lineage import impact
 from lwd_core.studio.catalogue import Catalogue
-from lwd_core.studio.strips import Film
+from lwd_core.studio.strips import CameraFilm
 from storage_schemas.vocabulary import LabelKind, SegmentKind
 
 #: Ticks named as events one by one; of more there is only a count.
@@ -18,7 +18,7 @@ _MOST = 200
 _ELSEWHERE = ("attributes", "start_ns", "end_ns", "created_ns")
 
 
-def about(catalogue: Catalogue, episode: Episode, films: list[Film]) -> dict[str, Any]:
+def about(catalogue: Catalogue, episode: Episode, films: list[CameraFilm]) -> dict[str, Any]:
     """Facts, attributes, cameras, ribbon of actors, events, checks, words of labels, and where its log is.
 
     Times are seconds from the first step.

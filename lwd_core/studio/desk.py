@@ -19,7 +19,7 @@ from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 from lwd_core.storage.relative import resolve
 from lwd_core.studio.catalogue import Catalogue, Catalogues
-from lwd_core.studio.strips import CARDS, FILMS, Film, Remembered, Strip, films, strips
+from lwd_core.studio.strips import CARDS, FILMS, CameraFilm, Remembered, Strip, films, strips
 
 _OPEN = 4  # episodes with all their steps in memory
 
@@ -70,7 +70,7 @@ class Desk:
                 only = Episode(near, only.facts, known)
             return self._episodes.keep(episode_id, only)
 
-    def films(self, episode_id: str) -> list[Film]:
+    def films(self, episode_id: str) -> list[CameraFilm]:
         """The episode's cameras. Raises `NotThere`."""
         with self.lock:
             episode = self.episode(episode_id)  # after which nothing is of an earlier catalogue
@@ -112,7 +112,7 @@ class Desk:
 
     def _forget(self) -> None:
         self._episodes = Remembered[Episode](_OPEN)
-        self._films = Remembered[list[Film]](FILMS)
+        self._films = Remembered[list[CameraFilm]](FILMS)
         self._strips = Remembered[Strip](CARDS)
         self._parts = Remembered[SomePartitions](_OPEN)
 

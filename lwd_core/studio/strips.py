@@ -70,7 +70,7 @@ def strips(lake: Lake, cards: Sequence[Mapping[str, Any]]) -> dict[str, Strip]:
 
 
 @dataclass(frozen=True)
-class Film:
+class CameraFilm:
     """The frames of one camera: when, at which step first seen, where their bytes lie. All (N,)."""
 
     camera: str
@@ -90,7 +90,7 @@ class Film:
         return {"shard": shard, "offset": int(self.offset[place]), "size": int(self.size[place])}
 
 
-def films(episode: Episode) -> list[Film]:
+def films(episode: Episode) -> list[CameraFilm]:
     """One of each of the episode's cameras, by name."""
     by_camera: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for frame in episode.frames():
@@ -106,7 +106,7 @@ def films(episode: Episode) -> list[Film]:
             np.array([at["offset"] for _, at in found], np.int64),
             np.array([at["size"] for _, at in found], np.int32),
         )
-        made.append(Film(camera, *columns))
+        made.append(CameraFilm(camera, *columns))
     return made
 
 

@@ -21,11 +21,13 @@ function where() {
 const address = (filter) => `#/episodes${filter.toString() ? `?${filter}` : ""}`;
 
 async function route() {
-  page?.close?.();
-  page = null;
   say("");
   document.getElementById("notice").replaceChildren();
   const [[name, ...rest], filter] = where();
+  if (!(page instanceof Grid && (name ?? "episodes") === "episodes")) {
+    page?.close?.();
+    page = null;
+  }
   try {
     if (name === "episode") await openEpisode(rest[0], filter);
     else if (name === "compare") await openCompare(rest);
@@ -48,6 +50,7 @@ function common() {
 async function openGrid(filter) {
   last = location.hash || "#/episodes";
   labelling.commit();
+  if (page instanceof Grid) { await page.again(filter); return; }
   const side = el("nav", { class: "filters", "aria-label": "filters" });
   const view = el("div", { class: "grid", tabIndex: 0, "aria-label": "episodes" });
   fill(main, el("div", { class: "browse" }, side, view));
@@ -59,14 +62,15 @@ async function openGrid(filter) {
     counted: (found) => {
       count.textContent = found.error ? "" : `${found.total.toLocaleString("en")} episodes`;
       if (found.error) return;
-      const params = new URLSearchParams(filter);
+      const params = new URLSearchParams(grid.filter);
       params.set("at", found.at);
       get("counts", params).then((said) => { if (page === grid) filters.counted(said.counts); }).catch((e) => say(e.message));
     },
     marked: (ids) => { document.getElementById("notice").textContent = ids.length === 2 ? "c compares the two" : ids.length ? "mark another with x" : ""; },
   });
   page = grid;
-  grid.refresh = () => grid.show(filter, { keep: true });
+  grid.refresh = () => grid.show(grid.filter, { keep: true });
+  grid.again = (next) => { filters.show(next); return grid.show(next); };
   bind([
     ["ArrowRight l", "next", () => grid.move(1)],
     ["ArrowLeft h", "the one before", () => grid.move(-1)],
