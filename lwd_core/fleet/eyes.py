@@ -7,10 +7,9 @@ taken as often as it would plan, so that a person's turn can be learned from as 
 
 from collections.abc import Sequence
 
-import simplejpeg
-
 from lwd_core.errors import UserError, suggest
 from lwd_core.fleet.robot import Frames, RobotPolicy, RobotSpec, Workcell
+from lwd_core.lake.frames import jpeg_size
 
 
 class CameraFault(UserError):
@@ -68,7 +67,7 @@ def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str 
     frames: dict[str, bytes | None] = dict(cell.robot.photograph(size) if size else cell.robot.photograph())
     for camera, jpeg in frames.items():
         try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg or b"")
+            height, width = jpeg_size(jpeg or b"")
         except ValueError as error:
             raise CameraFault(
                 f"{who}camera {camera} gave {len(jpeg or b'')} bytes that are no JPEG ({error}); "

@@ -96,7 +96,7 @@ def decoded(
     decoder = Decoder(index, files, vision.height, vision.width)
     there = decoder.decode(np.zeros_like(rows), rows, images.numpy())
     files.close()
-    return images, torch.from_numpy(there)
+    return images, torch.as_tensor(there)
 
 
 class TrainedValue:

@@ -3,8 +3,6 @@
 MuJoCo chooses how to render by the variable MUJOCO_GL when it is first imported, and what it chose then may
 have no screen to draw on. Contexts are made here instead, by EGL unless the variable says otherwise.
 """
-# mujoco is a binary module without stubs
-# pyright: reportAttributeAccessIssue=false
 
 import ctypes.util
 import os
@@ -58,7 +56,7 @@ if VARIABLE not in os.environ and "mujoco" not in sys.modules and wanting() is N
     os.environ[VARIABLE] = "egl"  # spares looking for a screen
 
 try:
-    import mujoco
+    mujoco: Any = import_module("mujoco")  # a binary module without stubs
 except (ImportError, RuntimeError) as problem:  # which say little of what is wrong with the variables
     missing = wanting()
     if missing is None:
