@@ -16,9 +16,9 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -77,22 +77,27 @@ def main() -> None:
     options.add_argument("--tower", action="store_true", help="minutes")
     args = options.parse_args()
     torch.set_num_threads(1)
+    heads = f"{'ours':>10} {'beside':>10} {'ratio':>7} {'least':>7} {'most':>7}"
+    if not args.json:
+        print(f"{'measure, a second of one core':52} {heads}", flush=True)
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="lwd-features-") as folder:
-        rows = [
-            *_made_and_loaded(Path(folder), args.runs, args.size, args.frames),
-            *_learned(args.runs, args.size, args.features, args.tower),
-        ]
+        parts = (
+            _made_and_loaded(Path(folder), args.runs, args.size, args.frames),
+            _learned(args.runs, args.size, args.features, args.tower),
+        )
+        for row in chain(*parts):
+            rows.append(row)
+            if not args.json:
+                numbers = (
+                    f"{row.ours:10,.1f} {row.beside:10,.1f} {row.ratio:7.2f} {row.least:7.2f} {row.most:7.2f}"
+                )
+                print(f"{row.measure:52} {numbers}  {row.wanted}", flush=True)
     if args.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
-        return
-    heads = f"{'ours':>10} {'beside':>10} {'ratio':>7} {'least':>7} {'most':>7}"
-    print(f"{'measure, a second of one core':52} {heads}")
-    for row in rows:
-        figures = f"{row.ours:10,.1f} {row.beside:10,.1f} {row.ratio:7.2f} {row.least:7.2f} {row.most:7.2f}"
-        print(f"{row.measure:52} {figures}  {row.wanted}")
 
 
-def _made_and_loaded(folder: Path, runs: int, size: int, count: int) -> list[Row]:
+def _made_and_loaded(folder: Path, runs: int, size: int, count: int) -> Iterator[Row]:
     lake, pictures = _filmed(folder, count, size)
     extractor = FeatureExtractor(LITE, size, size)
 
@@ -107,6 +112,7 @@ def _made_and_loaded(folder: Path, runs: int, size: int, count: int) -> list[Row
 
     make()
     made = [(_cpu(make), _cpu(alone)) for _ in range(runs)]
+    yield _row("frames made, beside the backbone alone", made, count, wanted=">= 0.9")
     snapshot = build_snapshot(
         lake, SnapshotSpec(name="film", chunk=CHUNK, cameras=("front",)), str(folder / "s"), now_ns=1
     )
@@ -122,25 +128,21 @@ def _made_and_loaded(folder: Path, runs: int, size: int, count: int) -> list[Row
         turn()
     loaded = [tuple(map(_cpu, turns)) for _ in range(runs)]
     rate = BATCHES * BATCH
-    return [
-        _row("frames made, beside the backbone alone", made, count, wanted=">= 0.9"),
-        _row("samples with features, beside those without", [t[:2] for t in loaded], rate),
-        _row("samples with features, beside those with frames", [(t[0], t[2]) for t in loaded], rate),
-    ]
+    yield _row("samples with features, beside those without", [t[:2] for t in loaded], rate)
+    yield _row("samples with features, beside those with frames", [(t[0], t[2]) for t in loaded], rate)
 
 
-def _learned(runs: int, size: int, features: int, tower: bool) -> list[Row]:
+def _learned(runs: int, size: int, features: int, tower: bool) -> Iterator[Row]:
     seeing = VisionConfig(("front",), size, size, features=features, pretrained=LITE)
     learning = VisionConfig(("front",), size, size, features=features)
     turns = [_update(vision, size) for vision in (seeing, None, *([learning] if tower else []))]
     for turn in turns:
         turn()
     took = [tuple(map(_cpu, turns)) for _ in range(runs)]
-    rows = [_row("updates by features, beside state alone", [t[:2] for t in took], UPDATES, wanted=">= 0.7")]
+    yield _row("updates by features, beside state alone", [t[:2] for t in took], UPDATES, wanted=">= 0.7")
     if tower:
         beside = [(t[0], t[2]) for t in took]
-        rows.append(_row("updates by features, beside a tower that learns", beside, UPDATES))
-    return rows
+        yield _row("updates by features, beside a tower that learns", beside, UPDATES)
 
 
 def _update(vision: VisionConfig | None, size: int) -> Callable[[], None]:
