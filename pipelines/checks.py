@@ -6,6 +6,7 @@ One step for all tables, because a step and a connection each cost more than a c
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 
@@ -93,7 +94,7 @@ def _results(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iter
     here, params = inside(context.partition_keys)
     with platform.lake().connect() as views:
 
-        def ask(statement: str, times: int = 1) -> list[dict]:
+        def ask(statement: str, times: int = 1) -> list[dict[str, Any]]:
             return views.sql(statement, params=params * times).to_arrow_table().to_pylist()
 
         for name in INGESTED:

@@ -59,7 +59,9 @@ class Narrator(logging.Handler):
             found = event.event_specific_data
             if not found.passed:
                 self.say(
-                    f"  check {found.check_name} of {found.asset_key.to_user_string()} failed", style="yellow"
+                    f"  check {found.check_name} of {found.asset_key.to_user_string()} "
+                    + ("warns" if found.severity is dg.AssetCheckSeverity.WARN else "failed"),
+                    style="yellow",
                 )
 
     def as_logger(self) -> dg.LoggerDefinition:

@@ -86,7 +86,8 @@ def _why_not(running: int, obstacles: list[str]) -> str:
 
 def _fitting(found: dict[tuple[str, str], list[str]]) -> tuple[list[Cell], list[str]]:
     """Cells that are partitions, oldest first, and complaints about those that can't be."""
-    fit, unfit = [], []
+    fit: list[Cell] = []
+    unfit: list[str] = []
     for (day, site), uris in sorted(found.items()):
         try:
             fit.append(partition(day, site))

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lwd_core.cli._ask import Option
+
 #: Width to which the widest column of a table may be folded.
 FOLDED = 24
 _ANSWERS = f"{__name__}.answers"
@@ -30,7 +32,7 @@ def _document_alone(context: click.Context, asked: bool) -> bool:
     return asked
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_document_alone)]
+AsJson = Annotated[bool, Option("--json", help="Print JSON.", callback=_document_alone)]
 
 
 def answer(text: str | bytes, *, nl: bool = True) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._format import Format, render, say_result
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
@@ -18,21 +19,21 @@ from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 
-By = Annotated[str, typer.Option("--by", help="Who says it: small letters, digits, _ and -.")]
+By = Annotated[str, Option("--by", help="Who says it: small letters, digits, _ and -.")]
 
 
 def set_(
-    episode: Annotated[str, typer.Argument(help="Episode id, or the beginning of one.")],
+    episode: Annotated[str, Argument(help="Episode id, or the beginning of one.")],
     by: By,
-    outcome: Annotated[str | None, typer.Option(help="success, failure or unknown.")] = None,
-    stage: Annotated[str | None, typer.Option(help="The furthest stage it reached, a word.")] = None,
+    outcome: Annotated[str | None, Option(help="success, failure or unknown.")] = None,
+    stage: Annotated[str | None, Option(help="The furthest stage it reached, a word.")] = None,
     note: Annotated[
-        str | None, typer.Option(help="Words: of the span, else why the outcome, else of the episode.")
+        str | None, Option(help="Words: of the span, else why the outcome, else of the episode.")
     ] = None,
-    from_s: Annotated[float | None, typer.Option("--from", help="Seconds from the first step.")] = None,
-    to_s: Annotated[float | None, typer.Option("--to", help="Seconds; default: the episode's end.")] = None,
+    from_s: Annotated[float | None, Option("--from", help="Seconds from the first step.")] = None,
+    to_s: Annotated[float | None, Option("--to", help="Seconds; default: the episode's end.")] = None,
     take_back: Annotated[
-        list[str] | None, typer.Option(help="outcome, stage or note: take back what they said.")
+        list[str] | None, Option(help="outcome, stage or note: take back what they said.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -65,13 +66,14 @@ def set_(
 
 def queue_(
     name: Annotated[
-        str, typer.Argument(help=f"{', '.join(QUEUES)}. Without: what there is, and how many wait.")
+        str, Argument(help=f"{', '.join(QUEUES)}. Without: what there is, and how many wait.")
     ] = "",
-    by: Annotated[str, typer.Option("--by", help="For whom: what they judged is not asked again.")] = "",
-    where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    limit: Annotated[int, typer.Option(help="Most episodes shown; 1 is the next.", min=1)] = 20,
-    sample: Annotated[int, typer.Option(help="Episodes in the sample of `agreement`.", min=1)] = SAMPLE,
-    seed: Annotated[int, typer.Option(help="Which sample of `agreement`.")] = 0,
+    by: Annotated[str, Option("--by", help="For whom: what they judged is not asked again.")] = "",
+    where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
+    since: Annotated[str, Option(help="First day of the episodes, YYYY-MM-DD.")] = "",
+    limit: Annotated[int, Option(help="Most episodes shown; 1 is the next.", min=1)] = 20,
+    sample: Annotated[int, Option(help="Episodes in the sample of `agreement`.", min=1)] = SAMPLE,
+    seed: Annotated[int, Option(help="Which sample of `agreement`.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """List what a person should look at next, and why.
@@ -80,14 +82,16 @@ def queue_(
     """
     lake = Lake.open(Settings().lake)
     if not name:
-        rows = []
+        rows: list[dict[str, object]] = []
         for one, meaning in QUEUES.items():
             if one != "agreement" or by:
-                first = queue(lake, one, by=by, where=where, limit=1, sample=sample, seed=seed)
+                first = queue(lake, one, by=by, where=where, since=since, limit=1, sample=sample, seed=seed)
                 rows.append({"queue": one, "wait": sum(first["wait"].to_pylist()), "meaning": meaning})
         say_rows(rows, ("queue", "wait", "meaning"), as_json)
         return
-    found = queue(lake, name, by=by, where=where, limit=limit, sample=sample, seed=seed).to_pylist()
+    found = queue(
+        lake, name, by=by, where=where, since=since, limit=limit, sample=sample, seed=seed
+    ).to_pylist()
     if not as_json:
         waiting = found[0]["wait"] if found else 0
         found = [row | {"episode_id": row["episode_id"][:12]} for row in found]
@@ -96,8 +100,8 @@ def queue_(
 
 
 def agreement_(
-    kind: Annotated[str, typer.Option(help="outcome or stage.")] = "outcome",
-    minimum: Annotated[int, typer.Option(help="Least episodes that both judged.", min=1)] = 1,
+    kind: Annotated[str, Option(help="outcome or stage.")] = "outcome",
+    minimum: Annotated[int, Option(help="Least episodes that both judged.", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Say how far people agree, with each other, with models and with the robots, and where they don't.
@@ -129,10 +133,10 @@ def agreement_(
 
 def export_(
     file: Annotated[
-        Path | None, typer.Argument(help="A .csv or .json file; default: CSV on standard output.")
+        Path | None, Argument(help="A .csv or .json file; default: CSV on standard output.")
     ] = None,
-    by: Annotated[str, typer.Option("--by", help="Only what this person says.")] = "",
-    history: Annotated[bool, typer.Option(help="Also what was replaced or taken back.")] = False,
+    by: Annotated[str, Option("--by", help="Only what this person says.")] = "",
+    history: Annotated[bool, Option(help="Also what was replaced or taken back.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write what people said as CSV or JSON; `lwd label import` takes it in again.
@@ -154,8 +158,8 @@ def export_(
 
 
 def import_(
-    file: Annotated[str, typer.Argument(help="A CSV or JSON file; - reads standard input.")],
-    by: Annotated[str, typer.Option("--by", help="Who said what the file says nobody said.")] = "",
+    file: Annotated[str, Argument(help="A CSV or JSON file; - reads standard input.")],
+    by: Annotated[str, Option("--by", help="Who said what the file says nobody said.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Take in what people said elsewhere: all of a file, or nothing where a row is wrong.

@@ -5,15 +5,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
-import typer
-
+from lwd_core.cli._ask import Option
 from lwd_core.cli._output import AsJson, say_rows
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 
 
 def inbox(
-    days: Annotated[float, typer.Option(help="How far back what happened is told.", min=0)] = 14,
+    days: Annotated[float, Option(help="How far back what happened is told.", min=0)] = 14,
     as_json: AsJson = False,
 ) -> None:
     """List what needs a person's eye, the newest first, each with the command that looks at it.

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lwd_core.cli import _models, _people
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.labels.labeller import LayerRun, run_labellers
@@ -28,11 +29,11 @@ COLUMNS = ("layer_id", "kind", "episodes", "rows", "unlabelled")
 def run(
     what: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             help="FILE.py, FILE.py:name, module:name, a name or a trained model; default: all installed."
         ),
     ] = None,
-    where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
+    where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
     as_json: AsJson = False,
 ) -> None:
     """Run checks and labels over the episodes they have not seen yet.
@@ -77,7 +78,7 @@ def list_(as_json: AsJson = False) -> None:
     Example: lwd label list
     """
     rows = {one.layer_id: asdict(one) for one in layers(Lake.open(Settings().lake))}
-    broken = []
+    broken: list[Broken] = []
     for one in installed():
         if isinstance(one, Broken):
             broken.append(one)
@@ -90,7 +91,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def drop(
-    layer: Annotated[str, typer.Argument(help="Layer, as in spill@1.")],
+    layer: Annotated[str, Argument(help="Layer, as in spill@1.")],
     as_json: AsJson = False,
 ) -> None:
     """Take a layer out of the lake; older versions of the table still hold it.

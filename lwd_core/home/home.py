@@ -161,15 +161,17 @@ class Home(Lake):
             raise UserError(f"labels: {error}; each is a mapping of {', '.join(_SAID)}") from error
         return set_labels(self, said, now_ns=time.time_ns())
 
-    def queue(self, name: str, *, by: str = "", limit: int = 50, where: str = "true") -> pa.Table:
+    def queue(
+        self, name: str, *, by: str = "", limit: int = 50, where: str = "true", since: str = ""
+    ) -> pa.Table:
         """The next episodes a person should look at, with ``why``, and how many ``wait`` in all.
 
         ``name``: failures, unlabelled, doubts, agreement (needs ``by``) or contested; ``by`` is for whom,
-        ``where`` SQL over ``episodes``. Raises `UserError` for no such queue.
+        ``where`` SQL over ``episodes``, ``since`` their first day. Raises `UserError` for no such queue.
         """
         from lwd_core.labels.queues import queue
 
-        return queue(self, name, by=by, limit=limit, where=where)
+        return queue(self, name, by=by, limit=limit, where=where, since=since)
 
     # snapshots and training
 

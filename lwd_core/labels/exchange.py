@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -58,19 +58,20 @@ def read_labels(text: str, *, name: str, by: str = "") -> list[PersonLabel]:
     return labels
 
 
-def _json(text: str, name: str) -> list[Mapping[str, Any]]:
+def _json(text: str, name: str) -> Sequence[Mapping[str, Any]]:
     try:
-        rows = json.loads(text)
+        told: Any = json.loads(text)
     except ValueError as error:
         raise UserError(f"{name}: {error}; a list of objects, as `lwd label export --json` writes") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(told, list) or not all(isinstance(row, dict) for row in cast("list[object]", told)):
         raise UserError(f"{name}: no list of objects, as `lwd label export --json` writes")
+    rows = cast("list[dict[str, Any]]", told)
     for i, row in enumerate(rows, 1):
         _require(list(row), f"{name}, row {i}")
     return rows
 
 
-def _csv(text: str, name: str) -> list[Mapping[str, Any]]:
+def _csv(text: str, name: str) -> Sequence[Mapping[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     _require(list(reader.fieldnames or ()), name)
     rows = list(reader)

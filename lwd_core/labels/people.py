@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
@@ -31,6 +32,7 @@ _AHEAD_NS = 300 * 10**9
 _PLACE = ("day", "site", "layer_id", "episode_id")
 
 Row = dict[str, Any]
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def _checked(label: PersonLabel, now_ns: int) -> PersonLabel:
 def _rows(lake: Lake, said: Sequence[PersonLabel]) -> list[Row]:
     """As rows of ``labels``, in the order they were said."""
     ids = sorted({label.episode_id for label in said})
-    found = lake.read(
+    found: list[Row] = lake.read(
         "episodes",
         columns=["episode_id", "log_id", "site", "day", "start_ns", "end_ns"],
         where="episode_id IN (SELECT unnest(?))",
@@ -161,7 +163,7 @@ def _rows(lake: Lake, said: Sequence[PersonLabel]) -> list[Row]:
     for name in ids:
         if name not in episodes:
             raise UserError(f"episode {name}: no such episode in the lake; `lwd episode list` shows them")
-    rows = []
+    rows: list[Row] = []
     for label in sorted(said, key=lambda label: label.at_ns or 0):
         episode = dict(episodes[label.episode_id])
         start, end = episode.pop("start_ns"), episode.pop("end_ns")
@@ -199,7 +201,7 @@ def _place(lake: Lake, rows: Sequence[Row]) -> None:
     ticks = lake.read(
         "steps", columns=["episode_id", "t_ns"], where=f"{where} ORDER BY episode_id, step", params=params
     )
-    times: dict[str, np.ndarray] = {}
+    times: dict[str, Times] = {}
     ids, t_ns = ticks["episode_id"].to_numpy(), ticks["t_ns"].to_numpy()
     edges = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])) if len(ids) else np.zeros(0, int)
     for first, last in zip(edges, np.append(edges[1:], len(ids)), strict=False):

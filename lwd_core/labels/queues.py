@@ -3,12 +3,13 @@
 What somebody has judged leaves a queue by itself; the same question by another person finds the rest.
 """
 
+import re
 from typing import Any
 
 import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
-from lwd_core.lake.query import WrongQuery
+from lwd_core.lake.query import WrongQuery, text
 from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.store import Lake
 
@@ -22,6 +23,7 @@ QUEUES = {
 }
 #: Episodes of the sample that several people judge.
 SAMPLE = 50
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _SHOWN = "e.episode_id, e.day, e.site, e.robot_id, e.task, e.outcome, e.steps, e.start_ns"
 #: People's verdicts that count.
@@ -32,11 +34,12 @@ _NEWEST = "ORDER BY start_ns DESC, episode_id"
 _APART = """
 told AS (
     SELECT episode_id, layer_id, arg_max(value, step) AS said, 'last value' AS what FROM labels
-    WHERE layer_id = (SELECT layer_id FROM labels WHERE starts_with(layer_id, 'value.')
-                      ORDER BY created_ns DESC, layer_id LIMIT 1) AND value IS NOT NULL GROUP BY ALL
+    WHERE day >= $since AND value IS NOT NULL AND layer_id = (
+        SELECT layer_id FROM labels WHERE day >= $since AND starts_with(layer_id, 'value.')
+        ORDER BY created_ns DESC, layer_id LIMIT 1) GROUP BY ALL
     UNION ALL
     SELECT episode_id, layer_id, if(value BETWEEN 0 AND 1, value, (text = 'success')::INT), text FROM labels
-    WHERE kind = 'outcome' AND said_by IS NULL AND replaced_ns IS NULL
+    WHERE day >= $since AND kind = 'outcome' AND said_by IS NULL AND replaced_ns IS NULL
     AND NOT starts_with(layer_id, 'outcome.recorded@') AND text IN ('success', 'failure')
 ), apart AS (
     SELECT t.*, abs(greatest(least(said, 1), 0) - (e.outcome = 'success')::INT) AS distance
@@ -46,14 +49,15 @@ told AS (
 
 
 def queue(
-    lake: Lake, name: str, *, by: str = "", limit: int = 50, where: str = "true", sample: int = SAMPLE,
-    seed: int = 0,
+    lake: Lake, name: str, *, by: str = "", limit: int = 50, where: str = "true", since: str = "",
+    sample: int = SAMPLE, seed: int = 0,
 ) -> pa.Table:  # fmt: skip
     """The next episodes of a queue for a person: what they are, ``why`` they are in it, how many ``wait``.
 
-    ``where`` is SQL over ``episodes``. ``sample`` and ``seed`` say which episodes those of ``agreement`` are.
-    ``score`` (0 to 1) orders the doubts. Raises `UserError` for no such queue, and a condition that means
-    nothing.
+    ``where`` is SQL over ``episodes``, ``since`` the first day (YYYY-MM-DD) looked at: a critic says so much
+    that the doubts of a year take seconds. ``sample`` and ``seed`` say which episodes those of ``agreement``
+    are, ``score`` (0 to 1) orders the doubts. Raises `UserError` for no such queue or day, and a condition
+    that means nothing.
     """
     if name not in QUEUES:
         raise UserError(f"queue {name}: no such queue{suggest(name, QUEUES)}")
@@ -61,10 +65,12 @@ def queue(
         raise UserError("queue agreement: say for whom it is, with --by NAME")
     if limit < 1 or sample < 1:
         raise UserError(f"queue {name}: of {limit} episodes, {sample} in the sample; give numbers above 0")
-    statement, params = _statement(name, by, where, sample, seed)
+    if since and not _DAY.fullmatch(since):
+        raise UserError(f"queue {name}, since {since!r}: no day; write 2026-01-31")
+    statement, params = _statement(name, by, where, since, sample, seed)
     whole = f"{statement.replace('SELECT ', 'SELECT count(*) OVER () AS wait, ', 1)} LIMIT {limit}"
     if name == "doubts":
-        whole = f"WITH {_APART} {whole}"
+        whole = f"WITH {_APART.replace('$since', text(since))} {whole}"
     try:
         if where != "true":
             admit_condition(whole, params)
@@ -73,8 +79,8 @@ def queue(
         raise UserError(f"queue {name}, where: {error}") from error
 
 
-def _statement(name: str, by: str, where: str, sample: int, seed: int) -> tuple[str, list[Any]]:
-    here = f"WHERE ({where})"
+def _statement(name: str, by: str, where: str, since: str, sample: int, seed: int) -> tuple[str, list[Any]]:
+    here = f"WHERE ({where}) AND e.day >= {text(since)}"
     unjudged = f"{here} AND e.episode_id NOT IN (SELECT episode_id {_JUDGED})"
     plain = "NULL::DOUBLE AS score FROM episodes e"
     match name:

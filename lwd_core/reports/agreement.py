@@ -19,6 +19,7 @@ from lwd_core.policies.intervals import Rate, wilson
 
 #: What the episodes' logs say of their outcome, as one that judges.
 RECORDED = "recorded"
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def agreement(lake: Lake, kind: str = "outcome", *, minimum: int = 1) -> list[Ag
             f"UNION ALL SELECT '{RECORDED}', episode_id, outcome, false FROM episodes "
             "WHERE outcome <> 'unknown'"
         )
-    counts = lake.sql(
+    counts: list[Row] = lake.sql(
         "WITH said AS (SELECT said_by AS who, episode_id, text, true AS person FROM labels "
         f"WHERE kind = ? AND said_by IS NOT NULL AND replaced_ns IS NULL {others}) "
         "SELECT a.who AS one, b.who AS other, a.text AS says, b.text AS says_too, count(*) AS n "
@@ -82,7 +83,7 @@ def agreement(lake: Lake, kind: str = "outcome", *, minimum: int = 1) -> list[Ag
         "WHERE a.person AND (NOT b.person OR a.who < b.who) GROUP BY ALL ORDER BY ALL",
         (str(KINDS[kind]),),
     ).to_pylist()
-    pairs: dict[tuple[str, str], list[dict]] = {}
+    pairs: dict[tuple[str, str], list[Row]] = {}
     for row in counts:
         pairs.setdefault((row["one"], row["other"]), []).append(row)
     found = [_agreement(kind, one, other, rows) for (one, other), rows in pairs.items()]
@@ -106,7 +107,7 @@ def disagreements(lake: Lake, *, limit: int = 1000) -> list[Disagreement]:
     return [Disagreement(**row) for row in rows.to_pylist()]
 
 
-def _agreement(kind: str, one: str, other: str, rows: Sequence[dict]) -> Agreement:
+def _agreement(kind: str, one: str, other: str, rows: Sequence[Row]) -> Agreement:
     words = sorted({row[name] for row in rows for name in ("says", "says_too")})
     table = np.zeros((len(words), len(words)), np.int64)
     for row in rows:

@@ -1,12 +1,15 @@
 """What needs a person's eye, in one place: logs in quarantine or salvaged, checks that failed, policies the
 gate refused, canaries taken back or undecided, and where people, critics and robots differ.
 
-What is open stays until it is mended or judged (quarantine, disagreements); what happened stays for a while.
+What is open stays until it is mended or judged (quarantine, people who differ); what happened stays for a
+while.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from lwd_core.labels.queues import queue
 from lwd_core.lake.store import Lake
@@ -22,6 +25,7 @@ DAYS, UNDECIDED_DAYS = 14, 3
 #: Items of a kind that are told one by one.
 EACH = 20
 _DAY_NS = 86_400 * 10**9
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,12 @@ def inbox(lake: Lake, *, now_ns: int, days: float = DAYS) -> list[InboxItem]:
     """Everything to look at, the newest first; ``days`` is how far back what happened is told."""
     since = now_ns - round(days * _DAY_NS)
     found = [*_logs(lake, since), *_checks(lake, since), *_policies(lake, since), *_canary(lake, now_ns)]
-    return sorted([*found, *_judged(lake)], key=lambda item: (-item.when_ns, item.kind, item.what))
+    return sorted([*found, *_judged(lake, since)], key=lambda item: (-item.when_ns, item.kind, item.what))
 
 
 def _logs(lake: Lake, since: int) -> Iterator[InboxItem]:
     """Logs by state, site and reason: a broken recorder is one thing to look at, not a hundred."""
-    rows = lake.sql(
+    rows: list[Row] = lake.sql(
         "SELECT state, site, coalesce(reason, '') AS reason, count(*) AS n, max(created_ns) AS last, "
         "arg_max(uri, created_ns) AS uri FROM logs "
         "WHERE state = 'quarantined' OR (state = 'salvaged' AND created_ns >= ?) "
@@ -60,10 +64,10 @@ def _logs(lake: Lake, since: int) -> Iterator[InboxItem]:
         yield InboxItem(row["state"], row["uri"], row["reason"], look, row["last"], row["n"])
 
 
-def _told(rows: list[dict], alike: tuple[str, ...]) -> Iterator[dict]:
+def _told(rows: list[Row], alike: tuple[str, ...]) -> Iterator[Row]:
     """The rows, but for those after the first ``EACH``: these are put together where they are alike."""
     yield from rows[:EACH]
-    rest: dict[tuple, dict] = {}
+    rest: dict[tuple[Any, ...], Row] = {}
     for row in rows[EACH:]:
         kept = rest.setdefault(tuple(row[name] for name in alike), row | {"n": 0, "reasons": 0})
         kept["n"] += row["n"]
@@ -74,7 +78,7 @@ def _told(rows: list[dict], alike: tuple[str, ...]) -> Iterator[dict]:
 
 def _checks(lake: Lake, since: int) -> Iterator[InboxItem]:
     """Checks that failed, by check; a *risk* is a matter of taste and not told."""
-    rows = lake.sql(
+    rows: list[Row] = lake.sql(
         "SELECT l.layer_id, coalesce(l.\"check\", '') AS name, count(DISTINCT l.episode_id) AS n, "
         "max(l.created_ns) AS last, arg_max(l.episode_id, l.created_ns) AS episode, "
         "arg_max(coalesce(l.detail, ''), l.created_ns) AS detail FROM labels l "
@@ -91,7 +95,7 @@ def _checks(lake: Lake, since: int) -> Iterator[InboxItem]:
 
 def _policies(lake: Lake, since: int) -> Iterator[InboxItem]:
     """Policies that a canary took back, and those the gate keeps off every channel."""
-    back = lake.sql(
+    back: list[Row] = lake.sql(
         "SELECT policy_id, evidence, created_ns FROM releases "
         "WHERE state = 'rolled_back' AND created_ns >= ? ORDER BY created_ns DESC",
         (since,),
@@ -102,7 +106,7 @@ def _policies(lake: Lake, since: int) -> Iterator[InboxItem]:
         what = row["policy_id"]
         yield InboxItem("rolled back", what, why, f"lwd policy show {what[:12]}", row["created_ns"])
     held = recorded(lake, Channel.PRODUCTION)
-    waiting = lake.sql(
+    waiting: list[Row] = lake.sql(
         "SELECT policy_id, created_ns FROM policies WHERE created_ns >= ? "
         "AND policy_id NOT IN (SELECT policy_id FROM releases) "
         "AND policy_id IN (SELECT policy_id FROM evaluations) ORDER BY created_ns DESC LIMIT ?",
@@ -128,13 +132,14 @@ def _canary(lake: Lake, now_ns: int) -> Iterator[InboxItem]:
         yield InboxItem("canary", policy, says, "lwd policy judge", since, max(1, verdict.episodes))
 
 
-def _judged(lake: Lake) -> Iterator[InboxItem]:
+def _judged(lake: Lake, since: int) -> Iterator[InboxItem]:
     """Where two people differ, one by one, and how often a critic or model differs from the outcome."""
     for one in disagreements(lake, limit=EACH):
         says, look = f"{one.kind}: {one.said}", f"lwd episode show {one.episode_id[:12]}"
         yield InboxItem("disagreement", one.episode_id, says, look, one.last_ns)
-    first = queue(lake, "doubts", limit=1).to_pylist()
+    day = datetime.fromtimestamp(max(since, 0) / 1e9, UTC).strftime("%Y-%m-%d")
+    first: list[Row] = queue(lake, "doubts", limit=1, since=day).to_pylist()
     if first:
         says = f"{first[0]['wait']} episodes of which a critic or model says otherwise; {first[0]['why']}"
-        look, when = "lwd label queue doubts", first[0]["start_ns"]
+        look, when = f"lwd label queue doubts --since {day}", first[0]["start_ns"]
         yield InboxItem("doubts", first[0]["episode_id"], says, look, when, first[0]["wait"])

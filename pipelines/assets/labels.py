@@ -176,7 +176,9 @@ def judges_agree(context: dg.AssetCheckExecutionContext, platform: Platform) -> 
     )
 
 
-def failed_checks(platform: Platform, keys: Sequence[str], layer_id: str, checks: str = "*") -> list[dict]:
+def failed_checks(
+    platform: Platform, keys: Sequence[str], layer_id: str, checks: str = "*"
+) -> list[dict[str, Any]]:
     """How many episodes of some partitions fail each check of a layer, and of how many; the worst first."""
     here, params = inside(keys)
     rows = platform.lake().sql(

@@ -56,7 +56,7 @@ def test_a_file_is_run_listed_and_dropped(lake: Lake) -> None:
     gone = json.loads(lwd("label", "drop", "hand.low@1", "--json").output)
     assert gone == {"layer_id": "hand.low@1", "episodes": 3, "rows": 3}
     assert "hand.low@1" not in lwd("label", "list").output
-    with pytest.raises(UserError, match="there are hand.moves@1, hand.phase@1"):
+    with pytest.raises(UserError, match="hand.low@1: there is none of that id; did you mean hand.moves@1"):
         lwd("label", "drop", "hand.low@1")
 
 

@@ -1,5 +1,6 @@
 """What people say is kept: one commit a batch, the same again changes nothing, what was said before stays."""
 
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ from lwd_core.labels.registry import derived
 from lwd_core.labels.reward import SPARSE_REWARD
 from lwd_core.labels.written import write_layer
 from lwd_core.lake.store import Lake
+from tests.lwd_core.lake.fake_logs import write_log
+from tests.lwd_core.lake.world import World
 from tests.lwd_core.snapshots.lakes import START, add_episode
 
 ROWS = (
@@ -137,3 +140,23 @@ def test_spans_find_their_steps_in_rows_read_again(lake: Lake) -> None:
     assert place_again(lake, [one]) == 1
     assert [(row[3], row[4]) for row in rows(lake)] == [(3, 4)]
     assert place_again(lake, [one]) == 0
+
+
+def test_labels_survive_a_remap_and_go_with_their_episode(tmp_path: Path) -> None:
+    world = World(tmp_path / "home")
+    write_log(world.landing, "one", seed=1)
+    write_log(world.landing, "two", seed=2)
+    world.ingest()
+    gone, stays = world.lake.sql("SELECT episode_id FROM episodes JOIN logs USING (log_id) ORDER BY uri")[
+        "episode_id"
+    ].to_pylist()
+    for text in ("failure", "success"):
+        said = [PersonLabel(i, "ann", "outcome", text) for i in (gone, stays)]
+        set_labels(world.lake, said, now_ns=time.time_ns())
+    set_labels(world.lake, [PersonLabel(stays, "ann", "note", "slips", None, 0.1)], now_ns=time.time_ns())
+    before = world.tables()["labels"]
+    assert world.remap().layers == set()
+    assert world.tables()["labels"] == before
+    assert len(before) == 5
+    world.erase(world.plan(gone))
+    assert [row["episode_id"] for row in world.tables()["labels"]] == [stays] * 3

@@ -62,6 +62,9 @@ def test_a_queue_says_how_many_wait_and_narrows(lake: Lake) -> None:
     first = queue(lake, "failures", limit=1)
     assert (first.num_rows, first["wait"].to_pylist()) == (1, [3])
     assert found(lake, "unlabelled", where="outcome = 'success'") == [6, 4, 0]
+    assert found(lake, "doubts", since="2026-01-01") == [7, 3, 4]
+    for name in queues.QUEUES:
+        assert found(lake, name, since="2026-01-02", by="ann") == []
 
 
 def test_several_people_are_asked_for_the_same_sample(lake: Lake) -> None:
@@ -79,6 +82,7 @@ def test_several_people_are_asked_for_the_same_sample(lake: Lake) -> None:
         ({"name": "failures", "where": "outcom = 1"}, "outcom"),
         ({"name": "failures", "where": "1 = 1) OR (SELECT count(*) FROM read_text('/etc/passwd')"}, "where"),
         ({"name": "failures", "limit": 0}, "above 0"),
+        ({"name": "failures", "since": "yesterday"}, "no day"),
     ],
 )
 def test_what_no_queue_can_be_is_refused(lake: Lake, asked: dict, says: str) -> None:

@@ -1,0 +1,9 @@
+"""What a command asks for: typer's `Option` and `Argument`, of whose types click leaves a part unknown."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import typer
+
+Option = cast("Callable[..., Any]", typer.Option)  # pyright: ignore[reportUnknownMemberType]
+Argument = cast("Callable[..., Any]", typer.Argument)  # pyright: ignore[reportUnknownMemberType]
