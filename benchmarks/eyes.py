@@ -2,8 +2,8 @@
 
     python -m benchmarks.eyes [--runs 5] [--size 96] [--json]
 
-Simulated robots run and record episodes of four tasks in one process, by untrained policies of the demo's size
-whose actions are drawn anew at each plan: without a camera; with one that is logged five times a second and
+Simulated robots run and record episodes of four tasks in one process, by untrained policies of the demo's
+size: without a camera; with one that is logged five times a second and
 looked at by nobody; and seen at each plan, by a small tower a camera. Each run takes all in turn, so that a
 ratio is of one moment; given are medians over the runs and the smallest and largest.
 """
@@ -45,7 +45,7 @@ CASES = {
 
 def policy(chunk: int, sees: bool, size: int) -> Acting:
     """An untrained one, the same each time."""
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     vision = VisionConfig(("corner2",), height=64, width=64) if sees else None
     field = FieldConfig(EncoderConfig(39, vision=vision), action_dim=4, chunk=chunk)
     return Acting(f"{chunk}-{sees}-{size}", FlowPolicy(PolicyConfig(field)), InstructionEncoder())
@@ -89,7 +89,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = measure(chosen.runs, chosen.size)
     blind = found[next(iter(CASES))]
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for case, rates in found.items():
         ratios = [rate / without for rate, without in zip(rates, blind, strict=True)]
         rows[case] = {

@@ -13,7 +13,7 @@ from lwd_core.assessment.verdict import ALL
 from lwd_core.fleet.evaluate import evaluate
 from lwd_core.fleet.robot import Frames
 from lwd_core.policies.intervals import Rate, wilson
-from lwd_core.policies.pixels import BLIND, pixels
+from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.learner import LearnerConfig
@@ -43,8 +43,8 @@ def simulate(
     take of ``of`` chunks of the reference, where the data vouches for Q, the one Q likes most and least. All
     meet the same ``scenes`` of each task (by default all of the run's) from the ``first``-th of their range
     on: that of selection, since what one learns here decides what one does next. ``told(who, done, total)``
-    hears of every episode. A run without a critic has its policy alone. UserError for an unknown task, and
-    for a policy that needs cameras.
+    hears of every episode. A run without a critic has its policy alone. Pictures are of the size it learned
+    from. UserError for an unknown task.
     """
     found, seeds = {}, scene_seeds(purpose, scenes, first=first)
     tasks = tasks or Snapshot.open(settings.snapshots, checkpoint.about["config"]["offline"]).tasks
@@ -54,11 +54,19 @@ def simulate(
             tasks,
             seeds,
             now_ns=time.time_ns(),
+            camera_size=_camera_size(checkpoint),
             progress=lambda done, total, who=who: told(who, done, total),
         ).to_pylist()
         own = {task: [row for row in rows if row["task"] == task] for task in tasks}
         found[who] = {name: _rate(some) for name, some in {ALL: rows, **own}.items()}
     return found
+
+
+def _camera_size(checkpoint: Checkpoint) -> int:
+    """Pixels a side of the pictures its cameras showed; 0 where it had none, or they were all sorts."""
+    shown = {size for sizes in sizes_of(checkpoint.about["embodiments"]).values() for size in sizes}
+    height, width = shown.pop() if len(shown) == 1 else (0, 0)
+    return height if height == width else 0
 
 
 def _rate(rows: Sequence[dict]) -> Rate:

@@ -1,4 +1,6 @@
 """Features of camera frames by a pretrained backbone: make, list, drop them."""
+# typer's options, and what JSON holds, are of any type
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import json
 from dataclasses import asdict
@@ -85,7 +87,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def drop(
-    layer: Annotated[str, typer.Argument(help="Layer, as `lwd features list` names it.")],
+    layer: Annotated[str, typer.Argument(help="FeatureLayer, as `lwd features list` names it.")],
     as_json: AsJson = False,
 ) -> None:
     """Delete a layer of features; they can be made again.

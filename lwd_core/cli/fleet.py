@@ -33,9 +33,17 @@ Robot = Annotated[
 Robots = Annotated[int, typer.Option(help="Number of robots.", min=1)]
 Sites = Annotated[str, typer.Option(help="Sites they stand at, by commas.")]
 Cameras = Annotated[int, typer.Option(help="How many of them are photographed at a rate.", min=0)]
-CameraHz = Annotated[float, typer.Option(help="That rate; policies that see add their plans.", min=0)]
+CameraHz = Annotated[
+    float,
+    typer.Option(  # pyright: ignore[reportUnknownMemberType]
+        help="That rate; policies that see add their plans.", min=0
+    ),
+]
 CameraSize = Annotated[
-    int, typer.Option(help="Pixels a side of pictures; 0: as the cameras give them.", min=0, max=4096)
+    int,
+    typer.Option(  # pyright: ignore[reportUnknownMemberType]
+        help="Pixels a side of pictures; 0: as the cameras give them.", min=0, max=4096
+    ),
 ]
 
 

@@ -89,7 +89,9 @@ def _shown(lake: Lake, where: str, params: Sequence[Any], cameras: Sequence[str]
             _SHOWN.format(where=where, camera=camera), (cell["day"], cell["site"], *params, *cameras)
         )
         names, places, sizes = (found[name].to_numpy() for name in ("shard", "place", "size"))
-        begins = np.flatnonzero(np.append(True, names[1:] != names[:-1])) if len(names) else []
+        if not len(names):
+            continue
+        begins = np.flatnonzero(np.append(True, names[1:] != names[:-1]))
         yield [
             (str(names[a]), places[a:b], sizes[a:b])
             for a, b in zip(begins, [*begins[1:], len(names)], strict=True)

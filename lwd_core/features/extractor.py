@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lwd_core.errors import UserError
-from lwd_core.features.files import Layer
+from lwd_core.features.files import FeatureLayer
 from lwd_core.rl.chosen import Chosen, plain
 from lwd_core.rl.encoders import EYES, PictureBackbone, VisionConfig
 from storage_schemas.canonical import canonical_json
@@ -50,7 +50,7 @@ class FeatureExtractor:
         self.digest = _digest(about, self._module)
         self.facts = {DIGEST: self.digest, "lwd.features": about.decode(), "lwd.by": EYES.package(self.name)}
         name = f"{re.sub('[^A-Za-z0-9_-]', '_', self.name)}@{self.digest[:12]}"
-        self.layer = Layer(name, self.digest, self.width, self._command())
+        self.layer = FeatureLayer(name, self.digest, self.width, self._command())
         self._together = self._portion()
 
     def __call__(self, pictures: Pictures) -> Features:
@@ -73,14 +73,14 @@ class FeatureExtractor:
         return f"lwd features build {self.name} --height {self.size[0]} --width {self.size[1]}{more}"
 
     def _look(self, pictures: Pictures) -> Features:
-        return self._module(torch.from_numpy(np.array(pictures))).numpy().astype(np.float16)
+        return self._module(torch.as_tensor(np.array(pictures))).numpy().astype(np.float16)
 
     def _portion(self) -> int:
         """`TOGETHER`, if this machine then gives each picture the bits it has alone; else one."""
         some = np.random.default_rng(0).integers(0, 256, (TOGETHER, *self.size, 3), np.uint8)
         with _alone():
-            together = self._module(torch.from_numpy(some))
-            alone = torch.cat([self._module(torch.from_numpy(some[i : i + 1])) for i in range(TOGETHER)])
+            together = self._module(torch.as_tensor(some))
+            alone = torch.cat([self._module(torch.as_tensor(some[i : i + 1])) for i in range(TOGETHER)])
         if together.shape != (TOGETHER, self.width):
             raise UserError(
                 f"picture backbone {self.name}: gives {tuple(together.shape[1:])} a picture, its width says "
@@ -131,9 +131,9 @@ _opened: dict[bytes, FeatureExtractor] = {}
 def seen(vision: VisionConfig, pictures: Pictures) -> Tensor:
     """What a network takes of pictures (N, C, height, width, 3) u8: themselves, or features (N, C, F) f32."""
     if vision.pretrained is None:
-        return torch.from_numpy(pictures)
+        return torch.as_tensor(pictures)
     found = extractor_of(vision)(pictures.reshape(-1, *pictures.shape[2:]))
-    return torch.from_numpy(found.astype(np.float32)).view(*pictures.shape[:2], -1)
+    return torch.as_tensor(found.astype(np.float32)).view(*pictures.shape[:2], -1)
 
 
 def with_digest(vision: VisionConfig | None) -> VisionConfig | None:

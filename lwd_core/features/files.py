@@ -2,6 +2,9 @@
 
 A frame shard never changes under its name, so a file only ever gains frames; it is written whole, at once.
 """
+# pyarrow.parquet has no stubs
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ _WRITING: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "use_
 
 
 @dataclass(frozen=True)
-class Layer:
+class FeatureLayer:
     """Which features: ``name`` is ``<backbone>@<digest>``, ``remedy`` the command that makes them."""
 
     name: str
@@ -72,7 +75,7 @@ def facts(place: Location, path: str) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in metadata.items()}
 
 
-def known(place: Location, layer: Layer, shard: str) -> np.ndarray:
+def known(place: Location, layer: FeatureLayer, shard: str) -> np.ndarray:
     """Offsets (n,) i64 of the frames of a shard that have features. Raises `UserError` for another's file."""
     path = layer.path(shard)
     if not place.exists(path):
@@ -82,7 +85,7 @@ def known(place: Location, layer: Layer, shard: str) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-def require(place: Location, layer: Layer, path: str) -> None:
+def require(place: Location, layer: FeatureLayer, path: str) -> None:
     """Raise `UserError` unless a file holds features of this layer's backbone."""
     try:
         made_by = facts(place, path).get(DIGEST, "nothing that says so")
@@ -104,7 +107,7 @@ def write(place: Location, path: str, schema: pa.Schema, parts: Iterable[pa.Tabl
             writer.write_table(part.cast(schema), TOGETHER)
 
 
-def read_into(place: Location, layer: Layer, shard: str, offsets: np.ndarray, out: np.ndarray) -> None:
+def read_into(place: Location, layer: FeatureLayer, shard: str, offsets: np.ndarray, out: np.ndarray) -> None:
     """Features of frames of one shard, by their offsets (n,), rising, into ``out`` (n, F) f16.
 
     Of a frame that is no picture they are not numbers. Raises `UserError` where one has none: not made, or by
@@ -129,7 +132,7 @@ def read_into(place: Location, layer: Layer, shard: str, offsets: np.ndarray, ou
         _refuse(place, layer, shard, int((~found).sum()), len(offsets))
 
 
-def _refuse(place: Location, layer: Layer, shard: str, missing: int, count: int) -> None:
+def _refuse(place: Location, layer: FeatureLayer, shard: str, missing: int, count: int) -> None:
     others = [name for name in layers(place) if name != layer.name]
     there = f" (there are features of {', '.join(others)}, another backbone or size)" if others else ""
     raise UserError(

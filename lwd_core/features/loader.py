@@ -15,7 +15,8 @@ class FeatureLoader:
     """A loader whose batches also have ``features`` and, with ``following``, ``next_features``.
 
     Both are (B, C, F) f32; C counts ``cameras``, by default all of the loader's. Beside them
-    ``features_mask`` and ``next_features_mask`` (B, C) bool say of which there is a picture.
+    ``features_mask`` and ``next_features_mask`` (B, C) bool say of which there is a picture. ``making``:
+    frames that have no features are looked at, as of a lake that is followed; else they are an error.
     """
 
     def __init__(
@@ -25,8 +26,10 @@ class FeatureLoader:
         *,
         cameras: Sequence[str] | None = None,
         following: bool = False,
+        making: bool = False,
     ) -> None:
-        self.loader, self._table, self._cameras = loader, table, known_cameras(loader.cameras, cameras)
+        self.loader, self._table, self._making = loader, table, making
+        self._cameras = known_cameras(loader.cameras, cameras)
         self._names = {"features": "frame"} | ({"next_features": "next_frame"} if following else {})
         self._looking: tuple[FrameIndex, ShownFeatures] | None = None
 
@@ -42,10 +45,11 @@ class FeatureLoader:
     def _seen(self, batch: TensorBatch) -> TensorBatch:
         frames, found = self.loader.frames, TensorBatch()
         if self._looking is None or self._looking[0] is not frames:  # a lake that is followed grows
-            self._looking = frames, self._table.shown(frames.chosen(self._cameras))
+            chosen = frames.chosen(self._cameras)
+            self._looking = frames, self._table.shown(chosen, making=self._making)
         for name, frame in self._names.items():
             features, there = self._looking[1].at(batch["episode"].numpy(), batch[frame].numpy())
-            found[name], found[f"{name}_mask"] = torch.from_numpy(features), torch.from_numpy(there)
+            found[name], found[f"{name}_mask"] = torch.as_tensor(features), torch.as_tensor(there)
         return batch | found
 
     @property

@@ -109,11 +109,11 @@ def episode(
                 if policy is not None and before is None:
                     person.take_over(state)
             log.state(now, state)
-            by_person = bool(reason) or policy is None
+            by_person = reason is not None or policy is None
             if eyes.open(tick, plans=not by_person and planned == len(plan), by_person=by_person):
                 for camera, jpeg in eyes.look().items():
                     log.image(now, camera, jpeg)
-            if by_person:
+            if by_person or policy is None:
                 action, plan, planned = person.drive(state), _NO_PLAN, 0
                 human_steps += 1
                 log.control(now, Actor.HUMAN, "", watcher.operator)

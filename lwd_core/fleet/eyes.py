@@ -7,10 +7,13 @@ taken as often as it would plan, so that a person's turn can be learned from as 
 
 from collections.abc import Sequence
 
-import simplejpeg
-
 from lwd_core.errors import UserError, suggest
 from lwd_core.fleet.robot import Frames, RobotPolicy, RobotSpec, Workcell
+from lwd_core.lake.frames import jpeg_size
+
+
+class CameraFault(UserError):
+    """A camera that is needed shows nothing, or nothing that can be used."""
 
 
 class Eyes:
@@ -52,8 +55,8 @@ class Eyes:
 def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str = "") -> Frames:
     """What all cameras of a robot show now, and None for those of ``needs`` that its embodiment has not.
 
-    Raises `UserError` for a camera of the embodiment that is needed and shows nothing, for an embodiment
-    that has none of those needed, and for a picture that is no JPEG or not ``size`` pixels a side.
+    Raises `CameraFault` for a camera of the embodiment that is needed and shows nothing, and for a picture
+    that is no JPEG or not ``size`` pixels a side; `UserError` for an embodiment that has none of ``needs``.
     """
     who = f"robot {robot}: " if robot else ""
     if needs and not set(needs) & set(cell.cameras):
@@ -64,21 +67,21 @@ def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str 
     frames: dict[str, bytes | None] = dict(cell.robot.photograph(size) if size else cell.robot.photograph())
     for camera, jpeg in frames.items():
         try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg or b"")
+            height, width = jpeg_size(jpeg or b"")
         except ValueError as error:
-            raise UserError(
+            raise CameraFault(
                 f"{who}camera {camera} gave {len(jpeg or b'')} bytes that are no JPEG ({error}); "
                 "look after it, or run a policy that needs no camera"
             ) from error
         if size and (height, width) != (size, size):
-            raise UserError(
+            raise CameraFault(
                 f"{who}camera {camera} gave {width}x{height} pixels, camera_size asks for {size}; "
                 "set camera_size to what the camera gives, or to 0"
             )
     for camera in needs:
         if camera not in frames:
             if camera in cell.cameras:
-                raise UserError(
+                raise CameraFault(
                     f"{who}camera {camera} shows nothing, and the policy plans by it; look after it, or run "
                     "a policy that needs no camera"
                 )

@@ -19,6 +19,7 @@ from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import Job, episode
+from lwd_core.fleet.eyes import CameraFault
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.outbox import Landing, Outbox
 from lwd_core.fleet.robot import RobotSpec
@@ -89,8 +90,9 @@ def run_live(
 ) -> tuple[Delivered, ...]:
     """Run the fleet until every robot has done its episodes or ``stop`` says so; return what landed.
 
-    Robots end the episode they are in and upload before they stop. ``now`` is true time, int64 ns. ``cells``
-    are workcells to reuse between calls. The robots' embodiment file is installed where there is none.
+    Robots end the episode they are in and upload before they stop. One whose camera fails says so, uploads
+    what there is of the episode and goes on to the next. ``now`` is true time, int64 ns. ``cells`` are
+    workcells to reuse between calls. The robots' embodiment file is installed where there is none.
     """
     with of_robot(fleet.robot, cells) as pool:
         pool.install(settings.embodiments)
@@ -138,19 +140,25 @@ def _run(
             if stop():
                 break
             start = now()
-            with pool.borrow(job.task) as cell:
-                policy = None if held is None or playing else held
-                ran = yield from episode(
-                    cell,
-                    robot,
-                    replace(job, notes=policy.notes()) if policy else job,
-                    person=at_controls(cell, job, pool),
-                    policy=policy.policy if policy else None,
-                    watcher=work.supervisor if policy else Demonstrator(),
-                    start_ns=start,
-                    spool=spool,
-                )
-                lasted_ns = ran.steps * _NS / cell.robot.control_hz
+            policy = None if held is None or playing else held
+            try:
+                with pool.borrow(job.task) as cell:
+                    ran = yield from episode(
+                        cell,
+                        robot,
+                        replace(job, notes=policy.notes()) if policy else job,
+                        person=at_controls(cell, job, pool),
+                        policy=policy.policy if policy else None,
+                        watcher=work.supervisor if policy else Demonstrator(),
+                        start_ns=start,
+                        spool=spool,
+                    )
+                    lasted_ns = ran.steps * _NS / cell.robot.control_hz
+            except CameraFault as fault:  # the others work on
+                complain(str(fault))
+                outbox.recover("when a camera failed")
+                yield Pause(now() + _POLL_NS)
+                continue
             outbox.put(ran)
             yield from _until(start, lasted_ns, work.speed)
             outbox.send()

@@ -33,8 +33,12 @@ class Outbox:
         self._online, self._landed, self._complain = online, landed, complain
         self._ran: dict[Path, Ran] = {}
         self.delivered: list[Delivered] = []
-        for left in rescue(folder):
-            complain(f"found {left.name}, cut off when the robot went down")
+        self.recover("when the robot went down")
+
+    def recover(self, why: str) -> None:
+        """Put the log of an episode that was cut off among those to be sent; not while one runs."""
+        for left in rescue(self._folder):
+            self._complain(f"found {left.name}, cut off {why}")
 
     def put(self, ran: Ran) -> None:
         """An episode whose log lies in the folder."""

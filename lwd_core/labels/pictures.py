@@ -108,7 +108,7 @@ _RANK = {Verdict.UNKNOWN: 0, Verdict.PASS: 1, Verdict.FAIL: 2}
 def _of_camera(
     frames: Sequence[Frame], state: np.ndarray, scale: np.ndarray, limits: PictureLimits
 ) -> dict[str, Finding]:
-    chosen = np.unique(np.linspace(0, len(frames) - 1, limits.frames).round().astype(int))
+    chosen = [int(i) for i in np.unique(np.linspace(0, len(frames) - 1, limits.frames).round())]
     looked = [(frames[i].step, _brightness(frames[i])) for i in chosen]
     seen = [(step, grey) for step, grey in looked if grey is not None]
     lost = len(looked) - len(seen)

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import IO, Any
 
+import simplejpeg
+
 from lwd_core.errors import StorageError
 from lwd_core.storage.location import Location
 
@@ -36,6 +38,12 @@ def extension(data: bytes) -> str:
         if data.startswith(start):
             return kind
     return "bin"
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Height and width of a JPEG, by its header. ValueError if it is none."""
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    return int(height), int(width)
 
 
 @cache

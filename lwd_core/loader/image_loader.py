@@ -86,7 +86,7 @@ class ImageLoader:
         decoder = self._looking[1]
         for name, frame in self._names.items():
             there = decoder.decode(batch["episode"].numpy(), batch[frame].numpy(), images[name].numpy())
-            masks[f"{name}_mask"] = torch.from_numpy(there)
+            masks[f"{name}_mask"] = torch.as_tensor(there)
         return batch | images | masks
 
     def _fresh(self) -> TensorBatch:

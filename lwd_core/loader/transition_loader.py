@@ -7,7 +7,6 @@ rank draws all its transitions and gathers its own rows.
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,6 +78,7 @@ class TransitionLoader:
             chunk or spec.chunk, n_step or spec.n_step, gamma or spec.gamma, stride or spec.stride
         )
         self.step = 0
+        self._frames: FrameIndex | None = None
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
         self._workers, self._columns = workers, named(columns)
         self._sampler = Sampler(
@@ -116,10 +116,12 @@ class TransitionLoader:
         """The spec's."""
         return self.snapshot.spec.cameras
 
-    @cached_property
+    @property
     def frames(self) -> FrameIndex:
         """Where the frames of its episodes lie."""
-        return FrameIndex.of(self.snapshot)
+        if self._frames is None:
+            self._frames = FrameIndex.of(self.snapshot)
+        return self._frames
 
     def batch(self, step: int) -> TensorBatch:
         """The batch of any step; the iterator's place stays."""

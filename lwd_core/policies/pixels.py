@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 import torch
 from torch import Tensor
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.features.extractor import seen
+from lwd_core.lake.frames import jpeg_size
 from lwd_core.loader.jpeg import decode_frame, scale_frame
 from lwd_core.rl.encoders import VisionConfig
 
@@ -82,8 +82,7 @@ def pixels(
 def _into(frame: Frame, out: npt.NDArray[np.uint8], known: Collection[tuple[int, int]], where: str) -> None:
     if isinstance(frame, bytes):
         try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(frame)
-            _require(known, (height, width), where)
+            _require(known, jpeg_size(frame), where)
             decode_frame(frame, out)
         except ValueError as error:
             raise UserError(f"{where}: no JPEG ({error}); send whole frames") from error

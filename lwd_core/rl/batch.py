@@ -59,7 +59,8 @@ class Batch:
             return value[::stride].contiguous()
 
         def seen(o: Observation) -> Observation:
-            return Observation(*(None if value is None else rows(value) for value in o))
+            image, mask = (None if value is None else rows(value) for value in (o.image, o.image_mask))
+            return Observation(rows(o.state), rows(o.instruction), image, mask)
 
         return Batch(
             seen(self.observation),

@@ -12,10 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import simplejpeg
 
 from lwd_core.errors import UserError
-from lwd_core.lake.frames import extension
+from lwd_core.lake.frames import extension, jpeg_size
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.snapshots.episode_rows import StoredRows
@@ -113,24 +112,26 @@ class Sight:
     ) -> dict[int, str]:
         """What is wrong with the pictures at these rows, by their place among them."""
         wrong: dict[int, str] = {}
+        sizes: list[int] = frames.size[rows, column].tolist()
         fs, place = self._lake.place.fs, self._lake.place
-        for number in np.unique(frames.shard[rows, column]).tolist():
+        shards: list[int] = np.unique(frames.shard[rows, column]).tolist()
+        for number in shards:
             with fs.open(place.path(frames.uris[number]), "rb") as stream:
                 for i in np.flatnonzero(frames.shard[rows, column] == number).tolist():
                     stream.seek(int(frames.offset[rows[i], column]))
-                    why = self._fault(stream.read(int(frames.size[rows[i], column])), camera, episode)
+                    why = self._fault(stream.read(sizes[i]), camera, episode)
                     if why:
                         wrong[i] = why
         return wrong
 
     def _fault(self, data: bytes, camera: str, episode: Mapping[str, Any]) -> str | None:
         try:
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            height, width = jpeg_size(data)
         except ValueError:
             return f"no JPEG, but {extension(data)}"
         if _END not in data[-_PADDING:]:
             return "a JPEG without its end"
-        name, size = episode["embodiment"], (int(height), int(width))
+        name, size = episode["embodiment"], (height, width)
         usual = self.sizes.setdefault(name, {}).setdefault(camera, size)
         by = self._known_by.setdefault((name, camera), episode["episode_id"])
         if size == usual:

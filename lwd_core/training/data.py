@@ -65,6 +65,7 @@ class Data:
         """
         self.config, self.snapshots, self.share, self._growing = config, snapshots, share, growing
         self._film, self._split = film, split
+        self._features: FeatureTable | None = None
         sizes = [config.batch]
         if config.stage is Stage.ONLINE:
             sizes = list(parts(config.batch, 1 - config.online_share))
@@ -249,9 +250,12 @@ class Data:
         if film is None:
             return loader
         if film.vision.pretrained is not None:
+            if self._features is None:
+                self._features = FeatureTable(film.lake, extractor_of(film.vision))
             # episodes that come while it learns are looked at as they do
-            table = FeatureTable(film.lake, extractor_of(film.vision), making=loader is self._growing)
-            return FeatureLoader(loader, table, cameras=film.vision.cameras, following=following)
+            making = loader is self._growing
+            cameras = film.vision.cameras
+            return FeatureLoader(loader, self._features, cameras=cameras, following=following, making=making)
         return ImageLoader(
             loader,
             film.lake,

@@ -88,15 +88,15 @@ def decoded(
     index = FrameIndex(vision.cameras, tuple(names), np.zeros(1, np.int64), *at)
     rows = np.arange(len(index.shard))
     if vision.pretrained is not None:
-        table = FeatureTable(lake, extractor_of(vision), making=True)
-        features, there = table.shown(index).at(np.zeros_like(rows), rows)
+        table = FeatureTable(lake, extractor_of(vision))
+        features, there = table.shown(index, making=True).at(np.zeros_like(rows), rows)
         return torch.from_numpy(features), torch.from_numpy(there)
     images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
     files = files_of(lake)
     decoder = Decoder(index, files, vision.height, vision.width)
     there = decoder.decode(np.zeros_like(rows), rows, images.numpy())
     files.close()
-    return images, torch.from_numpy(there)
+    return images, torch.as_tensor(there)
 
 
 class TrainedValue:

@@ -1,4 +1,6 @@
 """Features: what the pretrained backbones that a profile's policies see by make of the frames."""
+# an asset's result is of any type
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
 
 from typing import TYPE_CHECKING
 
@@ -36,7 +38,7 @@ def features(context: dg.AssetExecutionContext, platform: Platform) -> dg.Materi
     from lwd_core.features.extractor import extractor_of
 
     where, params = inside(context.partition_keys)
-    shown: dict[str, object] = {}
+    shown: dict[str, str] = {}
     for vision in seen:
         done = build_features(
             platform.lake(), extractor_of(vision), where=where, params=params, cameras=vision.cameras

@@ -60,7 +60,15 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
 
     if judged_on(lake, row["policy_id"], plan.tasks, seeds) < len(plan.tasks) * len(seeds):
         policy = Policy.load(address(platform.settings.policies, row), trusted_keys(platform.settings.keys))
-        rows = evaluate(policy, plan.tasks, seeds, now_ns=platform.now_ns(), robot=plan.robot, progress=tell)
+        rows = evaluate(
+            policy,
+            plan.tasks,
+            seeds,
+            now_ns=platform.now_ns(),
+            robot=plan.robot,
+            camera_size=plan.camera_size,
+            progress=tell,
+        )
         # replace, so that an evaluation that is run again does not count twice
         lake.replace("evaluations", rows, {"policy_id": [row["policy_id"]]})
     rate = success_rate(lake, row["policy_id"])

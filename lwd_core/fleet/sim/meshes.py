@@ -14,7 +14,7 @@ FEW = 2_000
 
 
 def coarsened(model: Any, cell: float) -> Any:
-    """A copy of a MuJoCo model to draw by, the corners of its large meshes moved by less than ``cell`` metres.
+    """A copy of a MuJoCo model to draw by, with large meshes to no more than ``cell`` metres.
 
     Corners in one cube of that side become one of them; triangles that are none any more, or twice there, go.
     """

@@ -3,8 +3,6 @@
 MuJoCo chooses how to render by the variable MUJOCO_GL when it is first imported, and what it chose then may
 have no screen to draw on. Contexts are made here instead, by EGL unless the variable says otherwise.
 """
-# mujoco is a binary module without stubs
-# pyright: reportAttributeAccessIssue=false
 
 import ctypes.util
 import os
@@ -30,15 +28,6 @@ _PACKAGES = {
 }
 _OWN = threading.local()
 
-if VARIABLE not in os.environ and "mujoco" not in sys.modules and ctypes.util.find_library("EGL"):
-    os.environ[VARIABLE] = "egl"  # spares looking for a screen
-
-import mujoco  # noqa: E402
-
-#: About half a pixel of a picture that shows the whole scene.
-_PIXEL = 0.5
-_HIDDEN = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_SKYBOX)
-
 
 def wanting() -> str | None:
     """Why nothing can be rendered here, with the remedy; None where it can."""
@@ -58,13 +47,34 @@ def wanting() -> str | None:
     return None
 
 
+def _asked() -> str:
+    asked = os.environ.get(VARIABLE, "").lower().strip()
+    return "egl" if asked in ("", "enable", "enabled", "on", "true", "1") else asked
+
+
+if VARIABLE not in os.environ and "mujoco" not in sys.modules and wanting() is None:
+    os.environ[VARIABLE] = "egl"  # spares looking for a screen
+
+try:
+    mujoco: Any = import_module("mujoco")  # a binary module without stubs
+except (ImportError, RuntimeError) as problem:  # which say little of what is wrong with the variables
+    missing = wanting()
+    if missing is None:
+        raise
+    raise UserError(f"simulator: {missing}") from problem
+
+#: About half a pixel of a picture that shows the whole scene.
+_PIXEL = 0.5
+_HIDDEN = (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_SKYBOX)
+
+
 def can_render() -> bool:
     """Whether pictures can be taken here."""
     return wanting() is None
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _Canvas:
     """What one scene at one size is drawn into: GL's copy of meshes and textures, and the list of geoms."""
 
     gl: Any
@@ -80,7 +90,7 @@ class Rendering:
     """
 
     def __init__(self) -> None:
-        self._stages: dict[tuple[int, str, int], _Stage] = {}
+        self._canvases: dict[tuple[int, str, int], _Canvas] = {}
 
     def picture(self, name: str, model: Any, data: Any, camera: str, size: int) -> npt.NDArray[np.uint8]:
         """The scene ``name`` as ``data`` is now, (size, size, 3) u8 RGB, its first row on top.
@@ -91,35 +101,30 @@ class Rendering:
         context = _context()
         context.make_current()
         key = (threading.get_ident(), name, size)
-        stage = self._stages.get(key)
-        if stage is None:
-            stage = self._stages[key] = _stage(context, model, size)
+        canvas = self._canvases.get(key)
+        if canvas is None:
+            canvas = self._canvases[key] = _canvas(context, model, size)
         view = mujoco.MjvCamera()
         view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         view.fixedcamid = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera)
         if view.fixedcamid < 0:
             raise UserError(f"scene {name}: it has no camera {camera}; name one of its model's")
         everything = mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, view, everything, stage.scene)
+        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, view, everything, canvas.scene)
         out = np.empty((size, size, 3), np.uint8)
         whole = mujoco.MjrRect(0, 0, size, size)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, stage.drawn)
-        mujoco.mjr_render(whole, stage.scene, stage.drawn)
-        mujoco.mjr_readPixels(out, None, whole, stage.drawn)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, canvas.drawn)
+        mujoco.mjr_render(whole, canvas.scene, canvas.drawn)
+        mujoco.mjr_readPixels(out, None, whole, canvas.drawn)
         return out[::-1]  # GL begins at the bottom
 
     def close(self) -> None:
         """Free what scenes hold; what another thread made goes with its context."""
-        for (thread, _, _), stage in self._stages.items():
+        for (thread, _, _), canvas in self._canvases.items():
             if thread == threading.get_ident():
-                stage.gl.make_current()
-                stage.drawn.free()
-        self._stages.clear()
-
-
-def _asked() -> str:
-    asked = os.environ.get(VARIABLE, "").lower().strip()
-    return "egl" if asked in ("", "enable", "enabled", "on", "true", "1") else asked
+                canvas.gl.make_current()
+                canvas.drawn.free()
+        self._canvases.clear()
 
 
 def _context() -> Any:
@@ -140,7 +145,7 @@ def _context() -> Any:
     return made
 
 
-def _stage(context: Any, model: Any, size: int) -> _Stage:
+def _canvas(context: Any, model: Any, size: int) -> _Canvas:
     coarse = coarsened(model, _PIXEL * model.stat.extent / size)
     buffer = coarse.vis.global_
     coarse.vis.quality.offsamples, buffer.offwidth, buffer.offheight = 0, size, size
@@ -148,4 +153,4 @@ def _stage(context: Any, model: Any, size: int) -> _Stage:
     scene = mujoco.MjvScene(model, 10_000)
     for flag in _HIDDEN:
         scene.flags[flag] = 0
-    return _Stage(context, drawn, scene)
+    return _Canvas(context, drawn, scene)

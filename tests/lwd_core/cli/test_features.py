@@ -44,7 +44,7 @@ def test_a_layer_is_made_listed_and_dropped(lake: Lake) -> None:
     assert [row["layer"] for row in json.loads(lwd("list", "--json").stdout)] == [other["layer"]]
     refused = lwd("drop", done["layer"])
     assert isinstance(refused.exception, UserError)
-    assert f"no such layer; there are {other['layer']}" in str(refused.exception)
+    assert f"no such layer; did you mean {other['layer']}?" in str(refused.exception)
 
 
 def test_as_a_training_configuration_sees(lake: Lake, tmp_path: Path) -> None:

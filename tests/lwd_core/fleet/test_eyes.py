@@ -7,14 +7,17 @@ import simplejpeg
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.actor import run_fleet
+from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.evaluate import evaluate
+from lwd_core.fleet.live import Deployment, Told, run_live
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.supervisor import Supervisor, Unattended
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from tests.lwd_core.fleet.logs import Log
 from tests.lwd_core.fleet.seeing import OWN, TASKS, Looker
+from tests.lwd_core.fleet.test_live import Clock
 
 ROBOT = "tests.lwd_core.fleet.seeing:SeeingArms"
 SCENES = scene_seeds(Purpose.EVALUATION, 4)
@@ -134,3 +137,39 @@ def test_what_was_seen_does_not_change_with_how_many_run_together(settings, cell
                   supervisor=Unattended(), cells=cells)  # fmt: skip
     key = lambda shown: sorted(s["top"] for s in shown)  # noqa: E731
     assert key(alone.shown) == key(together.shown)
+
+
+def test_a_fleet_works_on_while_one_robot_is_blind(settings, cells):
+    clock, told = Clock(), []
+    policy = Looker()
+    with cells.borrow(TASKS["reach"]) as cell:
+        arm, looks = cell.robot, []
+    arm.photograph = lambda size=0: (
+        looks.append(size) or (type(arm).photograph(arm) if len(looks) > 1 else {})
+    )
+    robots = tuple(RobotSpec(f"eye-{i}", "north") for i in range(2))
+    delivered = run_live(
+        settings,
+        FleetConfig(robots, ("reach",), ROBOT),
+        Deployment("test", supervisor=NOBODY, episodes=2),
+        Always(policy),
+        told=Told(landed=lambda robot, log, ran: told.append((robot.robot_id, ran is not None)),
+                  waiting=lambda robot, why: told.append((robot.robot_id, why))),
+        now=clock.now,
+        sleep=clock.sleep,
+        cells=cells,
+    )  # fmt: skip
+    faults = [said for said in told if "shows nothing" in str(said[1])]
+    assert len(faults) == 1
+    assert sorted(d.episode.robot_id for d in delivered) == ["eye-0", "eye-1", "eye-1"]
+    assert told.count(("eye-0", False)) == 1  # what there was of the episode has landed as well
+
+
+class Always:
+    """One release for good."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def newest(self, channel, now_ns):
+        return Loaded(self.policy, "r", now_ns, now_ns)

@@ -23,7 +23,7 @@ def names(found: list) -> list[str]:
 
 def test_the_platforms_own_run_by_default() -> None:
     labellers, broken = chosen([])
-    assert names(labellers) == ["reward.sparse@1", "outcome.recorded@1", "quality@1"]
+    assert names(labellers) == ["reward.sparse@1", "outcome.recorded@1", "quality@1", "pictures@1"]
     assert broken == []
 
 
@@ -31,7 +31,7 @@ def test_an_installed_package_is_there_by_name_and_by_default(install: Install) 
     install("labels")
     assert names(installed()) == ["kitchen.effort@1", "kitchen.calm@1"]
     assert names(find("kitchen.calm")) == ["kitchen.calm@1"]
-    assert names(chosen([])[0])[3:] == ["kitchen.effort@1", "kitchen.calm@1"]
+    assert names(chosen([])[0])[4:] == ["kitchen.effort@1", "kitchen.calm@1"]
     assert names(chosen(["kitchen.calm", "kitchen_labels:calm"])[0]) == ["kitchen.calm@1"]
 
 

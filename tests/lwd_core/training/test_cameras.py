@@ -167,6 +167,19 @@ def test_every_stage_sees_and_online_the_towers_stand_still(trained):
     assert values.rows.num_rows == 2 * TICKS
 
 
+def test_a_run_that_follows_the_lake_sees(trained):
+    settings, base = trained
+    value = {**base, "run": "followed", "stage": "online", "init": "sft", "follow": {"name": "growing"}}
+    whole = train(TrainConfig.parse({**value, "updates": 6}), Quiet(), settings)
+    bundle = export_policy(
+        find_checkpoint(settings.checkpoints, "followed"), settings.policies, signing_key(settings.keys)
+    )
+    assert "qam_loss" in whole.metrics
+    assert bundle.manifest.embodiments["pointer"] == {
+        "state": 1, "action": 2, "front.height": SIZE, "front.width": SIZE,
+    }  # fmt: skip
+
+
 def test_a_frozen_tower_keeps_its_weights_and_is_enough(trained):
     settings, base = trained
     network = {**base["network"], "vision": {**VISION, "frozen": True}}

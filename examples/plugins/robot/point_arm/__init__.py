@@ -25,7 +25,7 @@ class PointArm:
         self.point = self.point + 0.1 * np.clip(action, -1, 1)
         return self.state(), bool(np.abs(self.point - self.goal).max() < 0.05)
 
-    def photograph(self):
+    def photograph(self, size=0):
         return {}
 
     def take_over(self, state):

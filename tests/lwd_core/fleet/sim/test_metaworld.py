@@ -1,10 +1,17 @@
+import os
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import simplejpeg
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
+from lwd_core.fleet.sim import rendering
+from lwd_core.fleet.sim.meshes import FEW, coarsened
 from lwd_core.fleet.sim.metaworld import CAMERA, Arm
-from lwd_core.fleet.sim.rendering import can_render
+from lwd_core.fleet.sim.rendering import Rendering, can_render
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.workcells import Workcells
 
@@ -67,3 +74,58 @@ def test_the_camera_sees_the_arm_move(cells: Workcells) -> None:
     assert before.shape == (128, 128, 3)
     assert before.std() > 20
     assert np.abs(before.astype(int) - after).max() > 60
+
+
+@pytest.mark.skipif(not can_render(), reason="nothing to render with")
+def test_a_picture_has_the_size_asked_for_and_what_is_large_in_it_is_as_sharp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arm = Arm(all_tasks()["drawer-open"])
+    arm.reset(1)
+    small = simplejpeg.decode_jpeg(arm.photograph(64)[CAMERA])
+    assert small.shape == (64, 64, 3)
+    model, data = arm._env.model, arm._env.data
+    coarse, fine = (coarsened(model, cell) for cell in (0.012, 1e-9))
+    assert coarse.mesh_facenum.sum() < 0.4 * model.mesh_facenum.sum() < fine.mesh_facenum.sum()
+    few = model.mesh_facenum <= FEW
+    assert np.array_equal(coarse.mesh_facenum[few], model.mesh_facenum[few])
+    one = Rendering().picture("coarse", model, data, CAMERA, 96).astype(int)
+    monkeypatch.setattr(rendering, "_PIXEL", 1e-9)
+    other = Rendering().picture("fine", model, data, CAMERA, 96)
+    assert 0 < np.abs(one - other).mean() < 3
+
+
+IMPORTS = """
+import {first}
+from lwd_core.fleet.sim.metaworld import Arm
+from lwd_core.fleet.sim.tasks import all_tasks
+arm = Arm(all_tasks()["push"])
+arm.reset(1)
+try:
+    print(len(arm.photograph(32)["corner2"]))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "variables", "says"),
+    [
+        ("mujoco", {}, r"\d+"),
+        ("OpenGL.GL", {}, "UserError cameras: OpenGL was imported before.*; set PYOPENGL_PLATFORM=egl"),
+        ("numpy", {"MUJOCO_GL": "off"}, "UserError cameras: MUJOCO_GL=off: rendering is switched off"),
+        ("numpy", {"PYOPENGL_PLATFORM": "glx"}, "UserError cameras: PYOPENGL_PLATFORM=glx: .*; unset it"),
+    ],
+)  # fmt: skip
+@pytest.mark.skipif(not can_render(), reason="nothing to render with")
+def test_it_renders_whatever_was_imported_first_or_says_why_not(
+    first: str, variables: dict, says: str
+) -> None:
+    kept = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    ran = subprocess.run(
+        [sys.executable, "-c", IMPORTS.format(first=first)],
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert re.match(says, ran.stdout), ran.stdout + ran.stderr
