@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import simplejpeg
 
 from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, UnreadableLog
 from lwd_core.logs.source import LogSource
@@ -12,7 +14,6 @@ from storage_schemas.embodiment import Embodiment
 from tests.lwd_core.lake.rows import START, segment_rows, step_rows
 
 DROPPED = ["episode_id", "log_id", "site", "day"]
-JPEG = b"\xff\xd8\xff"
 
 
 def write_log(
@@ -73,4 +74,5 @@ def read_fake(source: LogSource, embodiments: Mapping[str, Embodiment], frames: 
 
 
 def picture(seed: int, step: int) -> bytes:
-    return JPEG + f"frame {step} of {seed}".encode() * 30
+    noise = np.random.default_rng((seed, step)).integers(0, 256, (24, 24, 3), np.uint8)
+    return simplejpeg.encode_jpeg(noise)
