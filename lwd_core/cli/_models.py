@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.errors import UserError
@@ -42,21 +43,21 @@ def join(app: typer.Typer) -> None:
 
 
 def train(
-    what: Annotated[What, typer.Argument(help="What it learns to say.")],
-    name: Annotated[str, typer.Option(help="Name of its layer; default: model.success or so.")] = "",
-    where: Annotated[str, typer.Option(help="SQL condition over episodes it learns from.")] = "true",
+    what: Annotated[What, Argument(help="What it learns to say.")],
+    name: Annotated[str, Option(help="Name of its layer; default: model.success or so.")] = "",
+    where: Annotated[str, Option(help="SQL condition over episodes it learns from.")] = "true",
     rule: Annotated[
         list[str] | None,
-        typer.Option(help="Whose word: person, robot, a layer; repeat for the next. Default: person, robot."),
+        Option(help="Whose word: person, robot, a layer; repeat for the next. Default: person, robot."),
     ] = None,
     sure: Annotated[
-        float, typer.Option(help="Chance below which a success model says unknown.", min=0.5, max=0.999)
+        float, Option(help="Chance below which a success model says unknown.", min=0.5, max=0.999)
     ] = SURE,
     features: Annotated[
-        str, typer.Option(help="Features of frames it sees too, by the beginning of their name.")
+        str, Option(help="Features of frames it sees too, by the beginning of their name.")
     ] = "",
     camera: Annotated[
-        list[str] | None, typer.Option(help="Camera it sees by, with --features; may be repeated.")
+        list[str] | None, Option(help="Camera it sees by, with --features; may be repeated.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -122,14 +123,14 @@ def models(as_json: AsJson = False) -> None:
 
 
 def ask(
-    model: Annotated[str, typer.Option(help="Name of the model at the endpoint.")],
-    url: Annotated[str, typer.Option(help="Endpoint of chat completions, as http://127.0.0.1:8000/v1.")],
-    where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    camera: Annotated[str, typer.Option(help="Camera; default: the first by name.")] = "",
-    pictures: Annotated[int, typer.Option(help="FrameView of an episode.", min=1, max=32)] = 4,
-    limit: Annotated[int, typer.Option(help="Episodes at most, the newest first.", min=1)] = 100,
-    version: Annotated[int, typer.Option(help="Of the layer; raise it to ask again.", min=1)] = 1,
-    yes: Annotated[bool, typer.Option("--yes", help="Send it.")] = False,
+    model: Annotated[str, Option(help="Name of the model at the endpoint.")],
+    url: Annotated[str, Option(help="Endpoint of chat completions, as http://127.0.0.1:8000/v1.")],
+    where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
+    camera: Annotated[str, Option(help="Camera; default: the first by name.")] = "",
+    pictures: Annotated[int, Option(help="FrameView of an episode.", min=1, max=32)] = 4,
+    limit: Annotated[int, Option(help="Episodes at most, the newest first.", min=1)] = 100,
+    version: Annotated[int, Option(help="Of the layer; raise it to ask again.", min=1)] = 1,
+    yes: Annotated[bool, Option("--yes", help="Send it.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a vision-language model whether episodes succeeded; says first what leaves this machine.

@@ -3,8 +3,7 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import typer
-
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_rows
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
@@ -16,21 +15,19 @@ WHERE episode_id IN (SELECT unnest(?))"""
 
 
 def search(
-    text: Annotated[str | None, typer.Argument(help="Words: what was told or noted, by meaning.")] = None,
+    text: Annotated[str | None, Argument(help="Words: what was told or noted, by meaning.")] = None,
     like: Annotated[
-        str | None, typer.Option(help="EPISODE@STEP: moments like this one; an id's beginning will do.")
+        str | None, Option(help="EPISODE@STEP: moments like this one; an id's beginning will do.")
     ] = None,
-    duplicates: Annotated[
-        bool, typer.Option("--duplicates", help="Episodes that are nearly the same.")
-    ] = False,
+    duplicates: Annotated[bool, Option("--duplicates", help="Episodes that are nearly the same.")] = False,
     by: Annotated[
-        str, typer.Option(help="frames or states; default: frames, where the moment's frame has features.")
+        str, Option(help="frames or states; default: frames, where the moment's frame has features.")
     ] = "",
-    camera: Annotated[str, typer.Option(help="Camera; default: the episode's first.")] = "",
-    layer: Annotated[str, typer.Option(help="Features, by the beginning of their name.")] = "",
-    near: Annotated[float, typer.Option(help="How near duplicates are, in deviations.", min=0)] = 0.02,
-    where: Annotated[str, typer.Option(help="SQL condition over episodes searched.")] = "true",
-    limit: Annotated[int, typer.Option(help="Most that are shown.", min=1)] = 20,
+    camera: Annotated[str, Option(help="Camera; default: the episode's first.")] = "",
+    layer: Annotated[str, Option(help="Features, by the beginning of their name.")] = "",
+    near: Annotated[float, Option(help="How near duplicates are, in deviations.", min=0)] = 0.02,
+    where: Annotated[str, Option(help="SQL condition over episodes searched.")] = "true",
+    limit: Annotated[int, Option(help="Most that are shown.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Find episodes by words, moments like a moment, or episodes that are there twice.

@@ -53,10 +53,10 @@ def learn(inputs: Array, targets: Array, fold: np.ndarray, seed: int = 0) -> tup
     spread = inputs.std(0)
     alive = spread > 1e-6 * (1 + np.abs(inputs).max(0))
     mean, scale = inputs.mean(0), np.where(alive, 1 / np.where(alive, spread, 1), 0)
-    x = torch.from_numpy(_standard(inputs, mean, scale)).float()
-    y = torch.from_numpy(targets).float()
+    x = torch.as_tensor(_standard(inputs, mean, scale)).float()
+    y = torch.as_tensor(targets).float()
     parts = [*np.unique(fold).tolist(), None]
-    rows = [torch.from_numpy(np.flatnonzero(fold != part)) for part in parts for _ in range(VOTES)]
+    rows = [torch.as_tensor(np.flatnonzero(fold != part)) for part in parts for _ in range(VOTES)]
     sizes = torch.tensor([len(own) for own in rows]).float()[:, None]
     table = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     draw = torch.Generator().manual_seed(seed)
@@ -80,7 +80,7 @@ def learn(inputs: Array, targets: Array, fold: np.ndarray, seed: int = 0) -> tup
         at = table.gather(1, (torch.rand(count, BATCH, generator=draw) * sizes).long())
         loss = F.binary_cross_entropy_with_logits(logits(x[at], slice(None)), y[at])
         optimizer.zero_grad()
-        (loss * count).backward()  # each network's own mean
+        torch.autograd.backward(loss * count)  # each network's own mean
         optimizer.step()
         schedule.step()
     held = np.zeros(len(targets))

@@ -40,13 +40,13 @@ def temperature(logits: Array, yes: Array) -> Temperature:
     """
     many = yes.sum()
     low, high = 1 / (len(yes) - many + 2), (many + 1) / (many + 2)
-    target = np.where(yes > 0, high, low)
+    target: Array = np.where(yes > 0, high, low)
     inputs = np.stack([logits, np.ones_like(logits)], axis=1)
     at = np.array([1.0, 0.0])
     for _ in range(50):
         chance = sigmoid(inputs @ at)
         curvature = (inputs.T * (chance * (1 - chance))) @ inputs + 1e-6 * np.eye(2)
-        step = np.linalg.solve(curvature, inputs.T @ (chance - target))
+        step: Array = np.linalg.solve(curvature, inputs.T @ (chance - target))
         at -= step * min(1.0, 1 / (np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-8:
             break

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -193,7 +193,7 @@ class VlmJudge:
             "temperature": 0,
             "max_tokens": 200,
         }
-        answer = self._post(json.dumps(asked).encode())
+        answer: Any = self._post(json.dumps(asked).encode())
         try:
             self.spent["tokens"] += int((answer.get("usage") or {}).get("total_tokens") or 0)
             return _said(answer["choices"][0]["message"]["content"])
@@ -248,8 +248,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _said(text: str) -> Said:
     """Raises ``ValueError`` for an answer that is none."""
     found = re.search(r"\{.*\}", text, re.DOTALL)
-    told = json.loads(found[0]) if found else None
-    if not isinstance(told, dict) or told.get("outcome") not in tuple(Outcome):
+    read: object = json.loads(found[0]) if found else None
+    told = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
+    if told.get("outcome") not in tuple(Outcome):
         raise ValueError(f"answered {text[:80]!r}")
     chance = told.get("chance")
     number = isinstance(chance, int | float) and not isinstance(chance, bool) and 0 <= chance <= 1

@@ -60,7 +60,7 @@ def seen(
             (cell["day"], cell["site"], *params, *([camera] if camera else [])),
         )
         shards = rows["shard"].to_numpy()
-        edges = np.flatnonzero(np.append(True, shards[1:] != shards[:-1])) if len(shards) else []
+        edges = np.flatnonzero(np.append(True, shards[1:] != shards[:-1])).tolist() if len(shards) else []
         for a, b in zip(edges, [*edges[1:], len(shards)], strict=True):
             found = _of_shard(lake, layer, rows.slice(a, b - a))
             if found is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -123,10 +123,8 @@ class Reading:
         catalogue, wanted = self._asked(request)
         row = catalogue.row(request.query_params.get("episode", ""))
         rows = catalogue.order(wanted)
-        found = (rows == row).nonzero()[0] if row is not None else []
-        return answer(
-            {"at": catalogue.number, "total": len(rows), "place": int(found[0]) if len(found) else None}
-        )
+        found: list[int] = (rows == row).nonzero()[0].tolist() if row is not None else []
+        return answer({"at": catalogue.number, "total": len(rows), "place": found[0] if found else None})
 
     def strips(self, request: Request) -> Response:
         """How many small pictures there are of each of the episodes."""
@@ -256,5 +254,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _finite(v) for k, v in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in cast("list[Any] | tuple[Any, ...]", value)]
+    return value
