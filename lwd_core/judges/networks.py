@@ -5,7 +5,7 @@ Torch trains them; whoever labels by them needs numpy alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ def learn(inputs: Array, targets: Array, fold: np.ndarray, seed: int = 0) -> tup
         w1, b1, w2, b2, w3, b3 = (layer[of] for layer in layers)
         return (F.silu(F.silu(values @ w1 + b1) @ w2 + b2) @ w3 + b3)[..., 0]
 
-    optimizer = torch.optim.AdamW(layers, lr=RATE, weight_decay=DECAY)
+    optimizer: Any = torch.optim.AdamW(layers, lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES)
     for _ in range(UPDATES):
         at = table.gather(1, (torch.rand(count, BATCH, generator=draw) * sizes).long())

@@ -241,7 +241,7 @@ class VlmJudge:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Pictures and key go where the plan said, and nowhere else."""
 
-    def redirect_request(self, *_asked: Any) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> None:
         return None
 
 

@@ -133,7 +133,8 @@ class Reading:
 
     def strip(self, request: Request) -> Response:
         """One of them."""
-        episode, number = request.path_params["episode"], request.path_params["number"]
+        episode: str = request.path_params["episode"]
+        number: int = request.path_params["number"]
         found = self._desk.strips([episode]).get(episode, ())
         if not 0 <= number < len(found):
             raise NotThere(f"episode {episode}: no picture {number}")
@@ -167,7 +168,8 @@ class Reading:
     def frame(self, request: Request) -> Response:
         """A frame of one of its cameras, as the robot sent it."""
         films = self._desk.films(request.path_params["episode"])
-        camera, number = request.path_params["camera"], request.path_params["number"]
+        camera: int = request.path_params["camera"]
+        number: int = request.path_params["number"]
         if not (0 <= camera < len(films) and 0 <= number < len(films[camera])):
             raise NotThere(f"no frame {number} of camera {camera}")
         return _picture(*picture(self._desk.lake.place, films[camera].frame(number)))

@@ -87,7 +87,7 @@ class CameraFilm:
 
     def frame(self, place: int) -> dict[str, Any]:
         """Where the bytes of a frame lie."""
-        shard = self.shards[self.shard[place]]
+        shard = self.shards[int(self.shard[place])]
         return {"shard": shard, "offset": int(self.offset[place]), "size": int(self.size[place])}
 
 

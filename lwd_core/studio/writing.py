@@ -66,9 +66,9 @@ class Writing:
                 raise UserError("labels: a list of labels is missing")
             kept: list[PersonLabel] = []
             refused: list[str] = []
-            for one in cast("list[Any]", given):
+            for one in cast("list[object]", given):
                 try:
-                    kept.append(said(one if isinstance(one, dict) else {}, self._by))
+                    kept.append(said(cast("dict[str, Any]", one) if isinstance(one, dict) else {}, self._by))
                 except UserError as error:
                     refused.append(str(error))
             outbox.put(kept)
