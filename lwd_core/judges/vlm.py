@@ -195,7 +195,8 @@ class VlmJudge:
         }
         answer: Any = self._post(json.dumps(asked).encode())
         try:
-            self.spent["tokens"] += int((answer.get("usage") or {}).get("total_tokens") or 0)
+            usage: dict[str, Any] = answer.get("usage") or {}
+            self.spent["tokens"] += int(usage.get("total_tokens") or 0)
             return _said(answer["choices"][0]["message"]["content"])
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ValueError(f"answered no chat completion ({error!r})") from error
@@ -252,7 +253,7 @@ def _said(text: str) -> Said:
     told = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
     if told.get("outcome") not in tuple(Outcome):
         raise ValueError(f"answered {text[:80]!r}")
-    chance = told.get("chance")
+    chance = cast(Any, told.get("chance"))
     number = isinstance(chance, int | float) and not isinstance(chance, bool) and 0 <= chance <= 1
     reason = str(told.get("reason") or "")[:500]
     return Said(value=float(chance) if number else None, text=told["outcome"], detail=reason or None)
