@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.large_home import PAGES, QUERIES, fill
 from benchmarks.screens import SCREENS, browser, chromium
@@ -68,7 +69,8 @@ class Bench:
 
     def take(self, measure: str, target: float, way: Callable[[], object], runs: int | None = None) -> None:
         """Time ``way``, which may return seconds of its own."""
-        taken, before = [], _processor()
+        taken: list[float] = []
+        before = _processor()
         for _ in range(runs or self.runs):
             begun = time.perf_counter()
             own = way()
@@ -114,7 +116,7 @@ def python(*arguments: str) -> None:
         raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
-def graphql(query: str, **variables: object) -> dict:
+def graphql(query: str, **variables: object) -> dict[str, Any]:
     """Ask the webserver."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{PORT}/graphql",

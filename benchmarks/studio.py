@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def _children(root: int) -> list[psutil.Process]:
 
 
 @contextmanager
-def server(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def server(home: Path) -> Generator[tuple[subprocess.Popen[str], str]]:
     """`lwd studio` over a home, and its address."""
     command = [sys.executable, "-m", "lwd_core.cli.main", "studio", "--port", "0", "--no-browser", "--json"]
     process = subprocess.Popen(
@@ -90,7 +90,8 @@ def measured(
     measure: str, target: float, clock: Clock, acts: list[Callable[[], object]], settle: Callable[[], object]
 ) -> Waited:
     """Each act timed by itself; what it leaves behind is waited for before the next."""
-    wall, cpu = [], []
+    wall: list[float] = []
+    cpu: list[float] = []
     for act in acts:
         settle()
         began, used = time.perf_counter(), clock.cpu()

@@ -1,11 +1,12 @@
 """A lake of 100,000 episodes with pictures and labels, for ``benchmarks.studio``."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import simplejpeg
+import simplejpeg  # pyright: ignore[reportMissingTypeStubs]
 
 from benchmarks.lake import made
 from lwd_core.lake.conform import conform
@@ -94,7 +95,7 @@ def _labels(episodes: pa.Table, random: np.random.Generator) -> pa.Table:
     return pa.concat_tables([_told(own, checked), _told(times, values)])
 
 
-def _told(of: pa.Table, said: dict) -> pa.Table:
+def _told(of: pa.Table, said: dict[str, Any]) -> pa.Table:
     n = of.num_rows
     columns = {name: of[name] for name in of.column_names} | {"created_ns": np.ones(n, np.int64)}
     for name, value in said.items():

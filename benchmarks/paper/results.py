@@ -30,7 +30,7 @@ def keep(plan: Plan, record: Path, made: Made) -> dict[str, list[dict[str, Any]]
 
     So seeds that were made elsewhere stay in the table.
     """
-    known = json.loads(record.read_text()) if record.exists() else []
+    known: list[dict[str, Any]] = json.loads(record.read_text()) if record.exists() else []
     current = {cell.name: cell_digest(plan, cell) for cell in cells(plan)}
     told = [*known, *(one for results in made.values() for one in results)]
     held = {(one["name"], one["seed"]): one for one in told if current.get(one["name"]) == one["digest"]}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._ask import Argument
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
@@ -18,7 +19,7 @@ def join(app: typer.Typer) -> None:
 
 
 def hflow(
-    catalog: Annotated[Path, typer.Argument(help="Folder of HFlow's catalog: DATA_ROOT/catalog.")],
+    catalog: Annotated[Path, Argument(help="Folder of HFlow's catalog: DATA_ROOT/catalog.")],
     as_json: AsJson = False,
 ) -> None:
     """Read an HFlow catalog's verdicts, measurements, intervals and tags as label layers.

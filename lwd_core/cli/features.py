@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.errors import UserError, suggest
@@ -26,15 +27,13 @@ MOST = 20
 
 @app.command()
 def build(
-    what: Annotated[
-        str, typer.Argument(help="A backbone's name, or a training configuration that names one.")
-    ],
-    height: Annotated[int, typer.Option(help="Rows frames are scaled to.", min=1)] = 96,
-    width: Annotated[int, typer.Option(help="Columns frames are scaled to.", min=1)] = 96,
-    settings: Annotated[str, typer.Option(help="The backbone's own, JSON.")] = "{}",
-    where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    camera: Annotated[list[str] | None, typer.Option(help="Of this camera only; may be repeated.")] = None,
-    workers: Annotated[int, typer.Option(help="Frame shards looked at side by side.", min=1)] = 1,
+    what: Annotated[str, Argument(help="A backbone's name, or a training configuration that names one.")],
+    height: Annotated[int, Option(help="Rows frames are scaled to.", min=1)] = 96,
+    width: Annotated[int, Option(help="Columns frames are scaled to.", min=1)] = 96,
+    settings: Annotated[str, Option(help="The backbone's own, JSON.")] = "{}",
+    where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
+    camera: Annotated[list[str] | None, Option(help="Of this camera only; may be repeated.")] = None,
+    workers: Annotated[int, Option(help="Frame shards looked at side by side.", min=1)] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Look at every frame that has no features yet, and keep them beside the frames.
@@ -87,7 +86,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def drop(
-    layer: Annotated[str, typer.Argument(help="FeatureLayer, as `lwd features list` names it.")],
+    layer: Annotated[str, Argument(help="FeatureLayer, as `lwd features list` names it.")],
     as_json: AsJson = False,
 ) -> None:
     """Delete a layer of features; they can be made again.

@@ -7,20 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._named import PolicyId, policy_named
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.lake.store import Lake
 from lwd_core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-Repo = Annotated[str, typer.Argument(help="Repository, OWNER/NAME.")]
-Public = Annotated[bool, typer.Option("--public", help="Make a new repository for everybody to see.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit; default: the newest of main.")]
+Repo = Annotated[str, Argument(help="Repository, OWNER/NAME.")]
+Public = Annotated[bool, Option("--public", help="Make a new repository for everybody to see.")]
+Revision = Annotated[str | None, Option(help="Branch, tag or commit; default: the newest of main.")]
 
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="What `lwd export` wrote.")],
+    folder: Annotated[Path, Argument(help="What `lwd export` wrote.")],
     repo: Repo,
     public: Public = False,
     as_json: AsJson = False,
@@ -38,7 +39,7 @@ def push(
 @app.command()
 def pull(
     repo: Repo,
-    out: Annotated[Path, typer.Argument(help="New folder for the set.")],
+    out: Annotated[Path, Argument(help="New folder for the set.")],
     revision: Revision = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,16 +8,15 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._ask import Option
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.settings import Settings
 
 
 def studio(
-    by: Annotated[
-        str, typer.Option(help="Your name: the page labels in it. Without one it only reads.")
-    ] = "",
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: a free one.", min=0, max=65535)] = 3100,
-    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    by: Annotated[str, Option(help="Your name: the page labels in it. Without one it only reads.")] = "",
+    port: Annotated[int, Option(help="Port on 127.0.0.1; 0: a free one.", min=0, max=65535)] = 3100,
+    browser: Annotated[bool, Option(help="Open a browser.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Look at the lake in a browser: episodes, films, curves, comparisons; with --by also label it.

@@ -8,6 +8,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.cli.main import EXIT_STOPPED
 from lwd_core.interrupt import stopped
@@ -29,16 +30,14 @@ class RunByDefault(TyperGroup):
 
 Report = Annotated[
     str | None,
-    typer.Option(
-        help="Who else hears the figures: mlflow, wandb, trackio, …; default: the setting reporters."
-    ),
+    Option(help="Who else hears the figures: mlflow, wandb, trackio, …; default: the setting reporters."),
 ]
 app = typer.Typer(cls=RunByDefault, no_args_is_help=True, help=__doc__)
 
 
 @app.command()
 def run(
-    config: Annotated[str, typer.Argument(help="YAML file; docs/algorithms.md explains its fields.")],
+    config: Annotated[str, Argument(help="YAML file; docs/algorithms.md explains its fields.")],
     report: Report = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,17 +52,17 @@ def run(
 
 @app.command()
 def online(
-    run: Annotated[str, typer.Option(help="Name of the run; the same name goes on where it was.")] = "online",
+    run: Annotated[str, Option(help="Name of the run; the same name goes on where it was.")] = "online",
     follow: Annotated[
-        bool, typer.Option("--follow", help="Keep asking the lake; else: what it holds at the start.")
+        bool, Option("--follow", help="Keep asking the lake; else: what it holds at the start.")
     ] = False,
-    ratio: Annotated[float | None, typer.Option(help="Offline share of a batch; default: half.")] = None,
-    updates: Annotated[int, typer.Option(help="Learner updates.", min=1)] = 5_000,
-    publish_every: Annotated[int, typer.Option(help="Updates between two releases.", min=1)] = 50,
-    poll_every: Annotated[int, typer.Option(help="Batches between two looks at the lake.", min=1)] = 50,
-    channel: Annotated[Channel, typer.Option(help="Where the releases go.")] = Channel.PRODUCTION,
+    ratio: Annotated[float | None, Option(help="Offline share of a batch; default: half.")] = None,
+    updates: Annotated[int, Option(help="Learner updates.", min=1)] = 5_000,
+    publish_every: Annotated[int, Option(help="Updates between two releases.", min=1)] = 50,
+    poll_every: Annotated[int, Option(help="Batches between two looks at the lake.", min=1)] = 50,
+    channel: Annotated[Channel, Option(help="Where the releases go.")] = Channel.PRODUCTION,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file with other fields, over production's own run.")
+        Path | None, Option(help="YAML file with other fields, over production's own run.")
     ] = None,
     report: Report = None,
     as_json: AsJson = False,

@@ -68,7 +68,7 @@ def calibrate(
     gaps = (drawn @ of_said - again) / count
     error_low, error_high = np.quantile(np.abs(gaps).sum(1), (0.025, 0.975))
     bias_low, bias_high = np.quantile(gaps.sum(1), (0.025, 0.975))
-    made = []
+    made: list[Bin] = []
     for b in np.flatnonzero(mass.sum(0)):
         held = masses[:, b] > 0
         low, high = np.quantile(again[held, b] / masses[held, b], (0.025, 0.975))

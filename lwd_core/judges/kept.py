@@ -34,7 +34,7 @@ class Kept:
     version: int
     about: Mapping[str, Any]
     heads: Sequence[Mapping[str, Array]] = field(repr=False, default=())
-    common: Mapping[str, Array] = field(repr=False, default_factory=dict)
+    common: Mapping[str, Array] = field(repr=False, default_factory=dict[str, Array])
     digest: str = ""
 
     @property
@@ -87,7 +87,7 @@ def find_kept(lake: Lake, what: str) -> Kept | None:
 
 def learned_from(models: Iterable[Kept], episodes: Sequence[str]) -> list[str]:
     """Layers of the models that learned from any of these episodes."""
-    found = []
+    found: list[str] = []
     for one in models:
         own = set(one.about["learned_from"])
         if any(_digest(one.about["salt"], episode) in own for episode in episodes):

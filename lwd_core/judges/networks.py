@@ -5,7 +5,7 @@ Torch trains them; whoever labels by them needs numpy alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +53,10 @@ def learn(inputs: Array, targets: Array, fold: np.ndarray, seed: int = 0) -> tup
     spread = inputs.std(0)
     alive = spread > 1e-6 * (1 + np.abs(inputs).max(0))
     mean, scale = inputs.mean(0), np.where(alive, 1 / np.where(alive, spread, 1), 0)
-    x = torch.from_numpy(_standard(inputs, mean, scale)).float()
-    y = torch.from_numpy(targets).float()
+    x = torch.as_tensor(_standard(inputs, mean, scale)).float()
+    y = torch.as_tensor(targets).float()
     parts = [*np.unique(fold).tolist(), None]
-    rows = [torch.from_numpy(np.flatnonzero(fold != part)) for part in parts for _ in range(VOTES)]
+    rows = [torch.as_tensor(np.flatnonzero(fold != part)) for part in parts for _ in range(VOTES)]
     sizes = torch.tensor([len(own) for own in rows]).float()[:, None]
     table = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     draw = torch.Generator().manual_seed(seed)
@@ -74,13 +74,13 @@ def learn(inputs: Array, targets: Array, fold: np.ndarray, seed: int = 0) -> tup
         w1, b1, w2, b2, w3, b3 = (layer[of] for layer in layers)
         return (F.silu(F.silu(values @ w1 + b1) @ w2 + b2) @ w3 + b3)[..., 0]
 
-    optimizer = torch.optim.AdamW(layers, lr=RATE, weight_decay=DECAY)
+    optimizer: Any = torch.optim.AdamW(layers, lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, UPDATES)
     for _ in range(UPDATES):
         at = table.gather(1, (torch.rand(count, BATCH, generator=draw) * sizes).long())
         loss = F.binary_cross_entropy_with_logits(logits(x[at], slice(None)), y[at])
         optimizer.zero_grad()
-        (loss * count).backward()  # each network's own mean
+        torch.autograd.backward(loss * count)  # each network's own mean
         optimizer.step()
         schedule.step()
     held = np.zeros(len(targets))

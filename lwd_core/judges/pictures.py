@@ -92,7 +92,8 @@ class FrameView:
 def _sample(lake: Lake, layer: str) -> Array:
     parts: list[Array] = []
     paths = sorted(files.files(lake.place, layer))
-    for i in np.random.default_rng(0).permutation(len(paths)).tolist():
+    order: list[int] = np.random.default_rng(0).permutation(len(paths)).tolist()
+    for i in order:
         parts += [
             _vectors(table["features"])[0] for table in files.tables(lake.place, paths[i], ["features"])
         ]

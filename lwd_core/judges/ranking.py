@@ -6,7 +6,7 @@ which like Wilson's of a rate is honest with few episodes and near 0 and 1, wher
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -79,7 +79,7 @@ def _interval(value: float, m: int, n: int, confidence: float) -> tuple[float, f
     return _root(apart, 0.0, value), _root(apart, 1.0, value)
 
 
-def _root(apart, far: float, near: float) -> float:
+def _root(apart: Callable[[float], float], far: float, near: float) -> float:
     """Where a function that is not negative ``far`` and not positive ``near`` crosses 0."""
     if far == near:
         return far

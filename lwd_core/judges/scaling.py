@@ -1,6 +1,7 @@
 """From scores to what comes on average: temperature and offset for a yes or no, isotonic for a number."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -38,15 +39,15 @@ def temperature(logits: Array, yes: Array) -> Temperature:
     Targets are drawn in a little from 0 and 1, by how many there are (Platt 1999), so that a model that is
     right of all of few samples isn't certain of it.
     """
-    many = yes.sum()
+    many = float(yes.sum())
     low, high = 1 / (len(yes) - many + 2), (many + 1) / (many + 2)
-    target = np.where(yes > 0, high, low)
+    target: Array = np.where(yes > 0, high, low)
     inputs = np.stack([logits, np.ones_like(logits)], axis=1)
     at = np.array([1.0, 0.0])
     for _ in range(50):
         chance = sigmoid(inputs @ at)
         curvature = (inputs.T * (chance * (1 - chance))) @ inputs + 1e-6 * np.eye(2)
-        step = np.linalg.solve(curvature, inputs.T @ (chance - target))
+        step = cast(Array, np.linalg.solve(curvature, inputs.T @ (chance - target)))
         at -= step * min(1.0, 1 / (np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-8:
             break

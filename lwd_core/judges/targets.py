@@ -57,5 +57,6 @@ def folds(groups: Sequence[str]) -> np.ndarray:
     if len(names) < 2 * FOLDS:  # a few logs of many episodes
         return np.arange(len(groups)) % FOLDS
     # in an order that says nothing of when or where
-    shuffled = {names[i]: k for k, i in enumerate(np.random.default_rng(0).permutation(len(names)))}
+    order: list[int] = np.random.default_rng(0).permutation(len(names)).tolist()
+    shuffled = {names[i]: k for k, i in enumerate(order)}
     return np.array([shuffled[group] for group in groups]) % FOLDS

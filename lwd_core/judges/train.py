@@ -46,17 +46,17 @@ class Learned:
     judged: int
     figures: Mapping[str, Figure]
     tasks: Sequence[Mapping[str, Any]] = field(repr=False)
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass
 class _Task:
     """Labelled episodes of one task of one robot type, as they are seen."""
 
-    views: list[Array] = field(default_factory=list)
-    came: list[Array] = field(default_factory=list)
-    yes: list[bool] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
+    views: list[Array] = field(default_factory=list[Array])
+    came: list[Array] = field(default_factory=list[Array])
+    yes: list[bool] = field(default_factory=list[bool])
+    groups: list[str] = field(default_factory=list[str])
 
 
 def train(
@@ -120,11 +120,11 @@ def train(
 class _HeldOut:
     """What was said of held-out episodes of all tasks."""
 
-    ranked: list[Auc] = field(default_factory=list)
-    chances: list[Array] = field(default_factory=list)
-    yes: list[Array] = field(default_factory=list)
-    told: list[Array] = field(default_factory=list)
-    came: list[Array] = field(default_factory=list)
+    ranked: list[Auc] = field(default_factory=list[Auc])
+    chances: list[Array] = field(default_factory=list[Array])
+    yes: list[Array] = field(default_factory=list[Array])
+    told: list[Array] = field(default_factory=list[Array])
+    came: list[Array] = field(default_factory=list[Array])
 
     def figures(self, what: What, sure: float) -> dict[str, Figure]:
         """Of all tasks; the AUC is that within tasks, so that to know an easy one earns nothing."""

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -193,9 +193,10 @@ class VlmJudge:
             "temperature": 0,
             "max_tokens": 200,
         }
-        answer = self._post(json.dumps(asked).encode())
+        answer: Any = self._post(json.dumps(asked).encode())
         try:
-            self.spent["tokens"] += int((answer.get("usage") or {}).get("total_tokens") or 0)
+            usage: dict[str, Any] = answer.get("usage") or {}
+            self.spent["tokens"] += int(usage.get("total_tokens") or 0)
             return _said(answer["choices"][0]["message"]["content"])
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise ValueError(f"answered no chat completion ({error!r})") from error
@@ -241,17 +242,18 @@ class VlmJudge:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Pictures and key go where the plan said, and nowhere else."""
 
-    def redirect_request(self, *_asked: Any) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> None:
         return None
 
 
 def _said(text: str) -> Said:
     """Raises ``ValueError`` for an answer that is none."""
     found = re.search(r"\{.*\}", text, re.DOTALL)
-    told = json.loads(found[0]) if found else None
-    if not isinstance(told, dict) or told.get("outcome") not in tuple(Outcome):
+    read: object = json.loads(found[0]) if found else None
+    told = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
+    if told.get("outcome") not in tuple(Outcome):
         raise ValueError(f"answered {text[:80]!r}")
-    chance = told.get("chance")
+    chance = cast(Any, told.get("chance"))
     number = isinstance(chance, int | float) and not isinstance(chance, bool) and 0 <= chance <= 1
     reason = str(told.get("reason") or "")[:500]
     return Said(value=float(chance) if number else None, text=told["outcome"], detail=reason or None)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -65,7 +65,8 @@ class EpisodeBatch:
     def __init__(self, lake: "Lake", wanted: pa.Table, asked: set[str]) -> None:
         self.lake, self._asked = lake, asked
         self._versions = {name: v for name in ("episodes", "steps") if (v := lake.version(name)) is not None}
-        self._where, self._params = [], []
+        self._where: list[str] = []
+        self._params: list[Any] = []
         for name in ("day", "site", "episode_id"):
             values = pc.unique(wanted.column(name)).to_pylist()
             self._where.append(f"{name} IN ({', '.join('?' * len(values))})")

@@ -37,7 +37,7 @@ class Labelled:
     """What was said of some episodes: rows of ``SAID``, and why nothing can be said of others."""
 
     rows: pa.Table
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Labeller(Protocol):
@@ -80,7 +80,7 @@ class LayerRun:
     total: int
     episodes: int = 0
     rows: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict[str, str])
 
     def reasons(self) -> list[str]:
         """A line for every reason why episodes failed, the most frequent first."""

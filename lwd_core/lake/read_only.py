@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from lwd_core.lake.query import Wrong, WrongQuery, connection, fence, kind, require_select, scan
 from storage_schemas.tables import TABLES
@@ -102,7 +102,7 @@ def _operators(nodes: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Name of every operator of a plan, and of the table function it calls or nothing."""
     for node in nodes:
         more = node.get("extra_info")
-        function = more.get("Function", "") if isinstance(more, dict) else ""
+        function = cast("dict[str, Any]", more).get("Function", "") if isinstance(more, dict) else ""
         yield str(node["name"]).strip().lower(), str(function).strip().lower()
         yield from _operators(node.get("children", []))
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class InstructionEncoder:
 
 
 @cache
-def _load():
+def _load() -> tuple[Any, Any]:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
@@ -54,8 +55,8 @@ def _load():
         raise ModuleNotFoundError("no sentence encoder", name=PACKAGE)
     folder = Path(spec.origin).parent / "model"
     logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, local_files_only=True)
+    model = cast(Any, AutoModel).from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     return tokenizer, model.eval()
 
 

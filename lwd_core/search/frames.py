@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
@@ -60,7 +61,9 @@ def seen(
             (cell["day"], cell["site"], *params, *([camera] if camera else [])),
         )
         shards = rows["shard"].to_numpy()
-        edges = np.flatnonzero(np.append(True, shards[1:] != shards[:-1])) if len(shards) else []
+        edges: list[int] = (
+            np.flatnonzero(np.append(True, shards[1:] != shards[:-1])).tolist() if len(shards) else []
+        )
         for a, b in zip(edges, [*edges[1:], len(shards)], strict=True):
             found = _of_shard(lake, layer, rows.slice(a, b - a))
             if found is not None:
@@ -75,7 +78,8 @@ def usual(lake: Lake, layer: str, *, camera: str = "") -> tuple[np.ndarray, np.n
     parts: list[np.ndarray] = []
     paths = sorted(files.files(lake.place, layer))
     draw = np.random.default_rng(0)
-    for i in draw.permutation(len(paths)).tolist():
+    order: list[int] = draw.permutation(len(paths)).tolist()
+    for i in order:
         for table in files.tables(lake.place, paths[i], ["features"]):
             parts.append(_vectors(table["features"])[0])
         if sum(map(len, parts)) >= SAMPLE:
@@ -89,13 +93,13 @@ def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> ShardFrames | None:
     path = files.path_of(layer, rows["shard"][0].as_py())
     if not lake.place.exists(path):
         return None
-    places = rows["place"].to_numpy()
+    places: npt.NDArray[np.int64] = rows["place"].to_numpy()
     vectors: list[np.ndarray] = []
     at: list[np.ndarray] = []
     digests: list[bytes] = []
     for table in files.tables(lake.place, path, ["offset", "frame", "features"]):
         values, there = _vectors(table["features"])
-        offsets = table["offset"].to_numpy()[there]
+        offsets: npt.NDArray[np.int64] = table["offset"].to_numpy()[there]
         # a frame may have been seen by several episodes of its log
         first, last = np.searchsorted(places, offsets), np.searchsorted(places, offsets, side="right")
         own = np.repeat(np.arange(len(offsets)), last - first)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ def unit(vectors: npt.ArrayLike) -> Array:
     """Rows (N, D) at length 1; what is 0 stays 0."""
     rows = np.asarray(vectors, np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
+    return cast(Array, rows / np.where(length > 0, length, 1))
 
 
 def close_pairs(vectors: Array, within: float) -> Iterator[tuple[int, int, float]]:

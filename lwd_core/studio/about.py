@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lwd_core.labels.registry import VALUES
 from lwd_core.lake.episode import Episode
@@ -31,9 +32,9 @@ def about(catalogue: Catalogue, episode: Episode, films: list[CameraFilm]) -> di
         # nanoseconds since epoch are more than a number of JavaScript holds
         "start_ns": str(start), "end_ns": str(facts["end_ns"]),
         "attributes": episode.attributes,
-        "t": np.round((t_ns - start) / 1e9, 6).tolist(),
+        "t": _seconds(t_ns, start),
         "cameras": [
-            {"name": f.camera, "t": np.round((f.t_ns - start) / 1e9, 6).tolist(), "step": f.step.tolist()}
+            {"name": f.camera, "t": _seconds(f.t_ns, start), "step": f.step.tolist()}
             for f in films
         ],
         "segments": [_plain(row, start) for row in episode.segments.to_pylist()],
@@ -44,6 +45,10 @@ def about(catalogue: Catalogue, episode: Episode, films: list[CameraFilm]) -> di
                 "first_message": facts["first_message"], "last_message": facts["last_message"]},
         "peers": peers(catalogue, episode),
     }  # fmt: skip
+
+
+def _seconds(t_ns: npt.NDArray[np.int64], start: int) -> list[float]:
+    return np.round((t_ns - start) / 1e9, 6).tolist()
 
 
 def _plain(row: Mapping[str, Any], start: int) -> dict[str, Any]:

@@ -57,13 +57,14 @@ class Desk:
             if episode_id in self._episodes:
                 return self._episodes[episode_id]
             row = catalogue.row(episode_id)
-            found: list[Episode] = []
-            if row is not None:
-                (card,) = catalogue.cards(_row(row), ("day", "site"))
-                near = self._near(card["day"], card["site"])
-                found = near.episodes("episode_id = ?", (episode_id,))
+            absent = NotThere(f"episode {episode_id}: the lake has none of this id; it may have been erased")
+            if row is None:
+                raise absent
+            (card,) = catalogue.cards(_row(row), ("day", "site"))
+            near = self._near(card["day"], card["site"])
+            found = near.episodes("episode_id = ?", (episode_id,))
             if not found:
-                raise NotThere(f"episode {episode_id}: the lake has none of this id; it may have been erased")
+                raise absent
             (only,) = found
             if only.embodiment is None:
                 known = load_embodiments(self.settings.embodiments).get(only.facts["embodiment"])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -123,10 +123,8 @@ class Reading:
         catalogue, wanted = self._asked(request)
         row = catalogue.row(request.query_params.get("episode", ""))
         rows = catalogue.order(wanted)
-        found = (rows == row).nonzero()[0] if row is not None else []
-        return answer(
-            {"at": catalogue.number, "total": len(rows), "place": int(found[0]) if len(found) else None}
-        )
+        found: list[int] = (rows == row).nonzero()[0].tolist() if row is not None else []
+        return answer({"at": catalogue.number, "total": len(rows), "place": found[0] if found else None})
 
     def strips(self, request: Request) -> Response:
         """How many small pictures there are of each of the episodes."""
@@ -135,7 +133,8 @@ class Reading:
 
     def strip(self, request: Request) -> Response:
         """One of them."""
-        episode, number = request.path_params["episode"], request.path_params["number"]
+        episode: str = request.path_params["episode"]
+        number: int = request.path_params["number"]
         found = self._desk.strips([episode]).get(episode, ())
         if not 0 <= number < len(found):
             raise NotThere(f"episode {episode}: no picture {number}")
@@ -169,7 +168,8 @@ class Reading:
     def frame(self, request: Request) -> Response:
         """A frame of one of its cameras, as the robot sent it."""
         films = self._desk.films(request.path_params["episode"])
-        camera, number = request.path_params["camera"], request.path_params["number"]
+        camera: int = request.path_params["camera"]
+        number: int = request.path_params["number"]
         if not (0 <= camera < len(films) and 0 <= number < len(films[camera])):
             raise NotThere(f"no frame {number} of camera {camera}")
         return _picture(*picture(self._desk.lake.place, films[camera].frame(number)))
@@ -256,5 +256,7 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: _finite(v) for k, v in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in cast("list[Any] | tuple[Any, ...]", value)]
+    return value

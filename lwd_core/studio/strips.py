@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
+import simplejpeg  # pyright: ignore[reportMissingTypeStubs]
 
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.frames import extension
@@ -47,7 +47,8 @@ def strips(lake: Lake, cards: Sequence[Mapping[str, Any]]) -> dict[str, Strip]:
     ``cards``: episode_id, day, site, steps. One query for all of them.
     """
     ids = [card["episode_id"] for card in cards]
-    where, params = [], []
+    where: list[str] = []
+    params: list[Any] = []
     for name in ("day", "site", "episode_id"):
         words = list(dict.fromkeys(card[name] for card in cards))
         where.append(f"s.{name} IN ({', '.join('?' * len(words))})")
@@ -86,7 +87,7 @@ class CameraFilm:
 
     def frame(self, place: int) -> dict[str, Any]:
         """Where the bytes of a frame lie."""
-        shard = self.shards[self.shard[place]]
+        shard = self.shards[int(self.shard[place])]
         return {"shard": shard, "offset": int(self.offset[place]), "size": int(self.size[place])}
 
 
@@ -95,7 +96,7 @@ def films(episode: Episode) -> list[CameraFilm]:
     by_camera: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for frame in episode.frames():
         by_camera.setdefault(frame.camera, []).append((frame.step, frame.at))
-    made = []
+    made: list[CameraFilm] = []
     for camera, found in sorted(by_camera.items()):
         shards = {name: i for i, name in enumerate(dict.fromkeys(at["shard"] for _, at in found))}
         columns = (

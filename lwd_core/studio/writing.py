@@ -1,7 +1,7 @@
 """What a named person changes: labels, saved views; and the viewer they open beside the page."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lwd_core.errors import UserError
+from lwd_core.labels.people import PersonLabel
 from lwd_core.studio.desk import Desk
 from lwd_core.studio.label_outbox import LabelOutbox, said
 from lwd_core.studio.rerun_window import RerunWindow
@@ -63,10 +64,11 @@ class Writing:
             outbox, given = self._named(), told.get("labels")
             if not isinstance(given, list):
                 raise UserError("labels: a list of labels is missing")
-            kept, refused = [], []
-            for one in given:
+            kept: list[PersonLabel] = []
+            refused: list[str] = []
+            for one in cast("list[object]", given):
                 try:
-                    kept.append(said(one if isinstance(one, dict) else {}, self._by))
+                    kept.append(said(cast("dict[str, Any]", one) if isinstance(one, dict) else {}, self._by))
                 except UserError as error:
                     refused.append(str(error))
             outbox.put(kept)

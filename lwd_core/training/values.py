@@ -90,7 +90,7 @@ def decoded(
     if vision.pretrained is not None:
         table = FeatureTable(lake, extractor_of(vision))
         features, there = table.shown(index, making=True).at(np.zeros_like(rows), rows)
-        return torch.from_numpy(features), torch.from_numpy(there)
+        return torch.as_tensor(features), torch.as_tensor(there)
     images = torch.empty((len(rows), len(vision.cameras), vision.height, vision.width, 3), dtype=torch.uint8)
     files = files_of(lake)
     decoder = Decoder(index, files, vision.height, vision.width)
