@@ -4,7 +4,7 @@ import copy
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,13 +37,13 @@ class Interrupted(Exception):
 class TrainResult:
     """``checkpoint`` is its address, ``metrics`` the last ones logged.
 
-    ``before``: an earlier attempt had come to the end, nothing was trained.
+    ``before``: an earlier attempt had come to the end, nothing was trained; that makes it no other result.
     """
 
     checkpoint: str
     digest: str
     metrics: dict[str, float]
-    before: bool = False
+    before: bool = field(default=False, compare=False)
 
 
 class Loop:
