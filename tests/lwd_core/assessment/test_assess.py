@@ -32,7 +32,9 @@ class Known:
     def __init__(self, value):
         self.value = value
 
-    def __call__(self, states: torch.Tensor, images: object, instruction: str) -> torch.Tensor:
+    def __call__(
+        self, states: torch.Tensor, images: object, instruction: str, there: object = None
+    ) -> torch.Tensor:
         return torch.tensor([self.value(int(s[0]), int(s[1])) for s in states], dtype=torch.float32)
 
 
