@@ -122,7 +122,7 @@ def test_it_starts_from_production_and_is_taken_up_as_it_was(settings, snapshots
     assert (begun.init, begun.offline, begun.n_step, begun.learner.made.divl.tau_base) == (
         "sft",
         snapshots[1],
-        1,
+        None,
         0.9,
     )
     assert begun.follow is not None
@@ -141,6 +141,21 @@ def test_it_starts_from_production_and_is_taken_up_as_it_was(settings, snapshots
     assert online_config(settings, "live", over) == begun
     with pytest.raises(UserError, match="other settings"):
         online_config(settings, "live", {**over, "updates": 9})
+
+
+def test_it_goes_on_with_what_its_predecessor_learned_by(settings, snapshots, trained):
+    own = {"divl": {"tau_base": 0.8}, "policy_start": 2, "reference": {"mode": "refreshed", "first": 1}}
+    train(config(snapshots, "offline", n_step=2, learner=own, updates=4), Quiet(), settings)
+    Publisher(settings, Channel.PRODUCTION)(find_checkpoint(settings.checkpoints, "offline"))
+    begun = online_config(settings, "live", {})
+    learner = begun.learner.made
+    assert (begun.init, begun.n_step, learner.divl.tau_base, learner.reference.mode) == (
+        "offline",
+        2,
+        0.8,
+        "refreshed",
+    )
+    assert (learner.policy_start, learner.reference.first) == (0, 0)  # what only begins a stage
 
 
 def test_a_canary_on_trial_is_left_there(settings, snapshots, trained):
