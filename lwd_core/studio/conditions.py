@@ -46,7 +46,7 @@ class _Shown:
 
 
 class Conditions:
-    """Conditions over one table of episodes. It is copied to a file that has no name, so a kill leaves none."""
+    """Conditions over one table of episodes, which is copied to a file without a name: a kill leaves none."""
 
     def __init__(self, episodes: pa.Table) -> None:
         file = tempfile.TemporaryFile(prefix="lwd-studio-")  # noqa: SIM115  open as long as it is asked

@@ -72,8 +72,7 @@ class Writing:
             outbox.put(kept)
             if told.get("commit") is True:
                 outbox.commit()
-            refused += [outbox.refused.pop() for _ in range(len(outbox.refused))]
-            return answer({"kept": len(kept), "refused": refused, "trouble": outbox.trouble})
+            return answer({"kept": len(kept), "refused": refused})
 
         return await _with_body(request, done)
 
