@@ -44,7 +44,10 @@ class Writing:
 
         def done(told: Any) -> Response:
             self._named()
-            self._views.save(str(told.get("name", "")), str(told.get("query", "")), self._by)
+            name, query = told.get("name"), told.get("query", "")
+            if not (isinstance(name, str) and isinstance(query, str)):
+                raise UserError("saved view: name and query are texts")
+            self._views.save(name, query, self._by)
             return answer(self._views.all())
 
         return await _with_body(request, done)
@@ -81,7 +84,10 @@ class Writing:
         episode = request.path_params["episode"]
 
         def done(told: Any) -> Response:
-            return answer({"url": self.window.show(episode, int(told.get("step", 0)))})
+            step = told.get("step", 0)
+            if type(step) is not int or step < 0:
+                raise UserError("step: a whole number from 0 on")
+            return answer({"url": self.window.show(episode, step)})
 
         return await _with_body(request, done)
 
@@ -98,7 +104,8 @@ async def _with_body(request: Request, done: Any) -> Response:
     def handled(_request: Request) -> Response:
         try:
             told = json.loads(body)
-        except ValueError:
+            json.dumps(told, ensure_ascii=False).encode()  # half a character is in no text that can be kept
+        except (ValueError, RecursionError):
             raise UserError("the request is no JSON") from None
         if not isinstance(told, dict):
             raise UserError("the request is no JSON object")
