@@ -105,6 +105,10 @@ class WrongQuery(UserError):
         # what was meant stands in the lines between the fault and the place it is at
         lines = str(why).partition("\n\nLINE")[0].splitlines()
         super().__init__(f"query: {' '.join(line for line in lines if line)}")
+        self._why = str(why)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:  # another process may have found it wrong
+        return type(self), (self._why,)
 
 
 def kind(statement: Any) -> str:

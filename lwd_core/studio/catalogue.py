@@ -14,17 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lwd_core.errors import UserError
 from lwd_core.lake import query
 from lwd_core.lake.delta import VersionGone
-from lwd_core.lake.read_only import admit
 from lwd_core.lake.store import Lake
+from lwd_core.studio.conditions import MEMORY, Conditions
 from lwd_core.studio.filters import EpisodeFilter
 from lwd_core.studio.parts import PartitionRows
-from storage_schemas.tables import EPISODES, LABELS, TABLES
+from storage_schemas.tables import EPISODES, LABELS
 
-#: What one query may take. Results beyond the memory go to disk, a query beyond the time is ended.
-MEMORY, SECONDS = "1GB", 10.0
 #: Orders of episodes kept, and catalogues: the newest and the one a page may still be scrolling through.
 ORDERS, KEPT = 8, 2
 #: Columns a card shows.
@@ -95,6 +92,7 @@ class Catalogue:
         query.fence(self._con, [])
         self.episodes = facts.num_rows
         self._orders: OrderedDict[EpisodeFilter, npt.NDArray[np.int32]] = OrderedDict()
+        self._conditions: Conditions | None = None
         self._lock = threading.Lock()
 
     def order(self, wanted: EpisodeFilter) -> npt.NDArray[np.int32]:
@@ -105,8 +103,11 @@ class Catalogue:
                 return self._orders[wanted]
         condition, params = wanted.condition()
         statement = f"SELECT rowid::INT AS row FROM episodes WHERE {condition} ORDER BY {wanted.order_by()}"
-        found = self._bounded(statement, params, wanted.where).column("row")
-        rows = found.to_numpy()
+        rows = (
+            self._theirs(statement, params)
+            if wanted.where
+            else self.ask(statement, params).column("row").to_numpy()
+        )
         with self._lock:
             self._orders[wanted] = rows
             while len(self._orders) > ORDERS:
@@ -150,49 +151,23 @@ class Catalogue:
         """Rows of a query of ours over ``episodes``."""
         return query.run(self._con.cursor(), statement, params)
 
-    def _bounded(self, statement: str, params: Sequence[Any], theirs: str) -> pa.Table:
-        """A query that may hold a person's condition: it reads, and is ended where it takes too long.
+    def _theirs(self, statement: str, params: Sequence[Any]) -> npt.NDArray[np.int32]:
+        """A query that holds a person's condition.
 
-        A condition that names other tables than ``episodes`` is asked of the lake's, at this version.
+        One that names other tables than ``episodes`` is asked of the lake's, at this version.
         """
-        if not theirs:
-            return query.run(self._con.cursor(), statement, params)
+        with self._lock:
+            if self._conditions is None:
+                self._conditions = Conditions(self.ask("SELECT * FROM episodes ORDER BY rowid"))
+            conditions = self._conditions
         try:
             try:
-                return self._asked(self._con.cursor(), statement, params)
+                return conditions.rows(statement, params)
             except query.NoSuchTable:
-                with self._beside_the_lake() as con:
-                    return self._asked(con, statement, params)
-        except query.Interrupted as error:
-            raise UserError(f"condition: takes more than {SECONDS:.0f} s; ask for less") from error
+                versions = self._lake.versions() | self.versions
+                return conditions.rows_beside(self._lake, versions, statement, params)
         except query.Wrong as error:
             raise query.WrongQuery(error) from error
-
-    def _asked(self, con: query.Connection, statement: str, params: Sequence[Any]) -> pa.Table:
-        admit(con, statement, params)
-        timer = threading.Timer(SECONDS, con.interrupt)
-        timer.start()
-        try:
-            return query.run(con, statement, params)
-        finally:
-            timer.cancel()
-
-    def _beside_the_lake(self) -> query.Connection:
-        """A connection with the lake's other tables as this catalogue's versions have them."""
-        con = query.connection(self._lake.fs if self._lake.place.remote else None)
-        con.register("ours", query.run(self._con.cursor(), "SELECT * FROM episodes ORDER BY rowid"))
-        con.execute("CREATE TABLE episodes AS FROM ours")
-        con.unregister("ours")
-        versions = self._lake.versions() | self.versions
-        files: list[str] = []
-        for name, version in versions.items():
-            if name != "episodes":
-                found = self._lake.files(name, version)
-                con.execute(query.view(TABLES[name], found))
-                files += found
-        con.execute(f"SET memory_limit = '{MEMORY}'")
-        query.fence(con, files)
-        return con
 
 
 class Catalogues:

@@ -25,6 +25,11 @@ from storage_schemas.vocabulary import Outcome
 QUIET_S, OLDEST_S, MOST = 20.0, 60.0, 100
 _AGAIN_S = 5.0
 _REFUSED = "refused.jsonl"
+_Refused = tuple[dict[str, Any], str]  # what was said, and why it is kept aside
+#: What a label's own values raise.
+_FAULTS = (UserError, ValueError, TypeError, ArithmeticError)
+#: The last moment (ms) that the lake has a number for.
+_LAST_MS = 2**63 // 1_000_000 - 1
 
 
 def said(told: Mapping[str, Any], by: str) -> PersonLabel:
@@ -39,6 +44,8 @@ def said(told: Mapping[str, Any], by: str) -> PersonLabel:
         raise UserError(f"{where}: text and detail are texts")
     if not all(one is None or type(one) in (int, float) for one in span) or type(at) is not int:
         raise UserError(f"{where}: from_s, to_s are seconds, at_ms is when it was said")
+    if not 0 <= at <= _LAST_MS:
+        raise UserError(f"{where}: at_ms {at} is no moment, in milliseconds since 1970")
     if kind == "outcome" and text is not None and text not in tuple(Outcome):
         raise UserError(f"{where}: outcome {text!r} is none of {', '.join(Outcome)}")
     return PersonLabel(told["episode_id"], by, kind, text, detail, *span, at_ns=at * 1_000_000)
@@ -56,8 +63,8 @@ class _Batch:
 class LabelOutbox:
     """The outbox of one server. `put` returns when its labels are on disk; a thread commits them.
 
-    ``commits`` counts batches, ``refused`` has what the lake would not take and why, ``trouble`` says why
-    nothing can be committed at the moment.
+    ``commits`` counts batches, ``refused`` labels that the lake would not take, ``last_refused`` says why the
+    last of them; ``trouble`` why nothing can be committed at the moment.
     """
 
     def __init__(self, lake: Lake, folder: Path) -> None:
@@ -69,7 +76,7 @@ class LabelOutbox:
         self._began = self._added = 0.0
         self._ending = self._wanted = False
         self.commits, self.trouble = 0, ""
-        self.refused: list[str] = []
+        self.refused, self.last_refused = 0, ""
         self._thread = threading.Thread(target=self._run, name="label outbox", daemon=True)
         self._thread.start()
 
@@ -113,9 +120,10 @@ class LabelOutbox:
     def _run(self) -> None:
         while (batch := self._next()) is not None:
             try:
-                self._keep(_read(batch.path))
-            except (UserError, OSError) as error:
-                self.trouble = str(error)
+                labels, refused = _read(batch.path)
+                self._set_aside(refused + self._keep(labels))
+            except Exception as error:  # whatever it is: the thread goes on, and the page says what it is
+                self.trouble = _why(error)
                 with self._changed:
                     if not self._ending:
                         self._changed.wait(_AGAIN_S)
@@ -149,20 +157,28 @@ class LabelOutbox:
         late = now - self._began >= OLDEST_S or now - self._added >= QUIET_S
         return late or self._wanted or self._ending or self._open.labels >= MOST
 
-    def _keep(self, labels: list[PersonLabel]) -> None:
-        """All in one commit. Where the lake refuses one (its episode was erased, say), halves find which."""
+    def _keep(self, labels: list[PersonLabel]) -> list[_Refused]:
+        """All in one commit; those that can't be. Where the lake refuses one (its episode was erased, say),
+        halves find which. Raises what is no label's fault: it is tried again."""
         try:
             set_labels(self._lake, labels, now_ns=time.time_ns())
         except OSError:
             raise
-        except UserError as error:
-            if len(labels) > 1:
-                self._keep(labels[: len(labels) // 2])
-                self._keep(labels[len(labels) // 2 :])
-                return
-            with open(self._folder / _REFUSED, "ab") as file:
-                file.write(json.dumps(asdict(labels[0]) | {"why": str(error)}).encode() + b"\n")
-            self.refused.append(str(error))
+        except _FAULTS as error:
+            if len(labels) == 1:
+                return [(asdict(labels[0]), _why(error))]
+            half = len(labels) // 2
+            return self._keep(labels[:half]) + self._keep(labels[half:])
+        return []
+
+    def _set_aside(self, refused: list[_Refused]) -> None:
+        if not refused:
+            return
+        with open(self._folder / _REFUSED, "ab") as file:
+            for label, why in refused:
+                file.write(json.dumps({**label, "why": why}).encode() + b"\n")
+        self.refused += len(refused)
+        self.last_refused = refused[-1][1]
 
 
 def _left(folder: Path) -> list[_Batch]:
@@ -188,7 +204,18 @@ def _begun(folder: Path) -> _Batch:
     return _Batch(path, file)
 
 
-def _read(path: Path) -> list[PersonLabel]:
-    """The labels of a batch. A last line that a kill cut was never answered for: the page sends it again."""
-    whole = path.read_bytes().split(b"\n")[:-1]
-    return [PersonLabel(**json.loads(line)) for line in whole]
+def _read(path: Path) -> tuple[list[PersonLabel], list[_Refused]]:
+    """The labels of a batch, and lines that are none. A last line that a kill cut was never answered for: the
+    page sends it again."""
+    found: list[PersonLabel] = []
+    refused: list[_Refused] = []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            found.append(PersonLabel(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            refused.append(({"line": line.decode(errors="replace")}, _why(error)))
+    return found, refused
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -23,6 +23,7 @@ from lwd_core.studio.desk import Desk, NotThere
 from lwd_core.studio.duel import duel
 from lwd_core.studio.filters import EpisodeFilter
 from lwd_core.studio.guard import LOGS
+from lwd_core.studio.label_outbox import LabelOutbox
 from lwd_core.studio.strips import picture
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 #: Cards of one answer at most, and episodes of a queue.
 MOST, QUEUED = 500, 200
 _STATIC = resources.files("lwd_core.studio") / "static"
+_SHIPPED = {file.name: file for file in _STATIC.iterdir()}
 _MEDIA = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _PAGE = ("at", "offset", "limit", "episode")
 Handler = Callable[[Request], Response]
@@ -63,8 +65,8 @@ def plain(handler: Handler) -> Handler:
 class Reading:
     """What is there for everybody who may look."""
 
-    def __init__(self, desk: Desk, by: str) -> None:
-        self._desk, self._by = desk, by
+    def __init__(self, desk: Desk, by: str, outbox: LabelOutbox | None = None) -> None:
+        self._desk, self._by, self._outbox = desk, by, outbox
         self._laws: Laws | None = None
 
     def routes(self) -> list[Route]:
@@ -77,11 +79,11 @@ class Reading:
             "/api/counts": self.counts,
             "/api/place": self.place,
             "/api/strips": self.strips,
-            "/api/strip/{episode}/{number:int}": self.strip,
+            "/api/strip/{episode}/{number}": self.strip,
             "/api/episode/{episode}": self.episode,
             "/api/episode/{episode}/curves": self.curves,
             "/api/episode/{episode}/lineage": self.lineage,
-            "/api/frame/{episode}/{camera:int}/{number:int}": self.frame,
+            "/api/frame/{episode}/{camera}/{number}": self.frame,
             "/api/episode/{episode}/law": self.law,
             "/api/duel": self.duel,
             "/api/queues": self.queues,
@@ -99,11 +101,15 @@ class Reading:
         return _shipped(request.path_params["name"])
 
     def state(self, request: Request) -> Response:
-        """Which catalogue is the newest, and who is at the desk; asked every few seconds, so that the lake
-        is followed."""
+        """Which catalogue is the newest, who is at the desk, and how what they said fares; asked every few
+        seconds, so that the lake is followed."""
         self._desk.catalogues.follow()
         found = self._desk.newest()
-        return answer({"at": found.number, "episodes": found.episodes, "by": self._by})
+        told: dict[str, Any] = {"at": found.number, "episodes": found.episodes, "by": self._by}
+        if self._outbox is not None:
+            names = ("waiting", "trouble", "refused", "last_refused")
+            told["outbox"] = {name: getattr(self._outbox, name) for name in names}
+        return answer(told)
 
     def episodes(self, request: Request) -> Response:
         """Cards from ``offset`` on, and how many there are in all."""
@@ -133,8 +139,7 @@ class Reading:
 
     def strip(self, request: Request) -> Response:
         """One of them."""
-        episode: str = request.path_params["episode"]
-        number: int = request.path_params["number"]
+        episode, number = request.path_params["episode"], _named(request, "number")
         found = self._desk.strips([episode]).get(episode, ())
         if not 0 <= number < len(found):
             raise NotThere(f"episode {episode}: no picture {number}")
@@ -168,8 +173,7 @@ class Reading:
     def frame(self, request: Request) -> Response:
         """A frame of one of its cameras, as the robot sent it."""
         films = self._desk.films(request.path_params["episode"])
-        camera: int = request.path_params["camera"]
-        number: int = request.path_params["number"]
+        camera, number = _named(request, "camera"), _named(request, "number")
         if not (0 <= camera < len(films) and 0 <= number < len(films[camera])):
             raise NotThere(f"no frame {number} of camera {camera}")
         return _picture(*picture(self._desk.lake.place, films[camera].frame(number)))
@@ -231,9 +235,9 @@ class Reading:
 
 def _shipped(name: str) -> Response:
     kind = _MEDIA.get(name.rpartition(".")[2])
-    file = _STATIC / name
-    if kind is None or "/" in name or not file.is_file():
-        raise NotThere(f"{name}: no such file")
+    file = _SHIPPED.get(name)  # a name of the network's is never a path
+    if kind is None or file is None:
+        raise NotThere(f"{name[:40]}: no such file")
     return Response(file.read_bytes(), media_type=kind)
 
 
@@ -246,9 +250,16 @@ def _but(items: Iterable[tuple[str, str]], names: Iterable[str]) -> list[tuple[s
 
 
 def _whole(request: Request, name: str, otherwise: int) -> int:
-    text = request.query_params.get(name, str(otherwise))
+    return _number(name, request.query_params.get(name, str(otherwise)))
+
+
+def _named(request: Request, name: str) -> int:
+    return _number(name, request.path_params[name])
+
+
+def _number(name: str, text: str) -> int:
     if not text.isdecimal() or len(text) > 12:
-        raise UserError(f"{name}: {text!r} is no number")
+        raise UserError(f"{name}: {text[:40]!r} is no number")
     return int(text)
 
 

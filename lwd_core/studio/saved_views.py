@@ -26,6 +26,8 @@ class SavedViews:
             raise UserError(
                 f"{self._place.path(_FILE)}: not JSON ({error}); mend it or move it away"
             ) from error
+        if not _are_views(found):
+            raise UserError(f"{self._place.path(_FILE)}: these are no saved views; mend it or move it away")
         return found
 
     def save(self, name: str, query: str, by: str) -> None:
@@ -44,3 +46,11 @@ class SavedViews:
     def _write(self, views: dict[str, dict[str, str]]) -> None:
         with self._place.write(_FILE) as file:
             file.write(json.dumps(views, ensure_ascii=False, indent=2, sort_keys=True).encode())
+
+
+def _are_views(found: Any) -> bool:
+    """Names, each with texts."""
+    return isinstance(found, dict) and all(
+        isinstance(view, dict) and all(isinstance(view.get(name), str) for name in ("query", "by"))
+        for view in found.values()
+    )

@@ -37,7 +37,7 @@ def application(desk: Desk, port: int, *, by: str, key: str, closing: ExitStack)
     writing = Writing(desk, by, views, outbox)
     closing.callback(writing.window.close)
     hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost"))
-    return Guard(Starlette(routes=[*Reading(desk, by).routes(), *writing.routes()]), hosts, key)
+    return Guard(Starlette(routes=[*Reading(desk, by, outbox).routes(), *writing.routes()]), hosts, key)
 
 
 def serve(settings: Settings, *, port: int, by: str, key: str, ready: Callable[[str], None]) -> None:

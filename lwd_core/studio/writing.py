@@ -45,7 +45,10 @@ class Writing:
 
         def done(told: Any) -> Response:
             self._named()
-            self._views.save(str(told.get("name", "")), str(told.get("query", "")), self._by)
+            name, query = told.get("name"), told.get("query", "")
+            if not (isinstance(name, str) and isinstance(query, str)):
+                raise UserError("saved view: name and query are texts")
+            self._views.save(name, query, self._by)
             return answer(self._views.all())
 
         return await _with_body(request, done)
@@ -74,8 +77,7 @@ class Writing:
             outbox.put(kept)
             if told.get("commit") is True:
                 outbox.commit()
-            refused += [outbox.refused.pop() for _ in range(len(outbox.refused))]
-            return answer({"kept": len(kept), "refused": refused, "trouble": outbox.trouble})
+            return answer({"kept": len(kept), "refused": refused})
 
         return await _with_body(request, done)
 
@@ -84,7 +86,10 @@ class Writing:
         episode = request.path_params["episode"]
 
         def done(told: Any) -> Response:
-            return answer({"url": self.window.show(episode, int(told.get("step", 0)))})
+            step = told.get("step", 0)
+            if type(step) is not int or step < 0:
+                raise UserError("step: a whole number from 0 on")
+            return answer({"url": self.window.show(episode, step)})
 
         return await _with_body(request, done)
 
@@ -101,7 +106,8 @@ async def _with_body(request: Request, done: Any) -> Response:
     def handled(_request: Request) -> Response:
         try:
             told = json.loads(body)
-        except ValueError:
+            json.dumps(told, ensure_ascii=False).encode()  # half a character is in no text that can be kept
+        except (ValueError, RecursionError):
             raise UserError("the request is no JSON") from None
         if not isinstance(told, dict):
             raise UserError("the request is no JSON object")

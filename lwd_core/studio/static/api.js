@@ -2,11 +2,13 @@
 
 const STORED = "lwd-key";
 
+// Whether the address brought one; it stands there no longer.
 export function takeKey() {
   const found = /^#key=([\w-]+)$/.exec(location.hash);
-  if (!found) return;
+  if (!found) return false;
   localStorage.setItem(STORED, found[1]);
   history.replaceState(null, "", "#/episodes");
+  return true;
 }
 
 export const key = () => localStorage.getItem(STORED) ?? "";

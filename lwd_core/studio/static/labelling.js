@@ -63,10 +63,21 @@ export class Labelling {
     this.flush().then(() => send("POST", "labels", { labels: [], commit: true })).catch((error) => say(error.message));
   }
 
+  // How what was said fares at the server: what it can't commit, and what the lake refused.
+  fares(outbox) {
+    this.outbox = outbox ?? {};
+    this.told();
+  }
+
   told() {
-    const n = this.waiting.length;
-    this.status.textContent = n ? `${n} not sent${this.failed ? `: ${this.failed}` : ""}` : this.done.length ? `${this.done.length} said` : "";
-    this.status.className = this.failed && n ? "bad" : "";
+    const n = this.waiting.length, { waiting, trouble, refused, last_refused } = this.outbox ?? {};
+    const told = [
+      n ? `${n} not sent${this.failed ? `: ${this.failed}` : ""}` : "",
+      trouble ? `${waiting} kept, not in the lake yet: ${trouble}` : "",
+      refused ? `${refused} refused by the lake, kept in refused.jsonl: ${last_refused}` : "",
+    ].filter(Boolean);
+    this.status.textContent = told.join(" · ") || (this.done.length ? `${this.done.length} said` : "");
+    this.status.className = (this.failed && n) || trouble || refused ? "bad" : "";
   }
 
   panel(open) {

@@ -21,6 +21,8 @@ function where() {
 const address = (filter) => `#/episodes${filter.toString() ? `?${filter}` : ""}`;
 
 async function route() {
+  // a link that was opened in this tab is another server's start: the page begins anew, as what it is there
+  if (takeKey()) { location.reload(); return; }
   say("");
   document.getElementById("notice").replaceChildren();
   const [[name, ...rest], filter] = where();
@@ -206,6 +208,7 @@ async function follow() {
     const now = await get("state");
     const before = state;
     state = now;
+    labelling.fares(now.outbox);
     if (before.at && now.at !== before.at && page instanceof Grid) {
       // whoever hasn't gone anywhere sees what is new; nothing moves under the eyes of the rest
       if (page.view.scrollTop === 0 && page.selected === 0) page.refresh();
@@ -222,6 +225,7 @@ async function begin() {
   state = await get("state");
   document.getElementById("who").textContent = state.by ? `labels by ${state.by}` : "read only";
   labelling = new Labelling(state.by, () => page);
+  labelling.fares(state.outbox);
   window.addEventListener("hashchange", route);
   await route();
   setInterval(follow, EVERY_MS);

@@ -1,10 +1,12 @@
 """What was said is in the lake once, in a commit a batch, whatever is killed in between."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -97,8 +99,50 @@ def test_what_the_lake_refuses_is_kept_aside_and_the_rest_committed(lake: Lake, 
     outbox.put([outcome(0), outcome(7), outcome(2)])
     outbox.close()
     assert kept(lake) == [("e0000", "success"), ("e0002", "success")]
-    assert len(outbox.refused) == 1
+    assert outbox.refused == 1
+    assert "e0007" in outbox.last_refused
     assert "e0007" in (tmp_path / "outbox" / "refused.jsonl").read_text()
+
+
+def test_one_that_no_lake_can_hold_stops_nothing(lake: Lake, tmp_path: Path) -> None:
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+    far = asdict(outcome(1)) | {"at_ns": -(10**23)}
+    (folder / "1-1.batch").write_text(
+        f"{json.dumps(far)}\nno label\n[]\n"
+    )  # as a server before this one kept it
+    outbox = LabelOutbox(lake, folder)
+    outbox.put([outcome(0)])
+    outbox.close()
+    assert kept(lake) == [("e0000", "success")]
+    assert (outbox.refused, outbox.trouble) == (3, "")
+    aside = [json.loads(line) for line in (folder / "refused.jsonl").read_text().splitlines()]
+    assert [one.get("line") for one in aside] == ["no label", "[]", None]
+    assert all(one["why"] for one in aside)
+
+
+def test_a_fault_that_nobody_foresaw_is_told_and_tried_again(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_outbox, "_AGAIN_S", 0.05)
+    whole, tried = label_outbox.set_labels, []
+
+    def fails_once(*given: object, **named: object) -> object:
+        tried.append(given)
+        if len(tried) == 1:
+            raise MemoryError
+        return whole(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(label_outbox, "set_labels", fails_once)
+    outbox = LabelOutbox(lake, tmp_path / "outbox")
+    outbox.put([outcome(0)])
+    outbox.commit()
+    deadline = time.monotonic() + 20
+    while outbox.waiting and time.monotonic() < deadline:
+        time.sleep(0.05)
+    outbox.close()
+    assert kept(lake) == [("e0000", "success")]
+    assert outbox.trouble == ""
 
 
 def test_what_cannot_be_committed_now_stays(
@@ -127,6 +171,8 @@ def test_what_cannot_be_committed_now_stays(
         {"text": "won"},
         {"at_ms": "now"},
         {"at_ms": True},
+        {"at_ms": -(10**17)},
+        {"at_ms": 10**17},
         {"from_s": "1"},
         {"episode_id": None},
     ],

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib import resources
@@ -112,6 +113,52 @@ def test_a_wrong_question_is_a_line(client: TestClient) -> None:
         assert said.json()["error"]
     assert client.get("/static/../server.py").status_code == 404
     assert client.get("/static/nothing.js").status_code == 404
+
+
+def test_what_nobody_would_ask_is_a_line_too(client: TestClient, home: Path) -> None:
+    long = "9" * 5000
+    for path in ("/static/" + "a" * 400 + ".js", f"/api/strip/e0000/{long}", f"/api/frame/e0000/{long}/0"):
+        assert client.get(path).status_code in (400, 404), path[:40]
+    half = "\\ud800"
+    for path, body in (
+        ("/api/views", f'{{"name": "{half}", "query": ""}}'),
+        ("/api/views", '{"name": {"a": 1}, "query": ["x"]}'),
+        ("/api/views", "[" * 100_000),
+        ("/api/labels", f'{{"labels": [{{"episode_id": "{half}"}}]}}'),
+        ("/api/episode/e0000/rerun", '{"step": "x"}'),
+        ("/api/episode/e0000/rerun", '{"step": 1e999}'),
+        ("/api/episode/e0000/rerun", '{"step": true}'),
+    ):
+        headers = {"x-lwd-key": KEY, "content-type": "application/json"}
+        said = client.post(path, content=body, headers=headers)
+        assert said.status_code == 400, (path, body[:40])
+        assert said.json()["error"]
+    assert client.get("/api/views").json() == {}
+    for wrong in ('["x"]', '{"mine": "x"}', '{"mine": {"query": 3, "by": "ada"}}'):
+        (home / "studio" / "views.json").write_text(wrong)
+        for said in (
+            client.get("/api/views"),
+            client.post("/api/views", json={"name": "a", "query": ""}, headers={"x-lwd-key": KEY}),
+        ):
+            assert said.status_code == 400
+            assert "no saved views; mend it" in said.json()["error"]
+
+
+def test_the_state_says_how_labels_fare(client: TestClient) -> None:
+    empty = {"waiting": 0, "trouble": "", "refused": 0, "last_refused": ""}
+    assert client.get("/api/state").json()["outbox"] == empty
+    gone = {"episode_id": "e0009", "kind": "outcome", "text": "success", "at_ms": 1}
+    sent = {"labels": [gone], "commit": True}
+    assert client.post("/api/labels", json=sent, headers={"x-lwd-key": KEY}).json() == {
+        "kept": 1,
+        "refused": [],
+    }
+    deadline = time.monotonic() + 30
+    while client.get("/api/state").json()["outbox"]["waiting"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    found = client.get("/api/state").json()["outbox"]
+    assert (found["waiting"], found["refused"]) == (0, 1)
+    assert "e0009" in found["last_refused"]
 
 
 @pytest.mark.parametrize(
