@@ -5,5 +5,8 @@ from typing import Any, cast
 
 import typer
 
+#: Rows that are asked for at most.
+MOST = 1_000_000
+
 Option = cast("Callable[..., Any]", typer.Option)  # pyright: ignore[reportUnknownMemberType]
 Argument = cast("Callable[..., Any]", typer.Argument)  # pyright: ignore[reportUnknownMemberType]

@@ -1,6 +1,7 @@
 """Commands of ``lwd label`` about models that label: train one, list them."""
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lwd_core.cli._ask import Argument, Option
+from lwd_core.cli._ask import MOST, Argument, Option
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.cli.main import EXIT_FOUND
 from lwd_core.errors import UserError
@@ -19,11 +20,12 @@ from lwd_core.judges.pictures import FrameView
 from lwd_core.judges.targets import RULE
 from lwd_core.judges.train import SURE, What
 from lwd_core.labels.labeller import Labeller, run_labellers
-from lwd_core.labels.registry import Broken, chosen
+from lwd_core.labels.registry import CHECKS, LABELS, Broken, chosen
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
 
+_TRAINED = re.compile(r"model\.(?!py$)(\w+)(@\d+)?")
 #: What held-out figures are called for a person.
 _WORDS = {
     "auc": "AUC",
@@ -127,8 +129,8 @@ def ask(
     url: Annotated[str, Option(help="Endpoint of chat completions, as http://127.0.0.1:8000/v1.")],
     where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
     camera: Annotated[str, Option(help="Camera; default: the first by name.")] = "",
-    pictures: Annotated[int, Option(help="FrameView of an episode.", min=1, max=32)] = 4,
-    limit: Annotated[int, Option(help="Episodes at most, the newest first.", min=1)] = 100,
+    pictures: Annotated[int, Option(help="Pictures of an episode.", min=1, max=32)] = 4,
+    limit: Annotated[int, Option(help="Episodes at most, the newest first.", min=1, max=MOST)] = 100,
     version: Annotated[int, Option(help="Of the layer; raise it to ask again.", min=1)] = 1,
     yes: Annotated[bool, Option("--yes", help="Send it.")] = False,
     as_json: AsJson = False,
@@ -175,6 +177,7 @@ def labellers_of(lake: Lake, what: list[str]) -> tuple[list[Labeller], list[Brok
     for name in what:
         judge = judge_of(lake, name)
         if judge is None:
+            _require_trained(name)
             others.append(name)
         else:
             trained.append(judge)
@@ -182,6 +185,14 @@ def labellers_of(lake: Lake, what: list[str]) -> tuple[list[Labeller], list[Brok
         return list(trained), []
     found, broken = chosen(others)
     return [*trained, *found], broken
+
+
+def _require_trained(name: str) -> None:
+    """Refuse a name that training gives and nothing has, and say how it comes about."""
+    own = _TRAINED.fullmatch(name)
+    if own and name not in (*LABELS.names(), *CHECKS.names()):
+        what = own[1] if own[1] in tuple(What) else f"success --name model.{own[1]}"
+        raise UserError(f"{name}: no such model was trained yet; train it: `lwd label train {what}`")
 
 
 def _lines(figures: Mapping[str, Figure]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lwd_core.cli._ask import Argument, Option
+from lwd_core.cli._ask import MOST, Argument, Option
 from lwd_core.cli._format import Format, render, say_result
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
@@ -71,8 +71,8 @@ def queue_(
     by: Annotated[str, Option("--by", help="For whom: what they judged is not asked again.")] = "",
     where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
     since: Annotated[str, Option(help="First day of the episodes, YYYY-MM-DD.")] = "",
-    limit: Annotated[int, Option(help="Most episodes shown; 1 is the next.", min=1)] = 20,
-    sample: Annotated[int, Option(help="Episodes in the sample of `agreement`.", min=1)] = SAMPLE,
+    limit: Annotated[int, Option(help="Most episodes shown; 1 is the next.", min=1, max=MOST)] = 20,
+    sample: Annotated[int, Option(help="Episodes in the sample of `agreement`.", min=1, max=MOST)] = SAMPLE,
     seed: Annotated[int, Option(help="Which sample of `agreement`.")] = 0,
     as_json: AsJson = False,
 ) -> None:

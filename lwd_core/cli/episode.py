@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from lwd_core.cli._ask import MOST
 from lwd_core.cli._output import AsJson, cell, say_json, say_rows, say_table
 from lwd_core.errors import UserError
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.settings import Settings
@@ -24,7 +26,7 @@ LISTED = ("episode_id", "day", "site", "robot_id", "task", "source", "outcome", 
 @app.command("list")
 def list_(
     where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    limit: Annotated[int, typer.Option(help="Most rows shown.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Most rows shown.", min=1, max=MOST)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List episodes, newest first.
@@ -32,7 +34,7 @@ def list_(
     Example: lwd episode list --where "outcome = 'failure' AND interventions = 0"
     """
     rows = Lake.open(Settings().lake).read(
-        "episodes", columns=LISTED, where=f"({where}) ORDER BY start_ns DESC LIMIT {limit}"
+        "episodes", columns=LISTED, where=f"{condition(where)} ORDER BY start_ns DESC LIMIT {limit}"
     )
     shown = rows.to_pylist()
     if not as_json:

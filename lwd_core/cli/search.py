@@ -1,9 +1,10 @@
 """Find episodes and moments: by words, by likeness to a moment, or twice there."""
 
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from lwd_core.cli._ask import Argument, Option
+from lwd_core.cli._ask import MOST, Argument, Option
 from lwd_core.cli._output import AsJson, say_rows
 from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
@@ -12,6 +13,7 @@ from lwd_core.settings import Settings
 COLUMNS = ("score", "episode_id", "step", "task", "outcome", "robot_id", "day", "what", "text")
 _FACTS = """SELECT episode_id, task, outcome, robot_id, site, day FROM episodes
 WHERE episode_id IN (SELECT unnest(?))"""
+_STEP = re.compile(r"[0-9]{1,9}")
 
 
 def search(
@@ -27,7 +29,7 @@ def search(
     layer: Annotated[str, Option(help="Features, by the beginning of their name.")] = "",
     near: Annotated[float, Option(help="How near duplicates are, in deviations.", min=0)] = 0.02,
     where: Annotated[str, Option(help="SQL condition over episodes searched.")] = "true",
-    limit: Annotated[int, Option(help="Most that are shown.", min=1)] = 20,
+    limit: Annotated[int, Option(help="Most that are shown.", min=1, max=MOST)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Find episodes by words, moments like a moment, or episodes that are there twice.
@@ -40,6 +42,11 @@ def search(
         raise UserError("search: give words, or --like EPISODE@STEP, or --duplicates; one of them")
     if by not in ("", "frames", "states"):
         raise UserError(f"by {by}: no such way; there are frames and states")
+    if like is None:
+        _refuse("words" if text is not None else "duplicates", by=by, camera=camera)
+        _refuse("words" if text is not None else "", layer=layer)
+    if by == "states":
+        _refuse("states", camera=camera, layer=layer)
     lake = Lake.open(Settings().lake)
     if duplicates:
         from lwd_core.search import duplicates as twice
@@ -62,12 +69,18 @@ def search(
     )
 
 
+def _refuse(way: str, **options: str) -> None:
+    for name, value in options.items():
+        if way and value:
+            raise UserError(f"{name} {value}: a search by {way} looks at no {name}; leave --{name} out")
+
+
 def _like(lake: Lake, like: str, by: str, camera: str, layer: str, where: str, limit: int) -> list[Any]:
     from lwd_core.features import files
     from lwd_core.search.moments import like_frame, like_states
 
     name, at, step = like.rpartition("@")
-    if not at or not name or not step.isdigit():
+    if not at or not name or not _STEP.fullmatch(step):
         raise UserError(f"like {like}: no moment; give EPISODE@STEP, as in 3fa4c2@120")
     episode = lake.episode(name)
     frames = by == "frames" or camera or layer or (not by and episode.cameras and files.layers(lake.place))

@@ -47,7 +47,8 @@ def run(
     """
     from lwd_core.training.config import TrainConfig
 
-    _train(TrainConfig.load(config), as_json, reporting(report))
+    settings = reporting(report)
+    _train(TrainConfig.load(config), as_json, settings)
 
 
 @app.command()
@@ -99,8 +100,12 @@ def online(
 
 
 def reporting(report: str | None) -> Settings:
-    """The settings, with other reporters where some are named."""
-    return Settings() if report is None else Settings(reporters=report)
+    """The settings, with other reporters where some are named. Raises `UserError` for one there isn't."""
+    from lwd_core.training.reporting import reporters
+
+    settings = Settings() if report is None else Settings(reporters=report)
+    reporters(settings.reporters)
+    return settings
 
 
 def _train(

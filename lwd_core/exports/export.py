@@ -5,7 +5,8 @@ A package adds one by the entry point ``lwd.exporters``, a class that implements
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from lwd_core.errors import UserError
 from lwd_core.exports.choices import MixedCameras, VideoCodec
 from lwd_core.lake.pictures import Pictures, size
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.plugins import Door, PluginError, theirs
 from storage_schemas.embodiment import Embodiment
@@ -194,15 +196,17 @@ def export(
     see `Selection`. The folder appears complete or not at all. Raises UserError.
     """
     exporter: Any = EXPORTERS.made(name)
-    if out.exists():
-        raise UserError(f"{out}: exists already; name a new folder")
-    condition = f"({where}) AND steps > 0 ORDER BY start_ns, log_id, index_in_log"
-    episodes = lake.read("episodes", where=condition, params=params)
+    with _written(out):
+        if out.exists():
+            raise UserError(f"{out}: exists already; name a new folder")
+    asked = f"{condition(where)} AND steps > 0 ORDER BY start_ns, log_id, index_in_log"
+    episodes = lake.read("episodes", where=asked, params=params)
     if episodes.num_rows == 0:
         raise UserError(f"no episode where {where}; look with `lwd sql 'SELECT * FROM episodes'`")
     temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.mkdir(parents=True)
+        with _written(out):
+            temporary.mkdir(parents=True)
         with theirs():
             written: object = exporter.write(
                 Selection(lake, episodes, embodiments, videos, progress, mixed, codec), temporary
@@ -210,12 +214,24 @@ def export(
         if not isinstance(written, Written):
             raise PluginError(f"exporter {name}: its write gave {type(written).__name__}, no Written")
         lake.tombstones.refuse(episodes["episode_id"].to_pylist(), f"{out}")
-        temporary.rename(out)
+        with _written(out):
+            temporary.rename(out)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     steps = pc.sum(episodes["steps"]).as_py()
     return ExportResult(out, episodes.num_rows, steps, written.cameras, written.unshown)
+
+
+@contextmanager
+def _written(out: Path) -> Generator[None, None, None]:
+    """Where the folder itself is looked at or made, not what is written in it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out}: no folder can be written there ({error}); name another") from error
 
 
 def shown_frames(steps: pa.Table) -> dict[str, list[dict]]:

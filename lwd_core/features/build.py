@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lwd_core.features import files
 from lwd_core.features.extractor import FeatureExtractor
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.loader.jpeg import decode_frame
 from storage_schemas.features import FOLDER, feature_schema
@@ -82,11 +83,12 @@ _Frames = tuple[str, np.ndarray, np.ndarray]
 
 def _shown(lake: Lake, where: str, params: Sequence[Any], cameras: Sequence[str]) -> Iterator[list[_Frames]]:
     """Frames as (shard, offsets, sizes), for one day and site at a time."""
-    cells = lake.sql(f"SELECT DISTINCT day, site FROM episodes WHERE {where} ORDER BY ALL", params)
+    cells = lake.sql(f"SELECT DISTINCT day, site FROM episodes WHERE {condition(where)} ORDER BY ALL", params)
     camera = f"f.camera IN ({', '.join('?' * len(cameras))})" if cameras else "true"
     for cell in cells.to_pylist():
         found = lake.sql(
-            _SHOWN.format(where=where, camera=camera), (cell["day"], cell["site"], *params, *cameras)
+            _SHOWN.format(where=condition(where), camera=camera),
+            (cell["day"], cell["site"], *params, *cameras),
         )
         names, places, sizes = (found[name].to_numpy() for name in ("shard", "place", "size"))
         if not len(names):

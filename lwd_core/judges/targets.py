@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from lwd_core.errors import UserError
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.snapshots.rule import OUTCOME_WORDS, Rule, checked, parts, verdicts
 
@@ -38,7 +39,7 @@ def outcomes(lake: Lake, *, where: str = "true", params: Sequence[Any] = (), rul
         f"SELECT {_ASKED}, v.text = 'success' AS success, e.episode_id IN ({_PERSON}) AS judged "
         f"FROM episodes e JOIN ({verdicts(rule)}) v USING (episode_id) "
         "WHERE v.text IN ('success', 'failure') "
-        f"AND e.episode_id IN (SELECT episode_id FROM episodes WHERE {where}) "
+        f"AND e.episode_id IN (SELECT episode_id FROM episodes WHERE {condition(where)}) "
         f"QUALIFY row_number() OVER (PARTITION BY e.embodiment, e.task ORDER BY md5(e.episode_id)) <= {MOST} "
         "ORDER BY day, site, episode_id",
         tuple(params),

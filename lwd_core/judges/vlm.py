@@ -6,6 +6,7 @@ wrote them; no ids, states, names or sites.
 """
 
 import base64
+import http.client
 import json
 import re
 import time
@@ -20,12 +21,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.labels.batches import each_batch
 from lwd_core.labels.labeller import Labelled
-from lwd_core.labels.said import LabelRows, Said
+from lwd_core.labels.said import LabelRows, Said, WrongAnswer
 from lwd_core.lake.episode import Episode, Frame
 from lwd_core.lake.frames import extension
+from lwd_core.lake.query import condition
 from storage_schemas.canonical import digest
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind, Outcome
@@ -44,7 +46,14 @@ is its end. The robot was told: "{instruction}".
 Did it succeed? Answer with JSON alone: {{"outcome": "success", "failure" or "unknown", "chance": chance of \
 success from 0 to 1, "reason": one short sentence}}."""
 _MEDIA = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+#: Visible ASCII: what an address and a header can hold.
+_PLAIN = re.compile("[!-~]+")
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def layer_word(model: str) -> str:
+    """A model's name as a part of its layer's; empty where nothing of it can be."""
+    return re.sub("[^a-z0-9_]+", "_", model.lower()).strip("_")
 
 
 @dataclass(frozen=True)
@@ -56,21 +65,35 @@ class Endpoint:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"url {self.url}: no address; give one as https://host/v1")
+        shown = repr(self.url.rpartition("@")[2])  # what stands before it may be a secret
+        try:
+            parts = urlsplit(self.url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if not _PLAIN.fullmatch(self.url) or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(f"url {shown}: no address; give one as https://host/v1 or https://host:8000/v1")
+        if port == 0:
+            raise UserError(f"url {shown}: nothing answers at port 0; give the endpoint's")
         if parts.username or parts.password:
             raise UserError(f"url of {parts.hostname}: there is a secret in it; put the key into {KEY}")
         if parts.scheme == "http" and parts.hostname not in _LOCAL:
-            raise UserError(f"url {self.url}: pictures and key would go unencrypted; use https")
-        if not self.model:
-            raise UserError("model: name one that the endpoint serves")
+            raise UserError(f"url {shown}: pictures and key would go unencrypted; use https")
+        if not layer_word(self.model):
+            raise UserError(
+                f"model {self.model!r}: no letter or digit to call its layer by; name one it serves"
+            )
+        object.__setattr__(self, "key", self.key.strip())
+        if self.key and not _PLAIN.fullmatch(self.key):
+            raise UserError(
+                f"{KEY}: there are blanks, control characters or letters beyond ASCII in it; mend it"
+            )
 
 
 @dataclass(frozen=True)
 class Outgoing:
     """What would leave this machine, and about what it costs. ``pictures_bytes`` are those of the frames,
-    ``sent_bytes`` those of all requests; ``without`` counts episodes that have no such picture."""
+    ``sent_bytes`` those of all requests; ``without`` counts episodes that have no picture of ``camera``."""
 
     url: str
     layer_id: str
@@ -81,12 +104,14 @@ class Outgoing:
     sent_bytes: int
     tokens: int
     without: int
+    camera: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.requests} requests to {self.url}: {self.pictures} camera pictures as the robot wrote "
             f"them ({self.pictures_bytes / 1e6:.2f} MB) and the instruction of each episode, "
             f"{self.sent_bytes / 1e6:.2f} MB in all, about {self.tokens} tokens; no states, ids or names"
+            + (f"; {self.without} episodes have no picture of {_camera(self.camera)}" if self.without else "")
         )
 
 
@@ -104,8 +129,7 @@ class VlmJudge:
     @property
     def layer_id(self) -> str:
         """``vlm.MODEL@version``."""
-        model = re.sub("[^a-z0-9_]+", "_", self.endpoint.model.lower()).strip("_")
-        return f"vlm.{model}@{self.version}"
+        return f"vlm.{layer_word(self.endpoint.model)}@{self.version}"
 
     @property
     def description(self) -> str:
@@ -120,17 +144,22 @@ class VlmJudge:
     def plan(
         self, lake: "Lake", *, where: str = "true", params: Sequence[Any] = (), limit: int = 100
     ) -> Outgoing:
-        """What a run over the newest ``limit`` episodes that it hasn't labelled would send."""
+        """What a run over the newest ``limit`` episodes that it hasn't labelled would send.
+
+        Raises `UserError` for a condition that means nothing, and a camera that none of these has.
+        """
         asked = lake.sql(
-            f"SELECT episode_id FROM episodes WHERE ({where}) AND episode_id NOT IN "
+            f"SELECT episode_id FROM episodes WHERE {condition(where)} AND episode_id NOT IN "
             "(SELECT episode_id FROM labels WHERE layer_id = ?) ORDER BY start_ns DESC, episode_id LIMIT ?",
             (*params, self.layer_id, limit),
         )["episode_id"].to_pylist()
         sizes: list[int] = []
+        cameras: set[str] = set()
         bodies = pictures = letters = without = 0
         for episode_id in asked:
             episode = lake.episode(episode_id)
             shown = self._shown(episode)
+            cameras.update(episode.cameras)
             if not shown:
                 without += 1
                 continue
@@ -142,9 +171,15 @@ class VlmJudge:
             bodies += text + 200 + sum(4 * ((size + 2) // 3) + 80 for size in own)
         tokens = pictures * TOKENS_A_PICTURE + letters // LETTERS_A_TOKEN
         n = len(asked) - without
+        if self.camera and asked and not n:
+            raise UserError(
+                f"camera {self.camera}: none of {len(asked)} episodes has a picture of it"
+                f"{suggest(self.camera, cameras)}"
+            )
         return Outgoing(
-            self.endpoint.url, self.layer_id, tuple(asked), n, pictures, sum(sizes), bodies, tokens, without
-        )
+            self.endpoint.url, self.layer_id, tuple(asked), n, pictures, sum(sizes), bodies, tokens, without,
+            self.camera,
+        )  # fmt: skip
 
     def label(
         self, lake: "Lake", episodes: pa.Table, embodiments: Mapping[str, Embodiment]
@@ -158,11 +193,11 @@ class VlmJudge:
         for episode in episodes:
             shown = self._shown(episode)
             if not shown:
-                failed[episode.id] = f"no picture of camera {self.camera or 'any'}"
+                failed[episode.id] = f"no picture of {_camera(self.camera)}"
                 continue
             try:
                 rows.add(episode.id, len(episode), self._ask(episode, shown))
-            except ValueError as error:
+            except (ValueError, WrongAnswer) as error:
                 failed[episode.id] = f"{self.endpoint.model}: {error}"
         return Labelled(rows.table(), failed)
 
@@ -198,7 +233,7 @@ class VlmJudge:
             usage: dict[str, Any] = answer.get("usage") or {}
             self.spent["tokens"] += int(usage.get("total_tokens") or 0)
             return _said(answer["choices"][0]["message"]["content"])
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"answered no chat completion ({error!r})") from error
 
     def _post(self, body: bytes) -> Any:
@@ -213,7 +248,8 @@ class VlmJudge:
             try:
                 request = urllib.request.Request(url, body, headers, method="POST")
                 with self._opener.open(request, timeout=TIMEOUT_S) as response:
-                    return json.loads(response.read(LONGEST_ANSWER))
+                    answer = response.read(LONGEST_ANSWER)
+                return _json(answer)
             except urllib.error.HTTPError as error:
                 error.close()
                 if error.code in (401, 403):
@@ -226,11 +262,12 @@ class VlmJudge:
                     raise ValueError(f"refused with {error.code}") from None
                 if last:
                     raise UserError(f"{url}: {error.code}, {ATTEMPTS} times; go on later") from None
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            except (
+                OSError,
+                http.client.HTTPException,
+            ) as error:  # of urllib, or of a server that speaks oddly
                 if last:
-                    raise UserError(f"{url}: not reached ({error}); go on later") from None
-            except ValueError as error:
-                raise ValueError(f"answered no JSON ({error})") from None
+                    raise UserError(f"{url}: not reached ({error!r}); go on later") from None
             time.sleep(WAIT_S * 2**attempt)
         raise AssertionError
 
@@ -246,14 +283,25 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _camera(name: str) -> str:
+    return f"camera {name}" if name else "any camera"
+
+
+def _json(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"answered no JSON ({error})") from None
+
+
 def _said(text: str) -> Said:
     """Raises ``ValueError`` for an answer that is none."""
     found = re.search(r"\{.*\}", text, re.DOTALL)
-    read: object = json.loads(found[0]) if found else None
+    read: object = _json(found[0]) if found else None
     told = cast("dict[str, Any]", read) if isinstance(read, dict) else {}
     if told.get("outcome") not in tuple(Outcome):
         raise ValueError(f"answered {text[:80]!r}")
     chance = cast(Any, told.get("chance"))
     number = isinstance(chance, int | float) and not isinstance(chance, bool) and 0 <= chance <= 1
-    reason = str(told.get("reason") or "")[:500]
+    reason = "".join(c if c.isprintable() else " " for c in str(told.get("reason") or "")[:500])
     return Said(value=float(chance) if number else None, text=told["outcome"], detail=reason or None)

@@ -61,7 +61,7 @@ def read_labels(text: str, *, name: str, by: str = "") -> list[PersonLabel]:
 def _json(text: str, name: str) -> Sequence[Mapping[str, Any]]:
     try:
         told: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: {error}; a list of objects, as `lwd label export --json` writes") from error
     if not isinstance(told, list) or not all(isinstance(row, dict) for row in cast("list[object]", told)):
         raise UserError(f"{name}: no list of objects, as `lwd label export --json` writes")
@@ -73,8 +73,12 @@ def _json(text: str, name: str) -> Sequence[Mapping[str, Any]]:
 
 def _csv(text: str, name: str) -> Sequence[Mapping[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    _require(list(reader.fieldnames or ()), name)
-    rows = list(reader)
+    rows: list[dict[str, str | None]] = []
+    try:
+        _require(list(reader.fieldnames or ()), name)
+        rows.extend(reader)
+    except csv.Error as error:
+        raise UserError(f"{name}, row {len(rows) + 1}: {error}; mend or shorten it") from error
     for i, row in enumerate(rows, 1):
         if None in row or None in row.values():
             raise UserError(f"{name}, row {i}: it has more or fewer cells than the head; mend it")
@@ -91,38 +95,51 @@ def _require(columns: Sequence[str], where: str) -> None:
 
 
 def _label(row: Mapping[str, Any], where: str, by: str) -> PersonLabel:
-    if row["text"] is None:
+    words = {name: _word(row.get(name), f"{where}, {name}") for name in (*_NEEDED, "by", "detail")}
+    episode_id, kind, text = (words[name] for name in _NEEDED)
+    if text is None:
         raise UserError(f"{where}: text is empty; leave the row out")
-    said_by = row.get("by") or by
+    if episode_id is None or kind is None:
+        raise UserError(f"{where}: episode_id or kind is empty; say of which episode what it is")
+    said_by = words["by"] or by
     if not said_by:
         raise UserError(f"{where}: nobody said it; name them in a column `by`, or with --by")
     return PersonLabel(
-        episode_id=str(row["episode_id"]),
-        by=str(said_by),
-        kind=str(row["kind"]),
-        text=str(row["text"]),
-        detail=None if row.get("detail") is None else str(row["detail"]),
+        episode_id=episode_id,
+        by=said_by,
+        kind=kind,
+        text=text,
+        detail=words["detail"],
         from_s=_number(row.get("from_s"), f"{where}, from_s"),
         to_s=_number(row.get("to_s"), f"{where}, to_s"),
         at_ns=_time(row.get("at"), f"{where}, at"),
     )
 
 
+def _word(value: Any, where: str) -> str | None:
+    if not isinstance(value, None | str):
+        raise UserError(f"{where}: {value!r:.80} is no text; put it in quotes")
+    return value
+
+
 def _number(value: Any, where: str) -> float | None:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return None if value is None else float(value)
-    except (TypeError, ValueError):
-        raise UserError(f"{where}: {value!r} is no number of seconds") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{where}: {value!r:.80} is no number of seconds") from None
 
 
 def _time(value: Any, where: str) -> int | None:
     """A moment in ISO form, UTC where it names no zone, as ns since the epoch."""
-    if value is None:
+    said = _word(value, where)
+    if said is None:
         return None
     try:
-        whole, _, rest = str(value).removesuffix("Z").partition(".")
+        whole, _, rest = said.removesuffix("Z").partition(".")
         digits = rest[:9] if rest.isdecimal() else ""
-        moment = datetime.fromisoformat(whole if digits or not rest else str(value))
+        moment = datetime.fromisoformat(whole if digits or not rest else said)
     except ValueError:
         raise UserError(f"{where}: {value!r} is no time; write 2026-01-31T12:00:00Z") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

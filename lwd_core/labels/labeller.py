@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.labels.said import SAID
+from lwd_core.lake.query import condition
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
 
@@ -149,9 +150,9 @@ def _still_there(lake: "Lake", ids: set[str]) -> list[str]:
 
 
 def _unlabelled(lake: "Lake", layer_id: str, where: str | None, params: tuple[object, ...]) -> pa.Table:
-    condition = f"({where}) AND " if where else ""
+    asked = f"{condition(where)} AND " if where else ""
     return lake.sql(
-        f"SELECT {', '.join(ASKED)} FROM episodes WHERE {condition} episode_id NOT IN "
+        f"SELECT {', '.join(ASKED)} FROM episodes WHERE {asked} episode_id NOT IN "
         "(SELECT episode_id FROM labels WHERE layer_id = ?) ORDER BY day, site, episode_id",
         (*params, layer_id),
     )

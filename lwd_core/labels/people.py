@@ -26,6 +26,8 @@ KINDS = {"outcome": LabelKind.OUTCOME, "stage": LabelKind.PROGRESS, "note": Labe
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 #: SQL: rows of ``labels`` that count.
 COUNTS = "replaced_ns IS NULL"
+#: Seconds into an episode, at most: what the lake's times can count by far, and longer than any episode.
+LONGEST_S = 1e9
 #: How far ahead the clock of whoever says something may be.
 _AHEAD_NS = 300 * 10**9
 
@@ -140,11 +142,16 @@ def _checked(label: PersonLabel, now_ns: int) -> PersonLabel:
         raise UserError(f"{where}, {label.kind}: {error}") from error
     if label.kind != "note" and (label.from_s is not None or label.to_s is not None):
         raise UserError(f"{where}, {label.kind}: only a note speaks of a span; leave its times out")
-    if label.to_s is not None and not 0 <= (label.from_s or 0.0) <= label.to_s < np.inf:
-        raise UserError(f"{where}, from {label.from_s} to {label.to_s} s: no span; its times go up from 0")
-    if label.from_s is not None and not 0 <= label.from_s < np.inf:
+    if label.to_s is not None and not 0 <= (label.from_s or 0.0) <= label.to_s <= LONGEST_S:
+        raise UserError(
+            f"{where}, from {label.from_s} to {label.to_s} s: no span; "
+            f"its times go up from 0, to {LONGEST_S:g} at most"
+        )
+    if label.from_s is not None and not 0 <= label.from_s <= LONGEST_S:
         raise UserError(f"{where}, from {label.from_s} s: no time of the episode; 0 is its first step")
     at = now_ns if label.at_ns is None else label.at_ns
+    if at < 0:
+        raise UserError(f"{where}: said before 1970; mend the time at which it was said")
     if at > now_ns + _AHEAD_NS:
         raise UserError(f"{where}: said in the future; set the clock of whoever says it")
     return replace(label, at_ns=at)

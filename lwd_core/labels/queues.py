@@ -4,12 +4,13 @@ What somebody has judged leaves a queue by itself; the same question by another 
 """
 
 import re
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
-from lwd_core.lake.query import WrongQuery, text
+from lwd_core.lake.query import WrongQuery, condition, text
 from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.store import Lake
 
@@ -23,6 +24,8 @@ QUEUES = {
 }
 #: Episodes of the sample that several people judge.
 SAMPLE = 50
+#: Episodes of a queue or a sample at most.
+MOST = 1_000_000
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _SHOWN = "e.episode_id, e.day, e.site, e.robot_id, e.task, e.outcome, e.steps, e.start_ns"
@@ -63,15 +66,15 @@ def queue(
         raise UserError(f"queue {name}: no such queue{suggest(name, QUEUES)}")
     if name == "agreement" and not by:
         raise UserError("queue agreement: say for whom it is, with --by NAME")
-    if limit < 1 or sample < 1:
-        raise UserError(f"queue {name}: of {limit} episodes, {sample} in the sample; give numbers above 0")
-    if since and not _DAY.fullmatch(since):
+    if not 0 < limit <= MOST or not 0 < sample <= MOST:
+        raise UserError(f"queue {name}: of {limit} episodes, {sample} in the sample; give 1 to {MOST}")
+    if since and not _is_day(since):
         raise UserError(f"queue {name}, since {since!r}: no day; write 2026-01-31")
-    statement, params = _statement(name, by, where, since, sample, seed)
-    whole = f"{statement.replace('SELECT ', 'SELECT count(*) OVER () AS wait, ', 1)} LIMIT {limit}"
-    if name == "doubts":
-        whole = f"WITH {_APART.replace('$since', text(since))} {whole}"
     try:
+        statement, params = _statement(name, by, where, since, sample, seed)
+        whole = f"{statement.replace('SELECT ', 'SELECT count(*) OVER () AS wait, ', 1)} LIMIT {limit}"
+        if name == "doubts":
+            whole = f"WITH {_APART.replace('$since', text(since))} {whole}"
         if where != "true":
             admit_condition(whole, params)
         return lake.sql(whole, params)
@@ -79,8 +82,15 @@ def queue(
         raise UserError(f"queue {name}, where: {error}") from error
 
 
+def _is_day(said: str) -> bool:
+    try:
+        return bool(_DAY.fullmatch(said)) and bool(date.fromisoformat(said))
+    except ValueError:
+        return False
+
+
 def _statement(name: str, by: str, where: str, since: str, sample: int, seed: int) -> tuple[str, list[Any]]:
-    here = f"WHERE ({where}) AND e.day >= {text(since)}"
+    here = f"WHERE {condition(where)} AND e.day >= {text(since)}"
     unjudged = f"{here} AND e.episode_id NOT IN (SELECT episode_id {_JUDGED})"
     plain = "NULL::DOUBLE AS score FROM episodes e"
     match name:

@@ -1,5 +1,6 @@
 """What a check or a label may answer, and how its answer becomes rows of a layer."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -16,6 +17,8 @@ SAID = ("episode_id", "step", "last_step", "check", "value", "text", "detail")
 _SCHEMA = pa.schema([LABELS.schema.field(name) for name in SAID])
 #: Characters of a text: a label is asked for in SQL, many at a time.
 LONGEST = 65_536
+#: What a terminal would obey rather than show.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _MEANT = (
     "say a number, bool or text, None, one of these a step, segments (first, last, text), or a dict of these"
@@ -106,6 +109,10 @@ def storable(said: Said) -> Said:
             raise WrongAnswer(f"{name} {word!r} is no text")
         if word and len(word) > LONGEST:
             raise WrongAnswer(f"{name} of {len(word)} characters; {LONGEST} are the most")
+        if control := CONTROL.search(word or ""):
+            raise WrongAnswer(
+                f"{name}: {control[0]!r} at {control.start()} is a control character; leave it out"
+            )
         try:
             (word or "").encode()
         except UnicodeEncodeError as error:

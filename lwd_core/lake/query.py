@@ -9,6 +9,7 @@ reading of the log than the episode's: a log that is read again changes at once,
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -129,6 +130,20 @@ def require_select(con: duckdb.DuckDBPyConnection, statement: str) -> None:
         raise WrongQuery("there is no statement in it; write a SELECT")
     if kinds != ["SELECT"]:
         raise WrongQuery(f"more than a condition, it holds {len(kinds)} statements: {statement}")
+
+
+def condition(where: str) -> str:
+    """A person's condition as a part of a query: within brackets, and nothing else of the query.
+
+    Raises ``WrongQuery`` for what isn't whole by itself: ``a) --`` would take what the query asks besides.
+    """
+    require_select(_parser().cursor(), f"SELECT 1 WHERE\n{where}")
+    return f"(\n{where}\n)"  # on lines of its own: a comment in it ends there
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return connection()
 
 
 class Views:

@@ -256,7 +256,9 @@ class Lake:
 
         Raises `UserError` for a condition that means nothing, a column that isn't there among them.
         """
-        rows = self.read("episodes", where=f"({where}) ORDER BY start_ns, episode_id", params=params)
+        rows = self.read(
+            "episodes", where=f"{query.condition(where)} ORDER BY start_ns, episode_id", params=params
+        )
         return [Episode(self, row) for row in rows.to_pylist()]
 
     def episode(self, episode_id: str) -> Episode:

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lwd_core.errors import UserError
 from lwd_core.features import files
 from lwd_core.labels.batches import each_batch
 from lwd_core.lake.episode import Episode
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.search.frames import seen
 from lwd_core.search.nearest import close_pairs
@@ -44,10 +46,14 @@ def duplicates(
     """Pairs of episodes that are nearly the same, the nearest first.
 
     Episodes of a robot type and task are compared with each other, every one with every other. With a
-    ``layer`` of features the frames' digests, which are kept there, are too.
+    ``layer`` of features the frames' digests, which are kept there, are too. Raises `UserError` for a
+    ``near`` that is no distance, and a condition that means nothing.
     """
+    if not 0 <= near < np.inf:
+        raise UserError(f"near {near}: no distance; give a number from 0")
     wanted = lake.sql(
-        f"SELECT episode_id, day, site, steps FROM episodes WHERE {where} ORDER BY day, site, episode_id",
+        f"SELECT episode_id, day, site, steps FROM episodes WHERE {condition(where)} "
+        "ORDER BY day, site, episode_id",
         tuple(params),
     )
     paths: dict[tuple[str, str, int], tuple[list[str], list[np.ndarray]]] = {}

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.features import files
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 
 #: Frames that say what is usual, where features are compared.
@@ -53,11 +54,13 @@ def seen(
     lake: Lake, layer: str, *, camera: str = "", where: str = "true", params: Sequence[Any] = ()
 ) -> Iterator[ShardFrames]:
     """Frames of the episodes that fit ``where``, shard by shard; those without features are passed over."""
-    cells = lake.sql(f"SELECT DISTINCT day, site FROM episodes WHERE {where} ORDER BY ALL", tuple(params))
+    cells = lake.sql(
+        f"SELECT DISTINCT day, site FROM episodes WHERE {condition(where)} ORDER BY ALL", tuple(params)
+    )
     of = "f.camera = ?" if camera else "true"
     for cell in cells.to_pylist():
         rows = lake.sql(
-            _SEEN.format(where=where, camera=of),
+            _SEEN.format(where=condition(where), camera=of),
             (cell["day"], cell["site"], *params, *([camera] if camera else [])),
         )
         shards = rows["shard"].to_numpy()

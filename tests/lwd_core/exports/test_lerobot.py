@@ -134,6 +134,13 @@ def test_an_existing_folder_is_left_alone(lake, tmp_path):
         export("lerobot", lake, tmp_path, embodiments={"arm": ARM})
 
 
+@pytest.mark.parametrize("name", ["file/set", "x" * 300, "a\0b"])
+def test_a_folder_that_cannot_be_is_said(lake, tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="no folder can be written there"):
+        export("lerobot", lake, tmp_path / name, embodiments={"arm": ARM})
+
+
 def test_a_video_file_ends_before_float32_time_does(tmp_path):
     video = CameraVideo(tmp_path, fps=1, max_bytes=2**30)
     frames = [jpeg(0, 0)] * 400

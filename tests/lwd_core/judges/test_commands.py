@@ -9,7 +9,25 @@ from typer.testing import CliRunner
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
 from lwd_core.judges import networks
+from lwd_core.lake.store import Lake
 from tests.lwd_core.judges.labelled import labelled_lake
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("model.success", "success"),
+        ("model.progress@2", "progress"),
+        ("model.cups", "success --name model.cups"),
+    ],
+)
+def test_a_model_that_was_never_trained_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, remedy: str
+) -> None:
+    Lake.open(str(tmp_path / "lake"), create=True)
+    monkeypatch.setenv("LWD_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=f"{name}: no such model.*`lwd label train {remedy}`"):
+        CliRunner().invoke(app, ["label", "run", name], catch_exceptions=False)
 
 
 def test_a_model_is_trained_labels_and_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

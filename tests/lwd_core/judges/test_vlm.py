@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from lwd_core.judges.vlm import KEY, Endpoint, VlmJudge
 from lwd_core.labels.labeller import run_labellers
 from lwd_core.lake.store import Lake
 from tests.lwd_core.recorded import recorded_lake
+from tests.lwd_core.snapshots.lakes import add_episode
 
 SECRET = "sk-not-to-be-seen"
 
@@ -168,9 +170,77 @@ def test_a_redirect_gets_neither_pictures_nor_key(lake: Lake, stub: Stub) -> Non
 
 @pytest.mark.parametrize(
     ("url", "why"),
-    [("ftp://x/v1", "no address"), ("http://models.example/v1", "use https"), ("https://me:pw@x/v1", KEY)],
+    [
+        ("ftp://me:pw@x/v1", "no address"),
+        ("http://models.example/v1", "use https"),
+        ("https://me:pw@x/v1", KEY),
+        ("http://127.0.0.1:port/v1", "no address"),
+        ("http://127.0.0.1:0/v1", "port 0"),
+        ("http://[::1/v1", "no address"),
+        ("https://x/v 1", "no address"),
+        ("https://x/v1\r\nHost: y", "no address"),
+        ("https://x/é", "no address"),
+    ],
 )
 def test_an_address_that_would_tell_too_much_is_refused(url: str, why: str) -> None:
     with pytest.raises(UserError, match=why) as refused:
         Endpoint(url, "m")
     assert "pw" not in str(refused.value)
+
+
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(lake: Lake, stub: Stub) -> None:
+    judge = VlmJudge(Endpoint(stub.url, "stripped", f"{SECRET}\r\n"))
+    run_labellers(lake, [judge], now_ns=1, where="episode_id = 'e0000'")
+    assert stub.keys == [f"Bearer {SECRET}"]
+    for key in (f"{SECRET}\r\nHost: x", f"{SECRET} b", f"{SECRET}é"):
+        with pytest.raises(UserError, match=f"^{KEY}: ") as refused:
+            Endpoint(stub.url, "m", key)
+        assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("model", ["", "///", "_", "é"])
+def test_a_model_whose_layer_would_have_no_name_is_refused(model: str) -> None:
+    with pytest.raises(UserError, match="^model .*no letter or digit"):
+        Endpoint("https://x/v1", model)
+
+
+def test_a_server_that_speaks_no_http_is_not_reached(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm, "WAIT_S", 0.0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def babble() -> None:
+            for _ in range(vlm.ATTEMPTS):
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(b"\x00garbage\r\n\r\n")
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):
+                        pass
+
+        threading.Thread(target=babble, daemon=True).start()
+        judge = VlmJudge(Endpoint(f"http://127.0.0.1:{server.getsockname()[1]}/v1", "odd"))
+        with pytest.raises(UserError, match="not reached .BadStatusLine"):
+            run_labellers(lake, [judge], now_ns=1, where="episode_id = 'e0000'")
+
+
+def test_words_no_label_can_hold_are_left_out_of_a_reason(lake: Lake, stub: Stub) -> None:
+    stub.reply = lambda _: (200, completion("success", 1, "a\x1b]0;b\ud800c"))
+    run_labellers(lake, [VlmJudge(Endpoint(stub.url, "raw"))], now_ns=1, where="episode_id = 'e0000'")
+    assert lake.labels("vlm.raw@1")["detail"].to_pylist() == ["a ]0;b c"]
+    stub.reply = lambda _: (200, "[" * 100_000)
+    (run,) = run_labellers(
+        lake, [VlmJudge(Endpoint(stub.url, "deep"))], now_ns=1, where="episode_id = 'e0000'"
+    )
+    assert run.failed["e0000"].startswith("deep: answered no JSON")
+
+
+def test_a_plan_says_which_episodes_have_no_picture(lake: Lake, tmp_path: Path) -> None:
+    endpoint = Endpoint("https://x/v1", "m")
+    with pytest.raises(UserError, match="camera nosuch: none of .* episodes has a picture of it; there are"):
+        VlmJudge(endpoint, "nosuch").plan(lake)
+    with pytest.raises(UserError, match="syntax error"):
+        VlmJudge(endpoint).plan(lake, where="1=1) --")
+    blind = Lake.open(str(tmp_path / "blind"), create=True)
+    add_episode(blind, 0, 3)
+    assert str(VlmJudge(endpoint).plan(blind)).endswith("; 1 episodes have no picture of any camera")

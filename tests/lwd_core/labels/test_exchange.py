@@ -1,5 +1,6 @@
 """What people said goes out as a file and comes in again as it was."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,10 @@ def test_a_file_of_elsewhere_needs_little() -> None:
     assert label == PersonLabel("e1", "ann", "outcome", "success", at_ns=START + 9 * 3600 * 10**9)
 
 
+def one(**facts: object) -> str:
+    return json.dumps([{"episode_id": "e", "kind": "note", "text": "x", "by": "ann"} | facts])
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -67,6 +72,16 @@ def test_a_file_of_elsewhere_needs_little() -> None:
         ("[1]", "f: no list of objects"),
         ("[{", "f: Expecting"),
         ('[{"episode_id": "e", "kind": "note"}]', "f, row 1: column text is missing"),
+        (one(text=["x"]), "f, row 1, text: .* is no text"),
+        (one(by=7), "f, row 1, by: 7 is no text"),
+        (one(detail=False), "f, row 1, detail: False is no text"),
+        (one(at=20260101), "f, row 1, at: 20260101 is no text"),
+        (one(to_s=True), "f, row 1, to_s: True is no number"),
+        (one(to_s=10**400), "f, row 1, to_s: 10+ is no number"),
+        (one(episode_id=None), "f, row 1: episode_id or kind is empty"),
+        ("episode_id,kind,text,by\n,note,x,ann\n", "f, row 1: episode_id or kind is empty"),
+        (f"episode_id,kind,text,by\ne,note,x,ann\ne,note,{'x' * 200_000},ann\n", "f, row 2: field larger"),
+        ("[" * 100_000, "f: maximum recursion"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_file_is_named(text: str, says: str) -> None:

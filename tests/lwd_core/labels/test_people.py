@@ -111,7 +111,13 @@ def test_a_note_is_of_its_span(lake: Lake) -> None:
         ({"from_s": 1.0}, "only a note"),
         ({"kind": "note", "from_s": 2.0, "to_s": 1.0}, "no span"),
         ({"kind": "note", "from_s": 60.0}, "the episode is 2 s long"),
+        ({"kind": "note", "from_s": 1e300, "to_s": 1e301}, "no span"),
+        ({"kind": "note", "from_s": 1e300}, "no time of the episode"),
+        ({"kind": "note", "to_s": float("nan")}, "no span"),
+        ({"kind": "note", "text": "a\x1b]0;title\x07"}, "'\\\\x1b' at 1 is a control character"),
+        ({"detail": "one\rtwo"}, "control character"),
         ({"at_ns": START + 10**13}, "in the future"),
+        ({"at_ns": -(10**23)}, "before 1970"),
         ({"episode_id": "nobody"}, "no such episode"),
     ],
 )

@@ -67,6 +67,10 @@ def test_a_queue_says_how_many_wait_and_narrows(lake: Lake) -> None:
         assert found(lake, name, since="2026-01-02", by="ann") == []
 
 
+def test_a_comment_ends_with_the_condition(lake: Lake) -> None:
+    assert found(lake, "failures", where="true -- all") == [7, 5, 3]
+
+
 def test_several_people_are_asked_for_the_same_sample(lake: Lake) -> None:
     nobody, ann = (found(lake, "agreement", by=by, sample=6, seed=3) for by in ("nobody", "ann"))
     assert len(nobody) == 6
@@ -81,7 +85,11 @@ def test_several_people_are_asked_for_the_same_sample(lake: Lake) -> None:
         ({"name": "agreement"}, "--by NAME"),
         ({"name": "failures", "where": "outcom = 1"}, "outcom"),
         ({"name": "failures", "where": "1 = 1) OR (SELECT count(*) FROM read_text('/etc/passwd')"}, "where"),
-        ({"name": "failures", "limit": 0}, "above 0"),
+        ({"name": "failures", "where": "1=1) --"}, "queue failures, where: .*syntax error"),
+        ({"name": "failures", "where": "1=1) OR (1=1"}, "queue failures, where: .*syntax error"),
+        ({"name": "failures", "limit": 0}, "give 1 to"),
+        ({"name": "failures", "limit": 10**20}, "give 1 to 1000000"),
+        ({"name": "failures", "since": "2025-99-99"}, "no day"),
         ({"name": "failures", "since": "yesterday"}, "no day"),
     ],
 )

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from lwd_core.cli.main import app
 from lwd_core.errors import UserError
 from lwd_core.labels.people import PersonLabel, set_labels
 from lwd_core.lake.store import Lake
@@ -55,6 +57,39 @@ def test_states_around_a_moment_and_what_is_there_twice(tmp_path: Path) -> None:
     assert len(duplicates(lake, near=9)) == 6
     with pytest.raises(UserError, match="no features of frames"):
         like_frame(lake, lake.episode(episode_id("a")), 3)
+    for near in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(UserError, match="no distance"):
+            duplicates(lake, near=near)
+
+
+def test_a_condition_takes_no_more_of_a_search_than_its_place(lake: Lake) -> None:
+    one = lake.episode("e0001")
+    for where in ("1=1) --", "1=1) OR (1=1"):
+        for search in (like_frame, like_states):
+            with pytest.raises(UserError, match="syntax error"):
+                search(lake, one, 20, where=where)
+        with pytest.raises(UserError, match="syntax error"):
+            duplicates(lake, where=where, layer=LAYER)
+        with pytest.raises(UserError, match="syntax error"):
+            lake.episodes(where)
+    assert "e0001" not in {hit.episode_id for hit in like_states(lake, one, 20, where="true -- all")}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--like e0001@²", "no moment"),
+        (f"--like e0001@{'9' * 5000}", "no moment"),
+        ("--like e0001@3 --by states --camera front", "camera front: a search by states"),
+        ("--like e0001@3 --by states --layer x", "layer x: a search by states"),
+        ("--duplicates --camera front", "camera front: a search by duplicates"),
+        ("cup --by frames", "by frames: a search by words"),
+    ],
+)
+def test_what_a_search_would_pass_over_is_refused(lake: Lake, words: str, says: str) -> None:
+    home = {"LWD_HOME": str(Path(lake.root).parent)}
+    with pytest.raises(UserError, match=says):
+        CliRunner().invoke(app, ["search", *words.split()], env=home, catch_exceptions=False)
 
 
 def test_pictures_of_the_same_bytes(lake: Lake) -> None:

@@ -142,11 +142,12 @@ def test_a_policy_asks_for_its_cameras(trained):
     assert policy.act(state_, told, rng, [{"front": None}]).shape == (1, 2, 2)  # of a robot without it
 
 
-def test_every_stage_sees_and_online_the_towers_stand_still(trained):
+def test_every_stage_sees_and_a_frozen_trunks_towers_stand_still(trained):
     settings, base = trained
     offline = TrainConfig.parse({**base, "run": "offline", "stage": "offline", "init": "sft", "updates": 8})
     before = train(offline, Quiet(), settings)
     value = {**base, "run": "online", "stage": "online", "init": "offline", "online": base["offline"]}
+    value["learner"] = {**base.get("learner", {}), "freeze_trunk": True}
     after = train(TrainConfig.parse({**value, "updates": 8}), Quiet(), settings)
     assert {"qam_loss", "q_loss", "value_loss"} <= after.metrics.keys()
     towers = {name: tensor for name, tensor in state(before).items() if "policy/field.encoder.towers" in name}
