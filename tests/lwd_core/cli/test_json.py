@@ -125,7 +125,7 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert lwd("label export $tmp/said.csv")["labels"] == 1
     assert lwd("label import $tmp/said.csv")["unchanged"] == 1
     assert lwd("label models") == []
-    assert len(lwd("search --like $episode@3 --by states")) == 1
+    assert known["episode"] not in {r["episode_id"] for r in lwd("search --like $episode@3 --by states")}
     assert lwd("search --duplicates --near 0") == []
     assert lwd("label agreement")["disagreements"] == []
     assert {row["kind"] for row in lwd("inbox")} <= {"check", "salvaged"}

@@ -13,6 +13,7 @@ from lwd_core.snapshots.reissue import affected, reissue
 from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from storage_schemas.tables import STEPS
+from tests.lwd_core.lake.fake_logs import picture
 from tests.lwd_core.snapshots.lakes import START, add_episode
 
 
@@ -108,7 +109,7 @@ def test_frames_that_moved_are_followed(lake, root):
     steps = lake.read("steps").to_pylist()
     with FrameShards(lake.place, "log", "lab", "2026-01-01") as shards:
         for row in steps:
-            data = f"{row['episode_id']} {row['step']}".encode() * (row["step"] + 1)
+            data = picture(ids.index(row["episode_id"]), row["step"])
             shard, offset, size = shards.put("front", row["t_ns"], data)
             pictures[row["episode_id"], row["step"]] = data
             place = {"shard": shard, "offset": offset, "size": size, "t_ns": row["t_ns"]}
