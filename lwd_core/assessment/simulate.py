@@ -1,7 +1,7 @@
 """What Q is worth where it counts: the chunks it likes best and least, executed in simulation."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -76,14 +76,25 @@ def _rate(rows: Sequence[dict]) -> Rate:
 class Acting:
     """A policy that was never signed, as the simulated robots ask it."""
 
-    def __init__(self, name: str, model: FlowPolicy, encoder: InstructionEncoder):
-        self.policy_id, self._model, self._encoder = name, model.eval(), encoder
+    def __init__(
+        self,
+        name: str,
+        model: FlowPolicy,
+        encoder: InstructionEncoder,
+        sizes: Mapping[str, Collection[tuple[int, int]]],
+    ):
+        self.policy_id, self._model, self._encoder, self._sizes = name, model.eval(), encoder, sizes
         self._vision = model.config.field.encoder.vision
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """See ``fleet.robot.RobotPolicy``."""
         return self._vision.cameras if self._vision else ()
+
+    @property
+    def sizes(self) -> Mapping[str, Collection[tuple[int, int]]]:
+        """See ``fleet.robot.RobotPolicy``."""
+        return self._sizes
 
     def act(
         self,
@@ -96,7 +107,9 @@ class Acting:
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             told = self._encoder(instructions)
-            seen = pixels(frames, len(states), self._vision, self.policy_id) if self._vision else BLIND
+            seen = BLIND
+            if self._vision:
+                seen = pixels(frames, len(states), self._vision, self.policy_id, self._sizes)
             noisy = torch.from_numpy(noise)
             return self._model(torch.from_numpy(states), told, noisy, **seen._asdict()).numpy()
 
@@ -122,4 +135,5 @@ def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:
             if critic is not None and who == "worst":  # what Q likes least is what −Q likes most
                 for last in (critic.q_heads.weights[-1], critic.q_heads.biases[-1]):
                     last.data.neg_()
-    return {who: Acting(who, model, encoder) for who, model in models.items()}
+    sizes = sizes_of(checkpoint.about["embodiments"])
+    return {who: Acting(who, model, encoder, sizes) for who, model in models.items()}
