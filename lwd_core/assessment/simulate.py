@@ -12,6 +12,8 @@ import torch
 from lwd_core.assessment.verdict import ALL
 from lwd_core.fleet.evaluate import evaluate
 from lwd_core.fleet.robot import Frames
+from lwd_core.fleet.task import Words
+from lwd_core.fleet.workcells import DEFAULT
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.policies.scenes import Purpose, scene_seeds
@@ -35,6 +37,9 @@ def simulate(
     first: int = 0,
     purpose: Purpose = Purpose.SELECTION,
     of: int = 8,
+    robot: str = DEFAULT,
+    words: Words = Words.USUAL,
+    camera_size: int = 0,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, dict[str, Rate]]:
     """Success by who chooses each chunk, then by task (``all`` first), with Wilson's intervals.
@@ -43,8 +48,9 @@ def simulate(
     take of ``of`` chunks of the reference, where the data vouches for Q, the one Q likes most and least. All
     meet the same ``scenes`` of each task (by default all of the run's) from the ``first``-th of their range
     on: that of selection, since what one learns here decides what one does next. ``told(who, done, total)``
-    hears of every episode. A run without a critic has its policy alone. Pictures are of the size it learned
-    from. UserError for an unknown task.
+    hears of every episode. A run without a critic has its policy alone. ``robot`` and ``words``: the type of
+    robot that does it, and how it is told. Pictures are of ``camera_size`` pixels a side, by default of the
+    size it learned from. UserError for a task the robot does not have.
     """
     found, seeds = {}, scene_seeds(purpose, scenes, first=first)
     tasks = tasks or Snapshot.open(settings.snapshots, checkpoint.about["config"]["offline"]).tasks
@@ -54,7 +60,9 @@ def simulate(
             tasks,
             seeds,
             now_ns=time.time_ns(),
-            camera_size=_camera_size(checkpoint),
+            robot=robot,
+            words=words,
+            camera_size=camera_size or _camera_size(checkpoint),
             progress=lambda done, total, who=who: told(who, done, total),
         ).to_pylist()
         own = {task: [row for row in rows if row["task"] == task] for task in tasks}
