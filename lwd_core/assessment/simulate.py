@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -89,7 +90,7 @@ class Acting:
         name: str,
         model: FlowPolicy,
         encoder: InstructionEncoder,
-        sizes: Mapping[str, Collection[tuple[int, int]]],
+        sizes: Mapping[str, Collection[tuple[int, int]]] = MappingProxyType({}),
     ):
         self.policy_id, self._model, self._encoder, self._sizes = name, model.eval(), encoder, sizes
         self._vision = model.config.field.encoder.vision
