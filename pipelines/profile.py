@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
@@ -29,6 +29,17 @@ NIGHTLY = "nightly-"
 
 #: Becomes a partition key, where Dagster would take any text.
 PartitionName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+
+
+def _kept(words: Words) -> Words:
+    try:
+        return words.kept()
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+#: All that a profile's robots do is recorded, and so are its evaluations.
+KeptWords = Annotated[Words, AfterValidator(_kept)]
 
 
 class _Part(BaseModel):
@@ -66,7 +77,7 @@ class EvaluationPlan(_Part):
 
     episodes_per_task: int = Field(ge=1)
     first_scene: int = Field(default=0, ge=0)
-    words: Words = Field(default=Words.USUAL, description="how the policy is told what to do")
+    words: KeptWords = Field(default=Words.USUAL, description="how the policy is told what to do")
 
 
 class Profile(_Part):
@@ -81,7 +92,7 @@ class Profile(_Part):
     camera_hz: float = Field(default=5.0, gt=0)
     camera_size: int = Field(default=0, ge=0, description="pixels a side; 0: as the cameras give them")
     robot: str = "metaworld"
-    words: Words = Field(default=Words.USUAL, description="how robots are told what to do")
+    words: KeptWords = Field(default=Words.USUAL, description="how robots are told what to do")
     tasks: tuple[str, ...] = Field(min_length=1)
     supervisor: dict[str, Any] = Field(default_factory=dict)
     snapshot: dict[str, object] = Field(default_factory=dict)

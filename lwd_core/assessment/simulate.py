@@ -1,8 +1,9 @@
 """What Q is worth where it counts: the chunks it likes best and least, executed in simulation."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from lwd_core.assessment.verdict import ALL
 from lwd_core.fleet.evaluate import evaluate
 from lwd_core.fleet.robot import Frames
+from lwd_core.fleet.task import Words
+from lwd_core.fleet.workcells import DEFAULT
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.policies.scenes import Purpose, scene_seeds
@@ -35,6 +38,9 @@ def simulate(
     first: int = 0,
     purpose: Purpose = Purpose.SELECTION,
     of: int = 8,
+    robot: str = DEFAULT,
+    words: Words = Words.USUAL,
+    camera_size: int = 0,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, dict[str, Rate]]:
     """Success by who chooses each chunk, then by task (``all`` first), with Wilson's intervals.
@@ -43,8 +49,9 @@ def simulate(
     take of ``of`` chunks of the reference, where the data vouches for Q, the one Q likes most and least. All
     meet the same ``scenes`` of each task (by default all of the run's) from the ``first``-th of their range
     on: that of selection, since what one learns here decides what one does next. ``told(who, done, total)``
-    hears of every episode. A run without a critic has its policy alone. Pictures are of the size it learned
-    from. UserError for an unknown task.
+    hears of every episode. A run without a critic has its policy alone. ``robot`` and ``words``: the type of
+    robot that does it, and how it is told. Pictures are of ``camera_size`` pixels a side, by default of the
+    size it learned from. UserError for a task the robot does not have.
     """
     found, seeds = {}, scene_seeds(purpose, scenes, first=first)
     tasks = tasks or Snapshot.open(settings.snapshots, checkpoint.about["config"]["offline"]).tasks
@@ -54,7 +61,9 @@ def simulate(
             tasks,
             seeds,
             now_ns=time.time_ns(),
-            camera_size=_camera_size(checkpoint),
+            robot=robot,
+            words=words,
+            camera_size=camera_size or _camera_size(checkpoint),
             progress=lambda done, total, who=who: told(who, done, total),
         ).to_pylist()
         own = {task: [row for row in rows if row["task"] == task] for task in tasks}
@@ -76,14 +85,25 @@ def _rate(rows: Sequence[dict]) -> Rate:
 class Acting:
     """A policy that was never signed, as the simulated robots ask it."""
 
-    def __init__(self, name: str, model: FlowPolicy, encoder: InstructionEncoder):
-        self.policy_id, self._model, self._encoder = name, model.eval(), encoder
+    def __init__(
+        self,
+        name: str,
+        model: FlowPolicy,
+        encoder: InstructionEncoder,
+        sizes: Mapping[str, Collection[tuple[int, int]]] = MappingProxyType({}),
+    ):
+        self.policy_id, self._model, self._encoder, self._sizes = name, model.eval(), encoder, sizes
         self._vision = model.config.field.encoder.vision
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """See ``fleet.robot.RobotPolicy``."""
         return self._vision.cameras if self._vision else ()
+
+    @property
+    def sizes(self) -> Mapping[str, Collection[tuple[int, int]]]:
+        """See ``fleet.robot.RobotPolicy``."""
+        return self._sizes
 
     def act(
         self,
@@ -96,7 +116,9 @@ class Acting:
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         with torch.inference_mode():
             told = self._encoder(instructions)
-            seen = pixels(frames, len(states), self._vision, self.policy_id) if self._vision else BLIND
+            seen = BLIND
+            if self._vision:
+                seen = pixels(frames, len(states), self._vision, self.policy_id, self._sizes)
             noisy = torch.from_numpy(noise)
             return self._model(torch.from_numpy(states), told, noisy, **seen._asdict()).numpy()
 
@@ -122,4 +144,5 @@ def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:
             if critic is not None and who == "worst":  # what Q likes least is what −Q likes most
                 for last in (critic.q_heads.weights[-1], critic.q_heads.biases[-1]):
                     last.data.neg_()
-    return {who: Acting(who, model, encoder) for who, model in models.items()}
+    sizes = sizes_of(checkpoint.about["embodiments"])
+    return {who: Acting(who, model, encoder, sizes) for who, model in models.items()}

@@ -77,7 +77,12 @@ def list_(as_json: AsJson = False) -> None:
     rows: list[dict[str, Any]] = []
     for layer in files.layers(place):
         sizes = files.files(place, layer)
-        about = json.loads(files.facts(place, next(iter(sizes))).get("lwd.features", "{}")) if sizes else {}
+        try:
+            said = files.facts(place, next(iter(sizes))) if sizes else {}
+        except UserError as error:
+            typer.echo(str(error), err=True)
+            said = {"lwd.features": '{"backbone": "damaged"}'}
+        about = json.loads(said.get("lwd.features", "{}"))
         height, width = about.get("size", (None, None))
         row = {"layer": layer, "backbone": about.get("backbone"), "height": height, "width": width}
         rows.append(row | {"files": len(sizes), "bytes": sum(sizes.values())})
@@ -119,6 +124,8 @@ def _vision(what: str, height: int, width: int, settings: str) -> tuple[Any, tup
         return vision, vision.cameras
     try:
         given = json.loads(settings)
+        if not isinstance(given, dict):
+            raise ValueError("a JSON object")
         backbone = choose(EYES, what, **given)
     except (ValueError, TypeError) as error:
         line = " ".join(str(error).split())

@@ -96,6 +96,7 @@ def demonstrate(
 
     day = day or time.strftime("%Y-%m-%d", time.gmtime())
     opening_ns(day)  # a day that is none is refused before anything runs
+    words.kept()
     settings, fleet = Settings(), _fleet(robot, task, robots, sites, cameras, camera_hz, camera_size)
     with Workcells(robot) as cells:
         result = run_fleet(

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli._output import AsJson, say_json
+from lwd_core.fleet.task import Words
+from lwd_core.fleet.workcells import DEFAULT
 from lwd_core.policies.scenes import Purpose
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Split
@@ -33,6 +35,16 @@ def assess(
         Purpose, typer.Option(help="Which scenes; those of evaluation are for figures that decide nothing.")
     ] = Purpose.SELECTION,
     task: Annotated[list[str] | None, typer.Option(help="Simulated; default: all of the run's.")] = None,
+    robot: Annotated[
+        str, typer.Option(help="Simulated: metaworld, sawyer-eyes, one that a package adds, or module:Class.")
+    ] = DEFAULT,
+    words: Annotated[Words, typer.Option(help="Simulated: how robots are told.")] = Words.USUAL,
+    camera_size: Annotated[
+        int,
+        typer.Option(  # pyright: ignore[reportUnknownMemberType]
+            help="Simulated: pixels a side of pictures; 0: as the run learned from.", min=0, max=4096
+        ),
+    ] = 0,
     html: Annotated[Path | None, typer.Option(help="Write a page with figures there.")] = None,
     save: Annotated[
         bool, typer.Option("--save", help="Write page and JSON into the run's folder, for reports.")
@@ -56,8 +68,9 @@ def assess(
         from lwd_core.assessment.simulate import simulate as act
 
         success = act(
-            checkpoint, settings, scenes, tasks=task or (), first=first, purpose=purpose, told=_told
-        )
+            checkpoint, settings, scenes, tasks=task or (), first=first, purpose=purpose, robot=robot,
+            words=words, camera_size=camera_size, told=_told,
+        )  # fmt: skip
     found = look(
         checkpoint,
         settings,

@@ -1,6 +1,7 @@
 """Features of the lake's frames: of those that have none yet, one frame shard after the other."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,8 +50,9 @@ def build_features(
     """Make the features of all frames of the episodes that fit ``where`` (SQL over ``episodes``).
 
     ``cameras``: of these only. What is there already is left alone, so that it can be cut off and run again
-    at any time. A frame that is no picture gets a row that says so. ``progress`` hears of frames as they are
-    done. Memory is bounded by `AT_ONCE` frames a worker.
+    at any time. A frame that is no picture gets a row that says so, and is looked at again; one beyond the
+    end of a shard that is cut off gets none. ``progress`` hears of frames as they are done. Memory is bounded
+    by `AT_ONCE` frames a worker.
     """
     made = before = 0
     faults: list[str] = []
@@ -118,15 +120,26 @@ def make(
     if not new.any() or lake.tombstones.buried([shard]):
         return 0, before, []
     faults: list[str] = []
+    looked: list[int] = []
     schema = feature_schema(extractor.width, extractor.facts)
 
     def rows() -> Iterator[pa.Table]:
-        if len(there):
-            yield from files.tables(place, layer.path(shard))
+        if place.exists(layer.path(shard)):
+            for table in files.tables(place, layer.path(shard)):
+                yield table.filter(pa.array(~np.isin(table["offset"].to_numpy(), places[new])))
         with place.fs.open(place.path(shard), "rb") as stream:
-            for first in range(0, int(new.sum()), AT_ONCE):
+            stream.seek(0, os.SEEK_END)
+            end = stream.tell()
+            whole = new & (places + sizes <= end)
+            if cut := int(new.sum() - whole.sum()):
+                faults.append(
+                    f"{place.path(shard)}: cut off at byte {end}, before the end of {cut} frames; restore it "
+                    "from a backup"
+                )
+            for first in range(0, int(whole.sum()), AT_ONCE):
                 some = slice(first, first + AT_ONCE)
-                table = _looked(extractor, stream, places[new][some], sizes[new][some], schema)
+                table = _looked(extractor, stream, places[whole][some], sizes[whole][some], schema)
+                looked.append(table.num_rows)
                 faults.extend(
                     f"{place.path(shard)}: no features of the frame at byte {offset}: {fault}"
                     for offset, fault in zip(
@@ -143,7 +156,7 @@ def make(
         return 0, before, [f"{place.path(shard)}: this frame shard is missing; restore it from a backup"]
     if lake.tombstones.buried([shard]):  # erased meanwhile: whoever erases looked before or after this came
         place.remove(layer.path(shard))
-    return int(new.sum()), before, faults
+    return sum(looked), before, faults
 
 
 def _looked(

@@ -7,6 +7,7 @@ A frame shard never changes under its name, so a file only ever gains frames; it
 # pyright: reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -61,38 +62,56 @@ def files(place: Location, layer: str) -> dict[str, int]:
 
 
 def tables(place: Location, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """A file's rows, some at a time. FileNotFoundError where there is none."""
+    """A file's rows, some at a time. FileNotFoundError where there is none, `UserError` where damaged."""
     with place.fs.open(place.path(path), "rb") as stream:
-        file = pq.ParquetFile(stream)
-        for batch in file.iter_batches(TOGETHER, columns=columns):
+        with _readable(place, path):
+            batches = pq.ParquetFile(stream).iter_batches(TOGETHER, columns=columns)
+        while True:
+            with _readable(place, path):  # whoever takes a table has failures of its own
+                batch = next(batches, None)
+            if batch is None:
+                return
             yield pa.Table.from_batches([batch])
 
 
 def facts(place: Location, path: str) -> dict[str, str]:
-    """What a file says of the backbone that made it."""
-    with place.fs.open(place.path(path), "rb") as stream:
+    """What a file says of the backbone that made it. `UserError` where it is damaged."""
+    with _readable(place, path), place.fs.open(place.path(path), "rb") as stream:
         metadata = pq.read_schema(stream).metadata or {}
     return {name.decode(): value.decode() for name, value in metadata.items()}
 
 
+@contextmanager
+def _readable(place: Location, path: str) -> Iterator[None]:
+    """Says of a file that can't be read what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"{place.path(path)}: no file of features, or damaged ({why}); delete it and run "
+            "`lwd features build`"
+        ) from error
+
+
 def known(place: Location, layer: FeatureLayer, shard: str) -> np.ndarray:
-    """Offsets (n,) i64 of the frames of a shard that have features. Raises `UserError` for another's file."""
+    """Offsets (n,) i64 of the frames of a shard that have features: what was no picture may be one by now.
+
+    Raises `UserError` for another's file.
+    """
     path = layer.path(shard)
     if not place.exists(path):
         return np.empty(0, np.int64)
     require(place, layer, path)
-    parts = [table["offset"].to_numpy() for table in tables(place, path, ["offset"])]
-    return np.concatenate([np.empty(0, np.int64), *parts])
+    sound = (t.filter(t["fault"].is_null()) for t in tables(place, path, ["offset", "fault"]))
+    return np.concatenate([np.empty(0, np.int64), *(table["offset"].to_numpy() for table in sound)])
 
 
 def require(place: Location, layer: FeatureLayer, path: str) -> None:
     """Raise `UserError` unless a file holds features of this layer's backbone."""
-    try:
-        made_by = facts(place, path).get(DIGEST, "nothing that says so")
-    except pa.ArrowException as error:
-        raise UserError(
-            f"{place.path(path)}: no file of features ({error}); delete it and run `{layer.remedy}`"
-        ) from error
+    made_by = facts(place, path).get(DIGEST, "nothing that says so")
     if made_by != layer.digest:
         raise UserError(
             f"{place.path(path)}: features of another backbone ({DIGEST}: {made_by[:12]}, wanted "

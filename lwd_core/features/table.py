@@ -105,6 +105,8 @@ class ShownFeatures:
         something was. Raises `UserError` for a frame that is no picture."""
         row = self.row[self.first[episode] + frame]
         there = row >= 0
+        if not there.any():  # the table may be empty as well
+            return np.zeros((*row.shape, self.table.values.shape[1]), np.float32), there
         found = self.table.values.take(np.maximum(row, 0).reshape(-1), axis=0).astype(np.float32)
         found[~there.reshape(-1)] = 0
         bad = np.isnan(found[:, 0])

@@ -89,13 +89,13 @@ def run_fleet(
 
     Without a policy a person drives throughout: a demonstration, or play. ``supervisor`` defaults to
     ``Supervisor()``. ``day`` (YYYY-MM-DD, UTC) is when it happens. ``words``: how robots are told what to
-    do. ``cells`` are workcells of the fleet's type of robot to reuse between calls. The same arguments give
-    the same logs to the byte, so doing it again lands nothing new. The robots' embodiment file is installed
-    where there is none.
+    do; wrong ones are refused. ``cells`` are workcells of the fleet's type of robot to reuse between calls.
+    The same arguments give the same logs to the byte, so doing it again lands nothing new. The robots'
+    embodiment file is installed where there is none.
     """
     with of_robot(fleet.robot, cells) as pool:
         pool.install(settings.embodiments)
-        jobs = _jobs(fleet, pool.tasks, seeds, source, words)
+        jobs = _jobs(fleet, pool.tasks, seeds, source, words.kept())
         return _run(settings, fleet, pool, jobs, day, policy, supervisor or Supervisor(), progress)
 
 

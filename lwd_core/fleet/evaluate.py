@@ -66,7 +66,7 @@ def _trial(
     with cells.borrow(task) as cell:
         state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:
-            shown = photographed(cell, policy.cameras, camera_size) if policy.cameras else None
+            shown = photographed(cell, policy, camera_size) if policy.cameras else None
             chunk = yield Request(policy, state, told, shown)
             for action in chunk[: task.limit - tick].astype(np.float64):
                 state, done = cell.robot.step(action)

@@ -5,11 +5,12 @@ stamp: who learns from the log sees what acted on it. While a person drives besi
 taken as often as it would plan, so that a person's turn can be learned from as well.
 """
 
-from collections.abc import Sequence
+import numpy as np
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.fleet.robot import Frames, RobotPolicy, RobotSpec, Workcell
 from lwd_core.lake.frames import jpeg_size
+from lwd_core.loader.jpeg import decode_frame
 
 
 class CameraFault(UserError):
@@ -25,7 +26,7 @@ class Eyes:
 
     def __init__(self, cell: Workcell, spec: RobotSpec, policy: RobotPolicy | None) -> None:
         self._cell, self._size, self._robot = cell, spec.camera_size, spec.robot_id
-        self._needs = policy.cameras if policy else ()
+        self._policy, self._needs = policy, policy.cameras if policy else ()
         self._every = max(1, round(cell.robot.control_hz / spec.camera_hz)) if spec.camera_hz else 0
         self._last, self._by_person = -1, False
         self.shown: Frames | None = None
@@ -47,17 +48,21 @@ class Eyes:
 
     def look(self) -> dict[str, bytes]:
         """A JPEG of each camera as it is now."""
-        frames = photographed(self._cell, self._needs, self._size, robot=self._robot)
+        frames = photographed(self._cell, self._policy, self._size, robot=self._robot)
         self.shown = frames if self._needs else None
         return {camera: jpeg for camera, jpeg in frames.items() if jpeg is not None}
 
 
-def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str = "") -> Frames:
-    """What all cameras of a robot show now, and None for those of ``needs`` that its embodiment has not.
+def photographed(cell: Workcell, policy: RobotPolicy | None, size: int, *, robot: str = "") -> Frames:
+    """What all cameras of a robot show now, and None for those a policy needs that its embodiment has not.
 
-    Raises `CameraFault` for a camera of the embodiment that is needed and shows nothing, and for a picture
-    that is no JPEG or not ``size`` pixels a side; `UserError` for an embodiment that has none of ``needs``.
+    Raises `CameraFault` for a camera of the embodiment that is needed and shows nothing, for a picture that
+    is no JPEG or not ``size`` pixels a side, and for one that is needed and torn or of another size than the
+    policy learned from, so that what a robot plans by is sound before it is asked for together with the
+    others'; `UserError` for an embodiment that has none of the cameras.
     """
+    needs = policy.cameras if policy else ()
+    sizes = policy.sizes if policy and needs else {}
     who = f"robot {robot}: " if robot else ""
     if needs and not set(needs) & set(cell.cameras):
         raise UserError(
@@ -68,6 +73,8 @@ def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str 
     for camera, jpeg in frames.items():
         try:
             height, width = jpeg_size(jpeg or b"")
+            if camera in needs:
+                decode_frame(jpeg or b"", np.empty((1, 1, 3), np.uint8))
         except ValueError as error:
             raise CameraFault(
                 f"{who}camera {camera} gave {len(jpeg or b'')} bytes that are no JPEG ({error}); "
@@ -77,6 +84,13 @@ def photographed(cell: Workcell, needs: Sequence[str], size: int, *, robot: str 
             raise CameraFault(
                 f"{who}camera {camera} gave {width}x{height} pixels, camera_size asks for {size}; "
                 "set camera_size to what the camera gives, or to 0"
+            )
+        known = sizes.get(camera, ()) if camera in needs else ()
+        if known and (height, width) not in known:
+            learned = " or ".join(f"{w}x{h}" for h, w in sorted(known))
+            raise CameraFault(
+                f"{who}camera {camera} shows {width}x{height} pixels, the policy learned from {learned}; set "
+                "the camera to that (a fleet's is `camera_size`, `--camera-size` of its commands)"
             )
     for camera in needs:
         if camera not in frames:

@@ -59,6 +59,7 @@ class Deployment:
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
 
     def __post_init__(self) -> None:
+        self.words.kept()
         if not 0 <= self.play <= 1:
             raise UserError("play: a share of the episodes, between 0 and 1")
 

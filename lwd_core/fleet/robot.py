@@ -4,7 +4,7 @@ A package adds a type of robot by the entry point ``lwd.robots``, a class that i
 States are (S,), actions (D,), float64, in the units and order of the embodiment file.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Protocol
@@ -133,6 +133,11 @@ class RobotPolicy(Protocol):
     @property
     def cameras(self) -> tuple[str, ...]:
         """The cameras it must be shown; none if it acts by proprioception alone."""
+        ...
+
+    @property
+    def sizes(self) -> Mapping[str, Collection[tuple[int, int]]]:
+        """Heights and widths of the pictures it learned from, by camera; of one that is not there, any do."""
         ...
 
     def act(

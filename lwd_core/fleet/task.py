@@ -20,6 +20,13 @@ class Words(StrEnum):
     UNSEEN = "unseen"
     WRONG = "wrong"
 
+    def kept(self) -> "Words":
+        """Itself. Raises UserError for wrong ones: whoever learned from what they led to would learn not to
+        listen."""
+        if self is Words.WRONG:
+            raise UserError("words: wrong ones are never recorded; only `lwd fleet evaluate` may give them")
+        return self
+
 
 @dataclass(frozen=True)
 class Task:

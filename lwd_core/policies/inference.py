@@ -1,7 +1,7 @@
 """A policy as a robot runs it: a verified bundle, numpy in and numpy out."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,11 @@ class Policy:
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras it must be shown; none if it acts by proprioception alone."""
         return self._vision.cameras if self._vision else ()
+
+    @property
+    def sizes(self) -> Mapping[str, Collection[tuple[int, int]]]:
+        """Heights and widths of the pictures it learned from, by camera; a bundle of before knows of none."""
+        return self._sizes
 
     @property
     def chunk(self) -> int:

@@ -55,8 +55,9 @@ def learned_value(checkpoint: Checkpoint, lake: Location) -> FunctionLabeller:
 
 
 def unseen(there: Tensor) -> np.ndarray:
-    """(T,) rows at which a camera shows nothing, but does elsewhere; of (T, C), where they do."""
-    return (~there & there.any(0)).any(1).numpy()
+    """(T,) rows at which a camera shows nothing, but does elsewhere; of (T, C), where they do. All, where no
+    camera ever does."""
+    return (~there & (there.any(0) | ~there.any())).any(1).numpy()
 
 
 def shown(

@@ -62,6 +62,12 @@ def test_rounds_follow_day_by_day() -> None:
         ("seed: 0", "sed: 0", "sed"),
         ("name: online-2", "name: online-1", "twice"),
         ("seed: 0", "seed: [", "YAML"),
+        ("seed: 0", "words: wrong", "words: wrong ones are never recorded"),
+        (
+            "{episodes_per_task: 4}",
+            "{episodes_per_task: 4, words: wrong}",
+            "evaluation.words: .* never recorded",
+        ),
     ],
 )
 def test_wrong_profiles_name_file_and_field(tmp_path: Path, old: str, new: str, said: str) -> None:

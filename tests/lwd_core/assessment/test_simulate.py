@@ -4,9 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from lwd_core.assessment import simulate
 from lwd_core.assessment.simulate import contenders
+from lwd_core.cli.run import app
+from lwd_core.fleet.task import Words
 from lwd_core.policies.scenes import Purpose, purpose_of
 from lwd_core.rl.encoders import Observation
 from lwd_core.settings import Settings
@@ -47,7 +50,7 @@ def test_all_meet_the_same_scenes_and_those_decide_nothing_reported(
 ) -> None:
     met = []
 
-    def evaluate(policy, tasks, seeds, *, now_ns, progress):
+    def evaluate(policy, tasks, seeds, *, now_ns, progress, **_):
         met.append((tuple(tasks), tuple(seeds)))
         wins = {"best": 3, "worst": 0}.get(policy.policy_id, 2)
         return pa.Table.from_pylist(
@@ -65,3 +68,20 @@ def test_all_meet_the_same_scenes_and_those_decide_nothing_reported(
     assert list(found["best"]) == ["all", "push", "reach"]
     assert (found["best"]["all"].successes, found["best"]["all"].trials) == (6, 8)
     assert found["worst"]["push"].rate == 0
+
+
+def test_the_robot_its_words_and_pictures_are_the_commands(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = []
+
+    def evaluate(policy, tasks, seeds, **how):
+        met.append((how["robot"], how["words"], how["camera_size"]))
+        return pa.Table.from_pylist([{"task": tasks[0], "success": True}])
+
+    monkeypatch.setattr(simulate, "evaluate", evaluate)
+    monkeypatch.setenv("LWD_HOME", str(settings.home))
+    asked = ("--robot", "sawyer-eyes", "--words", "wrong", "--camera-size", "96", "--task", "restock")
+    done = CliRunner().invoke(app, ["assess", "sft", "--simulate", *asked, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert met == [("sawyer-eyes", Words.WRONG, 96)]

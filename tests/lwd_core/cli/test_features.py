@@ -71,6 +71,7 @@ def test_frames_that_are_none_are_said_and_the_exit_code_is_1(lake: Lake) -> Non
     (("acme",), "no picture backbone of that name; did you mean acme-eyes"),
     (("acme-eyes", "--settings", "{"), "--settings {: "),
     (("acme-eyes", "--settings", '{"grid": 2}'), "grid: no such field"),
+    (("acme-eyes", "--settings", "[1]"), "--settings [1]: a JSON object"),
     (("acme-eyes", "--where", "nothing = 1"), "nothing"),
 ])  # fmt: skip
 def test_wrong_words_are_one_line(lake: Lake, words: tuple[str, ...], said: str) -> None:

@@ -85,6 +85,8 @@ def test_a_policy_is_judged_and_the_episodes_are_kept(settings: Settings) -> Non
     [
         (["demonstrate", "--task", "juggle"], "no such task; there are"),
         (["demonstrate", "--day", "yesterday"], "write it as"),
+        (["demonstrate", "--robot", "sawyer-eyes", "--words", "wrong"], "only `lwd fleet evaluate` may"),
+        (["run", "--robot", "sawyer-eyes", "--words", "wrong"], "only `lwd fleet evaluate` may"),
         (["run", "--sites", " , "], "at least one site"),
         (["run", "--canary-site", "moon"], "no robot stands there"),
         (["evaluate", "x", "--purpose", "training"], "use selection or evaluation"),

@@ -8,15 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from lwd_core.errors import UserError
 from lwd_core.features import build
 from lwd_core.features.build import build_features, sweep
 from lwd_core.features.extractor import FeatureExtractor
 from lwd_core.features.files import layers, path_of, read_into
+from lwd_core.features.table import FeatureTable
 from lwd_core.lake.frames import read_frame
 from lwd_core.lake.store import Lake
+from lwd_core.loader.images import FrameIndex
 from lwd_core.loader.jpeg import decode_frame
+from lwd_core.training.values import unseen
 from storage_schemas.features import DIGEST, FOLDER
 from storage_schemas.tables import STEPS
 from tests.lwd_core.features.tiny import tiny
@@ -144,7 +148,59 @@ def test_a_frame_that_is_no_picture_is_named_and_never_served(lake: Lake) -> Non
         f"SELECT fault FROM '{lake.path(extractor.layer.path(frames[0]['shard']))}' WHERE features IS NULL"
     ).fetchall()
     assert told[0].startswith("no JPEG of")
+
+
+def test_a_frame_that_was_restored_gets_its_features(lake: Lake) -> None:
+    extractor, frame = tiny(), shown(lake)[2]
+    path, out = Path(lake.path(frame["shard"])), np.empty((1, extractor.width), np.float16)
+    sound = path.read_bytes()
+    spoil(lake, frame)
+    for _ in range(2):  # it is said again until it is mended
+        assert len(build_features(lake, extractor).faults) == 1
+    path.write_bytes(sound)
+    done = build_features(lake, extractor)
+    assert (done.frames, done.faults) == (1, ())
+    table = pq.read_table(lake.path(extractor.layer.path(frame["shard"])))
+    assert table.num_rows == len(set(table["offset"].to_pylist()))
+    read_into(lake.place, extractor.layer, frame["shard"], np.array([frame["offset"]]), out)
+    assert np.array_equal(out[0], by_hand(lake, extractor, frame))
+
+
+def test_a_shard_that_is_cut_off_says_so_and_is_looked_at_again(lake: Lake) -> None:
+    extractor, frame = tiny(), shown(lake)[4]
+    path = Path(lake.path(frame["shard"]))
+    sound = path.read_bytes()
+    path.write_bytes(sound[: frame["offset"] + 5])
+    done = build_features(lake, extractor)
+    assert len(done.faults) == 1
+    assert f"{frame['shard']}: cut off at byte {frame['offset'] + 5}" in done.faults[0]
+    table = pq.read_table(lake.path(extractor.layer.path(frame["shard"])))
+    assert table["fault"].null_count == table.num_rows == 4
+    path.write_bytes(sound)
+    assert not build_features(lake, extractor).faults
     assert build_features(lake, extractor).frames == 0
+
+
+def test_a_damaged_file_of_features_is_named(lake: Lake) -> None:
+    extractor, frame = tiny(), shown(lake)[0]
+    build_features(lake, extractor)
+    path = Path(lake.path(extractor.layer.path(frame["shard"])))
+    sound = path.read_bytes()
+    for damaged in (sound[:50], sound[:4] + b"x" * 200 + sound[204:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=f"{path}: no file of features.*delete it and run"):
+            build_features(lake, extractor)
+
+
+def test_an_episode_that_shows_nothing_is_seen_by_nobody(lake: Lake) -> None:
+    none = np.full((3, 1), -1, np.int64)
+    index = FrameIndex(("front",), (), np.zeros(1, np.int64), none, none, none)
+    rows = np.arange(3)
+    features, there = FeatureTable(lake.place, tiny()).shown(index).at(np.zeros_like(rows), rows)
+    assert features.shape == (3, 1, tiny().width)
+    assert not there.any()
+    assert unseen(torch.from_numpy(there)).all()
+    assert unseen(torch.tensor([[False, False], [True, False]])).tolist() == [True, False]
 
 
 def test_a_shard_that_is_missing_is_named(lake: Lake) -> None:

@@ -67,8 +67,9 @@ class Looker:
 
     policy_id = "looker"
 
-    def __init__(self, cameras=("top",), chunk=5):
+    def __init__(self, cameras=("top",), chunk=5, sizes=()):
         self.cameras, self.chunk, self.shown = cameras, chunk, []
+        self.sizes = dict.fromkeys(cameras, sizes)
 
     def act(self, states, instructions, generator, frames=None):
         assert len(frames) == len(states)

@@ -1,6 +1,7 @@
 """Robots that see: what a policy is shown is what is logged, whoever drives."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import simplejpeg
@@ -16,7 +17,7 @@ from lwd_core.fleet.supervisor import Supervisor, Unattended
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.policies.scenes import Purpose, scene_seeds
 from tests.lwd_core.fleet.logs import Log
-from tests.lwd_core.fleet.seeing import OWN, TASKS, Looker
+from tests.lwd_core.fleet.seeing import OWN, TASKS, Looker, SeeingArm
 from tests.lwd_core.fleet.test_live import Clock
 
 ROBOT = "tests.lwd_core.fleet.seeing:SeeingArms"
@@ -139,14 +140,28 @@ def test_what_was_seen_does_not_change_with_how_many_run_together(settings, cell
     assert key(alone.shown) == key(together.shown)
 
 
-def test_a_fleet_works_on_while_one_robot_is_blind(settings, cells):
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (lambda arm: {}, "shows nothing"),
+        (lambda arm: arm.photograph(32), "shows 32x32 pixels, the policy learned from 24x24"),
+        (lambda arm: {"top": (whole := arm.photograph())["top"][:-30], "side": whole["side"]}, "no JPEG"),
+    ],
+)
+def test_a_fleet_works_on_while_one_robot_sees_nothing_it_can_plan_by(settings, cells, first, said):
     clock, told = Clock(), []
-    policy = Looker()
+    policy = Looker(sizes={(OWN, OWN)})
     with cells.borrow(TASKS["reach"]) as cell:
         arm, looks = cell.robot, []
-    arm.photograph = lambda size=0: (
-        looks.append(size) or (type(arm).photograph(arm) if len(looks) > 1 else {})
-    )
+    sound = SeeingArm.photograph.__get__(arm)
+
+    def photograph(size=0):
+        looks.append(size)
+        if len(looks) > 1:
+            return sound(size)
+        return first(SimpleNamespace(photograph=sound))
+
+    arm.photograph = photograph
     robots = tuple(RobotSpec(f"eye-{i}", "north") for i in range(2))
     delivered = run_live(
         settings,
@@ -159,10 +174,28 @@ def test_a_fleet_works_on_while_one_robot_is_blind(settings, cells):
         sleep=clock.sleep,
         cells=cells,
     )  # fmt: skip
-    faults = [said for said in told if "shows nothing" in str(said[1])]
+    faults = [told for told in told if said in str(told[1])]
     assert len(faults) == 1
     assert sorted(d.episode.robot_id for d in delivered) == ["eye-0", "eye-1", "eye-1"]
     assert told.count(("eye-0", False)) == 1  # what there was of the episode has landed as well
+
+
+def test_a_camera_of_another_size_for_good_ends_the_robots_episodes_and_not_the_process(settings, cells):
+    clock, told = Clock(), []
+    delivered = run_live(
+        settings,
+        fleet(),
+        Deployment("test", supervisor=NOBODY, episodes=1),
+        Always(Looker(sizes={(32, 32)})),
+        told=Told(waiting=lambda robot, why: told.append(why)),
+        now=clock.now,
+        sleep=clock.sleep,
+        cells=cells,
+    )
+    assert delivered == ()
+    assert len([why for why in told if "learned from 32x32" in why]) == 1
+    with pytest.raises(UserError, match="camera .* shows 24x24 pixels, the policy learned from 32x32"):
+        evaluate(Looker(sizes={(32, 32)}), ["reach"], SCENES, now_ns=1, robot=ROBOT, cells=cells)
 
 
 class Always:
