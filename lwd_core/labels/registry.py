@@ -94,7 +94,10 @@ def own() -> list[Labeller]:
 
 
 def find(what: str) -> list[Labeller]:
-    """The labellers of a name, ``module:name``, ``FILE.py`` or ``FILE.py:name``. Raises `UserError`."""
+    """The labellers of a name, ``name@version``, ``module:name``, ``FILE.py`` or ``FILE.py:name``.
+
+    Raises `UserError`.
+    """
     file, _, name = what.rpartition(":") if what.rpartition(":")[0].endswith(".py") else (what, "", "")
     if file.endswith(".py"):
         return _of_file(Path(file), name)
@@ -105,6 +108,11 @@ def find(what: str) -> list[Labeller]:
             return [door.get(what, addresses=False)]
     if ":" in what:
         return [_allowed(LABELS.get(what), what)]
+    bare, at, _ = what.rpartition("@")
+    if at:
+        named = find(bare)
+        if [one.layer_id for one in named] == [what]:
+            return named
     there = ", ".join([*LABELS.names(), *CHECKS.names()])
     raise UserError(
         f"{what}: no check or label of that name; there are {there}. Another one is a FILE.py, module:name, "

@@ -100,6 +100,8 @@ class VisionConfig:
     def __post_init__(self) -> None:
         if not self.cameras or not self.stages:
             raise ValueError("cameras and stages: at least one each")
+        if self.frozen and self.pretrained is not None:
+            raise ValueError("frozen: a pretrained backbone never learns; leave it out")
         if self.pretrained is None and min(self.height, self.width) < 2 ** len(self.stages):
             raise ValueError(f"height and width: at least {2 ** len(self.stages)} for so many stages")
 

@@ -27,6 +27,12 @@ def test_the_platforms_own_run_by_default() -> None:
     assert broken == []
 
 
+def test_a_layers_name_is_one_too() -> None:
+    assert names(find("pictures@1")) == ["pictures@1"]
+    with pytest.raises(UserError, match="pictures@7: no check or label of that name"):
+        find("pictures@7")
+
+
 def test_an_installed_package_is_there_by_name_and_by_default(install: Install) -> None:
     install("labels")
     assert names(installed()) == ["kitchen.effort@1", "kitchen.calm@1"]

@@ -6,6 +6,7 @@ import torch
 from lwd_core.rl.chosen import choose, plain
 from lwd_core.rl.encoders import (
     BACKBONES,
+    EYES,
     CameraEncoder,
     EncoderConfig,
     Observation,
@@ -84,3 +85,8 @@ def test_towers_learn_unless_frozen(frozen):
         assert frozen or all(p.grad.abs().sum() > 0 for p in towers)
     # What is frozen when only the action expert learns holds the towers.
     assert {id(p) for p in field.encoder.towers.parameters()} <= {id(p) for p in field.trunk()}
+
+
+def test_what_never_learns_is_not_frozen_beside() -> None:
+    with pytest.raises(ValueError, match="a pretrained backbone never learns"):
+        VisionConfig(("front",), frozen=True, pretrained=choose(EYES, "efficientnet-lite0"))
