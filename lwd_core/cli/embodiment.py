@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.errors import UserError
 from lwd_core.logs.children import apart
@@ -21,9 +22,9 @@ app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
 
 @app.command()
 def infer(
-    log: Annotated[str, typer.Argument(help="A log: file, folder or URL, of any format.")],
-    name: Annotated[str | None, typer.Option(help="Name of the embodiment.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write here instead of printing.")] = None,
+    log: Annotated[str, Argument(help="A log: file, folder or URL, of any format.")],
+    name: Annotated[str | None, Option(help="Name of the embodiment.")] = None,
+    out: Annotated[Path | None, Option(help="Write here instead of printing.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draft an embodiment file from a log's topics and schemas.
@@ -51,9 +52,7 @@ def infer(
 
 
 @app.command()
-def check(
-    file: Annotated[Path, typer.Argument(help="An embodiment YAML file.")], as_json: AsJson = False
-) -> None:
+def check(file: Annotated[Path, Argument(help="An embodiment YAML file.")], as_json: AsJson = False) -> None:
     """Check a file; errors name line, field and remedy.
 
     Example: lwd embodiment check my-arm.yaml

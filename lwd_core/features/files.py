@@ -6,7 +6,7 @@ A frame shard never changes under its name, so a file only ever gains frames; it
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -82,7 +82,7 @@ def facts(place: Location, path: str) -> dict[str, str]:
 
 
 @contextmanager
-def _readable(place: Location, path: str) -> Iterator[None]:
+def _readable(place: Location, path: str) -> Generator[None, None, None]:
     """Says of a file that can't be read what to do."""
     try:
         yield

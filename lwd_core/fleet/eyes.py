@@ -5,6 +5,8 @@ stamp: who learns from the log sees what acted on it. While a person drives besi
 taken as often as it would plan, so that a person's turn can be learned from as well.
 """
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 
 from lwd_core.errors import UserError, suggest
@@ -62,7 +64,7 @@ def photographed(cell: Workcell, policy: RobotPolicy | None, size: int, *, robot
     others'; `UserError` for an embodiment that has none of the cameras.
     """
     needs = policy.cameras if policy else ()
-    sizes = policy.sizes if policy and needs else {}
+    sizes: Mapping[str, Collection[tuple[int, int]]] = policy.sizes if policy and needs else {}
     who = f"robot {robot}: " if robot else ""
     if needs and not set(needs) & set(cell.cameras):
         raise UserError(

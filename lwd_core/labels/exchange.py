@@ -80,7 +80,7 @@ def _csv(text: str, name: str) -> Sequence[Mapping[str, Any]]:
     except csv.Error as error:
         raise UserError(f"{name}, row {len(rows) + 1}: {error}; mend or shorten it") from error
     for i, row in enumerate(rows, 1):
-        if None in row or None in row.values():
+        if None in cast("dict[str | None, str | None]", row) or None in row.values():
             raise UserError(f"{name}, row {i}: it has more or fewer cells than the head; mend it")
     return [{column: value or None for column, value in row.items()} for row in rows]
 

@@ -81,13 +81,11 @@ class Conditions:
                 futures = children.submit(calls)
                 wait(futures)
         try:
-            for future in futures:
-                found = future.result()
+            return [future.result() for future in futures][-1]
         except Lost as error:
             raise UserError(
                 f"condition: takes more than {SECONDS:.0f} s or {limits.memory / 1e9:.3g} GB; ask for less"
             ) from error
-        return found
 
 
 def _load(shown: _Shown) -> None:

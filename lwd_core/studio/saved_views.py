@@ -1,7 +1,7 @@
 """Filters that people gave a name: a file of the home, shared by everybody who opens it."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from lwd_core.errors import UserError
 from lwd_core.storage.location import Location
@@ -50,7 +50,11 @@ class SavedViews:
 
 def _are_views(found: Any) -> bool:
     """Names, each with texts."""
-    return isinstance(found, dict) and all(
-        isinstance(view, dict) and all(isinstance(view.get(name), str) for name in ("query", "by"))
-        for view in found.values()
+    if not isinstance(found, dict):
+        return False
+    views = cast("dict[str, Any]", found).values()
+    return all(
+        isinstance(view, dict)
+        and all(isinstance(cast("dict[str, Any]", view).get(name), str) for name in ("query", "by"))
+        for view in views
     )

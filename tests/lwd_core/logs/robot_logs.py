@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from foxglove_schemas_protobuf.CompressedImage_pb2 import CompressedImage
 from google.protobuf.timestamp_pb2 import Timestamp
 from mcap.writer import CompressionType, Writer
@@ -129,14 +130,19 @@ def write_episode(
         )
         log.write("/actor", actor, t)
         if camera_every and i % camera_every == 0:
-            jpeg = b"\xff\xd8" + bytes([i % 256]) * 300
-            log.write("/camera/wrist", CompressedImage(timestamp=stamp(t), data=jpeg, format="jpeg"), t)
+            shown = CompressedImage(timestamp=stamp(t), data=picture(i), format="jpeg")
+            log.write("/camera/wrist", shown, t)
     last = start + steps * PERIOD
     if final_state:
         log.write("/state", Vector(timestamp=stamp(last - 1000), values=state[steps]), last, last - 500)
     if outcome in ("success", "failure"):
         log.write("/event", Event(timestamp=stamp(last), kind=outcome), last)
     log.write("/event", Event(timestamp=stamp(last), kind="episode_end", attributes={"end": end}), last)
+
+
+def picture(tick: int) -> bytes:
+    """What the camera shows at a tick."""
+    return simplejpeg.encode_jpeg(np.random.default_rng(tick).integers(0, 256, (24, 24, 3), np.uint8))
 
 
 def episode_log(steps: int = 40, facts: dict[str, str] | None = None, **options: Any) -> bytes:

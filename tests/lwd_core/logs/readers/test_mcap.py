@@ -16,6 +16,7 @@ from tests.lwd_core.logs.robot_logs import (
     Log,
     Sink,
     episode_log,
+    picture,
     saved,
     vectors,
     write_episode,
@@ -84,12 +85,13 @@ def test_frames_keep_their_bytes_and_are_shown_until_the_next_or_stale(tmp_path:
     sink = Sink()
     (episode,) = read(tmp_path, episode_log(40, camera_every=20), sink).episodes
     assert [(c, t) for c, t, _ in sink.frames] == [("wrist", START), ("wrist", START + 20 * PERIOD)]
-    assert sink.frames[1][2] == b"\xff\xd8" + bytes([20]) * 300
+    assert sink.frames[1][2] == picture(20)
     shown = episode.steps["frames"].to_pylist()
-    assert shown[0] == [{"camera": "wrist", "shard": "shard-0.tar", "offset": 0, "size": 302, "t_ns": START}]
+    place = {"shard": "shard-0.tar", "offset": 0, "size": len(picture(0))}
+    assert shown[0] == [{"camera": "wrist", **place, "t_ns": START}]
     assert shown[10] == shown[0]
     assert shown[11] == []  # 220 ms old, 200 ms stated
-    assert shown[20][0]["offset"] == 302
+    assert shown[20][0]["offset"] == len(picture(0))
 
 
 def test_many_episodes_in_one_log(tmp_path: Path):
