@@ -34,7 +34,7 @@ def test_one_that_is_not_there_says_which_are(tmp_path: Path) -> None:
     site, home = lay_project(PLUGINS / "exporter", tmp_path / "site"), tmp_path / "home"
     recorded_lake(home / "lake")
     said = lwd(home, site, "export", "npzz", str(tmp_path / "out"), fails=True)
-    assert "did you mean npz? There are lerobot, npz" in " ".join(said.split())
+    assert "did you mean npz? There are lerobot, rlds, npz" in " ".join(said.split())
 
 
 def test_one_that_returns_nothing_leaves_nothing(install: Install, tmp_path: Path) -> None:
