@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
 from lwd_core.labels.said import SAID
-from lwd_core.lake.query import condition
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LabelKind
 
@@ -150,6 +149,8 @@ def _still_there(lake: "Lake", ids: set[str]) -> list[str]:
 
 
 def _unlabelled(lake: "Lake", layer_id: str, where: str | None, params: tuple[object, ...]) -> pa.Table:
+    from lwd_core.lake.query import condition  # DuckDB; definitions load without
+
     asked = f"{condition(where)} AND " if where else ""
     return lake.sql(
         f"SELECT {', '.join(ASKED)} FROM episodes WHERE {asked} episode_id NOT IN "
