@@ -1,17 +1,16 @@
 """Batches with features in the pictures' place."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
 from lwd_core.features.table import FeatureTable, ShownFeatures
-from lwd_core.loader.image_loader import Filmed, known_cameras
+from lwd_core.loader.filmed import AroundFilmed, Filmed
 from lwd_core.loader.images import FrameIndex
 from lwd_core.loader.transition_loader import TensorBatch
 
 
-class FeatureLoader:
+class FeatureLoader(AroundFilmed):
     """A loader whose batches also have ``features`` and, with ``following``, ``next_features``.
 
     Both are (B, C, F) f32; C counts ``cameras``, by default all of the loader's. Beside them
@@ -28,8 +27,8 @@ class FeatureLoader:
         following: bool = False,
         making: bool = False,
     ) -> None:
-        self.loader, self._table, self._making = loader, table, making
-        self._cameras = known_cameras(loader.cameras, cameras)
+        super().__init__(loader, cameras)
+        self._table, self._making = table, making
         self._names = {"features": "frame"} | ({"next_features": "next_frame"} if following else {})
         self._looking: tuple[FrameIndex, ShownFeatures] | None = None
 
@@ -51,36 +50,3 @@ class FeatureLoader:
             features, there = self._looking[1].at(batch["episode"].numpy(), batch[frame].numpy())
             found[name], found[f"{name}_mask"] = torch.as_tensor(features), torch.as_tensor(there)
         return batch | found
-
-    @property
-    def step(self) -> int:
-        """The next batch's."""
-        return self.loader.step
-
-    @property
-    def batch_size(self) -> int:
-        """Of all ranks together."""
-        return self.loader.batch_size
-
-    @property
-    def instructions(self) -> list[str]:
-        """What a batch's ``instruction`` counts in."""
-        return self.loader.instructions
-
-    @property
-    def tasks(self) -> list[str]:
-        """What a batch's ``task`` counts in."""
-        return self.loader.tasks
-
-    @property
-    def policies(self) -> list[str]:
-        """What a batch's ``policy`` counts in; -1 where none ran."""
-        return self.loader.policies
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where it stands, as the loader within says."""
-        return self.loader.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly after the batch the state was taken at."""
-        self.loader.load_state_dict(state)

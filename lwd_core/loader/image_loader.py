@@ -2,38 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from lwd_core.errors import UserError, did_you_mean
+from lwd_core.loader.filmed import AroundFilmed, Filmed
 from lwd_core.loader.images import Decoder, FrameIndex, files_of
-from lwd_core.loader.mixed import Part
 from lwd_core.loader.transition_loader import TensorBatch
 from lwd_core.storage.location import Location
 
 
-class Filmed(Part, Protocol):
-    """A loader of transitions whose episodes have frames."""
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Their names."""
-        ...
-
-    @property
-    def samples(self) -> int:
-        """Samples of a batch on this rank."""
-        ...
-
-    @property
-    def frames(self) -> FrameIndex:
-        """Where the frames lie of the episodes that its last batch counts in."""
-        ...
-
-
-class ImageLoader:
+class ImageLoader(AroundFilmed):
     """A loader whose batches also have ``image`` and, with ``following``, ``next_image``.
 
     Both are (B, C, height, width, 3) u8, RGB; C counts ``cameras``, by default all of the spec's. Beside them
@@ -56,11 +35,8 @@ class ImageLoader:
         buffers: int = 2,
         disk_limit: int = 16 << 30,
     ) -> None:
-        self.loader, self._size, self._cameras = (
-            loader,
-            (height, width),
-            known_cameras(loader.cameras, cameras),
-        )
+        super().__init__(loader, cameras)
+        self._size = (height, width)
         self._files = files_of(lake, disk_limit)
         self._threads = ThreadPoolExecutor(threads, "jpeg") if threads else None
         self._names = {"image": "frame"} | ({"next_image": "next_frame"} if following else {})
@@ -95,54 +71,8 @@ class ImageLoader:
         shape = (self.loader.samples, len(self._cameras), *self._size, 3)
         return {name: torch.from_numpy(np.empty(shape, np.uint8)) for name in self._names}
 
-    @property
-    def step(self) -> int:
-        """The next batch's."""
-        return self.loader.step
-
-    @property
-    def batch_size(self) -> int:
-        """Of all ranks together."""
-        return self.loader.batch_size
-
-    @property
-    def instructions(self) -> list[str]:
-        """What a batch's ``instruction`` counts in."""
-        return self.loader.instructions
-
-    @property
-    def tasks(self) -> list[str]:
-        """What a batch's ``task`` counts in."""
-        return self.loader.tasks
-
-    @property
-    def policies(self) -> list[str]:
-        """What a batch's ``policy`` counts in; -1 where none ran."""
-        return self.loader.policies
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where it stands, as the loader within says."""
-        return self.loader.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly after the batch the state was taken at."""
-        self.loader.load_state_dict(state)
-
     def close(self) -> None:
         """Give back threads and open files."""
         if self._threads is not None:
             self._threads.shutdown()
         self._files.close()
-
-
-def known_cameras(has: tuple[str, ...], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The cameras that are wanted, all by default. UserError for what the loader's episodes have none of."""
-    if not has:
-        raise UserError("cameras: the snapshot was built without cameras; name them in its spec")
-    for camera in wanted or ():
-        if camera not in has:
-            raise UserError(
-                f"cameras: the snapshot has no {camera}, only {', '.join(has)}{did_you_mean(camera, has)}; "
-                "name them in its spec"
-            )
-    return has if wanted is None else tuple(wanted)

@@ -13,8 +13,9 @@ from lwd_core.errors import UserError
 from lwd_core.features.extractor import extractor_of
 from lwd_core.features.loader import FeatureLoader
 from lwd_core.features.table import FeatureTable
+from lwd_core.loader.filmed import Filmed
 from lwd_core.loader.growing import GrowingLoader
-from lwd_core.loader.image_loader import Filmed, ImageLoader
+from lwd_core.loader.image_loader import ImageLoader
 from lwd_core.loader.mixed import MixedLoader, Part, parts
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.rl.batch import Batch, prepare
