@@ -13,10 +13,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.lake.kept_frames import Moved
 from lwd_core.storage.location import Location
 from storage_schemas.features import DIGEST, FOLDER
@@ -61,6 +62,20 @@ def files(place: Location, layer: str) -> dict[str, int]:
     return {path: size for path, size in sizes.items() if path.endswith(".parquet")}
 
 
+def named(place: Location, begins: str = "") -> str:
+    """A layer by the beginning of its name; the only one, where nothing is said. `UserError` where it means
+    none or several."""
+    there = layers(place)
+    found = [name for name in there if name.startswith(begins)]
+    if len(found) == 1:
+        return found[0]
+    if not there:
+        raise UserError("features: there are no features of frames; `lwd features build` makes them")
+    if not found:
+        raise UserError(f"features {begins}: no such layer{suggest(begins, there)}; see `lwd features list`")
+    raise UserError(f"features {begins}: it may be {' or '.join(found)}; say which")
+
+
 def tables(place: Location, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """A file's rows, some at a time. FileNotFoundError where there is none, `UserError` where damaged."""
     with place.fs.open(place.path(path), "rb") as stream:
@@ -72,6 +87,26 @@ def tables(place: Location, path: str, columns: Sequence[str] | None = None) -> 
             if batch is None:
                 return
             yield pa.Table.from_batches([batch])
+
+
+def vectors(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Of a column ``features`` (n,): those there are (k, F) f32, and which rows have some (n,)."""
+    whole = column.combine_chunks()
+    there = np.asarray(whole.is_valid())
+    values = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(-1, whole.type.list_size).astype(np.float32), there
+
+
+def sample(place: Location, layer: str, most: int) -> npt.NDArray[np.float32]:
+    """Some ``most`` features (N, F) or more, of files drawn at random, always alike; all where fewer are."""
+    paths, parts = sorted(files(place, layer)), [np.zeros((0, 0), np.float32)]
+    order: list[int] = np.random.default_rng(0).permutation(len(paths)).tolist()
+    for i in order:
+        parts += [vectors(table["features"])[0] for table in tables(place, paths[i], ["features"])]
+        if sum(map(len, parts)) >= most:
+            break
+    some = [part for part in parts if len(part)]
+    return np.concatenate(some) if some else parts[0]
 
 
 def facts(place: Location, path: str) -> dict[str, str]:

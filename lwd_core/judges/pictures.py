@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lwd_core.errors import UserError, suggest
+from lwd_core.errors import UserError
 from lwd_core.features import files
 from lwd_core.judges.networks import Array
 from lwd_core.lake.episode import Episode
@@ -29,17 +29,13 @@ class FrameView:
     @classmethod
     def of(cls, lake: Lake, layer: str, cameras: Sequence[str]) -> Self:
         """For frames like those of a layer, given by the beginning of its name. Raises `UserError`."""
-        there = files.layers(lake.place)
-        found = [name for name in there if name.startswith(layer)]
-        if len(found) != 1:
-            raise UserError(
-                f"features {layer}: {len(found)} layers are called so{suggest(layer, there)}; "
-                "`lwd features list` shows them, `lwd features build` makes one"
-            )
-        some = _sample(lake, found[0])
+        named = files.named(lake.place, layer)
+        some = files.sample(lake.place, named, SAMPLE)[:SAMPLE].astype(float)
+        if not len(some):
+            raise UserError(f"features {named}: none of any frame; make them by `lwd features build`")
         mean = some.mean(0)
         basis = np.linalg.svd(some - mean, full_matrices=False)[2][:KEPT].T
-        return cls(lake, found[0], tuple(cameras), mean, basis)
+        return cls(lake, named, tuple(cameras), mean, basis)
 
     def __call__(self, episode: Episode) -> Array:
         """(R, cameras × KEPT); NaN where no frame is. Raises `UserError` for one without features."""
@@ -82,30 +78,8 @@ class FrameView:
             if not self.lake.place.exists(path):
                 continue
             for table in files.tables(self.lake.place, path, ["offset", "features"]):
-                values, there = _vectors(table["features"])
+                values, there = files.vectors(table["features"])
                 reduced = (values - self.mean) @ self.basis
                 offsets = table["offset"].to_numpy()[there].tolist()
                 found |= {(shard, offset): row for offset, row in zip(offsets, reduced, strict=True)}
         return found
-
-
-def _sample(lake: Lake, layer: str) -> Array:
-    parts: list[Array] = []
-    paths = sorted(files.files(lake.place, layer))
-    order: list[int] = np.random.default_rng(0).permutation(len(paths)).tolist()
-    for i in order:
-        parts += [
-            _vectors(table["features"])[0] for table in files.tables(lake.place, paths[i], ["features"])
-        ]
-        if sum(map(len, parts)) >= SAMPLE:
-            break
-    if not sum(map(len, parts)):
-        raise UserError(f"features {layer}: there is none of any frame; make them with `lwd features build`")
-    return np.concatenate(parts)[:SAMPLE]
-
-
-def _vectors(column: Any) -> tuple[Array, np.ndarray]:
-    """Features (N, F) of the rows that have any, and which those are."""
-    whole = column.combine_chunks()
-    values = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(-1, whole.type.list_size).astype(float), np.asarray(whole.is_valid())

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from av.error import FFmpegError
 
-from lwd_core.lake.frames import SIGNATURES, read_frame
+from lwd_core.lake.frames import SIGNATURES, jpeg_size, read_frame
 from lwd_core.storage.location import Location
 
 #: Larger pictures are lies or bombs: 64 megapixels are twice an 8K frame.
@@ -26,8 +26,8 @@ def decoded(data: bytes) -> np.ndarray | None:
     """A JPEG, PNG or WebP as (height, width, 3) u8, RGB; None where it is damaged, or none of them."""
     try:
         if data.startswith(_JPEG):
-            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-            return simplejpeg.decode_jpeg(data) if int(height) * int(width) <= MOST_PIXELS else None
+            height, width = jpeg_size(data)
+            return simplejpeg.decode_jpeg(data) if height * width <= MOST_PIXELS else None
         if not data.startswith(tuple(SIGNATURES)):
             return None
         with av.open(io.BytesIO(data), "r") as container:  # PNG and WebP, as FFmpeg reads them
@@ -45,10 +45,10 @@ def size(data: bytes) -> tuple[int, int] | None:
         picture = decoded(data)
         return None if picture is None else (picture.shape[0], picture.shape[1])
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        height, width = jpeg_size(data)
     except ValueError:
         return None
-    return (int(height), int(width)) if int(height) * int(width) <= MOST_PIXELS else None
+    return (height, width) if height * width <= MOST_PIXELS else None
 
 
 @cache

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lwd_core.errors import UserError, suggest
 from lwd_core.features import files
 from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
@@ -34,22 +33,6 @@ class ShardFrames:
     digests: list[bytes]
 
 
-def layer_of(lake: Lake, layer: str = "") -> str:
-    """A feature layer by its name or the beginning of it; the only one, where none is named.
-
-    Raises `UserError` where it means none or several.
-    """
-    there = files.layers(lake.place)
-    found = [name for name in there if name.startswith(layer)]
-    if len(found) == 1:
-        return found[0]
-    if not there:
-        raise UserError("search: the lake has no features of frames; `lwd features build` makes them")
-    if not found:
-        raise UserError(f"layer {layer}: no such features{suggest(layer, there)}")
-    raise UserError(f"search: there are features of {', '.join(found)}; choose one by --layer")
-
-
 def seen(
     lake: Lake, layer: str, *, camera: str = "", where: str = "true", params: Sequence[Any] = ()
 ) -> Iterator[ShardFrames]:
@@ -73,21 +56,14 @@ def seen(
                 yield found
 
 
-def usual(lake: Lake, layer: str, *, camera: str = "") -> tuple[np.ndarray, np.ndarray]:
+def usual(lake: Lake, layer: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean (F,) and one over the deviation (F,) of features, of some of the layer's frames.
 
     What all pictures of a robot share says nothing of how near two are.
     """
-    parts: list[np.ndarray] = []
-    paths = sorted(files.files(lake.place, layer))
-    draw = np.random.default_rng(0)
-    order: list[int] = draw.permutation(len(paths)).tolist()
-    for i in order:
-        for table in files.tables(lake.place, paths[i], ["features"]):
-            parts.append(_vectors(table["features"])[0])
-        if sum(map(len, parts)) >= SAMPLE:
-            break
-    some = np.concatenate(parts) if parts else np.zeros((1, 1), np.float32)
+    some = files.sample(lake.place, layer, SAMPLE)
+    if not len(some):
+        some = np.zeros((1, 1), np.float32)
     spread = some.std(0)
     return some.mean(0), np.where(spread > 1e-4, 1 / np.maximum(spread, 1e-4), 0).astype(np.float32)
 
@@ -101,7 +77,7 @@ def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> ShardFrames | None:
     at: list[np.ndarray] = []
     digests: list[bytes] = []
     for table in files.tables(lake.place, path, ["offset", "frame", "features"]):
-        values, there = _vectors(table["features"])
+        values, there = files.vectors(table["features"])
         offsets: npt.NDArray[np.int64] = table["offset"].to_numpy()[there]
         # a frame may have been seen by several episodes of its log
         first, last = np.searchsorted(places, offsets), np.searchsorted(places, offsets, side="right")
@@ -117,12 +93,3 @@ def _of_shard(lake: Lake, layer: str, rows: pa.Table) -> ShardFrames | None:
     return ShardFrames(
         np.concatenate(vectors), [episodes[i] for i in index], rows["step"].to_numpy()[index], digests
     )
-
-
-def _vectors(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, F) f32 of the rows that have any, and which those are."""
-    whole = column.combine_chunks()
-    there = np.asarray(whole.is_valid())
-    width = whole.type.list_size
-    values = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(-1, width).astype(np.float32), there

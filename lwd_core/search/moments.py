@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from lwd_core.errors import UserError
+from lwd_core.features import files
 from lwd_core.labels.batches import each_batch
 from lwd_core.lake.episode import Episode
 from lwd_core.lake.query import condition
 from lwd_core.lake.store import Lake
-from lwd_core.search.frames import layer_of, seen, usual
+from lwd_core.search.frames import seen, usual
 from lwd_core.search.nearest import Best, Hit, unit
 
 #: Steps of a window of states, the moment in its middle.
@@ -33,7 +34,7 @@ def like_frame(
     ``score`` is the cosine of features, each less what is usual and by its deviation. The episode itself is
     left out. Raises `UserError` for a step, camera or layer there isn't, and a frame without features.
     """
-    layer = layer_of(lake, layer)
+    layer = files.named(lake.place, layer)
     cameras = episode.cameras
     if not cameras:
         raise UserError(f"episode {episode.id}: it has no camera frames; search by --by states")
@@ -41,7 +42,7 @@ def like_frame(
     episode.frames(camera)  # refuses a camera it hasn't
     before = [frame.step for frame in episode.frames(camera) if frame.step <= _checked(episode, step)]
     at = max(before, default=episode.frames(camera)[0].step)
-    mean, scale = usual(lake, layer, camera=camera)
+    mean, scale = usual(lake, layer)
     asked = None
     for part in seen(lake, layer, camera=camera, where="episode_id = ?", params=(episode.id,)):
         rows = np.flatnonzero(part.steps == at)

@@ -45,5 +45,5 @@ def test_what_has_no_features_is_refused(lake: Lake) -> None:
         FrameView.of(lake, LAYER, ["front"])(lake.episode("e0000"))
     with pytest.raises(UserError, match="it has no frame of camera wrist"):
         FrameView.of(lake, LAYER, ["wrist"])(lake.episode("e0000"))
-    with pytest.raises(UserError, match="features mobile: 0 layers are called so"):
+    with pytest.raises(UserError, match="features mobile: no such layer"):
         FrameView.of(lake, "mobile", ["front"])

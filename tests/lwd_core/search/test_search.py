@@ -38,7 +38,7 @@ def test_the_moment_whose_picture_is_most_alike(lake: Lake) -> None:
         like_frame(lake, lake.episode("e0001"), 4)
     with pytest.raises(UserError, match="step 99 is none of its 51"):
         like_frame(lake, lake.episode("e0001"), 99)
-    with pytest.raises(UserError, match="no such features"):
+    with pytest.raises(UserError, match="no such layer"):
         like_frame(lake, lake.episode("e0001"), 9, layer="mobilenet")
 
 
