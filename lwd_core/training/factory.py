@@ -1,7 +1,11 @@
 """What a run is made of: networks, learner and frames, from its configuration and what it starts from."""
 
+import json
+from dataclasses import replace
+
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import with_digest
+from lwd_core.rl.chosen import plain
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.learners import Trained
 from lwd_core.rl.networks import FieldConfig
@@ -52,8 +56,17 @@ def _network(checkpoint: Checkpoint) -> PolicyConfig:
 
 
 def film_of(config: TrainConfig, start: Checkpoint | None, settings: Settings) -> Film | None:
-    """The frames a run's networks take: as configured, or as the policy it starts from does."""
-    vision = config.network.vision if start is None else _network(start).field.encoder.vision
+    """The frames a run's networks take: as configured, or as the policy it starts from does.
+
+    UserError where the two contradict each other.
+    """
+    asked = config.network.vision
+    vision = asked if start is None else _network(start).field.encoder.vision
+    if asked is not None and asked != (vision and replace(vision, seen_by=asked.seen_by)):
+        raise UserError(
+            f"network.vision: run {config.run} starts from {config.init}, which sees by "
+            f"{json.dumps(plain(vision)) if vision else 'no camera'}; leave it out, or begin with stage sft"
+        )
     return vision and Film(vision, open_location(settings.lake))
 
 

@@ -209,6 +209,16 @@ def test_the_program_sees_as_the_policy_does(trained):
         )
 
 
+def test_a_later_stage_does_not_ask_for_other_eyes_than_it_has(trained):
+    settings, base = trained
+    later = {**base, "stage": "offline", "init": "sft", "updates": 1}
+    network = {**base["network"], "vision": {**VISION, "features": 7}}
+    with pytest.raises(UserError, match=r"network\.vision: run x starts from sft, which sees by .*front"):
+        train(TrainConfig.parse({**later, "run": "x", "network": network}), Quiet(), settings)
+    unsaid = {name: value for name, value in base["network"].items() if name != "vision"}
+    assert train(TrainConfig.parse({**later, "run": "y", "network": unsaid}), Quiet(), settings)
+
+
 def test_a_camera_the_snapshot_lacks_is_named(trained):
     settings, base = trained
     network = {**base["network"], "vision": {**VISION, "cameras": ["wrist"]}}
