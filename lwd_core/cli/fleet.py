@@ -235,7 +235,9 @@ def evaluate(
     seeds = scene_seeds(purpose, scenes)
     now = time.time_ns()
     rows = judge(found, names, seeds, now_ns=now, robot=robot, camera_size=camera_size, words=words)
-    if record and words is not Words.WRONG:
+    if record and words is not Words.USUAL:  # the gate compares policies that were told in one way
+        typer.echo(f"told in {words} words: not recorded among evaluations", err=True)
+    elif record:
         others = lake.read(
             "evaluations",
             where="policy_id = ? AND list_contains(?, task) AND NOT (seed >= ? AND seed < ?)",
