@@ -232,3 +232,28 @@ def test_a_hundred_episodes_are_judged_by_keys_and_a_kill_loses_nothing(
     assert counts == sorted(set(counts)), "a commit adds a batch, and nothing twice"
     assert len(counts) - 1 <= JUDGED // 4
     assert not list((home / "studio" / "outbox" / "ada").iterdir())
+
+
+def test_a_new_link_is_taken_in_the_open_tab_and_what_the_lake_refuses_is_shown(
+    server: Server, page: Page
+) -> None:
+    page.goto(server.link)
+    page.locator(".card").first.wait_for()
+    page.keyboard.press("Enter")
+    page.locator(".episode").wait_for()
+    server.kill()
+    server.begin()
+    page.keyboard.press("s")
+    expect(page.locator("#outbox")).to_contain_text("not sent")
+    page.evaluate(f"location.hash = '{server.link.partition('#')[2]}'")
+    page.locator(".card").first.wait_for()
+    expect(page.locator("#outbox")).not_to_contain_text("not sent")
+    assert "key" not in page.url
+    page.evaluate(
+        """fetch("/api/labels", { method: "POST",
+            headers: { "Content-Type": "application/json", "X-LWD-Key": localStorage.getItem("lwd-key") },
+            body: JSON.stringify({ commit: true,
+                labels: [{ episode_id: "gone", kind: "note", text: "x", at_ms: 1 }] }) })"""
+    )
+    expect(page.locator("#outbox")).to_contain_text("1 refused by the lake")
+    expect(page.locator("#outbox")).to_contain_text("episode gone")
