@@ -3,8 +3,9 @@
     python -m benchmarks.studio [--json] [--episodes 100000] [--times 40] [--lake FOLDER]
 
 Each measure is taken from the key or click until what it asks for stands on the page. ``wall`` is what a
-person waits; ``cpu`` is the processor time of server and browser together. On a free machine nobody waits longer
-than the lesser of the two, which is what a target is held against. ``--lake`` keeps the lake for the next time.
+person waits; ``cpu`` is the processor time of server and browser together. On a free machine nobody waits
+longer than the lesser of the two, which is what a target is held against. ``--lake`` keeps the lake for the
+next time.
 """
 
 import argparse
