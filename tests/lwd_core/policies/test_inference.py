@@ -51,7 +51,7 @@ def test_a_loaded_policy_acts_as_the_trained_one(tmp_path, keys):
         torch.from_numpy(states), torch.stack([TEXTS[t] for t in texts]), torch.from_numpy(noise)
     ).detach()
     assert chunks.shape == (5, policy.chunk, 2)
-    np.testing.assert_allclose(chunks, expected.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(chunks, expected.numpy(), rtol=1e-5, atol=1e-6)
     assert (chunks >= np.array([-2, 0]) - 1e-6).all()
     assert (chunks <= np.array([2, 1]) + 1e-6).all()
 
@@ -121,7 +121,7 @@ def test_one_state_and_one_instruction_are_enough(tmp_path, keys):
     assert (policy.act(states, "press the button", np.random.default_rng(2)) == several).all()
     one = policy.act(states[0], "press the button", np.random.default_rng(2))
     assert one.shape == (3, 2)
-    np.testing.assert_allclose(one, several[0], rtol=1e-5)
+    np.testing.assert_allclose(one, several[0], rtol=1e-5, atol=1e-6)  # batches of other sizes round differently
     assert policy.act(states[0], "press the button").shape == (3, 2)
     with pytest.raises(UserError, match="2 instructions for 5 states; give one, or one each"):
         policy.act(states, ["press the button"] * 2)
