@@ -227,8 +227,8 @@ class Limit:
     """What may be asked of the robot by one dim of the action, in the dim's unit.
 
     ``low`` and ``high`` narrow the dim's own. ``velocity``: how fast the command may change, a second.
-    ``step``: how far it may lie from what ``state``, a dim of the state, measures; without ``state``, from the
-    command before. ``state`` is also what the first command of an episode is compared with.
+    ``step``: how far it may lie from what ``state``, a dim of the state, measures; without ``state``, from
+    the command before. ``state`` is also what the first command of an episode is compared with.
     """
 
     dim: str
@@ -326,8 +326,8 @@ class Embodiment:
     def meaning(self) -> dict[str, Any]:
         """What decides how a log is read: the fields that are not left at their defaults, as plain values.
 
-        Neither the description nor ``match``, which only tells whose logs are its own, nor ``limits``, which are
-        for who drives. Written down it is an embodiment file again.
+        Neither the description nor ``match``, which only tells whose logs are its own, nor ``limits``, which
+        are for who drives. Written down it is an embodiment file again.
         """
         said = _said(self)
         return {name: value for name, value in said.items() if name not in ("description", "match", "limits")}

@@ -134,14 +134,14 @@ class Control:
         self,
         rig: Rig,
         spec: RobotSpec,
-        rules: ControlRules = ControlRules(),
+        rules: ControlRules | None = None,
         *,
         stop: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = lambda _: None,
         keeper: Timekeeper | None = None,
         planner: Callable[[int], Planner] | None = None,
     ) -> None:
-        self._rig, self._spec, self._rules = rig, spec, rules
+        self._rig, self._spec, self._rules = rig, spec, rules or ControlRules()
         self._stop, self._say = stop, say
         self._keeper = keeper or WallTime()
         self._planner = planner or self._thread
@@ -330,8 +330,8 @@ class Control:
         age_ms = (now - observed.t_ns) / 1e6
         if abs(age_ms) > self._rules.stale_ms:
             raise SafeStop(
-                f"{who}: its state is {age_ms:.0f} ms old, more than {self._rules.stale_ms:g}; look after its "
-                "connection and clock, or raise `--stale-ms`"
+                f"{who}: its state is {age_ms:.0f} ms old, more than {self._rules.stale_ms:g}; look after "
+                "its connection and clock, or raise `--stale-ms`"
             )
         return observed
 

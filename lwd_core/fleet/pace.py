@@ -44,6 +44,28 @@ class WallTime:
         time.sleep(duration / _NS)
 
 
+class LeapTime:
+    """A time in which nobody waits: who sleeps wakes at once, and so much later; implements ``Timekeeper``.
+
+    What it stamps begins at ``start_ns``. For simulated robots, and for tests.
+    """
+
+    def __init__(self, start_ns: int) -> None:
+        self._start_ns, self._passed = start_ns, 0
+
+    def now_ns(self) -> int:
+        """The start, and what was slept since."""
+        return self._start_ns + self._passed
+
+    def monotonic_ns(self) -> int:
+        """What was slept since the start."""
+        return self._passed
+
+    def sleep_ns(self, duration: int) -> None:
+        """So much has passed."""
+        self._passed += max(0, duration)
+
+
 class Pace:
     """Ticks of ``hz``, by absolute times: a late one does not make the next ones late.
 

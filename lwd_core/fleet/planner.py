@@ -90,13 +90,36 @@ class ThreadPlanner:
             number, request = asked
             if number != self._current:
                 continue
-            shown = [request.frames or {}] if request.policy.cameras else None
             try:
-                states = request.state.astype(np.float32)[None]
-                (chunk,) = request.policy.act(states, [request.instruction], self._generator, shown)
-                self._answers.put((number, chunk))
+                self._answers.put((number, _planned(request, self._generator)))
             except BaseException as error:
                 self._answers.put((number, error))
+
+
+class PromptPlanner:
+    """A policy whose thinking takes no time of the loop's, for simulated robots; implements ``Planner``."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._plan: Chunk | None = None
+
+    def ask(self, request: Request) -> None:
+        """Plan at once."""
+        self._plan = _planned(request, self._generator)
+
+    def answer(self, wait_ns: int = 0) -> Chunk | None:
+        """What was planned last."""
+        plan, self._plan = self._plan, None
+        return plan
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _planned(request: Request, generator: np.random.Generator) -> Chunk:
+    shown = [request.frames or {}] if request.policy.cameras else None
+    states = request.state.astype(np.float32)[None]
+    return request.policy.act(states, [request.instruction], generator, shown)[0]
 
 
 class Plans:

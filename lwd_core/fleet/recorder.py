@@ -99,7 +99,8 @@ class Recorder:
         self.event(t_ns, "episode_end", {"end": _word(EpisodeEnd, end), **notes})
 
     def state(self, t_ns: int, values: Iterable[float], measured_ns: int | None = None) -> None:
-        """What the robot observed, (S,) numbers; ``measured_ns``: when, where that is not the tick's own time."""
+        """What the robot observed, (S,) numbers; ``measured_ns``: when, where that is not the tick's own
+        time."""
         self._vector("/state", t_ns, values, measured_ns)
 
     def executed(self, t_ns: int, values: Iterable[float]) -> None:
