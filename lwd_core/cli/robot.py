@@ -95,7 +95,7 @@ def run(
     from lwd_core.fleet.keyboard import HELP
     from lwd_core.fleet.live import Told
     from lwd_core.fleet.pace import LeapTime, WallTime
-    from lwd_core.fleet.planner import PromptPlanner, WhenLate
+    from lwd_core.fleet.planner import PromptPlanner
     from lwd_core.fleet.station import Rounds, Work, chosen_tasks, run_robot
 
     settings, console = Settings(), Console(stderr=True)
@@ -103,9 +103,7 @@ def run(
     def tell(text: str) -> None:
         console.print(text, markup=False)
 
-    rules = ControlRules(
-        _late(late, tuple(WhenLate)), ahead, stale_ms=stale_ms, lost_ms=lost_ms, watchdog_ms=watchdog_ms
-    )
+    rules = ControlRules(late, ahead, stale_ms=stale_ms, lost_ms=lost_ms, watchdog_ms=watchdog_ms)
     if flat_out and not is_simulated(robot):
         raise UserError("--flat-out: time is for a simulated robot to leap; leave it out")
     keeper = LeapTime(time.time_ns()) if flat_out else WallTime()
@@ -292,14 +290,6 @@ def _devices(controls: list[str] | None) -> list[str]:
     if controls is None:
         return ["keys"] if sys.stdin.isatty() else []
     return [name for name in controls if name != "none"]
-
-
-def _late(word: str, known: tuple[Any, ...]) -> Any:
-    from lwd_core.errors import suggest
-
-    if word not in known:
-        raise UserError(f"--late {word}: no such rule{suggest(word, map(str, known))}")
-    return next(rule for rule in known if rule == word)
 
 
 def _values(given: list[str] | None, option: str) -> dict[str, Any]:

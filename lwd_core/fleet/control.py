@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.fleet.batching import Request
 from lwd_core.fleet.episode import Ran, log_name
 from lwd_core.fleet.eyes import CameraFault, sound_frames
@@ -79,7 +79,7 @@ class ControlRules:
     judged.
     """
 
-    late: WhenLate = WhenLate.HOLD
+    late: WhenLate | str = WhenLate.HOLD
     ahead: int | None = None
     plan_s: float = 5.0
     stale_ms: float = 250.0
@@ -88,6 +88,9 @@ class ControlRules:
     verdict_s: float = 60.0
 
     def __post_init__(self) -> None:
+        if self.late not in tuple(WhenLate):
+            raise UserError(f"control: late {self.late!r}: no such rule{suggest(self.late, WhenLate)}")
+        object.__setattr__(self, "late", WhenLate(self.late))
         for name in ("plan_s", "stale_ms", "lost_ms", "watchdog_ms"):
             if not getattr(self, name) > 0:
                 raise UserError(f"control: {name} must be above 0")
@@ -176,7 +179,7 @@ class Control:
             planner,
             self._keeper,
             pace.period_ns,
-            self._rules.late,
+            WhenLate(self._rules.late),
             ahead=self._rules.ahead,
             most_s=self._rules.plan_s,
         )
@@ -378,11 +381,11 @@ class Control:
         for press in self._rig.pressed():
             match press.button:
                 case Button.TAKE_OVER if has_policy:
-                    course.reason = press.reason
+                    course.reason = InterventionReason(press.reason)
                 case Button.GIVE_BACK if has_policy:
                     course.reason = None
                 case Button.SUCCESS | Button.FAILURE | Button.DISCARD:
-                    self._decide(course, press.button)
+                    self._decide(course, Button(press.button))
                 case Button.QUIT:
                     course.last = True
                     self._say("no episode after this one")
@@ -404,7 +407,7 @@ class Control:
         if found is None and course.tick >= job.task.limit:
             found = Outcome.FAILURE if self._rig.referee else Outcome.UNKNOWN
         if found is not None:
-            course.over, course.outcome = True, found
+            course.over, course.outcome = True, Outcome(found)
 
     def _hear_out(self, course: _Course) -> None:
         """Ask a person how it went, where nobody knows."""
@@ -416,7 +419,7 @@ class Control:
             for press in self._rig.pressed():
                 course.last |= press.button in (Button.QUIT, Button.STOP)
                 if press.button in _VERDICTS:
-                    self._decide(course, press.button)
+                    self._decide(course, Button(press.button))
                 if press.button in (*_VERDICTS, Button.READY):
                     return
             self._keeper.sleep_ns(_ASKS_NS)
