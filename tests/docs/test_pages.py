@@ -1,8 +1,8 @@
 """Every command of the pages, run in the order of its page by bash, in a folder of its own.
 
 The reader has installed the platform and made the demo (``tests/docs/make.sh`` says what becomes of `make`),
-and has a few logs of other robots: ``run-17.mcap``, ``recordings/``, ``lerobot-set/``, ``cube-single.npz``, and
-a robot of their own, ``my_arm/``, installed.
+and has a few logs of other robots: ``run-17.mcap``, ``recordings/``, ``lerobot-set/``, ``cube-single.npz``;
+and a robot of their own, ``my_arm/``, installed.
 All pages see the same absolute path, since a lake names its logs by it. With ``LWD_DOCS_SCRATCH=DIR`` the
 demo is kept in DIR, for whoever writes pages.
 """
