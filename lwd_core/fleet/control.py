@@ -205,13 +205,14 @@ class Control:
             finally:
                 planner.close()
             self._finish(course, fault, pace, log)
+        if course.discarded or not course.tick:  # a log without an action is nothing to learn from
+            log.path.unlink()
+            self._say("discarded" if course.tick else "over before anything moved: nothing is kept")
         if fault is not None:
             if isinstance(fault, SafeStop) or not isinstance(fault, Exception):
                 raise fault
             raise SafeStop(f"robot {self._spec.robot_id}: {_why(fault)}; stopped") from fault
-        if course.discarded:
-            log.path.unlink()
-            self._say("discarded")
+        if course.discarded or not course.tick:
             return Take(None, course.last)
         known = course.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
         ran = Ran(
@@ -401,7 +402,7 @@ class Control:
     def _judge(self, course: _Course, observed: Observed, job: Job) -> None:
         """The referee's word, unless a person has said theirs; a task not done at its limit has failed, if
         there is somebody to tell."""
-        if course.over:
+        if course.over or not course.tick:  # an attempt is of one tick at least
             return
         found = self._rig.referee.judge(observed) if self._rig.referee else None
         if found is None and course.tick >= job.task.limit:

@@ -54,9 +54,10 @@ def test_it_is_looked_at_driven_and_taken_into_an_empty_home(tmp_path: Path) -> 
 
 def test_ctrl_c_stops_it_and_what_there_is_lands(tmp_path: Path) -> None:
     site, home = lay_project(PLUGINS / "my_arm", tmp_path / "site"), tmp_path / "home"
-    (site / "my_arm" / "__init__.py").open("a").write(
-        "\n\nclass Waits(MyLeader):\n    def drive(self, state):\n        print('moves', flush=True)\n"
-        "        return state\n"
+    code = site / "my_arm" / "__init__.py"
+    code.write_text(
+        f"{code.read_text()}\n\nclass Waits(MyLeader):\n    def drive(self, state):\n"
+        "        print('moves', flush=True)\n        return state\n"
     )
     words = ("--robot", "my-arm", "--policy", "none", "--controls", "my_arm:Waits")
     path = os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])

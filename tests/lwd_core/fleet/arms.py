@@ -148,14 +148,14 @@ class Slow:
 
 
 class Says:
-    """A referee that calls it a success at a tick."""
+    """A referee that calls it a success after so many ticks."""
 
     def __init__(self, at):
         self.at, self.asked = at, 0
 
     def judge(self, observed):
         self.asked += 1
-        return Outcome.SUCCESS if self.asked > self.at else None
+        return Outcome.SUCCESS if self.asked >= self.at else None
 
 
 def driven(
