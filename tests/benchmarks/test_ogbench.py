@@ -22,6 +22,7 @@ from benchmarks.ogbench.point import GOAL, NEAR, PointWorlds, play
 from lwd_core.errors import UserError
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.settings import Settings
+from lwd_core.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,12 +97,42 @@ def test_every_learner_has_a_curve_and_a_second_call_makes_nothing(
     assert peers[1].asked == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--learners qam", "--learners: no 'qam' in the plan"),
+        ("--plan point --tasks cube-single", "--tasks: no 'cube-single' in the plan; there are point"),
+        ("--seeds 0,one", "--seeds: 'one' is no number"),
+        ("--plan smal", "plan 'smal': no such file; use one of full, point, small, tiny"),
+    ],
+)
 def test_a_slip_in_an_option_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    words: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["ogbench", "--learners", "qam", "--home", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["ogbench", *words.split(), "--home", str(tmp_path)])
     assert program.main() == 2
-    assert "--learners: no 'qam' in the plan" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["full", "small", "point", "tiny"])
+def test_every_learner_of_a_plan_is_one(name: str) -> None:
+    plan = load_comparison(name)
+    for learner, contender in plan.learners.items():
+        assert contender.released == learner.startswith("official")
+        if contender.released:  # a reward 100 times as small needs a λ as much smaller
+            scale = {"cost": 1.0, "goal": 1 / (1 - plan.gamma)}[contender.reward]
+            assert plan.agent(learner)["inv_temp"] == pytest.approx(scale * plan.official["inv_temp"])
+            continue
+        config = TrainConfig.parse(plan.run("a", learner, 0, "b"))
+        assert config.critic.zero_q == learner.endswith("-zero")
+        assert (config.critic.hidden, config.n_step) == (
+            plan.training["critic"]["hidden"],
+            10 if "-n" in learner else 1,
+        )
 
 
 def test_all_trials_are_counted_in_the_order_of_their_seeds() -> None:
