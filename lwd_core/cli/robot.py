@@ -100,8 +100,15 @@ def run(
 
     settings, console = Settings(), Console(stderr=True)
 
+    told: list[str] = []
+
     def tell(text: str) -> None:
         console.print(text, markup=False)
+
+    def tell_news(text: str) -> None:
+        if told[-1:] != [text]:
+            told[:] = [text]
+            tell(text)
 
     rules = ControlRules(late, ahead, stale_ms=stale_ms, lost_ms=lost_ms, watchdog_ms=watchdog_ms)
     if flat_out and not is_simulated(robot):
@@ -130,7 +137,7 @@ def run(
         episodes=episodes,
         words=words,
     )
-    policies = None if driven else _policies(settings, policy, tell)
+    policies = None if driven else _policies(settings, policy, tell_news)
     stop = threading.Event()
     click.get_current_context().with_resource(graceful_stop(stop))
     if "keys" in names:
@@ -149,7 +156,7 @@ def run(
                     if ran
                     else f"landed: {log.uri}"
                 ),
-                waiting=lambda spec, why: tell(why),
+                waiting=lambda spec, why: tell_news(why),
             ),
             say=tell,
             stop=stop.is_set,

@@ -7,7 +7,7 @@ robot is told to stand still before anything else, and the log says why and ends
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +166,15 @@ class Control:
         Raises `SafeStop` where the robot was made to stand still: its log, truncated, is in ``spool`` then
         too.
         """
+        try:
+            return self._run(job, policy, spool)
+        except OSError as problem:  # the robot stands still by now, if it ever moved
+            raise SafeStop(
+                f"{spool}: the log can't be written there ({problem}); free the disk, or give it another "
+                "LWD_HOME"
+            ) from problem
+
+    def _run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Take:
         rig = self._rig
         person = rig.person() if rig.person else None
         if policy is None and person is None:
@@ -294,7 +303,7 @@ class Control:
                 course.human += 1
             else:
                 log.control(now, Actor.POLICY, policy.policy_id if policy else "")
-            carried_out = rig.robot.act(given.action)
+            carried_out = rig.robot.act(given.action.copy())
             course.command = given.action if carried_out is None else np.asarray(carried_out, np.float64)
             log.executed(now, course.command)
             course.tick += 1
@@ -324,6 +333,8 @@ class Control:
             )
         if self._stop():
             raise SafeStop(f"{who}: asked to stop")
+        # a copy: the robot may go on writing into its own, and a plan is made beside the loop
+        observed = replace(observed, state=np.array(observed.state, dtype=np.float64))
         dims = len(self._rig.embodiment.state_dims)
         if observed.state.shape != (dims,):
             raise SafeStop(
