@@ -11,12 +11,12 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Attempt, run_together
 from lwd_core.fleet.config import FleetConfig
-from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
+from lwd_core.fleet.episode import Ran, episode, recorded_day
 from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Task, Words, find_tasks
+from lwd_core.fleet.task import Job, Task, Words, find_tasks
 from lwd_core.fleet.upload import Landed, land
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds

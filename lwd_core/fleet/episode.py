@@ -1,6 +1,5 @@
 """One episode of one robot: run it, with a person's eye on it, and record every tick."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,26 +10,12 @@ from lwd_core.fleet.eyes import Eyes
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import Chunk, Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.supervisor import Watcher
-from lwd_core.fleet.task import Task
+from lwd_core.fleet.task import Job, Task
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
 
 _NS = 1_000_000_000
 _NO_PLAN: Chunk = np.zeros((0, 0), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Job:
-    """An episode to be run: the task, how it is said, the scene, and why.
-
-    ``notes`` are what else the robot says of it when it starts.
-    """
-
-    task: Task
-    instruction: str
-    seed: int
-    source: Source
-    notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
