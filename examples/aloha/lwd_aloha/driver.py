@@ -1,35 +1,48 @@
 """Somebody who does both tasks, from whatever state the robot is in.
 
 What is done next follows from what is seen, so the same person demonstrates from the start and takes over
-in the middle.
+in the middle. Hands are led along straight lines at an even pace, and inverse kinematics makes joints of it.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from lwd_aloha.hands import Hand, Reaching, Vector, opening, rotation, towards
+from lwd_aloha.hands import ARMS, Hand, Reaching, Vector, opening, rotation, towards, turn
 from lwd_aloha.table import Table
 
-_LEFT, _RIGHT = 0, 1
-_STRIDE, _TURN = 0.007, 0.05  # metres and radians a tick a hand is sent ahead of itself
+_STRIDE, _TURN = 0.007, 0.05  # metres and radians a tick
 _DOWN = np.deg2rad(60)  # how steeply a hand reaches for what lies on the table
-_WIDE, _SHUT = 0.068, 0.0  # gaps
-_CUBE = 0.04
-_HOVER = 0.08
+_WIDE = 0.068  # metres between the fingers
+_CUBE, _PEG, _SOCKET = 0.04, 0.02, 0.044
+_HOVER, _LIFTED = 0.08, 0.1  # metres above what is fetched, and above the table
 _MEET = np.array([0.0, 0.5, 0.25])
+_NEAR = 0.01
+_LOWEST = 0.02  # metres above the table, where shutting fingers don't rub on it
+_APART, _IN = 0.15, 0.09  # metres from the socket's middle to the peg's: before it, and at the pin
+
+
+@dataclass(frozen=True)
+class Want:
+    """Where a hand shall be, how turned, and how far open, metres."""
+
+    at: Vector
+    turned: Vector
+    gap: float
 
 
 def pointing(x: float, down: float, roll: float = 0.0) -> Vector:
-    """A hand (3, 3) that points along the table, ``x`` 1 or -1, and down by an angle, its fingers
-    turned by ``roll`` from opening sideways."""
+    """A hand (3, 3) that points along the table, ``x`` 1 or -1, and down by an angle, its fingers turned by
+    ``roll`` from opening sideways; radians."""
     ahead = np.array([x * np.cos(down), 0, -np.sin(down)])
     side = np.array([0.0, x, 0])
-    normal = np.cross(ahead, side)
-    open_ = np.cos(roll) * side + np.sin(roll) * normal
-    return np.stack([ahead, open_, np.cross(ahead, open_)], axis=1)
+    fingers = np.cos(roll) * side + np.sin(roll) * np.cross(ahead, side)
+    return np.stack([ahead, fingers, np.cross(ahead, fingers)], axis=1)
 
 
-_PICKS = (pointing(1, _DOWN), pointing(-1, _DOWN))
-_TAKES = pointing(1, 0.0, np.pi / 2)
+_FETCHING = {"left": pointing(1, _DOWN), "right": pointing(-1, _DOWN)}
+#: Level, fingers above and below what the other hand holds from its sides.
+_TAKING = pointing(1, 0.0, np.pi / 2)
 
 
 class Driver:
@@ -38,61 +51,103 @@ class Driver:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._reaching = Reaching(table.model)
-        self._sent: list[tuple[Vector, Vector]] = []
+        self._led: list[tuple[Vector, Vector]] = []
 
     def take_over(self, state: Vector) -> None:
         """Begin from where the hands are."""
-        self._sent = []
+        self._led = []
 
     def drive(self, state: Vector) -> Vector:
         """The action (14,) of this tick."""
-        hands = self._table.hands()
-        both = [hands["left"], hands["right"]]
-        sent = self._sent or [(hand.at, hand.turned) for hand in both]
-        wanted = transfer(both[0], both[1], state[14:21])
-        self._sent = [_next(*pair) for pair in zip(sent, wanted, strict=True)]
-        action: list[float] = []
-        for arm, (at, turned) in enumerate(self._sent):
-            action += self._reaching.joints(self._table.data.qpos, arm, at, turned).tolist()
-            action.append(float(np.clip(opening(wanted[arm][2]), 0, 1)))
-        return np.array(action)
+        table = self._table
+        hands = table.hands()
+        plan = insert if table.task.scene == "insertion" else transfer
+        wants = plan(hands["left"], hands["right"], *state[14:].reshape(2, 7))
+        led = self._led or [(hands[arm].at, hands[arm].turned) for arm in ARMS]
+        self._led = [_lead(*have, want) for have, want in zip(led, wants, strict=True)]
+        action = np.empty((2, 7))
+        for arm, (at, turned) in enumerate(self._led):
+            action[arm, :6] = self._reaching.joints(table.data.qpos, arm, at, turned)
+            action[arm, 6] = np.clip(opening(wants[arm].gap), 0, 1)
+        return action.ravel()
 
 
-def _next(sent, wanted):
-    (at, turned), (to, facing, _) = sent, wanted
-    way = to - at
-    return at + way * min(1.0, _STRIDE / max(np.linalg.norm(way), 1e-9)), towards(turned, facing, _TURN)
+def transfer(left: Hand, right: Hand, cube: Vector, _: Vector) -> tuple[Want, Want]:
+    """The right hand fetches the cube and brings it to the middle, the left one takes it there."""
+    at, waits = cube[:3], Want(_MEET - (0.12, 0, 0), _TAKING, _WIDE)
+    facing = _FETCHING["right"]
+    if _holds(left, at, _CUBE):
+        clear = right.gap > _CUBE + 0.012
+        return Want(left.at, _TAKING, 0), Want(right.at - 0.05 * clear * right.turned[:, 0], facing, _WIDE)
+    if not _holds(right, at, _CUBE):
+        return waits, _fetch(right, cube, "right", np.pi / 2)
+    carried = _carry(right, at, _MEET, facing)
+    if np.linalg.norm(at - _MEET) > 0.015:
+        return waits, carried
+    there = at - (0.008, 0, 0)  # not quite as deep as the other hand
+    return Want(there, _TAKING, 0 if np.linalg.norm(left.at - there) < _NEAR else _WIDE), carried
 
 
-def transfer(left: Hand, right: Hand, cube: Vector):
-    at = cube[:3]
-    wait = _MEET + (-0.12, 0, 0)
-    idle = (wait, _TAKES, _WIDE)
-    mine, theirs = holds(right, at), holds(left, at)
-    if theirs and left.gap < _CUBE + 0.002:
-        if np.linalg.norm(right.seen_from(at)) > 0.1 or right.gap > _CUBE + 0.012:
-            return (left.at, _TAKES, _SHUT), (right.at - 0.05 * right.turned[:, 0], _PICKS[1], _WIDE)
-        return (left.at, _TAKES, _SHUT), (right.at, _PICKS[1], _WIDE)
-    if mine:
-        if np.linalg.norm(at - _MEET) < 0.015:
-            goal = at - (0.008, 0, 0)
-            if np.linalg.norm(left.seen_from(goal)) < 0.008:
-                return (goal, _TAKES, _SHUT), (right.at + _MEET - at, _PICKS[1], _SHUT)
-            return (goal, _TAKES, _WIDE), (right.at + _MEET - at, _PICKS[1], _SHUT)
-        to = _MEET if at[2] > 0.1 else np.array([at[0], at[1], 0.15])
-        return idle, (right.at + to - at, _PICKS[1], _SHUT)
-    seen = right.seen_from(at)
-    over = at + (0, 0, _HOVER)
-    turned = np.linalg.norm(rotation(right.turned, _PICKS[1])) < 0.1
-    if np.linalg.norm(seen) < 0.01:
-        return idle, (at, _PICKS[1], _SHUT)
-    if np.linalg.norm((right.at - over)[:2]) < 0.012 and turned and right.gap > 0.055:
-        return idle, (at, _PICKS[1], _WIDE)
-    if right.at[2] < at[2] + 0.05 and np.linalg.norm(seen) > 0.012 and not turned:
-        return idle, (right.at + (0, 0, 0.08), _PICKS[1], _WIDE)
-    return idle, (over, _PICKS[1], _WIDE)
+def insert(left: Hand, right: Hand, peg: Vector, socket: Vector) -> tuple[Want, Want]:
+    """Each hand fetches one, they meet in the middle, and the peg goes in."""
+    has_socket, has_peg = _holds(left, socket[:3], _SOCKET), _holds(right, peg[:3], _PEG)
+    goal = _MEET - (0.05, 0, 0)
+    ours = (
+        _carry(left, socket[:3], goal, _FETCHING["left"])
+        if has_socket
+        else _fetch(left, socket, "left", np.pi)
+    )
+    if not has_peg:
+        return ours, _fetch(right, peg, "right", np.pi)
+    # The hole is where the socket is, once it is about where it shall be.
+    ready = has_socket and np.linalg.norm(socket[:3] - goal) < 0.02
+    hole = socket[:3] if ready else goal
+    off = peg[:3] - hole
+    # Once it is before the hole it goes in, the walls guiding it, unless it has strayed.
+    slack = 0.004 if off[0] > _APART - 0.01 else 0.008
+    aligned = ready and np.abs(off[1:]).max() < slack and off[0] < _APART + 0.01
+    to = hole + (max(_IN, off[0] - 0.012) if aligned else _APART, 0, 0)
+    return ours, _carry(right, peg[:3], to, _FETCHING["right"])
 
 
-def holds(hand: Hand, at: Vector) -> bool:
+def _lead(at: Vector, turned: Vector, want: Want) -> tuple[Vector, Vector]:
+    """Where a hand is led next."""
+    way = want.at - at
+    part = min(1.0, _STRIDE / max(float(np.linalg.norm(way)), 1e-9))
+    return at + part * way, towards(turned, want.turned, _TURN)
+
+
+def _fetch(hand: Hand, thing: Vector, arm: str, alike: float) -> Want:
+    """Open above a thing (7,), down, shut; it looks the same turned by ``alike`` radians."""
+    at = thing[:3] + (0, 0, max(0.0, _LOWEST - thing[2]))
+    facing = turn(np.array([0.0, 0, 1]), _yaw(thing[3:], alike)) @ _FETCHING[arm]
+    off = hand.seen_from(at)
+    if np.linalg.norm(off) < _NEAR:
+        return Want(at, facing, 0)
+    ready = hand.gap > 0.055 and np.linalg.norm(rotation(hand.turned, facing)) < 0.15
+    if ready and np.linalg.norm((hand.at - at)[:2]) < 0.012:
+        return Want(at, facing, _WIDE)
+    above = at + (0, 0, _HOVER)
+    if hand.at[2] < at[2] + _HOVER / 2:  # not sideways while low: that would sweep the table
+        return Want(np.array([*hand.at[:2], above[2]]), facing, _WIDE)
+    return Want(above, facing, _WIDE)
+
+
+def _carry(hand: Hand, at: Vector, to: Vector, facing: Vector) -> Want:
+    """Bring what a hand holds at ``at`` to a place: up first, then there."""
+    if at[2] < _LIFTED:
+        to = np.array([*at[:2], _LIFTED + 0.03])
+    return Want(hand.at + to - at, facing, 0)
+
+
+def _holds(hand: Hand, at: Vector, width: float) -> bool:
+    """Whether a thing this wide is between the fingers and they are shut on it."""
     x, y, z = np.abs(hand.seen_from(at))
-    return x < 0.02 and y < 0.012 and z < 0.02 and hand.gap < _CUBE + 0.003
+    return bool(x < 0.025 and y < 0.012 and z < 0.025 and hand.gap < width + 0.002)
+
+
+def _yaw(quaternion: Vector, alike: float) -> float:
+    """How a thing is turned about the vertical, in ±``alike`` / 2 radians."""
+    w, x, y, z = quaternion
+    yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return float((yaw + alike / 2) % alike - alike / 2)

@@ -1,13 +1,12 @@
 """Where two hands are, and which joints bring one of them somewhere else."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-mujoco: Any = import_module("mujoco")  # a binary module without stubs
+from lwd_aloha.engine import mujoco
 
 Vector = npt.NDArray[np.float64]
 

@@ -1,19 +1,16 @@
 """Two arms at a table: the robot, its scene, its cameras."""
 
-import os
 from functools import cache
-from importlib import import_module, util
+from importlib import util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import simplejpeg
 
+from lwd_aloha.engine import mujoco
 from lwd_aloha.hands import ARMS, OPEN, SHUT, Hand, Vector, hands_of
 from lwd_core.extend import Task
-
-os.environ.setdefault("MUJOCO_GL", "egl")  # draws without a screen; mujoco asks when it is first imported
-mujoco: Any = import_module("mujoco")  # a binary module without stubs
 
 CONTROL_HZ = 50.0
 _TICKS = 10  # of the simulation, 2 ms each
