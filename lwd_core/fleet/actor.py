@@ -65,10 +65,12 @@ class FleetResult:
 
     @property
     def success(self) -> dict[str, float]:
-        """Share of successful episodes by task; an episode a person helped with counts as it ended."""
+        """Share of successful episodes by task, of those whose outcome is known; an episode a person helped
+        with counts as it ended."""
         outcomes: dict[str, list[bool]] = {}
         for d in self.delivered:
-            outcomes.setdefault(d.episode.task, []).append(d.episode.success)
+            if d.episode.success is not None:
+                outcomes.setdefault(d.episode.task, []).append(d.episode.success)
         return {task: float(np.mean(done)) for task, done in sorted(outcomes.items())}
 
 

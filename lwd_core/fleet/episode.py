@@ -20,14 +20,15 @@ _NO_PLAN: Chunk = np.zeros((0, 0), dtype=np.float32)
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of an episode. ``reasons`` has one entry an intervention."""
+    """What became of an episode. ``success`` None: nobody knows. ``reasons`` has one entry an
+    intervention."""
 
     robot_id: str
     task: str
     seed: int
     source: Source
     policy_id: str | None
-    success: bool
+    success: bool | None
     steps: int
     human_steps: int
     start_ns: int
@@ -37,6 +38,8 @@ class Ran:
     @property
     def outcome(self) -> Outcome:
         """As the robot's event says it."""
+        if self.success is None:
+            return Outcome.UNKNOWN
         return Outcome.SUCCESS if self.success else Outcome.FAILURE
 
 

@@ -179,10 +179,14 @@ class Button(StrEnum):
 
 @dataclass(frozen=True)
 class Press:
-    """A button that was pressed, and for a take-over, why."""
+    """A button that was pressed, and for a take-over, why; their words will do. ValueError for others."""
 
-    button: Button
-    reason: InterventionReason = InterventionReason.OPERATOR
+    button: Button | str
+    reason: InterventionReason | str = InterventionReason.OPERATOR
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "button", Button(self.button))
+        object.__setattr__(self, "reason", InterventionReason(self.reason))
 
 
 @runtime_checkable
@@ -212,8 +216,9 @@ class Controls(Buttons, Person, Protocol):
 class Referee(Protocol):
     """Tells how an episode went: a success detector. Without one a person's key says, or nobody knows."""
 
-    def judge(self, observed: Observed) -> Outcome | None:
-        """Whether the episode is over at this tick, and how it went; None while it goes on."""
+    def judge(self, observed: Observed) -> Outcome | str | None:
+        """Whether the episode is over at this tick, and how it went: ``success``, ``failure`` or ``unknown``;
+        None while it goes on."""
         ...
 
 
