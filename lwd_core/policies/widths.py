@@ -27,7 +27,7 @@ class Widths:
     """
 
     def __init__(self, embodiments: Mapping[str, Mapping[str, int]], state: int, action: int) -> None:
-        """``embodiments``: a bundle's; ``state``, ``action``: the network's own widths, the widest robot's."""
+        """``embodiments``: a bundle's; ``state``, ``action``: the network's own, the widest robot's."""
         self._state, self._action = state, action
         self._actions: dict[int, set[int]] = {}
         for own in embodiments.values():
@@ -45,8 +45,8 @@ class Widths:
         if not actions:
             known = " or ".join(map(str, sorted(self._actions)))
             raise UserError(
-                f"{who}: takes states of {known} numbers, got {states.shape[-1]}; check the robot's embodiment "
-                "file"
+                f"{who}: takes states of {known} numbers, got {states.shape[-1]}; check the robot's "
+                "embodiment file"
             )
         if len(actions) > 1:
             raise UserError(

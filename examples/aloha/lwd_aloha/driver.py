@@ -17,6 +17,7 @@ _WIDE = 0.068  # metres between the fingers
 _CUBE, _PEG, _SOCKET = 0.04, 0.02, 0.044
 _HOVER, _LIFTED = 0.08, 0.1  # metres above what is fetched, and above the table
 _MEET = np.array([0.0, 0.5, 0.25])
+_UP = np.array([0.0, 0.0, 1.0])
 _NEAR = 0.01
 _LOWEST = 0.02  # metres above the table, where shutting fingers don't rub on it
 _APART, _IN = 0.15, 0.09  # metres from the socket's middle to the peg's: before it, and at the pin
@@ -106,7 +107,7 @@ def insert(left: Hand, right: Hand, peg: Vector, socket: Vector) -> tuple[Want, 
     # Once it is before the hole it goes in, the walls guiding it, unless it has strayed.
     slack = 0.004 if off[0] > _APART - 0.01 else 0.008
     aligned = ready and np.abs(off[1:]).max() < slack and off[0] < _APART + 0.01
-    to = hole + (max(_IN, off[0] - 0.012) if aligned else _APART, 0, 0)
+    to = hole + np.array([max(_IN, off[0] - 0.012) if aligned else _APART, 0, 0])
     return ours, _carry(right, peg[:3], to, _FETCHING["right"])
 
 
@@ -119,15 +120,15 @@ def _lead(at: Vector, turned: Vector, want: Want) -> tuple[Vector, Vector]:
 
 def _fetch(hand: Hand, thing: Vector, arm: str, alike: float) -> Want:
     """Open above a thing (7,), down, shut; it looks the same turned by ``alike`` radians."""
-    at = thing[:3] + (0, 0, max(0.0, _LOWEST - thing[2]))
-    facing = turn(np.array([0.0, 0, 1]), _yaw(thing[3:], alike)) @ _FETCHING[arm]
+    at = thing[:3] + max(0.0, _LOWEST - thing[2]) * _UP
+    facing = turn(_UP, _yaw(thing[3:], alike)) @ _FETCHING[arm]
     off = hand.seen_from(at)
     if np.linalg.norm(off) < _NEAR:
         return Want(at, facing, 0)
     ready = hand.gap > 0.055 and np.linalg.norm(rotation(hand.turned, facing)) < 0.15
     if ready and np.linalg.norm((hand.at - at)[:2]) < 0.012:
         return Want(at, facing, _WIDE)
-    above = at + (0, 0, _HOVER)
+    above = at + _HOVER * _UP
     if hand.at[2] < at[2] + _HOVER / 2:  # not sideways while low: that would sweep the table
         return Want(np.array([*hand.at[:2], above[2]]), facing, _WIDE)
     return Want(above, facing, _WIDE)

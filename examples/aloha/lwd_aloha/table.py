@@ -122,11 +122,14 @@ class Cameras:
 
 @cache
 def model_of(scene: str) -> Any:
-    """gym-aloha's model of a scene, with room in its buffer for pictures."""
+    """gym-aloha's model of a scene; drawn without shadows and anti-aliasing, which cost most of a picture."""
     package = util.find_spec("gym_aloha")  # not imported: it would bring an environment we have no use for
-    assert package
-    assert package.origin
-    return mujoco.MjModel.from_xml_path(str(Path(package.origin).parent / f"assets/bimanual_viperx_{scene}.xml"))
+    if package is None or package.origin is None:
+        raise ImportError("gym_aloha is not installed; pip install gym-aloha")
+    assets = Path(package.origin).parent / "assets"
+    model = mujoco.MjModel.from_xml_path(str(assets / f"bimanual_viperx_{scene}.xml"))
+    model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
+    return model
 
 
 @cache
