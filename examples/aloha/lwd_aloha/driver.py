@@ -11,7 +11,8 @@ import numpy as np
 from lwd_aloha.hands import ARMS, Hand, Reaching, Vector, opening, rotation, towards, turn
 from lwd_aloha.table import Table
 
-_STRIDE, _TURN = 0.007, 0.05  # metres and radians a tick
+_STRIDE, _TURN = 0.007, 0.05  # metres and radians a tick that a hand is led
+_SWING = 0.08  # radians a tick that a joint is sent
 _DOWN = np.deg2rad(60)  # how steeply a hand reaches for what lies on the table
 _WIDE = 0.068  # metres between the fingers
 _CUBE, _PEG, _SOCKET = 0.04, 0.02, 0.044
@@ -53,10 +54,11 @@ class Driver:
         self._table = table
         self._reaching = Reaching(table.model)
         self._led: list[tuple[Vector, Vector]] = []
+        self._sent: Vector | None = None
 
     def take_over(self, state: Vector) -> None:
         """Begin from where the hands are."""
-        self._led = []
+        self._led, self._sent = [], None
 
     def drive(self, state: Vector) -> Vector:
         """The action (14,) of this tick."""
@@ -66,10 +68,13 @@ class Driver:
         wants = plan(hands["left"], hands["right"], *state[14:].reshape(2, 7))
         led = self._led or [(hands[arm].at, hands[arm].turned) for arm in ARMS]
         self._led = [_lead(*have, want) for have, want in zip(led, wants, strict=True)]
+        sent = state[:14].reshape(2, 7) if self._sent is None else self._sent
         action = np.empty((2, 7))
         for arm, (at, turned) in enumerate(self._led):
-            action[arm, :6] = self._reaching.joints(table.data.qpos, arm, at, turned)
+            joints = self._reaching.joints(table.data.qpos, arm, at, turned)
+            action[arm, :6] = sent[arm, :6] + np.clip(joints - sent[arm, :6], -_SWING, _SWING)
             action[arm, 6] = np.clip(opening(wants[arm].gap), 0, 1)
+        self._sent = action
         return action.ravel()
 
 

@@ -19,7 +19,7 @@ SHUT, OPEN = 0.01844, 0.058
 #: How far of that the finger's own thickness is.
 _THICK = 0.0224
 
-_ITERATIONS, _DAMPING = 8, 1e-3
+_ITERATIONS, _DAMPING = 8, 3e-2  # damped enough to pass where forearm and wrist turn about one axis
 _TURN_WEIGHT = 0.2  # metres a radian is worth
 
 
