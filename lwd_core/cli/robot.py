@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
@@ -100,12 +101,21 @@ def run(
 
     settings, console = Settings(), Console(stderr=True)
 
+    told: list[str] = []
+
     def tell(text: str) -> None:
         console.print(text, markup=False)
+
+    def tell_news(text: str) -> None:
+        if told[-1:] != [text]:
+            told[:] = [text]
+            tell(text)
 
     rules = ControlRules(late, ahead, stale_ms=stale_ms, lost_ms=lost_ms, watchdog_ms=watchdog_ms)
     if flat_out and not is_simulated(robot):
         raise UserError("--flat-out: time is for a simulated robot to leap; leave it out")
+    if flat_out:  # no tick of a time that leaps takes too long
+        rules = replace(rules, watchdog_ms=float("inf"))
     keeper = LeapTime(time.time_ns()) if flat_out else WallTime()
     names = _devices(controls)
     stand = _stand(
@@ -130,7 +140,7 @@ def run(
         episodes=episodes,
         words=words,
     )
-    policies = None if driven else _policies(settings, policy, tell)
+    policies = None if driven else _policies(settings, policy, tell_news)
     stop = threading.Event()
     click.get_current_context().with_resource(graceful_stop(stop))
     if "keys" in names:
@@ -149,7 +159,7 @@ def run(
                     if ran
                     else f"landed: {log.uri}"
                 ),
-                waiting=lambda spec, why: tell(why),
+                waiting=lambda spec, why: tell_news(why),
             ),
             say=tell,
             stop=stop.is_set,

@@ -7,7 +7,7 @@ robot is told to stand still before anything else, and the log says why and ends
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +99,7 @@ class ControlRules:
 
 
 @dataclass(frozen=True)
-class Take:
+class Driven:
     """What came of an episode: None where it was discarded. ``last``: a person wants no other."""
 
     ran: Ran | None
@@ -160,12 +160,21 @@ class Control:
     def _thread(self, seed: int) -> Planner:
         return ThreadPlanner(seed)
 
-    def run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Take:
+    def run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Driven:
         """Run one episode and leave its log in ``spool``; without a policy a person drives throughout.
 
         Raises `SafeStop` where the robot was made to stand still: its log, truncated, is in ``spool`` then
         too.
         """
+        try:
+            return self._run(job, policy, spool)
+        except OSError as problem:  # the robot stands still by now, if it ever moved
+            raise SafeStop(
+                f"{spool}: the log can't be written there ({problem}); free the disk, or give it another "
+                "LWD_HOME"
+            ) from problem
+
+    def _run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Driven:
         rig = self._rig
         person = rig.person() if rig.person else None
         if policy is None and person is None:
@@ -213,7 +222,7 @@ class Control:
                 raise fault
             raise SafeStop(f"robot {self._spec.robot_id}: {_why(fault)}; stopped") from fault
         if course.discarded or not course.tick:
-            return Take(None, course.last)
+            return Driven(None, course.last)
         known = course.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
         ran = Ran(
             self._spec.robot_id,
@@ -228,7 +237,7 @@ class Control:
             log.path,
             tuple(course.reasons),
         )
-        return Take(ran, course.last)
+        return Driven(ran, course.last)
 
     def _drive(
         self,
@@ -294,7 +303,7 @@ class Control:
                 course.human += 1
             else:
                 log.control(now, Actor.POLICY, policy.policy_id if policy else "")
-            carried_out = rig.robot.act(given.action)
+            carried_out = rig.robot.act(given.action.copy())
             course.command = given.action if carried_out is None else np.asarray(carried_out, np.float64)
             log.executed(now, course.command)
             course.tick += 1
@@ -324,6 +333,8 @@ class Control:
             )
         if self._stop():
             raise SafeStop(f"{who}: asked to stop")
+        # a copy: the robot may go on writing into its own, and a plan is made beside the loop
+        observed = replace(observed, state=np.array(observed.state, dtype=np.float64))
         dims = len(self._rig.embodiment.state_dims)
         if observed.state.shape != (dims,):
             raise SafeStop(

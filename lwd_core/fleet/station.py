@@ -147,7 +147,10 @@ def run_robot(
                 if take.ran:
                     job = queue.take()
         finally:
-            stand.close()
+            try:
+                stand.close()
+            except Exception as problem:  # said, and in nobody's way
+                complain(f"robot {spec.robot_id}: it can't be closed ({type(problem).__name__}: {problem})")
         outbox.send()
         return tuple(outbox.delivered)
 

@@ -81,7 +81,8 @@ def test_ctrl_c_stops_it_and_what_there_is_lands(tmp_path: Path) -> None:
 def test_a_simulated_robot_is_driven_the_same_way(tmp_path: Path) -> None:
     site, home = lay_project(PLUGINS / "robot", tmp_path / "site"), tmp_path / "home"
     words = ("robot", "run", "--robot", "point", "--policy", "none", "--controls", "expert", "--flat-out")
-    assert "3 episodes, 3 successful" in lwd(home, site, *words, "--episodes", "3")
+    said = lwd(home, site, *words, "--episodes", "3", "--json")
+    assert '{"episodes": 3, "successful": 3, ' in " ".join(said.split())
     lwd(home, site, "ingest")
     query = "SELECT embodiment, outcome, count(*) FROM episodes GROUP BY ALL"
     assert lwd(home, site, "sql", "--format", "csv", query).split()[-1] == "point-arm,success,3"
