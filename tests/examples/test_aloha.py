@@ -63,6 +63,16 @@ def test_it_takes_over_in_the_middle(cells: Workcells) -> None:
         assert driven(cell, person, state)[0]
 
 
+def test_what_falls_off_the_table_is_seen_no_farther_than_a_metre(cells: Workcells) -> None:
+    with cells.borrow(cells.tasks["transfer-cube"]) as cell:
+        state = cell.scene.reset(0)
+        cell.robot.data.qpos[16] = 2.0
+        for _ in range(40):
+            state, done = cell.robot.step(state[:14])
+        assert not done
+        assert state[[14, 16]].tolist() == [1, -1]
+
+
 def test_the_same_seed_is_the_same_episode_in_a_used_cell_as_in_a_new_one(cells: Workcells) -> None:
     task = cells.tasks["transfer-cube"]
     with cells.borrow(task) as used, cells.borrow(task) as new:

@@ -14,6 +14,7 @@ from lwd_core.extend import Task
 
 CONTROL_HZ = 50.0
 _TICKS = 10  # of the simulation, 2 ms each
+_ROOM = 1.0  # metres; what falls off the table falls for ever, and is seen no farther
 #: A camera by its name here and by the model's.
 CAMERAS = {"top": "top", "left": "left_wrist", "right": "right_wrist"}
 _PICTURE = (480, 640)
@@ -67,7 +68,7 @@ class Table:
         arms = self.data.qpos[:16].reshape(2, 8)[:, :7].copy()
         arms[:, 6] = (arms[:, 6] - SHUT) / (OPEN - SHUT)
         objects = np.zeros(14)
-        objects[: self.model.nq - 16] = self.data.qpos[16:]
+        objects[: self.model.nq - 16] = np.clip(self.data.qpos[16:], -_ROOM, _ROOM)
         return np.concatenate([arms.ravel(), objects])
 
     def hands(self) -> dict[str, Hand]:
