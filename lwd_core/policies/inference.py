@@ -15,6 +15,7 @@ from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
 from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
+from lwd_core.policies.widths import Widths
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
@@ -39,6 +40,8 @@ class Policy:
         self._model.eval()
         self._vision = self._model.config.field.encoder.vision
         self._sizes = sizes_of(bundle.manifest.embodiments)
+        field = self._model.config.field
+        self._widths = Widths(bundle.manifest.embodiments, field.encoder.state_dim, field.action_dim)
         if self._vision and self._vision.pretrained:
             extractor_of(self._vision)  # as it was in training, or refused before anything moves
 
@@ -94,9 +97,10 @@ class Policy:
         Raw units at both ends, actions within their limits. One instruction holds for all states.
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
-        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
-        UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
-        another size.
+        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. A policy
+        that learned from several embodiments knows a robot by how wide its states are, and D is that robot's.
+        Raises UserError where no embodiment's states are that wide, a camera is missing, or it shows pictures
+        of another size.
         """
         states = np.asarray(states)
         if states.ndim == 1:
@@ -110,24 +114,20 @@ class Policy:
             )
         if isinstance(frames, Mapping):
             raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
-        field = self._model.config.field
-        if states.ndim != 2 or states.shape[1] != field.encoder.state_dim:
-            raise UserError(
-                f"policy {self.policy_id}: takes states of {field.encoder.state_dim} numbers, got "
-                f"{states.shape[-1]}; check the robot's embodiment file"
-            )
+        own = self._widths.pad(states, f"policy {self.policy_id}")
         generator = generator or np.random.default_rng()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
             chunks = self._model(
-                torch.as_tensor(np.array(states, dtype=np.float32)),
+                torch.as_tensor(own.states),
                 self._encoder(texts),
                 torch.as_tensor(noise),
+                None if own.mask is None else torch.as_tensor(own.mask),
                 **seen._asdict(),
             )
-        return chunks.numpy()
+        return chunks[..., : own.width].numpy()
 
 
 def load_policy(

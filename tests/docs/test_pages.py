@@ -2,7 +2,7 @@
 
 The reader has installed the platform and made the demo (``tests/docs/make.sh`` says what becomes of `make`),
 and has a few logs of other robots: ``run-17.mcap``, ``recordings/``, ``lerobot-set/``, ``cube-single.npz``;
-and a robot of their own, ``my_arm/``, installed.
+and robots of their own, ``my_arm/`` and ``aloha/``, installed.
 All pages see the same absolute path, since a lake names its logs by it. With ``LWD_DOCS_SCRATCH=DIR`` the
 demo is kept in DIR, for whoever writes pages.
 """
@@ -26,7 +26,7 @@ from tests.docs.exempt import EXEMPT, SERVERS
 from tests.docs.pages import PAGES, ROOT, blocks, unrun_commands
 from tests.lwd_core.logs.robot_logs import ARM, episode_log
 from tests.lwd_core.point_mass import ogbench
-from tests.packages import PLUGINS, lay_project
+from tests.packages import EXAMPLES, PLUGINS, lay_project
 
 #: in the environment of the demo, and to be found nowhere in what it wrote
 SECRET = "a-secret-nobody-may-read"
@@ -75,6 +75,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.unlink()
     np.savez(folder / "cube-single.npz", **ogbench(trajectories=30, length=60))
     lay_project(PLUGINS / "my_arm", folder / "my_arm")
+    lay_project(EXAMPLES / "aloha", folder / "aloha")
     return folder
 
 

@@ -4,6 +4,7 @@ MuJoCo chooses how to render by the variable MUJOCO_GL when it is first imported
 have no screen to draw on. Contexts are made here instead, by EGL unless the variable says otherwise.
 """
 
+import atexit
 import ctypes.util
 import os
 import sys
@@ -142,6 +143,8 @@ def _context() -> Any:
                 f"cameras: {_asked()} gives no place to draw ({said}); install {_PACKAGES[_asked()]}, set "
                 f"{VARIABLE} to another of {', '.join(_LIBRARIES)}, or run without cameras"
             ) from error
+        if threading.current_thread() is threading.main_thread():
+            atexit.register(made.free)  # before the library ends, which another one's contexts outlive
     return made
 
 

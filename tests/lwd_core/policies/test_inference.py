@@ -29,12 +29,15 @@ def model():
     )
 
 
-def saved(tmp_path, keys):
+ARM = {"arm": {"state": 6, "action": 2}}
+
+
+def saved(tmp_path, keys, embodiments=ARM):
     return save_policy(
         str(tmp_path / "policies"),
         model(),
         TEXTS,
-        embodiments={"arm": {"state": 6, "action": 2}},
+        embodiments=embodiments,
         config={},
         lineage=Lineage("sft", "c", 1, ("d",)),
         key=signing_key(keys),
@@ -68,6 +71,30 @@ def test_a_state_of_another_robot_is_refused(tmp_path, keys):
     policy = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
     with pytest.raises(UserError, match="6 numbers, got 7"):
         policy.act(np.zeros((1, 7), np.float32), ["open the drawer"], np.random.default_rng(0))
+
+
+def test_a_narrower_robot_gets_actions_of_its_own_width(tmp_path, keys):
+    both = {**ARM, "finger": {"state": 4, "action": 1}}
+    policy = Policy.load(saved(tmp_path, keys, both).uri, trusted_keys(keys))
+    states, texts = np.random.default_rng(1).normal(size=(5, 4)), ["open the drawer"] * 5
+    chunks = policy.act(states, texts, np.random.default_rng(2))
+    assert chunks.shape == (5, 3, 1)
+    noise = np.random.default_rng(2).standard_normal((5, 3, 2), dtype=np.float32)
+    padded = torch.zeros(5, 6)
+    padded[:, :4] = torch.from_numpy(states)
+    told, mask = torch.stack([TEXTS[t] for t in texts]), torch.tensor([[1.0, 0.0]] * 5)
+    expected = model()(padded, told, torch.from_numpy(noise), mask).detach()[..., :1]
+    np.testing.assert_allclose(chunks, expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert policy.act(np.zeros(6), "open the drawer").shape == (3, 2)
+    with pytest.raises(UserError, match="4 or 6 numbers, got 7"):
+        policy.act(np.zeros(7), "open the drawer")
+
+
+def test_robots_that_look_alike_and_act_differently_are_told_apart_by_nobody(tmp_path, keys):
+    both = {**ARM, "hand": {"state": 6, "action": 1}}
+    policy = Policy.load(saved(tmp_path, keys, both).uri, trusted_keys(keys))
+    with pytest.raises(UserError, match="states of 6 numbers and actions of 1 or 2"):
+        policy.act(np.zeros(6), "open the drawer")
 
 
 def test_weights_that_do_not_fit_the_network_are_refused(tmp_path, keys):
