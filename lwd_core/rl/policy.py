@@ -12,7 +12,7 @@ from lwd_core.config_file import faults
 from lwd_core.rl.chosen import plain
 from lwd_core.rl.encoders import Observation
 from lwd_core.rl.flow import ConditionedFlow, best_of_n, sample
-from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, VelocityField
+from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, new_field
 
 STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it does
 STATE_LIMIT = 10.0  # standard deviations
@@ -92,7 +92,7 @@ class FlowPolicy(nn.Module):
         self.config = config
         field = config.field
         self.normaliser = normaliser or Normaliser.identity(field.encoder.state_dim, field.action_dim)
-        self.field = VelocityField(field)
+        self.field = new_field(field)
         self.critic = Critic(config.critic) if config.critic and config.best_of > 1 else None
 
     def noise_shape(self, batch: int) -> tuple[int, ...]:
