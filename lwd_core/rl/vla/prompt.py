@@ -1,0 +1,1 @@
+"""An instruction as tokens, in the words each kind was trained with."""
