@@ -6,7 +6,8 @@ numbers alone.
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -50,6 +51,32 @@ class PolicyField(nn.Module, ABC):
         """Become the ``trained`` flow that is always told "good"."""
 
 
+class Units(nn.Module, ABC):
+    """Raw units to a network's, and its actions back.
+
+    ``noise_in_padding``: whether padded action dims go through the network as noise does, as one that was
+    trained so expects; else they are 0 in it.
+    """
+
+    noise_in_padding: ClassVar[bool] = False
+
+    @abstractmethod
+    def state(self, raw: Tensor) -> Tensor:
+        """(B, S) raw to the network's."""
+
+    @abstractmethod
+    def action(self, raw: Tensor) -> Tensor:
+        """(…, D) raw to the network's (…, W), W ≥ D: what is beyond D is padding."""
+
+    @abstractmethod
+    def raw_action(self, action: Tensor) -> Tensor:
+        """(…, W) to raw (…, D)."""
+
+    def prompt(self, instructions: Sequence[str], state: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Tokens and their mask (B, L), for states (B, S) in the network's units; None where it doesn't read."""
+        return None
+
+
 class FieldKind(ABC):
     """What makes a field; subclasses are frozen dataclasses of its settings."""
 
@@ -57,9 +84,13 @@ class FieldKind(ABC):
     def field(self, config: "FieldConfig") -> PolicyField:
         """For observations, actions and chunks as ``config`` says."""
 
+    @abstractmethod
+    def units(self, config: "FieldConfig") -> Units:
+        """To be filled by ``load_state_dict``."""
+
+    @abstractmethod
     def width(self, action_dim: int) -> int:
-        """Numbers of an action in the network's units, of which the first ``action_dim`` are real."""
-        return action_dim
+        """W, numbers of an action in the network's units."""
 
 
 #: Beside the platform's own MLP, which is meant where none is named.

@@ -10,19 +10,15 @@ Pickles are refused, whatever they hold: reading one runs it.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from lwd_core.errors import UserError
 from lwd_core.rl.vla.config import CONFIG, Kind, VlaConfig
 from lwd_core.rl.vla.model import VlaModel
-from lwd_core.rl.vla.prompt import Prompter, read_tokenizer
+from lwd_core.rl.vla.prompt import Prompter
 from lwd_core.rl.vla.sizes import Sizes
 from lwd_core.rl.vla.statistics import VlaStatistics
 from lwd_core.rl.vla.vision import PositionIds

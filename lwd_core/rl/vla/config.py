@@ -239,7 +239,7 @@ class _Reader:
         if name not in features:
             return padded  # what LeRobot makes of a policy that doesn't say
         shape = cast(list[int], features[name].get("shape"))
-        if len(shape) != 1 or not 0 < shape[0]:
+        if len(shape) != 1 or not shape[0] > 0:
             raise UserError(f"{self.file}: {key}: {name} has shape {shape}; one dimension is expected")
         if shape[0] > padded:
             raise UserError(

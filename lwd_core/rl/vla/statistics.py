@@ -1,16 +1,8 @@
 """A checkpoint's units: raw numbers to those its network sees, and its actions back."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import cast
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
-from lwd_core.errors import UserError
-from lwd_core.rl.vla.config import ACTION, STATE, Units, VlaConfig
+from lwd_core.rl.vla.config import Units
 
 EPS = 1e-8  # LeRobot's
 _NEEDED: dict[Units, tuple[str, ...]] = {
