@@ -1,5 +1,5 @@
-"""What a checkpoint's config.json says: its kind, its shapes, its units. Reading refuses what would change what is
-computed and is not known here."""
+"""What a checkpoint's config.json says: its kind, its shapes, its units. Reading refuses what would change
+what is computed and is not known here."""
 
 import json
 from collections.abc import Mapping
@@ -100,11 +100,12 @@ class VlaConfig:
     """A vision-language-action network.
 
     chunk: H, action steps it says at once. action_dim, state_dim: the padded widths its layers have;
-    real_action_dim, real_state_dim: how many of them it was trained on. cameras: names without LeRobot's prefix,
-    in the order pictures come in. height, width: pixels it sees. prompt_length: tokens of a prompt at most.
-    steps: Euler steps it acts with by itself. min_period, max_period: of the embedding of its time.
-    state_units, action_units: what its numbers are normalised by. self_attention_every: SmolVLA's expert attends
-    to itself in every so manieth layer and to the backbone in the others; 0 for to itself in none, 1 in all.
+    real_action_dim, real_state_dim: how many of them it was trained on. cameras: names without LeRobot's
+    prefix, in the order pictures come in. height, width: pixels it sees. prompt_length: tokens of a prompt at
+    most. steps: Euler steps it acts with by itself. min_period, max_period: of the embedding of its time.
+    state_units, action_units: what its numbers are normalised by. self_attention_every: SmolVLA's expert
+    attends to itself in every so manieth layer and to the backbone in the others; 0 for to itself in none, 1
+    in all.
     """
 
     kind: Kind
@@ -139,7 +140,8 @@ class VlaConfig:
 
     @classmethod
     def read(cls, folder: Path, sizes: Sizes | None = None) -> "VlaConfig":
-        """Of a LeRobot policy's folder. sizes: of a network whose variant has none by name; see `Sizes.read`."""
+        """Of a LeRobot policy's folder. sizes: of a network whose variant has none by name; see
+        `Sizes.read`."""
         return _Reader(folder / CONFIG).config(sizes)
 
 
@@ -206,7 +208,8 @@ class _Reader:
             if key in _READ | _SILENT | _BY_KIND[kind] or any(value is o or value == o for o in _OFF):
                 continue
             raise UserError(
-                f"{self.file}: {key}: {value!r} is not supported for {kind}; train without it, or take the key out "
+                f"{self.file}: {key}: {value!r} is not supported for {kind}; train without it, or take the "
+                "key out "
                 "if it changes nothing of what the network computes"
             )
 
@@ -243,7 +246,8 @@ class _Reader:
             raise UserError(f"{self.file}: {key}: {name} has shape {shape}; one dimension is expected")
         if shape[0] > padded:
             raise UserError(
-                f"{self.file}: {key}: {name} has {shape[0]} numbers, but the network takes {padded}; they don't fit"
+                f"{self.file}: {key}: {name} has {shape[0]} numbers, but the network takes {padded}; they "
+                "don't fit"
             )
         return shape[0]
 
@@ -288,7 +292,8 @@ class _Reader:
         sizes = smolvlm(self.file.parent / name) or SMOLVLM.get(name.rpartition("/")[2])
         if sizes is None:
             raise UserError(
-                f"{self.file}: vlm_model_name: {name!r} is no model that is known, nor a folder beside with its "
+                f"{self.file}: vlm_model_name: {name!r} is no model that is known, nor a folder beside with "
+                "its "
                 "config.json; put that one into the folder"
             )
         layers = self.values.get("num_vlm_layers", 16)

@@ -1,5 +1,5 @@
-"""The layers that these networks share: norms, rotation, grouped attention, gated MLPs. Parts that are stored are
-named as in a checkpoint, so that one table of prefixes maps the two.
+"""The layers that these networks share: norms, rotation, grouped attention, gated MLPs. Parts that are stored
+are named as in a checkpoint, so that one table of prefixes maps the two.
 
 B batch, L tokens, W width, N heads, G key/value heads, D numbers of a head.
 """
@@ -34,7 +34,8 @@ class RmsNorm(nn.Module):
 
 
 class AdaptiveNorm(nn.Module):
-    """The same under a condition (B, W), from which a dense layer makes scale, shift, and the gate of what follows."""
+    """The same under a condition (B, W), from which a dense layer makes scale, shift, and the gate of what
+    follows."""
 
     def __init__(self, width: int, eps: float):
         super().__init__()
@@ -160,7 +161,8 @@ def attend_along(
 def attend_across(
     layer: Layer, z: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cos: Tensor, sin: Tensor
 ) -> Tensor:
-    """A layer by which z (B, S, W) sees the prefix alone, through projections of its own; mask: (B, 1, S, P)."""
+    """A layer by which z (B, S, W) sees the prefix alone, through projections of its own; mask: (B, 1, S,
+    P)."""
     attention, inner = layer.self_attn, layer.input_layernorm(z)
     seen = attention(attention.queries(inner, (cos, sin)), *attention.crossed(keys, values), mask)
     return layer.finish(z, seen, None, None)
@@ -198,8 +200,8 @@ def rotate(z: Tensor, turn: KeysValues) -> Tensor:
 
 
 def time_embedding(t: Tensor, width: int, shortest: float, longest: float) -> Tensor:
-    """Sines, then cosines of t (B,) in [0, 1]: (B, W) f32; periods geometric from ``shortest`` to ``longest``.
-    In float64: the shortest period is a few thousandths."""
+    """Sines, then cosines of t (B,) in [0, 1]: (B, W) f32; periods geometric from ``shortest`` to
+    ``longest``. In float64: the shortest period is a few thousandths."""
     at = torch.linspace(0, 1, width // 2, dtype=torch.float64, device=t.device)
     angle = t.double().unsqueeze(-1) * (2 * math.pi / (shortest * (longest / shortest) ** at))
     return torch.cat([angle.sin(), angle.cos()], -1).float()

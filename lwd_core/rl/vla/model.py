@@ -1,12 +1,13 @@
 """The seam between such a network and the learning algorithms.
 
-The backbone runs once for a batch of observations and leaves a `Prefix`: for each of its layers the keys and values
-that the action expert attends to. Whatever has the same backbone shares it: θ, β, and a critic beside them.
-`VlaModel.at` makes of it a flow in this project's convention: noise at w = 0, the action at w = 1, and velocities
-towards the action. A checkpoint's time runs the other way, t = 1 − w, and its velocity is −f.
+The backbone runs once for a batch of observations and leaves a `Prefix`: for each of its layers the keys and
+values that the action expert attends to. Whatever has the same backbone shares it: θ, β, and a critic beside
+them. `VlaModel.at` makes of it a flow in this project's convention: noise at w = 0, the action at w = 1, and
+velocities towards the action. A checkpoint's time runs the other way, t = 1 − w, and its velocity is −f.
 
-Chunks are in the checkpoint's units (see `statistics`), flattened to A = chunk · action_dim with all padded dims, as
-normal noise is where it starts: by deviations they go well beyond [−1, 1], so they are not to be clipped there.
+Chunks are in the checkpoint's units (see `statistics`), flattened to A = chunk · action_dim with all padded
+dims, as normal noise is where it starts: by deviations they go well beyond [−1, 1], so they are not to be
+clipped there.
 """
 
 from abc import ABC, abstractmethod
@@ -27,9 +28,9 @@ from lwd_core.rl.vla.vision import PictureTower
 class Prefix:
     """What the backbone made of B observations of P tokens.
 
-    tokens: (B, P, W), the embeddings that enter the language model; present: (B, P) bool, false for padded text and
-    cameras that are not there. keys, values: of each layer, (B, G, P, D), keys rotated. pictures: (B, C, N, W), the
-    cameras' tokens as projected, for a critic beside the policy; shown: (B, C) bool.
+    tokens: (B, P, W), the embeddings that enter the language model; present: (B, P) bool, false for padded
+    text and cameras that are not there. keys, values: of each layer, (B, G, P, D), keys rotated. pictures:
+    (B, C, N, W), the cameras' tokens as projected, for a critic beside the policy; shown: (B, C) bool.
     """
 
     tokens: Tensor
@@ -89,9 +90,9 @@ class VlaModel(nn.Module, ABC):
     ) -> Prefix:
         """Run the backbone.
 
-        images: (B, C, 3, height, width) in [-1, 1], see `pictures`; image_mask: (B, C) bool; tokens, token_mask:
-        (B, L), see `prompt`; state: (B, ≤ state_dim), normalised. gradient: to the backbone's parameters, where
-        they learn; else nothing of it is kept.
+        images: (B, C, 3, height, width) in [-1, 1], see `pictures`; image_mask: (B, C) bool; tokens,
+        token_mask: (B, L), see `prompt`; state: (B, ≤ state_dim), normalised. gradient: to the backbone's
+        parameters, where they learn; else nothing of it is kept.
         """
         with torch.set_grad_enabled(gradient and torch.is_grad_enabled()):
             return self._prefix(images, image_mask, tokens, token_mask, self.padded(state))
@@ -143,8 +144,8 @@ class VlaAt:
     def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
         """Velocities (…, B, A) at x (…, B, A); w: a number or a tensor that broadcasts to (…, B, 1).
 
-        Leading dims are gone through one after the other: the expert's activations of one of them, and no copy
-        of the prefix.
+        Leading dims are gone through one after the other: the expert's activations of one of them, and no
+        copy of the prefix.
         """
         if x.dim() > 2:
             each = w.expand(*x.shape[:-1], 1) if isinstance(w, Tensor) else [w] * len(x)

@@ -1,7 +1,8 @@
-"""pi0 (arXiv 2410.24164) and pi0.5 (arXiv 2504.16054): PaliGemma and a smaller Gemma that attends to it in every layer.
+"""pi0 (arXiv 2410.24164) and pi0.5 (arXiv 2504.16054): PaliGemma and a smaller Gemma that attends to it in
+every layer.
 
-pi0's expert reads [state][actions], time mixed into the actions by an MLP. pi0.5's reads [actions], time conditions
-its norms, and the state is in the prompt alone.
+pi0's expert reads [state][actions], time mixed into the actions by an MLP. pi0.5's reads [actions], time
+conditions its norms, and the state is in the prompt alone.
 """
 
 import torch

@@ -50,7 +50,8 @@ class StackSizes:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a whole network. vocabulary: rows of the token embedding. shuffle: s, for s × s patches to a token."""
+    """Of a whole network. vocabulary: rows of the token embedding. shuffle: s, for s × s patches to a
+    token."""
 
     vision: PictureSizes
     text: StackSizes
@@ -77,7 +78,8 @@ class Sizes:
 
     @classmethod
     def read(cls, folder: Path) -> "Sizes | None":
-        """Those of a ``sizes.json`` beside config.json, for a network that is none of the named; None without it."""
+        """Those of a ``sizes.json`` beside config.json, for a network that is none of the named; None without
+        it."""
         file = folder / SIZES
         if not file.exists():
             return None

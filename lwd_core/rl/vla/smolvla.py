@@ -1,5 +1,5 @@
-"""SmolVLA (arXiv 2506.01844): SmolVLM's lower layers, and a narrower expert that by turns attends to itself and the
-prefix, and to the prefix alone. The state is the prefix's last token."""
+"""SmolVLA (arXiv 2506.01844): SmolVLM's lower layers, and a narrower expert that by turns attends to itself
+and the prefix, and to the prefix alone. The state is the prefix's last token."""
 
 import torch
 from torch import Tensor, nn

@@ -14,8 +14,8 @@ PositionIds = Literal["exact", "skewed"]
 class PictureTower(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] to tokens (B, P, W), one for each patch.
 
-    position_ids: "skewed" numbers patches as transformers 4.55 to 4.57 do for SmolVLM in float32, where all but
-    the first row and column get the place before their own (huggingface/transformers #41190).
+    position_ids: "skewed" numbers patches as transformers 4.55 to 4.57 do for SmolVLM in float32, where all
+    but the first row and column get the place before their own (huggingface/transformers #41190).
     """
 
     def __init__(self, sizes: PictureSizes, position_ids: PositionIds = "exact"):
@@ -33,17 +33,18 @@ class PictureTower(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    places: Tensor
-
     def __init__(self, sizes: PictureSizes, position_ids: PositionIds):
         super().__init__()
+        self.position_ids: PositionIds = position_ids
+        self.side = sizes.image // sizes.patch
         self.patch_embedding = nn.Conv2d(3, sizes.width, sizes.patch, sizes.patch)
         self.position_embedding = nn.Embedding(sizes.patches, sizes.width)
-        self.register_buffer("places", _places(sizes.image // sizes.patch, position_ids), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        patches = self.patch_embedding(pictures).flatten(2).transpose(1, 2)
-        return patches + self.position_embedding(self.places)
+        places = self.position_embedding.weight
+        if self.position_ids == "skewed":
+            places = places[_skewed(self.side).to(places.device)]
+        return self.patch_embedding(pictures).flatten(2).transpose(1, 2) + places
 
 
 class _Encoder(nn.Module):
@@ -99,11 +100,9 @@ def shuffled(tokens: Tensor, s: int) -> Tensor:
     return blocks.transpose(2, 3).flatten(3).flatten(1, 2)
 
 
-def _places(side: int, position_ids: PositionIds) -> Tensor:
-    """Which row of the position embedding each patch takes: (side²,)."""
-    along = torch.arange(side)
-    if position_ids == "skewed":
-        # Where a patch lies is brought below 1, and then found among the borders that it lay upon.
-        borders = torch.arange(1 / side, 1.0, 1 / side)
-        along = torch.bucketize(along.float() / side * (1 - 1e-6), borders, right=True)
+def _skewed(side: int) -> Tensor:
+    """Which row of the position embedding each patch takes: (side²,). Where a patch lies along a side is
+    brought below 1, and then found among the borders it lay upon."""
+    borders = torch.arange(1 / side, 1.0, 1 / side)
+    along = torch.bucketize(torch.arange(side, dtype=torch.float32) / side * (1 - 1e-6), borders, right=True)
     return (side * along.unsqueeze(1) + along).flatten()
