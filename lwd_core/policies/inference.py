@@ -121,11 +121,13 @@ class Policy:
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
+            state = torch.as_tensor(np.array(states, dtype=np.float32))
             chunks = self._model(
-                torch.as_tensor(np.array(states, dtype=np.float32)),
+                state,
                 self._encoder(texts),
                 torch.as_tensor(noise),
                 **seen._asdict(),
+                **self._model.prompt(texts, state),
             )
         return chunks.numpy()
 

@@ -46,9 +46,9 @@ class Vla(FieldKind):
     folder, tokenizer, position_ids: see `VlaFolder.open`. cameras: the lake's name of a camera to the
     checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
     are scaled to before the checkpoint's own preparation; null leaves them as they were taken. expert,
-    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not; the
-    expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for a
-    checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
+    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not;
+    the expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for
+    a checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
     precision: of what never learns. base: digests of weights, configuration and tokenizer; whoever makes the
     policy fills them in, and a folder with others is refused.
     """
@@ -154,6 +154,7 @@ class VlaBase:
             shared += self.network.expert_parameters()
         if kind.backbone != "full":
             shared += self.network.backbone_parameters()
+        shared += (p for name, p in self.network.named_parameters() if _unread(self.network, name))
         network = copy.deepcopy(self.network, {id(tensor): tensor for tensor in shared})
         frozen = {id(tensor) for tensor in shared}
         if kind.expert == "lora":  # what is outside the stack learns in full
@@ -168,6 +169,9 @@ class VlaBase:
             adapt(network.text, kind.rank, scale)
         if kind.expert == "lora":
             adapt(network.expert, kind.rank, scale)
+        for name, parameter in network.named_parameters():
+            if _unread(network, name):
+                parameter.requires_grad_(False)
         network.checkpointing = kind.checkpointing
         return network
 
@@ -290,6 +294,15 @@ class VlaField(PolicyField):
         memo[id(self)] = copied
         copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return copied
+
+
+def _unread(network: TowerModel, name: str) -> bool:
+    """Whether it is of the language model's last layer, but not of the keys and values it is asked for."""
+    last = f"text.layers.{len(network.text.layers) - 1}."
+    asked = ("input_layernorm.", "self_attn.k_proj.", "self_attn.v_proj.")
+    return name.startswith("text.norm.") or (
+        name.startswith(last) and not name.removeprefix(last).startswith(asked)
+    )
 
 
 def _modes(device: str) -> tuple[bool, bool]:
