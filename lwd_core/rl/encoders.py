@@ -25,13 +25,16 @@ class Observation(NamedTuple):
     state: (B, S) normalised; instruction: (B, E) sentence embedding; image: (B, C, height, width, 3) u8, RGB,
     or what a pretrained backbone makes of them, (B, C, F) f32; None for a network without cameras.
     image_mask: (B, C) bool, false for a camera that an embodiment has not, whose pixels mean nothing; None
-    where all are pictures.
+    where all are pictures. tokens, token_mask: (B, L) i64 and bool, what a network that reads is told, and where
+    that is text; None for one that doesn't.
     """
 
     state: Tensor
     instruction: Tensor
     image: Tensor | None = None
     image_mask: Tensor | None = None
+    tokens: Tensor | None = None
+    token_mask: Tensor | None = None
 
 
 class ObservationEncoder(Protocol):

@@ -8,28 +8,42 @@ critics only.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwd_core.rl.chosen import LATER, Chosen, chosen_by
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
+from lwd_core.rl.fields import FIELDS, FieldKind, PolicyField
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """Shape of the policy's velocity field; defaults are the demo's size."""
+    """Shape of the policy's velocity field; defaults are the demo's size.
+
+    kind: what it is; null is the platform's own `VelocityField`, whose ``hidden`` and ``layers`` these are.
+    """
 
     encoder: EncoderConfig
     action_dim: int
     chunk: int
     hidden: int = 256
     layers: int = 3
+    kind: Annotated[Chosen[FieldKind] | None, chosen_by(FIELDS, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
+
+    @property
+    def width(self) -> int:
+        """Numbers of an action in the network's units: a pretrained field may pad."""
+        return self.action_dim if self.kind is None else self.kind.made.width(self.action_dim)
 
 
 @dataclass(frozen=True)
@@ -67,8 +81,13 @@ class CriticConfig:
         )
 
 
-class VelocityField(nn.Module):
-    """f(s, x, w): velocity of a flattened action chunk x (…, B, H·D) at flow time w in [0, 1].
+def new_field(config: FieldConfig) -> PolicyField:
+    """The field a configuration asks for."""
+    return VelocityField(config) if config.kind is None else config.kind.made.field(config)
+
+
+class VelocityField(PolicyField):
+    """The platform's own, an MLP.
 
     The first layer is split in three: what the observation adds to it is the same along the whole
     flow, so `at` computes it once. The encoder and that part are the trunk; the rest is the
@@ -104,6 +123,22 @@ class VelocityField(nn.Module):
     def forward(self, observation: Observation, x: Tensor, w: Tensor | float) -> Tensor:
         """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
         return self.at(observation).velocity(x, w)
+
+    def told(self, observation: Observation, good: Tensor) -> Observation:
+        """As a shift of the instruction's embedding along one fixed direction."""
+        sign = (2 * good - 1).unsqueeze(-1)
+        return observation._replace(
+            instruction=observation.instruction + sign * _direction(observation.instruction)
+        )
+
+    @torch.no_grad()
+    def ask_for_good(self, trained: PolicyField) -> None:
+        """By a shift of one bias."""
+        self.load_state_dict(trained.state_dict())
+        project = self.encoder.project
+        if project is None:
+            raise ValueError("advantage conditioning speaks through the instruction; give it features")
+        project.bias.add_(project.weight @ _direction(project.weight))
 
 
 @dataclass(frozen=True)
@@ -184,6 +219,11 @@ class Critic(nn.Module):
     def shared(self) -> list[nn.Parameter]:
         """Parameters both Q's and V's losses move."""
         return [*self.encoder.parameters(), *self.trunk.parameters()]
+
+
+def _direction(like: Tensor) -> Tensor:
+    """The unit vector (E,) along which an embedding says how good a chunk is."""
+    return torch.full_like(like[0], like.shape[-1] ** -0.5)
 
 
 def gelu(z: Tensor) -> Tensor:

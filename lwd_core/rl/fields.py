@@ -1,0 +1,97 @@
+"""The policy's flow as a network: what a learner asks of one, and the door for those that are no MLP.
+
+A field's parameters are those that learn. What it computes with but never learns, a backbone trained
+elsewhere, is shared by all its copies and belongs to no state dict: θ, β and their averages cost their own
+numbers alone.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from lwd_core.plugins import Door
+from lwd_core.rl.encoders import Observation
+
+if TYPE_CHECKING:
+    from lwd_core.rl.networks import FieldConfig
+
+
+class Flow(Protocol):
+    """A velocity field at fixed observations, over flattened chunks x (…, B, A)."""
+
+    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
+        """w: a number or a tensor that broadcasts to (…, B, 1). Differentiable, by x and by weights."""
+        ...
+
+
+class PolicyField(nn.Module, ABC):
+    """f(s, x, w): velocity of a flattened action chunk x (…, B, A) at flow time w in [0, 1].
+
+    limit: how far actions reach in the network's units, a number or (A,).
+    """
+
+    limit: Tensor | float = 1.0
+
+    @abstractmethod
+    def at(self, observation: Observation) -> Flow:
+        """The flow for a batch of observations, which are encoded once for all of it."""
+
+    @abstractmethod
+    def trunk(self) -> list[nn.Parameter]:
+        """Parameters frozen when only the action expert learns."""
+
+    @abstractmethod
+    def told(self, observation: Observation, good: Tensor) -> Observation:
+        """The observation with good (B,), 1 or 0, written into it, see ``advantage``."""
+
+    @abstractmethod
+    def ask_for_good(self, trained: "PolicyField") -> None:
+        """Become the ``trained`` flow that is always told "good"."""
+
+
+class Units(nn.Module, ABC):
+    """Raw units to a network's, and its actions back.
+
+    ``noise_in_padding``: whether padded action dims go through the network as noise does, as one that was
+    trained so expects; else they are 0 in it.
+    """
+
+    noise_in_padding: ClassVar[bool] = False
+
+    @abstractmethod
+    def state(self, raw: Tensor) -> Tensor:
+        """(B, S) raw to the network's."""
+
+    @abstractmethod
+    def action(self, raw: Tensor) -> Tensor:
+        """(…, D) raw to the network's (…, W), W ≥ D: what is beyond D is padding."""
+
+    @abstractmethod
+    def raw_action(self, action: Tensor) -> Tensor:
+        """(…, W) to raw (…, D)."""
+
+    def prompt(self, instructions: Sequence[str], state: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Tokens and their mask (B, L), for states (B, S) in the network's units; None where it doesn't read."""
+        return None
+
+
+class FieldKind(ABC):
+    """What makes a field; subclasses are frozen dataclasses of its settings."""
+
+    @abstractmethod
+    def field(self, config: "FieldConfig") -> PolicyField:
+        """For observations, actions and chunks as ``config`` says."""
+
+    @abstractmethod
+    def units(self, config: "FieldConfig") -> Units:
+        """To be filled by ``load_state_dict``."""
+
+    @abstractmethod
+    def width(self, action_dim: int) -> int:
+        """W, numbers of an action in the network's units."""
+
+
+#: Beside the platform's own MLP, which is meant where none is named.
+FIELDS: Door[type[Any]] = Door("lwd.fields", {}, needs=("field",), kind="policy field")
