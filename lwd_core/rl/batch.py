@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lwd_core.rl.compute.parallel import largest, total
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.fields import Units
+from lwd_core.rl.fields import PolicyUnits
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,14 @@ class Batch:
 
 def prepare(
     raw: Mapping[str, Tensor],
-    units: Units,
+    units: PolicyUnits,
     embeddings: Tensor,
     size: int = 0,
     texts: Sequence[str] = (),
 ) -> Batch:
     """A loader's batch, in raw units, to the losses'.
 
-    embeddings: (instructions, E), of ``texts``. ``raw["rows"]`` and ``size`` are there if several workers share
-    it.
+    embeddings: (instructions, E), of ``texts``. ``raw["rows"]`` and ``size`` are there if workers share it.
     """
     count, chunk, dims = raw["action"].shape
     told = raw["instruction"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, Protocol, cast
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,8 +26,8 @@ class Observation(NamedTuple):
     state: (B, S) normalised; instruction: (B, E) sentence embedding; image: (B, C, height, width, 3) u8, RGB,
     or what a pretrained backbone makes of them, (B, C, F) f32; None for a network without cameras.
     image_mask: (B, C) bool, false for a camera that an embodiment has not, whose pixels mean nothing; None
-    where all are pictures. tokens, token_mask: (B, L) i64 and bool, what a network that reads is told, and where
-    that is text; None for one that doesn't.
+    where all are pictures. tokens, token_mask: (B, L) i64 and bool, what a network that reads is told, and
+    where that is text; None for one that doesn't.
     """
 
     state: Tensor
@@ -119,7 +120,11 @@ class Backbone(ABC):
 
 BACKBONES: Door[type[Backbone]] = Door(
     "lwd.backbones",
-    {"proprio": "lwd_core.rl.encoders:Proprio", "cameras": "lwd_core.rl.encoders:Cameras"},
+    {
+        "proprio": "lwd_core.rl.encoders:Proprio",
+        "cameras": "lwd_core.rl.encoders:Cameras",
+        "thumbnails": "lwd_core.rl.encoders:Thumbnails",
+    },
     needs=("encoder",),
     kind="backbone",
 )
@@ -162,6 +167,23 @@ class Cameras(Backbone):
         if config.vision is None:
             raise UserError("network.backbone: cameras, but network.vision names none")
         return CameraEncoder(config, config.vision)
+
+
+@dataclass(frozen=True)
+class Thumbnails(Backbone):
+    """With a small residual tower for each camera, on pictures scaled down: for a critic beside a policy that
+    sees them in full. See `VisionConfig`."""
+
+    height: PositiveInt = 64
+    width: PositiveInt = 64
+    stages: tuple[int, ...] = (16, 32, 32)
+    features: PositiveInt = 128
+
+    def encoder(self, config: EncoderConfig) -> "CameraEncoder":
+        if config.vision is None:
+            raise UserError("critic.backbone: thumbnails, but the policy has no cameras")
+        vision = VisionConfig(config.vision.cameras, self.height, self.width, self.stages, self.features)
+        return CameraEncoder(config, vision)
 
 
 class ProprioEncoder(nn.Module):
@@ -221,7 +243,7 @@ class VisionTower(nn.Module):
         self.stages = nn.ModuleList(
             _Stage(inner, outer) for inner, outer in zip(widths, config.stages, strict=False)
         )
-        height, width = config.height, config.width
+        height, width = self.size = (config.height, config.width)
         for _ in config.stages:
             height, width = (height + 1) // 2, (width + 1) // 2
         self.out = xavier(nn.Linear(config.stages[-1] * height * width, config.features))
@@ -229,6 +251,8 @@ class VisionTower(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         z = image.permute(0, 3, 1, 2).to(self.out.weight.dtype) / 255
+        if z.shape[-2:] != self.size:
+            z = F.interpolate(z, self.size, mode="area")
         for stage in self.stages:
             z = stage(z)
         # Normalised so that a feature weighs about what a standardised number of the state does.

@@ -6,16 +6,18 @@ numbers alone.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from lwd_core.plugins import Door
-from lwd_core.rl.encoders import Observation
+from lwd_core.rl.encoders import Observation, VisionConfig
 
 if TYPE_CHECKING:
     from lwd_core.rl.networks import FieldConfig
+    from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 
 
 class Flow(Protocol):
@@ -27,12 +29,12 @@ class Flow(Protocol):
 
 
 class PolicyField(nn.Module, ABC):
-    """f(s, x, w): velocity of a flattened action chunk x (…, B, A) at flow time w in [0, 1].
+    """f(s, x, w): velocity of a flattened action chunk x (…, B, A) at flow time w in [0, 1]."""
 
-    limit: how far actions reach in the network's units, a number or (A,).
-    """
-
-    limit: Tensor | float = 1.0
+    @property
+    def limit(self) -> Tensor | float:
+        """How far actions reach in the network's units, a number or (A,)."""
+        return 1.0
 
     @abstractmethod
     def at(self, observation: Observation) -> Flow:
@@ -51,7 +53,7 @@ class PolicyField(nn.Module, ABC):
         """Become the ``trained`` flow that is always told "good"."""
 
 
-class Units(nn.Module, ABC):
+class PolicyUnits(nn.Module, ABC):
     """Raw units to a network's, and its actions back.
 
     ``noise_in_padding``: whether padded action dims go through the network as noise does, as one that was
@@ -73,20 +75,45 @@ class Units(nn.Module, ABC):
         """(…, W) to raw (…, D)."""
 
     def prompt(self, instructions: Sequence[str], state: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Tokens and their mask (B, L), for states (B, S) in the network's units; None where it doesn't read."""
+        """Tokens and their mask (B, L), for states (B, S) in the network's units; None of one that doesn't
+        read."""
         return None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run's data say of the robots.
+
+    state, action: statistics by name (mean, std, min, max, q01, q99), each (S,) or (D,), of all embodiments
+    together. low, high: (D,), limits of actions. embodiments: their names.
+    """
+
+    state: Mapping[str, Tensor]
+    action: Mapping[str, Tensor]
+    low: Tensor
+    high: Tensor
+    embodiments: tuple[str, ...] = ()
 
 
 class FieldKind(ABC):
     """What makes a field; subclasses are frozen dataclasses of its settings."""
 
     @abstractmethod
-    def field(self, config: "FieldConfig") -> PolicyField:
-        """For observations, actions and chunks as ``config`` says."""
+    def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:
+        """The cameras whose pictures it takes and their size, from each embodiment's and camera's (height,
+        width). `UserError` where they are not there."""
 
     @abstractmethod
-    def units(self, config: "FieldConfig") -> Units:
-        """To be filled by ``load_state_dict``."""
+    def policy(self, config: "PolicyConfig", measured: Measured) -> "FlowPolicy":
+        """A new policy for these data. `UserError` where the two don't fit each other."""
+
+    @abstractmethod
+    def field(self, config: "FieldConfig") -> PolicyField:
+        """To be filled by ``load_state_dict``, as `units` are."""
+
+    @abstractmethod
+    def units(self, config: "FieldConfig") -> PolicyUnits:
+        """Those of its policies."""
 
     @abstractmethod
     def width(self, action_dim: int) -> int:
@@ -94,4 +121,9 @@ class FieldKind(ABC):
 
 
 #: Beside the platform's own MLP, which is meant where none is named.
-FIELDS: Door[type[Any]] = Door("lwd.fields", {}, needs=("field",), kind="policy field")
+FIELDS: Door[type[Any]] = Door(
+    "lwd.fields",
+    {"vla": "lwd_core.rl.vla.field:Vla"},
+    needs=("field", "units", "policy"),
+    kind="policy field",
+)

@@ -8,7 +8,7 @@ critics only.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Annotated
 
@@ -17,8 +17,8 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lwd_core.rl.chosen import LATER, Chosen, chosen_by
-from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
+from lwd_core.rl.chosen import LATER, Chosen, choose, chosen_by
+from lwd_core.rl.encoders import BACKBONES, Backbone, EncoderConfig, Observation, new_encoder, xavier
 from lwd_core.rl.fields import FIELDS, FieldKind, PolicyField
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
@@ -49,13 +49,17 @@ class FieldConfig:
 @dataclass(frozen=True)
 class CriticShape:
     """The free part of a critic's shape. ``trunk_layers`` hidden layers are shared by Q and V, the rest is
-    each head's own; ``heads`` are Q's."""
+    each head's own; ``heads`` are Q's. ``backbone``: its encoder; null is the policy's, and beside one that
+    was trained elsewhere `Thumbnails`."""
 
     hidden: PositiveInt = 256
     layers: PositiveInt = 3
     trunk_layers: NonNegativeInt = 0
     heads: PositiveInt = 2
     instruction_features: NonNegativeInt = 32
+    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,16 @@ class CriticConfig:
     atoms: int = 201
 
     @staticmethod
-    def of(
-        shape: CriticShape, encoder: EncoderConfig, action_dim: int, chunk: int, atoms: int
-    ) -> "CriticConfig":
+    def of(shape: CriticShape, policy: FieldConfig, atoms: int) -> "CriticConfig":
         """With the rest taken from the policy."""
+        encoder = replace(policy.encoder, instruction_features=shape.instruction_features)
+        if shape.backbone is not None:
+            encoder = replace(encoder, backbone=shape.backbone)
+        elif policy.kind is not None and encoder.vision is not None:
+            encoder = replace(encoder, backbone=choose(BACKBONES, "thumbnails"))
+        width, chunk = policy.width, policy.chunk
         return CriticConfig(
-            encoder, action_dim, chunk, shape.hidden, shape.layers, shape.trunk_layers, shape.heads, atoms
+            encoder, width, chunk, shape.hidden, shape.layers, shape.trunk_layers, shape.heads, atoms
         )
 
 

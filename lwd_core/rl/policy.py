@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lwd_core.config_file import faults
 from lwd_core.rl.chosen import plain
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.fields import Units
+from lwd_core.rl.fields import PolicyUnits
 from lwd_core.rl.flow import ConditionedFlow, best_of_n, sample
 from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, new_field
 
@@ -19,7 +19,7 @@ STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it
 STATE_LIMIT = 10.0  # standard deviations
 
 
-class Normaliser(Units):
+class Normaliser(PolicyUnits):
     """Those of the platform's own networks: standardised, bounded states; actions affinely to [-1, 1]."""
 
     state_mean: Tensor
@@ -87,7 +87,7 @@ class PolicyConfig:
 class FlowPolicy(nn.Module):
     """The deployable policy. Its state dict is a bundle's weights."""
 
-    def __init__(self, config: PolicyConfig, normaliser: Units | None = None):
+    def __init__(self, config: PolicyConfig, normaliser: PolicyUnits | None = None):
         """Without a normaliser, one is made to be filled by ``load_state_dict``."""
         super().__init__()
         self.config = config
@@ -145,7 +145,7 @@ class FlowPolicy(nn.Module):
         return self(state, instruction, noise.to(state.device), image=image)
 
 
-def _blank(field: FieldConfig) -> Units:
+def _blank(field: FieldConfig) -> PolicyUnits:
     if field.kind is not None:
         return field.kind.made.units(field)
     return Normaliser.identity(field.encoder.state_dim, field.action_dim)

@@ -20,6 +20,7 @@ from lwd_core.loader.mixed import MixedLoader, Part, parts
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.rl.batch import Batch, prepare
 from lwd_core.rl.encoders import VisionConfig
+from lwd_core.rl.fields import Measured, PolicyUnits
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import Normaliser
 from lwd_core.snapshots.shard_reader import load
@@ -86,11 +87,16 @@ class Data:
         self._stand: _Stand | None = None
 
     @property
+    def vision(self) -> VisionConfig | None:
+        """How camera frames are taken."""
+        return self._film and self._film.vision
+
+    @property
     def chunk(self) -> int:
         """H, frames."""
         return self.config.chunk or self.snapshots[0].spec.chunk
 
-    def batches(self, normaliser: Normaliser) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
+    def batches(self, normaliser: PolicyUnits) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
         """Raw and prepared batches, without end, from where the loader stands.
 
         While one is used the next is made.
@@ -103,7 +109,7 @@ class Data:
                 following = thread.submit(next, made)
                 yield raw, batch
 
-    def _made(self, normaliser: Normaliser) -> "Iterator[tuple[Mapping[str, Tensor], Batch, _Stand]]":
+    def _made(self, normaliser: PolicyUnits) -> "Iterator[tuple[Mapping[str, Tensor], Batch, _Stand]]":
         for raw in self.loader:
             if len(self.loader.instructions) > len(self._embedded):
                 self._embed()
@@ -112,17 +118,18 @@ class Data:
                 # What a policy did before a person drove was cut short by that person.
                 uncut = raw["human"] | (raw["frame"] > self._driven_until(raw))
                 more["finished"] = raw["success"] & uncut
-            batch = prepare({**raw, **more}, normaliser, self._embedded, self.config.batch)
+            batch = prepare({**raw, **more}, normaliser, self._embedded, self.config.batch, self._texts)
             yield raw, batch, self._now()
 
-    def held_out(self, normaliser: Normaliser) -> Batch | None:
+    def held_out(self, normaliser: PolicyUnits) -> Batch | None:
         """A batch of the first snapshot's held-out episodes, always the same one; None where it has none."""
         snapshot = self.snapshots[0]
         if not any(m.split == Split.HOLDOUT for m in snapshot.episodes):
             return None
         raw = next(iter(self._loader(snapshot, self.config.batch, 0, Split.HOLDOUT)))
         told = torch.tensor([self.instructions.index(text) for text in snapshot.instructions])
-        return prepare({**raw, "instruction": told[raw["instruction"]]}, normaliser, self.embeddings)
+        raw = {**raw, "instruction": told[raw["instruction"]]}
+        return prepare(raw, normaliser, self.embeddings, texts=self.instructions)
 
     @property
     def embeddings(self) -> Tensor:
@@ -136,19 +143,30 @@ class Data:
 
     def normaliser(self) -> Normaliser:
         """From the first snapshot's statistics: standardised states; actions by their limits."""
+        found = self.measured()
+        return Normaliser(found.state["mean"], found.state["std"], found.low, found.high)
+
+    def measured(self) -> Measured:
+        """The first snapshot's statistics."""
         manifest = self.snapshots[0].manifest
         names = list(manifest.stats)
         stats = [self.snapshots[0].stats_of(name) for name in names]
-        counts = [manifest.stats[name]["state"].count for name in names]
-        mean, std = _pooled([s["state"] for s in stats], counts, manifest.state_width)
-        low = _extreme([s["action"]["min"] for s in stats], manifest.action_width, torch.minimum)
-        high = _extreme([s["action"]["max"] for s in stats], manifest.action_width, torch.maximum)
+        widths = {"state": manifest.state_width, "action": manifest.action_width}
+        found: dict[str, dict[str, Tensor]] = {}
+        for what, width in widths.items():
+            moments = [s[what] for s in stats]
+            counts = [manifest.stats[name][what].count for name in names]
+            mean, std = _pooled(moments, counts, width)
+            least = {n: _extreme([m[n] for m in moments], width, torch.minimum) for n in ("min", "q01")}
+            most = {n: _extreme([m[n] for m in moments], width, torch.maximum) for n in ("max", "q99")}
+            found[what] = {"mean": mean, "std": std, **least, **most}
+        low, high = found["action"]["min"], found["action"]["max"]
         if bool((low >= -1).all() and (high <= 1).all()):
             # Already scaled by whoever drives the robot; what was seen need not be all that is allowed.
             low, high = -torch.ones_like(low), torch.ones_like(high)
         still = high - low < 1e-6
         low, high = torch.where(still, low - 1, low), torch.where(still, high + 1, high)
-        return Normaliser(mean, std, low, high)
+        return Measured(found["state"], found["action"], low, high, tuple(names))
 
     def embodiments(self) -> dict[str, dict[str, int]]:
         """Widths of state and action of each embodiment seen and, for cameras, of their pictures: by

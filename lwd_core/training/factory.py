@@ -1,16 +1,19 @@
 """What a run is made of: networks, learner and frames, from its configuration and what it starts from."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import with_digest
-from lwd_core.rl.chosen import plain
+from lwd_core.rl.chosen import Chosen, plain
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.learners import Trained
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.settings import Settings
+from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig, algorithm_of
@@ -34,11 +37,14 @@ def _new_policy(config: TrainConfig, data: Data) -> FlowPolicy:
     encoder = EncoderConfig(
         snapshot.state_width,
         instruction_features=net.instruction_features,
-        vision=with_digest(net.vision),
+        vision=data.vision if net.field else with_digest(net.vision),
         backbone=net.backbone,
     )
-    field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers)
-    return FlowPolicy(PolicyConfig(field, net.steps), data.normaliser())
+    field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers, net.field)
+    policy = PolicyConfig(field, net.steps)
+    return (
+        net.field.made.policy(policy, data.measured()) if net.field else FlowPolicy(policy, data.normaliser())
+    )
 
 
 def policy_of(checkpoint: Checkpoint) -> FlowPolicy:
@@ -55,19 +61,45 @@ def _network(checkpoint: Checkpoint) -> PolicyConfig:
         raise UserError(f"{checkpoint.uri}: {error}") from error
 
 
-def film_of(config: TrainConfig, start: Checkpoint | None, settings: Settings) -> Film | None:
-    """The frames a run's networks take: as configured, or as the policy it starts from does.
+def film_of(
+    config: TrainConfig, start: Checkpoint | None, settings: Settings, snapshots: Sequence[Snapshot] = ()
+) -> Film | None:
+    """The frames a run's networks take: as configured, or as the policy it starts from does; a field trained
+    elsewhere takes those of ``snapshots`` as they are.
 
     UserError where the two contradict each other.
     """
-    asked = config.network.vision
-    vision = asked if start is None else _network(start).field.encoder.vision
+    asked, own = config.network.vision, config.network.field
+    if start is None:
+        vision = asked if own is None else own.made.sees(_sizes(snapshots))
+    else:
+        field = _network(start).field
+        vision = field.encoder.vision
+        if own is not None and not _is_of(own, field.kind):
+            raise UserError(
+                f"network.field: run {config.run} starts from {config.init}, whose policy is another one; "
+                "leave it out, or begin with stage sft"
+            )
     if asked is not None and asked != (vision and replace(vision, seen_by=asked.seen_by)):
         raise UserError(
             f"network.vision: run {config.run} starts from {config.init}, which sees by "
             f"{json.dumps(plain(vision)) if vision else 'no camera'}; leave it out, or begin with stage sft"
         )
     return vision and Film(vision, open_location(settings.lake))
+
+
+def _is_of(asked: Chosen[Any], has: Chosen[Any] | None) -> bool:
+    """Whether a policy's field is the one asked for, which may leave out what is filled in."""
+    if has is None or asked.kind != has.kind:
+        return False
+    said, there = plain(asked), plain(has)
+    return all(said[name] == there[name] for name in said if said[name])
+
+
+def _sizes(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Height and width of each embodiment's and camera's pictures."""
+    shown = (at for snapshot in snapshots for at in snapshot.frame_sizes.items())
+    return {(name, camera): size for name, cameras in shown for camera, size in cameras.items()}
 
 
 def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:

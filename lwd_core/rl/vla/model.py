@@ -152,8 +152,7 @@ class VlaAt:
             return torch.stack([self.velocity(at, when) for at, when in zip(x, each, strict=True)])
         t = 1 - torch.as_tensor(w, dtype=torch.float64, device=x.device)
         t = t.float().expand(len(x), 1).squeeze(1)
-        config = self.model.config
-        chunk = x.unflatten(-1, (config.chunk, config.action_dim))
+        chunk = x.unflatten(-1, (-1, self.model.config.action_dim))
         return -self.model.denoise(self.prefix, self.state, chunk, t).flatten(-2).to(x.dtype)
 
 

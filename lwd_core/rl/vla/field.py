@@ -1,0 +1,374 @@
+"""A VLA as a policy's field: what learns of a checkpoint, and what all copies of it share.
+
+    network: {field: {kind: vla, folder: …, tokenizer: …, cameras: {front: base_0_rgb}}}
+
+θ, β, what acts and their averages differ in what learns, by default the action expert; the rest is in memory
+once, and what a frozen backbone makes of a batch is computed once for all of them.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as setting
+from pathlib import Path
+from typing import Any, Literal, cast
+from weakref import WeakValueDictionary
+
+import torch
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from lwd_core.errors import UserError
+from lwd_core.rl.encoders import Observation, VisionConfig
+from lwd_core.rl.fields import FieldKind, Flow, Measured, PolicyField
+from lwd_core.rl.networks import FieldConfig
+from lwd_core.rl.policy import FlowPolicy, PolicyConfig
+from lwd_core.rl.vla.checkpoint import VlaFolder
+from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
+from lwd_core.rl.vla.lora import LoraLinear, adapt
+from lwd_core.rl.vla.model import Prefix, TowerModel
+from lwd_core.rl.vla.pictures import prepared
+from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
+from lwd_core.rl.vla.units import VlaUnits
+from lwd_core.rl.vla.vision import PositionIds
+
+#: What a prompt ends with in advantage conditioning (RECAP, arXiv 2511.14759).
+ADVANTAGE = ("Advantage: negative\n", "Advantage: positive\n")
+#: Normalised by statistics of its own, data lie within; by those of other units hardly ever.
+FAR = 4.0
+
+
+@dataclass(frozen=True)
+class Vla(FieldKind):
+    """A checkpoint in LeRobot's layout.
+
+    folder, tokenizer, position_ids: see `VlaFolder.open`. cameras: the lake's name of a camera to the
+    checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
+    are scaled to before the checkpoint's own preparation; null leaves them as they were taken. expert,
+    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not; the
+    expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for a
+    checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
+    precision: of what never learns. base: digests of weights, configuration and tokenizer; whoever makes the
+    policy fills them in, and a folder with others is refused.
+    """
+
+    folder: str
+    tokenizer: str | None = None
+    cameras: Mapping[str, str] = setting(default_factory=dict[str, str])
+    pixels: tuple[PositiveInt, PositiveInt] | None = None
+    expert: Literal["full", "lora", "frozen"] = "full"
+    backbone: Literal["frozen", "lora", "full"] = "frozen"
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0
+    statistics: Literal["checkpoint", "snapshot"] = "checkpoint"
+    position_ids: PositionIds | None = None
+    checkpointing: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    base: Mapping[str, str] = setting(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.expert == self.backbone == "frozen":
+            raise ValueError("expert and backbone: both frozen, and nothing would learn")
+        if not self.cameras:
+            raise ValueError("cameras: at least one, as {name in the lake: name in the checkpoint}")
+        if len(set(self.cameras.values())) < len(self.cameras):
+            raise ValueError("cameras: two of the lake's for one of the checkpoint's")
+
+    def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:
+        if missing := set(self.cameras) - {camera for _, camera in sizes}:
+            there = ", ".join(sorted({camera for _, camera in sizes})) or "none"
+            raise UserError(
+                f"network.field.cameras: the snapshot has no {min(missing)}, only {there}; name it in the "
+                "snapshot's spec"
+            )
+        found = {at: size for at, size in sizes.items() if at[1] in self.cameras}
+        if self.pixels is None and len(set(found.values())) > 1:
+            each = ", ".join(f"{camera} of {name} {w}x{h}" for (name, camera), (h, w) in found.items())
+            raise UserError(
+                f"network.field.pixels: pictures of several sizes ({each}); say to which height and width "
+                "they are scaled"
+            )
+        height, width = self.pixels or next(iter(found.values()))
+        return VisionConfig(tuple(self.cameras), height, width)
+
+    def policy(self, config: PolicyConfig, measured: Measured) -> FlowPolicy:
+        """The checkpoint's, on the lake's robots."""
+        base, net = base_of(self), config.field
+        own = base.folder.config
+        _fits(self, own, net, measured)
+        if self.statistics == "snapshot":
+            statistics = _of_snapshot(own, measured)
+        else:
+            statistics = base.folder.statistics
+            _plausible(self, statistics, measured)
+        settled = replace(self, base=base.folder.digests)
+        made = replace(config, field=replace(net, kind=replace(cast(Any, net.kind), made=settled)))
+        width = own.action_dim
+        units = VlaUnits(statistics, base.folder.prompter, width, measured.low, measured.high)
+        policy = FlowPolicy(made, units)
+        cast(VlaField, policy.field).reach.copy_(units.reach)
+        return policy
+
+    def field(self, config: FieldConfig) -> "VlaField":
+        return VlaField(config, self)
+
+    def units(self, config: FieldConfig) -> VlaUnits:
+        folder = base_of(self).folder
+        own, state, action = folder.config, config.encoder.state_dim, config.action_dim
+        blank = VlaStatistics(
+            own.state_units,
+            (torch.zeros(state), torch.ones(state)),
+            own.action_units,
+            (torch.zeros(action), torch.ones(action)),
+        )
+        ends = torch.full((action,), torch.inf)
+        return VlaUnits(blank, folder.prompter, own.action_dim, -ends, ends)
+
+    def width(self, action_dim: int) -> int:
+        return base_of(self).folder.config.action_dim
+
+
+class VlaBase:
+    """A checkpoint as all that learn from it share it: on this machine, in memory once."""
+
+    def __init__(self, folder: VlaFolder, dtype: torch.dtype):
+        self.folder = folder
+        self.network = folder.model(dtype=dtype).requires_grad_(False).eval()
+        self._kept = deque[tuple[tuple[Any, ...], Prefix]](maxlen=2)
+
+    def kept(self, observation: Observation, made: Callable[[], Prefix]) -> Prefix:
+        """The frozen backbone's prefix of an observation, one of the last two or a new one."""
+        key = (*observation, *_modes(observation.state.device.type))
+        for known, prefix in self._kept:
+            if all(a is b for a, b in zip(key, known, strict=True)):
+                return prefix
+        prefix = made()
+        self._kept.append((key, prefix))
+        return prefix
+
+    def copy(self, kind: Vla) -> TowerModel:
+        """A network that shares all but what learns."""
+        shared = [*self.network.buffers()]
+        if kind.expert != "full":
+            shared += self.network.expert_parameters()
+        if kind.backbone != "full":
+            shared += self.network.backbone_parameters()
+        network = copy.deepcopy(self.network, {id(tensor): tensor for tensor in shared})
+        frozen = {id(tensor) for tensor in shared}
+        if kind.expert == "lora":  # what is outside the stack learns in full
+            frozen -= {id(p) for p in network.expert_parameters()}
+            frozen |= {id(p) for p in network.expert.parameters()}
+        for name, parameter in list(network.named_parameters()):
+            if id(parameter) not in frozen:
+                module, _, last = name.rpartition(".")
+                setattr(network.get_submodule(module), last, nn.Parameter(parameter.detach().float().clone()))
+        scale = kind.alpha / kind.rank
+        if kind.backbone == "lora":
+            adapt(network.text, kind.rank, scale)
+        if kind.expert == "lora":
+            adapt(network.expert, kind.rank, scale)
+        network.checkpointing = kind.checkpointing
+        return network
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "VlaBase":
+        return self
+
+
+_BASES = WeakValueDictionary[tuple[Any, ...], VlaBase]()
+
+
+def base_of(kind: Vla) -> VlaBase:
+    """The checkpoint a field is made from. `UserError` where it isn't the one its digests name."""
+    key = (kind.folder, kind.tokenizer, kind.position_ids, kind.precision)
+    base = _BASES.get(key)
+    if base is None:
+        base = _BASES[key] = VlaBase(_opened(kind), getattr(torch, kind.precision))
+    for part, told in kind.base.items():
+        if base.folder.digests[part] != told:
+            raise UserError(
+                f"{kind.folder}: its {part} are not those that this policy was learned from "
+                f"({base.folder.digests[part][:12]} and not {told[:12]}); give the checkpoint it began with"
+            )
+    return base
+
+
+class VlaField(PolicyField):
+    """What learns of a checkpoint; parameters are called as in the network, with / for each dot.
+
+    ``reach`` (W,): how far each number of an action reaches. ``asks``: 1 where it is always told "good"; a
+    parameter, as averages are taken of parameters, but not one that learns.
+    """
+
+    reach: Tensor
+    network: TowerModel  # no child: what is frozen belongs to no state dict
+
+    def __init__(self, config: FieldConfig, kind: Vla):
+        super().__init__()
+        self.config, self.kind, self.base = config, kind, base_of(kind)
+        self.__dict__["network"] = self.base.copy(kind)
+        self._name_learned()
+        self.register_buffer("reach", torch.full((self.network.config.action_dim,), torch.inf))
+        self.asks = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    @property
+    def limit(self) -> Tensor:
+        return self.reach.repeat(self.config.chunk)
+
+    def at(self, observation: Observation) -> Flow:
+        if self.asks > 0.5:
+            observation = self.told(observation, torch.ones_like(observation.state[:, 0]))
+        return self.network.at(self._prefix(observation), observation.state)
+
+    def trunk(self) -> list[nn.Parameter]:
+        """What learns of the backbone."""
+        learned = {id(p) for p in self.parameters()}
+        return [p for p in self.network.backbone_parameters() if id(p) in learned]
+
+    def told(self, observation: Observation, good: Tensor) -> Observation:
+        """In words behind the prompt."""
+        tokens, mask = _spoken(observation)
+        tokenizer, pad = self.base.folder.prompter.tokenizer, self.base.folder.prompter.pad
+        said = [tokenizer.encode(text, add_special_tokens=False).ids for text in ADVANTAGE]
+        length = max(map(len, said))
+        ids = torch.tensor([row + [pad] * (length - len(row)) for row in said], device=tokens.device)
+        there = torch.tensor([[i < len(row) for i in range(length)] for row in said], device=tokens.device)
+        which = (good > 0.5).long()
+        return observation._replace(
+            tokens=torch.cat([tokens, ids[which]], 1), token_mask=torch.cat([mask, there[which]], 1)
+        )
+
+    @torch.no_grad()
+    def ask_for_good(self, trained: PolicyField) -> None:
+        self.load_state_dict(trained.state_dict())
+        self.asks.fill_(1)
+
+    def merged(self) -> dict[str, Tensor]:
+        """What it learned by the network's names, adapters within the weights they stand beside."""
+        found = {
+            f"{name}.weight": module.merged()
+            for name, module in self.network.named_modules()
+            if isinstance(module, LoraLinear)
+        }
+        full = (n for n, p in self.network.named_parameters() if p.requires_grad and "lora_" not in n)
+        return found | {name: self.network.get_parameter(name) for name in full}
+
+    def _prefix(self, observation: Observation) -> Prefix:
+        if self.kind.backbone != "frozen":
+            return self.network.prefix(*self._seen(observation), gradient=True)
+        return self.base.kept(observation, lambda: self.network.prefix(*self._seen(observation)))
+
+    def _seen(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What the backbone takes."""
+        if observation.image is None:
+            raise ValueError("this network has cameras; give it images")
+        names = list(self.kind.cameras.values())
+        pictures = dict(zip(names, observation.image.unbind(1), strict=True))
+        there = observation.image_mask
+        shown = None if there is None else dict(zip(names, there.unbind(1), strict=True))
+        images, mask = prepared(self.network.config, pictures, shown)
+        return images, mask, *_spoken(observation), observation.state
+
+    def _name_learned(self) -> None:
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                self.register_parameter(name.replace(".", "/"), parameter)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VlaField":
+        self.network._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        for name in [name for name in self._parameters if "/" in name]:
+            self._parameters[name] = self.network.get_parameter(name.replace("/", "."))
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "VlaField":
+        learned = {id(p) for p in self.parameters()}
+        for tensor in (*self.network.parameters(), *self.network.buffers()):
+            if id(tensor) not in learned:
+                memo[id(tensor)] = tensor
+        copied = VlaField.__new__(VlaField)
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
+
+def _modes(device: str) -> tuple[bool, bool]:
+    """What else a prefix depends on."""
+    return torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device)
+
+
+def _spoken(observation: Observation) -> tuple[Tensor, Tensor]:
+    if observation.tokens is None or observation.token_mask is None:
+        raise ValueError("this network reads; give it tokens")
+    return observation.tokens, observation.token_mask
+
+
+def _opened(kind: Vla) -> VlaFolder:
+    own = VlaStatistics.identity(VlaConfig.read(Path(kind.folder))) if kind.statistics == "snapshot" else None
+    return VlaFolder.open(kind.folder, kind.tokenizer, kind.position_ids, own)
+
+
+def _fits(kind: Vla, own: VlaConfig, net: FieldConfig, measured: Measured) -> None:
+    where = f"network.field.folder: {kind.folder}"
+    for name in kind.cameras.values():
+        if name not in own.cameras:
+            raise UserError(
+                f"network.field.cameras: {kind.folder} has no camera {name}, only {', '.join(own.cameras)}"
+            )
+    if net.chunk > own.chunk:
+        raise UserError(
+            f"{where} acts in chunks of {own.chunk}, the snapshot's are of {net.chunk}; build it with "
+            f"`chunk` {own.chunk}, or train with `chunk` {own.chunk}"
+        )
+    for what, have, real, padded in (
+        ("states", net.encoder.state_dim, own.real_state_dim, own.state_dim),
+        ("actions", net.action_dim, own.real_action_dim, own.action_dim),
+    ):
+        if have > padded:
+            raise UserError(f"{where} takes {what} of at most {padded} numbers, the snapshot's have {have}")
+        if have != real and kind.statistics == "checkpoint":
+            raise UserError(
+                f"{where} was trained on {what} of {real} numbers, the snapshot's have {have}; for another "
+                "robot set network.field.statistics to snapshot"
+            )
+
+
+def _of_snapshot(own: VlaConfig, measured: Measured) -> VlaStatistics:
+    """The data's statistics in the checkpoint's kind of units."""
+    pairs = list[tuple[Tensor, Tensor]]()
+    for what, units, values in (
+        (STATE, own.state_units, measured.state),
+        (ACTION, own.action_units, measured.action),
+    ):
+        names = NEEDED[units]
+        if missing := [name for name in names if name not in values]:
+            raise UserError(
+                f"network.field.statistics: a snapshot has no {missing[0]} of {what}, which {units} needs; "
+                "use the checkpoint's"
+            )
+        width = len(next(iter(values.values())))
+        first, second = [values[name].float() for name in names] or [torch.zeros(width), torch.ones(width)]
+        pairs.append((first, second))
+    return VlaStatistics(own.state_units, pairs[0], own.action_units, pairs[1])
+
+
+def _plausible(kind: Vla, statistics: VlaStatistics, measured: Measured) -> None:
+    """Whether the data are in the units the checkpoint was trained in: a degree is not a radian."""
+    for what, scaled, values in (
+        ("state", statistics.state, measured.state),
+        ("action", statistics.action, measured.action),
+    ):
+        far = scaled(values["mean"].float()).abs() > FAR
+        for dim in far.nonzero().flatten().tolist():
+            raise UserError(
+                f"network.field.statistics: {kind.folder} knows number {dim} of {what} around "
+                f"{_middle(statistics, what)[dim]:.4g}, in the snapshot it is around "
+                f"{values['mean'][dim]:.4g}: other units, or another robot; mend the embodiment file, or set "
+                "network.field.statistics to snapshot"
+            )
+
+
+def _middle(statistics: VlaStatistics, what: str) -> Tensor:
+    first, second = (getattr(statistics, f"{what}_{which}") for which in ("first", "second"))
+    units = getattr(statistics, f"{what}_units")
+    return first if units == "mean_std" else (first + second) / 2
