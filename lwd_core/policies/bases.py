@@ -7,12 +7,14 @@ be trusted, only compared. A robot whose policies lie in a bucket keeps the base
 import hashlib
 import shutil
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from lwd_core.errors import UserError
 from lwd_core.policies.bundle import BadBundle
+from lwd_core.rl.fields import BaseFiles
 from lwd_core.snapshots.local_copy import cache_home
 from lwd_core.storage.location import Location, open_location
 from storage_schemas.canonical import canonical_json
@@ -30,18 +32,23 @@ def digest_of(path: Path) -> str:
         raise UserError(f"{path}: can't be read ({error.strerror}); a base needs it") from error
 
 
-def publish_base(policies: str, base: Base, folder: Path) -> str:
-    """Put the base in ``folder`` beside the policies, unless it is there; return its place.
+def base_named(found: BaseFiles) -> Base:
+    """How a bundle names these files. Raises UserError where one can't be read."""
+    return Base(found.kind, {name: digest_of(path) for name, path in found.files.items()}, found.position_ids)
+
+
+def publish_base(policies: str, base: Base, files: Mapping[str, Path]) -> str:
+    """Put a base's files beside the policies, unless they are there; return their place.
 
     Raises UserError where a file is not the one that ``base`` names.
     """
     place = open_location(policies).below(BASES, base.base_id)
     if not place.exists(BASE_MANIFEST):
         for name, expected in base.files.items():
-            with (folder / name).open("rb") as source, place.write(name) as target:
+            with files[name].open("rb") as source, place.write(name) as target:
                 if _copy(source, target) != expected:
                     raise UserError(
-                        f"{folder / name}: changed since it was learned on; put the file with sha256 "
+                        f"{files[name]}: changed since it was learned on; put the file with sha256 "
                         f"{expected[:12]}… back"
                     )
         with place.write(BASE_MANIFEST) as file:

@@ -8,6 +8,7 @@ numbers alone.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -95,8 +96,26 @@ class Measured:
     embodiments: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class BaseFiles:
+    """What a field computes with and never learned: the ``kind`` of checkpoint, its files by the names under
+    which one folder holds them, and the rule its pictures' positions are numbered by, where there are two."""
+
+    kind: str
+    files: Mapping[str, Path]
+    position_ids: str = ""
+
+
 class FieldKind(ABC):
     """What makes a field; subclasses are frozen dataclasses of its settings."""
+
+    def base_files(self) -> BaseFiles | None:
+        """What its policies need beside what they learned; None of a field that is learned whole."""
+        return None
+
+    def placed(self, folder: Path | None) -> "FieldKind":
+        """The same, its base in ``folder``; None is for a policy on its way, which names it by digest."""
+        return self
 
     @abstractmethod
     def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:

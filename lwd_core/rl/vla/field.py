@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lwd_core.errors import UserError
 from lwd_core.rl.encoders import Observation, VisionConfig
-from lwd_core.rl.fields import FieldKind, Flow, Measured, PolicyField
+from lwd_core.rl.fields import BaseFiles, FieldKind, Flow, Measured, PolicyField
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.checkpoint import VlaFolder
@@ -29,6 +29,7 @@ from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
 from lwd_core.rl.vla.lora import LoraLinear, adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
+from lwd_core.rl.vla.save import files_of
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
 from lwd_core.rl.vla.units import VlaUnits
 from lwd_core.rl.vla.vision import PositionIds
@@ -127,6 +128,15 @@ class Vla(FieldKind):
 
     def width(self, action_dim: int) -> int:
         return base_of(self).folder.config.action_dim
+
+    def base_files(self) -> BaseFiles:
+        folder = base_of(self).folder
+        return BaseFiles(folder.config.kind, files_of(folder), folder.position_ids)
+
+    def placed(self, folder: Path | None) -> "Vla":
+        if folder is not None:
+            return replace(self, folder=str(folder), tokenizer=None)
+        return replace(self, folder="", tokenizer=None, position_ids=base_of(self).folder.position_ids)
 
 
 class VlaBase:

@@ -29,6 +29,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "given"
 
 
+def files(folder: Path) -> dict[str, Path]:
+    return {name: folder / name for name in CONTENT}
+
+
 @pytest.fixture
 def base() -> Base:
     return Base(
@@ -62,23 +66,23 @@ def test_without_a_base_a_bundle_is_as_it_was() -> None:
 
 def test_a_base_is_stored_once_and_used_where_it_lies(tmp_path: Path, folder: Path, base: Base) -> None:
     policies = str(tmp_path / "p")
-    place = Path(publish_base(policies, base, folder))
+    place = Path(publish_base(policies, base, files(folder)))
     assert place == tmp_path / "p" / "bases" / base.base_id
     stamps = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
     assert len(stamps) == len(CONTENT) + 1
-    publish_base(policies, replace(base, position_ids="skewed"), folder)
+    publish_base(policies, replace(base, position_ids="skewed"), files(folder))
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()} == stamps
     assert local_base(policies, base) == place
 
 
 def test_what_is_cut_off_is_published_again(tmp_path: Path, folder: Path, base: Base) -> None:
     policies = str(tmp_path / "p")
-    place = Path(publish_base(policies, base, folder))
+    place = Path(publish_base(policies, base, files(folder)))
     (place / BASE_MANIFEST).unlink()
     (place / "model.safetensors").unlink()
     with pytest.raises(BadBundle, match="not there"):
         local_base(policies, base)
-    publish_base(policies, base, folder)
+    publish_base(policies, base, files(folder))
     assert local_base(policies, base) == place
 
 
@@ -87,7 +91,7 @@ def test_other_bytes_are_refused_though_they_are_there(
     tmp_path: Path, folder: Path, base: Base, harm: str
 ) -> None:
     policies = str(tmp_path / "p")
-    path = Path(publish_base(policies, base, folder)) / "model.safetensors"
+    path = Path(publish_base(policies, base, files(folder))) / "model.safetensors"
     local_base(policies, base)
     path.unlink()
     if harm == "flipped":
@@ -99,7 +103,7 @@ def test_other_bytes_are_refused_though_they_are_there(
 def test_a_file_that_changed_since_is_not_published(tmp_path: Path, folder: Path, base: Base) -> None:
     (folder / "config.json").write_bytes(b"{ }")
     with pytest.raises(UserError, match=r"config\.json: changed since"):
-        publish_base(str(tmp_path / "p"), base, folder)
+        publish_base(str(tmp_path / "p"), base, files(folder))
     with pytest.raises(BadBundle, match="not there"):
         local_base(str(tmp_path / "p"), base)
 
@@ -120,7 +124,7 @@ def test_from_a_bucket_it_is_fetched_once_whole(
     policies, zone = f"{bucket}/policies", tmp_path / "zone"
     with pytest.raises(BadBundle, match="not there"):
         local_base(policies, base, zone)
-    publish_base(policies, base, folder)
+    publish_base(policies, base, files(folder))
     kept = local_base(policies, base, zone)
     assert kept == zone / base.base_id
     assert {name: (kept / name).read_bytes() for name in CONTENT} == CONTENT
