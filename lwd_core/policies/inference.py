@@ -1,7 +1,10 @@
 """A policy as a robot runs it: a verified bundle, numpy in and numpy out."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+import uuid
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +147,23 @@ class Policy:
             )
         return chunks.cpu().numpy()
 
+    def give_back(self, out: Path) -> tuple[str, ...]:
+        """Write it, base and all, into the new folder ``out`` in the layout of those who made the base; the
+        folder appears whole or not at all. What its reader must know is returned, and stands in README.md.
+
+        Raises UserError for a policy without a base, and where the folder can't be written.
+        """
+        kind = self._model.config.field.kind
+        if kind is None:
+            raise UserError(
+                f"policy {self.policy_id}: learned here from nothing, so there is no checkpoint of another "
+                "project to give back; `lwd hub push-policy` shares it as it is"
+            )
+        with _appearing(out) as folder:
+            notes = kind.made.give_back(self._model, folder)
+            (folder / "README.md").write_text(_card(self, notes), encoding="utf-8")
+        return notes
+
     def _told(self, texts: list[str]) -> Tensor:
         """Sentence embeddings (B, E); of a network that reads for itself zeros, which it doesn't look at."""
         if self._reads and self._model.critic is None:
@@ -155,6 +175,32 @@ class Policy:
         units = self._model.normaliser
         said = units.prompt(texts, units.state(raw.to(self._device)))
         return {} if said is None else dict(zip(("tokens", "token_mask"), said, strict=True))
+
+
+@contextmanager
+def _appearing(out: Path) -> Generator[Path]:
+    """A folder beside ``out`` to write into, which takes its place when the block ends well."""
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    if out.exists():
+        raise UserError(f"{out}: exists already; name a new folder")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: no folder can be written there ({error}); name another") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _card(policy: Policy, notes: Sequence[str]) -> str:
+    made, base = policy.manifest.lineage, policy.manifest.base
+    told = "".join(f"\n- {note}" for note in notes)
+    return (
+        "---\nlibrary_name: lerobot\npipeline_tag: robotics\ntags:\n- robotics\n---\n\n"
+        f"LWD policy `{policy.policy_id}` ({made.stage}, update {made.train_step}), learned on a checkpoint "
+        f"whose files have the digest `{base.base_id if base else ''}`.\n{told}\n"
+    )
 
 
 def load_policy(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from lwd_core.errors import UserError
 from lwd_core.plugins import Door
 from lwd_core.rl.encoders import Observation, VisionConfig
 
@@ -116,6 +117,11 @@ class FieldKind(ABC):
     def placed(self, folder: Path | None) -> "FieldKind":
         """The same, its base in ``folder``; None is for a policy on its way, which names it by digest."""
         return self
+
+    def give_back(self, policy: "FlowPolicy", out: Path) -> tuple[str, ...]:
+        """Write a policy of this kind into the empty folder ``out``, base and all, as those who made the base
+        read theirs; what a reader must know is returned. `UserError` where they have no way to read it."""
+        raise UserError("this policy's network is of nobody else's making; there is no folder to give back")
 
     @abstractmethod
     def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:

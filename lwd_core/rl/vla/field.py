@@ -29,7 +29,7 @@ from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
 from lwd_core.rl.vla.lora import LoraLinear, adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
-from lwd_core.rl.vla.save import files_of
+from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
 from lwd_core.rl.vla.units import VlaUnits
 from lwd_core.rl.vla.vision import PositionIds
@@ -47,9 +47,9 @@ class Vla(FieldKind):
     folder, tokenizer, position_ids: see `VlaFolder.open`. cameras: the lake's name of a camera to the
     checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
     are scaled to before the checkpoint's own preparation; null leaves them as they were taken. expert,
-    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not; the
-    expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for a
-    checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
+    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not;
+    the expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for
+    a checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
     precision: of what never learns. base: digests of weights, configuration and tokenizer; whoever makes the
     policy fills them in, and a folder with others is refused.
     """
@@ -137,6 +137,25 @@ class Vla(FieldKind):
         if folder is not None:
             return replace(self, folder=str(folder), tokenizer=None)
         return replace(self, folder="", tokenizer=None, position_ids=base_of(self).folder.position_ids)
+
+    def give_back(self, policy: FlowPolicy, out: Path) -> tuple[str, ...]:
+        """In LeRobot's layout."""
+        base, field = base_of(self).folder, cast(VlaField, policy.field)
+        write_folder(
+            out,
+            base,
+            {name: value.detach().float() for name, value in field.merged().items()},
+            cast(VlaUnits, policy.normaliser).statistics,
+            cameras=self.cameras,
+            chunk=policy.config.field.chunk,
+            steps=policy.config.steps,
+        )
+        notes = ["Here actions were held within the robot's limits; LeRobot does not hold them."]
+        if base.position_ids == "skewed":
+            notes.append("Run it in float32 with transformers 4.55 to 4.57, by whose numbering it sees.")
+        if field.asks > 0.5:
+            notes.append(f"End its task with {ADVANTAGE[1].strip()!r} on a line of its own, as it was told.")
+        return tuple(notes)
 
 
 class VlaBase:

@@ -1,5 +1,6 @@
 """A policy learned on a checkpoint: what it learned is released, and acts where its base is."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from lwd_core.cli.main import app
 from lwd_core.errors import UserError
+from lwd_core.lake.store import Lake
 from lwd_core.policies import bases
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle
 from lwd_core.policies.inference import Policy, save_policy
 from lwd_core.policies.keys import signing_key, trusted_keys
+from lwd_core.policies.registry import register
 from lwd_core.rl.chosen import choose
 from lwd_core.rl.encoders import EncoderConfig, VisionConfig
 from lwd_core.rl.fields import FIELDS, Measured
@@ -119,3 +124,34 @@ def test_the_words_of_a_bundle_name_no_place_and_fix_the_rule(
     assert one.manifest.base == replace(two.manifest.base, position_ids="exact")
     kind = one.manifest.network["field"]["kind"]
     assert (kind["folder"], kind["tokenizer"], kind["position_ids"]) == ("", None, "exact")
+
+
+def test_it_is_given_back_as_the_checkpoint_it_became(
+    tmp_path: Path, keys: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the command; this package's own reader then begins where the policy is."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("LWD_HOME", str(home))
+    model = learned(folder, 1, position_ids="skewed", expert="lora", rank=2)
+    bundle = release(home / "policies", str(home / "keys"), model)
+    register(Lake.open(str(home / "lake"), create=True), bundle, now_ns=1)
+    out = tmp_path / "back"
+    done = CliRunner().invoke(
+        app, ["export", "policy", "--to", "lerobot", str(out), "--policy", bundle.policy_id[:6], "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert any("4.55" in note for note in json.loads(done.stdout)["notes"])
+    assert bundle.policy_id in (out / "README.md").read_text()
+    kind = choose(FIELDS, "vla", folder=str(out), cameras=CAMERA, position_ids="skewed")
+    field = replace(model.config.field, kind=kind)
+    plain = {"mean": torch.zeros(STATE)}, {"mean": torch.zeros(ACTION)}
+    ends = torch.full((ACTION,), 3.0)
+    again = kind.made.policy(replace(model.config, field=field), Measured(*plain, -ends, ends, ("arm",)))
+    for name, value in again.normaliser.state_dict().items():
+        assert torch.allclose(value, model.normaliser.state_dict()[name]), name
+    merged, network = model.field.merged(), again.field.network
+    for name, value in merged.items():
+        assert torch.equal(network.get_parameter(name), value), name
+    once_more = CliRunner().invoke(app, ["export", "policy", str(out), "--policy", bundle.policy_id])
+    assert isinstance(once_more.exception, UserError)
+    assert "exists already" in str(once_more.exception)
