@@ -8,10 +8,12 @@ numbers alone.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from lwd_core.errors import UserError
 from lwd_core.plugins import Door
 from lwd_core.rl.encoders import Observation, VisionConfig
 
@@ -95,8 +97,31 @@ class Measured:
     embodiments: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class BaseFiles:
+    """What a field computes with and never learned: the ``kind`` of checkpoint, its files by the names under
+    which one folder holds them, and the rule its pictures' positions are numbered by, where there are two."""
+
+    kind: str
+    files: Mapping[str, Path]
+    position_ids: str = ""
+
+
 class FieldKind(ABC):
     """What makes a field; subclasses are frozen dataclasses of its settings."""
+
+    def base_files(self) -> BaseFiles | None:
+        """What its policies need beside what they learned; None of a field that is learned whole."""
+        return None
+
+    def placed(self, folder: Path | None) -> "FieldKind":
+        """The same, its base in ``folder``; None is for a policy on its way, which names it by digest."""
+        return self
+
+    def give_back(self, policy: "FlowPolicy", out: Path) -> tuple[str, ...]:
+        """Write a policy of this kind into the empty folder ``out``, base and all, as those who made the base
+        read theirs; what a reader must know is returned. `UserError` where they have no way to read it."""
+        raise UserError("this policy's network is of nobody else's making; there is no folder to give back")
 
     @abstractmethod
     def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:

@@ -1,6 +1,6 @@
 """What acts: normaliser, velocity field and Euler sampling in one module, in raw units at both ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,11 +131,6 @@ class FlowPolicy(nn.Module):
             critic, features = self.critic, self.critic.features(observation)
             action, _ = best_of_n(flow, lambda a: critic.q(features, a), x, self.config.steps)
         return self.normaliser.raw_action(action.view(batch, chunk, dims))
-
-    def prompt(self, instructions: Sequence[str], state: Tensor) -> dict[str, Tensor]:
-        """What `forward` is told besides, for raw states (B, S): nothing, unless its network reads."""
-        told = self.normaliser.prompt(instructions, self.normaliser.state(state))
-        return {} if told is None else {"tokens": told[0], "token_mask": told[1]}
 
     @torch.no_grad()
     def act(

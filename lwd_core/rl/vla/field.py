@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lwd_core.errors import UserError
 from lwd_core.rl.encoders import Observation, VisionConfig
-from lwd_core.rl.fields import FieldKind, Flow, Measured, PolicyField
+from lwd_core.rl.fields import BaseFiles, FieldKind, Flow, Measured, PolicyField
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.checkpoint import VlaFolder
@@ -29,6 +29,7 @@ from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
 from lwd_core.rl.vla.lora import LoraLinear, adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
+from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
 from lwd_core.rl.vla.units import VlaUnits
 from lwd_core.rl.vla.vision import PositionIds
@@ -127,6 +128,34 @@ class Vla(FieldKind):
 
     def width(self, action_dim: int) -> int:
         return base_of(self).folder.config.action_dim
+
+    def base_files(self) -> BaseFiles:
+        folder = base_of(self).folder
+        return BaseFiles(folder.config.kind, files_of(folder), folder.position_ids)
+
+    def placed(self, folder: Path | None) -> "Vla":
+        if folder is not None:
+            return replace(self, folder=str(folder), tokenizer=None)
+        return replace(self, folder="", tokenizer=None, position_ids=base_of(self).folder.position_ids)
+
+    def give_back(self, policy: FlowPolicy, out: Path) -> tuple[str, ...]:
+        """In LeRobot's layout."""
+        base, field = base_of(self).folder, cast(VlaField, policy.field)
+        write_folder(
+            out,
+            base,
+            {name: value.detach().float() for name, value in field.merged().items()},
+            cast(VlaUnits, policy.normaliser).statistics,
+            cameras=self.cameras,
+            chunk=policy.config.field.chunk,
+            steps=policy.config.steps,
+        )
+        notes = ["Here actions were held within the robot's limits; LeRobot does not hold them."]
+        if base.position_ids == "skewed":
+            notes.append("Run it in float32 with transformers 4.55 to 4.57, by whose numbering it sees.")
+        if field.asks > 0.5:
+            notes.append(f"End its task with {ADVANTAGE[1].strip()!r} on a line of its own, as it was told.")
+        return tuple(notes)
 
 
 class VlaBase:
