@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from lwd_core.errors import UserError
 from lwd_core.rl.encoders import Observation, VisionConfig
-from lwd_core.rl.fields import BaseFiles, FieldKind, Flow, Measured, PolicyField
+from lwd_core.rl.fields import BaseFiles, Dims, FieldKind, Flow, Measured, PolicyField
 from lwd_core.rl.networks import FieldConfig
+from lwd_core.rl.places import Places
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.checkpoint import VlaFolder
 from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
@@ -31,7 +32,7 @@ from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
 from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
-from lwd_core.rl.vla.units import VlaUnits
+from lwd_core.rl.vla.units import VlaUnits, middle
 from lwd_core.rl.vla.vision import PositionIds
 
 #: What a prompt ends with in advantage conditioning (RECAP, arXiv 2511.14759).
@@ -46,18 +47,23 @@ class Vla(FieldKind):
 
     folder, tokenizer, position_ids: see `VlaFolder.open`. cameras: the lake's name of a camera to the
     checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
-    are scaled to before the checkpoint's own preparation; null leaves them as they were taken. expert,
-    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not;
-    the expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for
-    a checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
-    precision: of what never learns. base: digests of weights, configuration and tokenizer; whoever makes the
-    policy fills them in, and a folder with others is refused.
+    are scaled to before the checkpoint's own preparation; null leaves them as they were taken. state, action:
+    names of the checkpoint's numbers, in its order, by which those of the embodiments find theirs; none
+    leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters of ``rank``
+    (scale ``alpha`` / rank), or not; the expert's projections learn with its adapters. statistics: the
+    "checkpoint"'s, or the "snapshot"'s for a checkpoint of other robots. checkpointing: activations are
+    computed again in the backward pass. precision: of what never learns.
+
+    What follows is filled in by whoever makes the policy. base: digests of weights, configuration and
+    tokenizer; a folder with others is refused. where: places of each embodiment's numbers.
     """
 
     folder: str
     tokenizer: str | None = None
     cameras: Mapping[str, str] = setting(default_factory=dict[str, str])
     pixels: tuple[PositiveInt, PositiveInt] | None = None
+    state: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
     expert: Literal["full", "lora", "frozen"] = "full"
     backbone: Literal["frozen", "lora", "full"] = "frozen"
     rank: PositiveInt = 16
@@ -67,6 +73,7 @@ class Vla(FieldKind):
     checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     base: Mapping[str, str] = setting(default_factory=dict[str, str])
+    where: Mapping[str, Places] = setting(default_factory=dict[str, Places])
 
     def __post_init__(self) -> None:
         if self.expert == self.backbone == "frozen":
@@ -75,6 +82,8 @@ class Vla(FieldKind):
             raise ValueError("cameras: at least one, as {name in the lake: name in the checkpoint}")
         if len(set(self.cameras.values())) < len(self.cameras):
             raise ValueError("cameras: two of the lake's for one of the checkpoint's")
+        if bool(self.state) != bool(self.action):
+            raise ValueError("state, action: names of both, or of neither")
 
     def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:
         if missing := set(self.cameras) - {camera for _, camera in sizes}:
@@ -93,6 +102,12 @@ class Vla(FieldKind):
         height, width = self.pixels or next(iter(found.values()))
         return VisionConfig(tuple(self.cameras), height, width)
 
+    def places(self, dims: Callable[[], Dims]) -> dict[str, Places]:
+        if not self.state:
+            return {}
+        own = (self.state, self.action)
+        return {name: Places.of(names, own, f"embodiment {name}") for name, names in dims().items()}
+
     def policy(self, config: PolicyConfig, measured: Measured) -> FlowPolicy:
         """The checkpoint's, on the lake's robots."""
         base, net = base_of(self), config.field
@@ -103,10 +118,12 @@ class Vla(FieldKind):
         else:
             statistics = base.folder.statistics
             _plausible(self, statistics, measured)
-        settled = replace(self, base=base.folder.digests)
+        settled = replace(self, base=base.folder.digests, where=measured.places)
         made = replace(config, field=replace(net, kind=replace(cast(Any, net.kind), made=settled)))
         width = own.action_dim
-        units = VlaUnits(statistics, base.folder.prompter, width, measured.low, measured.high)
+        units = VlaUnits(
+            statistics, base.folder.prompter, width, measured.low, measured.high, measured.places
+        )
         policy = FlowPolicy(made, units)
         cast(VlaField, policy.field).reach.copy_(units.reach)
         return policy
@@ -124,7 +141,7 @@ class Vla(FieldKind):
             (torch.zeros(action), torch.ones(action)),
         )
         ends = torch.full((action,), torch.inf)
-        return VlaUnits(blank, folder.prompter, own.action_dim, -ends, ends)
+        return VlaUnits(blank, folder.prompter, own.action_dim, -ends, ends, self.where)
 
     def width(self, action_dim: int) -> int:
         return base_of(self).folder.config.action_dim
@@ -400,17 +417,12 @@ def _plausible(kind: Vla, statistics: VlaStatistics, measured: Measured) -> None
         ("state", statistics.state, measured.state),
         ("action", statistics.action, measured.action),
     ):
-        far = scaled(values["mean"].float()).abs() > FAR
-        for dim in far.nonzero().flatten().tolist():
+        far = (scaled(values["mean"].float()).abs() > FAR).nonzero().flatten().tolist()
+        there = {dim for own in measured.places.values() for dim in getattr(own, what)}
+        for dim in far if not there else sorted(there & set(far)):
             raise UserError(
                 f"network.field.statistics: {kind.folder} knows number {dim} of {what} around "
-                f"{_middle(statistics, what)[dim]:.4g}, in the snapshot it is around "
+                f"{middle(statistics, what)[dim]:.4g}, in the snapshot it is around "
                 f"{values['mean'][dim]:.4g}: other units, or another robot; mend the embodiment file, or set "
                 "network.field.statistics to snapshot"
             )
-
-
-def _middle(statistics: VlaStatistics, what: str) -> Tensor:
-    first, second = (getattr(statistics, f"{what}_{which}") for which in ("first", "second"))
-    units = getattr(statistics, f"{what}_units")
-    return first if units == "mean_std" else (first + second) / 2

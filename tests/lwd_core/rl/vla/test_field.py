@@ -1,4 +1,4 @@
-"""A VLA as a policy's field: what copies share, what learns, and that the learner's mathematics holds on it."""
+"""A VLA as a policy's field: what copies share, what learns, and that the learner's mathematics holds."""
 
 import copy
 from dataclasses import replace
