@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as setting
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 from weakref import WeakValueDictionary
@@ -181,17 +182,47 @@ class VlaBase:
     def __init__(self, folder: VlaFolder, dtype: torch.dtype):
         self.folder = folder
         self.network = folder.model(dtype=dtype).requires_grad_(False).eval()
-        self._kept = deque[tuple[tuple[Any, ...], Prefix]](maxlen=2)
+        # of the last two observations, a batch's and the next one's
+        self._images, self._looks, self._prefixes = (
+            deque[tuple[tuple[Any, ...], Any]](maxlen=2) for _ in "123"
+        )
 
-    def kept(self, observation: Observation, made: Callable[[], Prefix]) -> Prefix:
-        """The frozen backbone's prefix of an observation, one of the last two or a new one."""
-        key = (*observation, *_modes(observation.state.device.type))
-        for known, prefix in self._kept:
-            if all(a is b for a, b in zip(key, known, strict=True)):
-                return prefix
-        prefix = made()
-        self._kept.append((key, prefix))
-        return prefix
+    def prefix(self, kind: Vla, network: TowerModel, observation: Observation) -> Prefix:
+        """The frozen backbone's of an observation."""
+
+        def made() -> Prefix:
+            images, mask = self.images(kind, observation)
+            return network.prefix(images, mask, *_spoken(observation), observation.state)
+
+        return _kept(self._prefixes, (*observation, *_modes(observation.state)), made)
+
+    def images(self, kind: Vla, observation: Observation) -> tuple[Tensor, Tensor]:
+        """What the picture tower takes of an observation, and which of it is there, see `prepared`."""
+        pictures, there = observation.image, observation.image_mask
+        if pictures is None:
+            raise ValueError("this network has cameras; give it images")
+
+        def made() -> tuple[Tensor, Tensor]:
+            names = kind.cameras.values()
+            seen = dict(zip(names, pictures.unbind(1), strict=True))
+            shown = None if there is None else dict(zip(names, there.unbind(1), strict=True))
+            return prepared(self.folder.config, seen, shown)
+
+        # pictures lie in memory that is used again; the state is another one each time
+        return _kept(self._images, (pictures, there, observation.state), made)
+
+    def frozen(self) -> TowerModel:
+        """The network, none of which learns."""
+        shared = (*self.network.parameters(), *self.network.buffers())
+        return self._looking(copy.deepcopy(self.network, {id(tensor): tensor for tensor in shared}))
+
+    def _looking(self, network: TowerModel) -> TowerModel:
+        """With a frozen tower, which looks at the same pictures once for all."""
+        network.__dict__["look"] = partial(self._look, network)  # a partial is copied with its network
+        return network
+
+    def _look(self, network: TowerModel, images: Tensor) -> Tensor:
+        return _kept(self._looks, (images, *_modes(images)), lambda: type(network).look(network, images))
 
     def copy(self, kind: Vla) -> TowerModel:
         """A network that shares all but what learns."""
@@ -219,7 +250,7 @@ class VlaBase:
             if _unread(network, name):
                 parameter.requires_grad_(False)
         network.checkpointing = kind.checkpointing
-        return network
+        return network if kind.backbone == "full" else self._looking(network)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "VlaBase":
         return self
@@ -305,19 +336,10 @@ class VlaField(PolicyField):
 
     def _prefix(self, observation: Observation) -> Prefix:
         if self.kind.backbone != "frozen":
-            return self.network.prefix(*self._seen(observation), gradient=True)
-        return self.base.kept(observation, lambda: self.network.prefix(*self._seen(observation)))
-
-    def _seen(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What the backbone takes."""
-        if observation.image is None:
-            raise ValueError("this network has cameras; give it images")
-        names = list(self.kind.cameras.values())
-        pictures = dict(zip(names, observation.image.unbind(1), strict=True))
-        there = observation.image_mask
-        shown = None if there is None else dict(zip(names, there.unbind(1), strict=True))
-        images, mask = prepared(self.network.config, pictures, shown)
-        return images, mask, *_spoken(observation), observation.state
+            images, mask = self.base.images(self.kind, observation)
+            spoken = _spoken(observation)
+            return self.network.prefix(images, mask, *spoken, observation.state, gradient=True)
+        return self.base.prefix(self.kind, self.network, observation)
 
     def _name_learned(self) -> None:
         for name, parameter in self.network.named_parameters():
@@ -351,9 +373,19 @@ def _unread(network: TowerModel, name: str) -> bool:
     )
 
 
-def _modes(device: str) -> tuple[bool, bool]:
-    """What else a prefix depends on."""
-    return torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device)
+def _kept(shelf: deque[tuple[tuple[Any, ...], Any]], key: tuple[Any, ...], made: Callable[[], Any]) -> Any:
+    """What was made of these very tensors, if it is among the last; else it is made, and kept."""
+    for known, value in shelf:
+        if all(a is b for a, b in zip(key, known, strict=True)):
+            return value
+    value = made()
+    shelf.append((key, value))
+    return value
+
+
+def _modes(like: Tensor) -> tuple[bool, bool]:
+    """What else a frozen network's answer depends on."""
+    return torch.is_inference_mode_enabled(), torch.is_autocast_enabled(like.device.type)
 
 
 def _spoken(observation: Observation) -> tuple[Tensor, Tensor]:

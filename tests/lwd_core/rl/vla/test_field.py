@@ -21,6 +21,7 @@ from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAM, policy_loss
 from lwd_core.rl.reference import ReferenceConfig
 from lwd_core.rl.vla.model import TowerModel
+from lwd_core.rl.vla.smolvla import SmolVlaModel
 from tests.lwd_core.rl.vla.tiny import tiny
 
 KINDS = ("pi0", "pi05", "smolvla")
@@ -121,6 +122,43 @@ def test_copies_share_what_is_frozen_and_its_prefix_is_computed_once(folders, mo
     assert len(made) == 1
     learner.update(batch(of), noise(), Progress(1, 2))
     assert len(made) == 2
+
+
+def test_a_critic_by_the_policys_own_tower_looks_once(folders, monkeypatch):
+    of, counted = policy(folders, "smolvla"), []
+    look = SmolVlaModel.look
+    monkeypatch.setattr(SmolVlaModel, "look", lambda self, *a: counted.append(1) or look(self, *a))
+    shape = replace(SHAPE, backbone=choose(BACKBONES, "siglip", width=8, heads=2))
+    learner = LearnerConfig(extraction=choose(EXTRACTIONS, "qam", steps=4)).learner(of, shape)
+    start = copy.deepcopy(learner.critic)
+    info = learner.update(batch(of), noise(), Progress(0, 2))
+    assert len(counted) == 2  # at the state and the next one, by critic, its average and the policy together
+    assert all(value.isfinite().all() for value in info.values())
+    moved = [n for n, p in learner.critic.named_parameters() if not torch.equal(p, start.get_parameter(n))]
+    assert {"encoder.seen.weight", "encoder.asked.weight", "encoder.step", "encoder.keys.weight"} <= set(
+        moved
+    )
+    assert not any("vision" in name for name in learner.critic.state_dict())
+    seen = batch(of)
+    features = start.features(seen.observation)
+    values = start.q(features, torch.stack([seen.action, seen.action + 1]))
+    torch.testing.assert_close(values[:, 0], start.q(features, seen.action))
+    other = seen.observation._replace(
+        image=255 - seen.observation.image, state=seen.observation.state.clone()
+    )
+    same = (start.q(start.features(other), seen.action) == start.q(features, seen.action)).all(0)
+    assert same.tolist() == [False, True, False, False]  # whose camera shows nothing
+
+
+def test_a_critic_that_reads_as_gemma_does_learns_whole(folders):
+    of = policy(folders, "pi05")
+    small = {"width": 16, "hidden": 32, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 8}
+    shape = replace(SHAPE, backbone=choose(BACKBONES, "gemma", **small))
+    learner = LearnerConfig(extraction=choose(EXTRACTIONS, "qam", steps=4)).learner(of, shape)
+    start = copy.deepcopy(learner.critic)
+    learner.update(batch(of), noise(), Progress(0, 2))
+    still = [n for n, p in learner.critic.named_parameters() if torch.equal(p, start.get_parameter(n))]
+    assert not still
 
 
 @pytest.mark.parametrize(
