@@ -27,7 +27,7 @@ from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.places import Places
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.checkpoint import VlaFolder
-from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
+from lwd_core.rl.vla.config import ACTION, STATE, Units, VlaConfig
 from lwd_core.rl.vla.lora import LoraLinear, adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
@@ -218,7 +218,7 @@ class VlaBase:
 
     def _looking(self, network: TowerModel) -> TowerModel:
         """With a frozen tower, which looks at the same pictures once for all."""
-        network.__dict__["look"] = partial(self._look, network)  # a partial is copied with its network
+        vars(network)["look"] = partial(self._look, network)  # a partial is copied with its network
         return network
 
     def _look(self, network: TowerModel, images: Tensor) -> Tensor:
@@ -287,7 +287,7 @@ class VlaField(PolicyField):
     def __init__(self, config: FieldConfig, kind: Vla):
         super().__init__()
         self.config, self.kind, self.base = config, kind, base_of(kind)
-        self.__dict__["network"] = self.base.copy(kind)
+        vars(self)["network"] = self.base.copy(kind)
         self._name_learned()
         self.register_buffer("reach", torch.full((self.network.config.action_dim,), torch.inf))
         self.asks = nn.Parameter(torch.zeros(()), requires_grad=False)
@@ -360,7 +360,7 @@ class VlaField(PolicyField):
                 memo[id(tensor)] = tensor
         copied = VlaField.__new__(VlaField)
         memo[id(self)] = copied
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        vars(copied).update(copy.deepcopy(vars(self), memo))
         return copied
 
 
@@ -427,10 +427,11 @@ def _fits(kind: Vla, own: VlaConfig, net: FieldConfig, measured: Measured) -> No
 def _of_snapshot(own: VlaConfig, measured: Measured) -> VlaStatistics:
     """The data's statistics in the checkpoint's kind of units."""
     pairs = list[tuple[Tensor, Tensor]]()
-    for what, units, values in (
+    kinds: list[tuple[str, Units, Mapping[str, Tensor]]] = [
         (STATE, own.state_units, measured.state),
         (ACTION, own.action_units, measured.action),
-    ):
+    ]
+    for what, units, values in kinds:
         names = NEEDED[units]
         if missing := [name for name in names if name not in values]:
             raise UserError(
