@@ -103,6 +103,7 @@ class Policy:
         instructions: str | Sequence[str],
         generator: np.random.Generator | None = None,
         frames: Shown | Sequence[Shown] | None = None,
+        embodiment: str = "",
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
@@ -111,12 +112,12 @@ class Policy:
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
         UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
-        another size.
+        another size. ``embodiment``: whose states they are, where it learned from several of one width.
         """
         states = np.asarray(states)
         if states.ndim == 1:
             one = [frames] if isinstance(frames, Mapping) else frames
-            return self.act(states[None], instructions, generator, one)[0]
+            return self.act(states[None], instructions, generator, one, embodiment)[0]
         texts = [instructions] * len(states) if isinstance(instructions, str) else list(instructions)
         if len(texts) != len(states):
             raise UserError(
@@ -125,10 +126,10 @@ class Policy:
             )
         if isinstance(frames, Mapping):
             raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
-        field = self._model.config.field
-        if states.ndim != 2 or states.shape[1] != field.encoder.state_dim:
+        units, width = self._model.normaliser, self._model.config.field.encoder.state_dim
+        if states.ndim != 2 or (states.shape[1] != width and not units.places):
             raise UserError(
-                f"policy {self.policy_id}: takes states of {field.encoder.state_dim} numbers, got "
+                f"policy {self.policy_id}: takes states of {width} numbers, got "
                 f"{states.shape[-1]}; check the robot's embodiment file"
             )
         generator = generator or np.random.default_rng()
@@ -136,7 +137,7 @@ class Policy:
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
-            raw = torch.as_tensor(np.array(states, dtype=np.float32))
+            raw = units.entering(torch.as_tensor(np.array(states, dtype=np.float32)), embodiment)
             chunks = self._model(
                 *(tensor.to(self._device) for tensor in (raw, self._told(texts), torch.as_tensor(noise))),
                 **{
@@ -145,7 +146,7 @@ class Policy:
                 },
                 **self._read(texts, raw),
             )
-        return chunks.cpu().numpy()
+        return units.leaving(chunks.cpu(), states.shape[1], embodiment).numpy()
 
     def give_back(self, out: Path) -> tuple[str, ...]:
         """Write it, base and all, into the new folder ``out`` in the layout of those who made the base; the

@@ -8,7 +8,7 @@ feature of known width. Proprioception and the instruction are always there; cam
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, cast
 
 import torch
 from pydantic import PositiveInt
@@ -18,6 +18,9 @@ from torch.nn import functional as F
 from lwd_core.errors import UserError
 from lwd_core.plugins import Door
 from lwd_core.rl.chosen import LATER, Chosen, chosen_by
+
+if TYPE_CHECKING:
+    from lwd_core.rl.networks import FieldConfig
 
 
 class Observation(NamedTuple):
@@ -50,6 +53,17 @@ class ObservationEncoder(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def __call__(self, observation: Observation) -> Tensor: ...
+
+
+class ChunkEncoder(nn.Module, ABC):
+    """An encoder of a critic whose feature depends on what is done, too: `facing` makes it, of width
+    ``width``, from what the observation gives."""
+
+    width: int
+
+    @abstractmethod
+    def facing(self, features: Tensor, action: Tensor | None) -> Tensor:
+        """Features (B, …) and chunks (…, B, A) to (…, B, width); None asks for the state's own."""
 
 
 class PictureBackbone(Protocol):
@@ -117,6 +131,10 @@ class Backbone(ABC):
     def encoder(self, config: "EncoderConfig") -> nn.Module:
         """An `ObservationEncoder` for states, embeddings and, with ``config.vision``, images like that."""
 
+    def beside(self, policy: "FieldConfig") -> "Backbone":
+        """The same for a critic beside a policy of that shape."""
+        return self
+
 
 BACKBONES: Door[type[Backbone]] = Door(
     "lwd.backbones",
@@ -124,6 +142,8 @@ BACKBONES: Door[type[Backbone]] = Door(
         "proprio": "lwd_core.rl.encoders:Proprio",
         "cameras": "lwd_core.rl.encoders:Cameras",
         "thumbnails": "lwd_core.rl.encoders:Thumbnails",
+        "siglip": "lwd_core.rl.vla.critic:Siglip",
+        "gemma": "lwd_core.rl.vla.critic:Gemma",
     },
     needs=("encoder",),
     kind="backbone",

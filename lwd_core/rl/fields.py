@@ -6,8 +6,8 @@ numbers alone.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lwd_core.errors import UserError
 from lwd_core.plugins import Door
 from lwd_core.rl.encoders import Observation, VisionConfig
+from lwd_core.rl.places import Places
 
 if TYPE_CHECKING:
     from lwd_core.rl.networks import FieldConfig
@@ -64,6 +65,23 @@ class PolicyUnits(nn.Module, ABC):
 
     noise_in_padding: ClassVar[bool] = False
 
+    @property
+    def places(self) -> Mapping[str, Places]:
+        """By embodiment, where its numbers stand among the network's; none where they stand as they are."""
+        return {}
+
+    def arranged(self, raw: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A loader's batch in the network's order; ``raw["embodiment"]`` counts in `places`."""
+        return raw
+
+    def entering(self, state: Tensor, embodiment: str = "") -> Tensor:
+        """A robot's raw states (B, S') in the network's order (B, S)."""
+        return state
+
+    def leaving(self, action: Tensor, width: int, embodiment: str = "") -> Tensor:
+        """Raw actions (…, D) as a robot has them (…, D'), whose states are S' = ``width`` wide."""
+        return action
+
     @abstractmethod
     def state(self, raw: Tensor) -> Tensor:
         """(B, S) raw to the network's."""
@@ -87,14 +105,14 @@ class Measured:
     """What a run's data say of the robots.
 
     state, action: statistics by name (mean, std, min, max, q01, q99), each (S,) or (D,), of all embodiments
-    together. low, high: (D,), limits of actions. embodiments: their names.
+    together, in the network's order. low, high: (D,), limits of actions. places: of each embodiment.
     """
 
     state: Mapping[str, Tensor]
     action: Mapping[str, Tensor]
     low: Tensor
     high: Tensor
-    embodiments: tuple[str, ...] = ()
+    places: Mapping[str, Places] = field(default_factory=dict[str, Places])
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,10 @@ class BaseFiles:
     kind: str
     files: Mapping[str, Path]
     position_ids: str = ""
+
+
+#: Names of the states and the actions of each embodiment.
+Dims = Mapping[str, tuple[Sequence[str], Sequence[str]]]
 
 
 class FieldKind(ABC):
@@ -127,6 +149,11 @@ class FieldKind(ABC):
     def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:
         """The cameras whose pictures it takes and their size, from each embodiment's and camera's (height,
         width). `UserError` where they are not there."""
+
+    def places(self, dims: Callable[[], Dims]) -> Mapping[str, Places]:
+        """Where each embodiment's numbers stand; none where they stand as they are, and nobody asks for
+        ``dims``."""
+        return {}
 
     @abstractmethod
     def policy(self, config: "PolicyConfig", measured: Measured) -> "FlowPolicy":

@@ -17,8 +17,17 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwd_core.errors import UserError
 from lwd_core.rl.chosen import LATER, Chosen, choose, chosen_by
-from lwd_core.rl.encoders import BACKBONES, Backbone, EncoderConfig, Observation, new_encoder, xavier
+from lwd_core.rl.encoders import (
+    BACKBONES,
+    Backbone,
+    ChunkEncoder,
+    EncoderConfig,
+    Observation,
+    new_encoder,
+    xavier,
+)
 from lwd_core.rl.fields import FIELDS, FieldKind, PolicyField
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
@@ -80,7 +89,8 @@ class CriticConfig:
         """With the rest taken from the policy."""
         encoder = replace(policy.encoder, instruction_features=shape.instruction_features)
         if shape.backbone is not None:
-            encoder = replace(encoder, backbone=shape.backbone)
+            made = shape.backbone.made.beside(policy)
+            encoder = replace(encoder, backbone=replace(shape.backbone, made=made))
         elif policy.kind is not None and encoder.vision is not None:
             encoder = replace(encoder, backbone=choose(BACKBONES, "thumbnails"))
         width, chunk = policy.width, policy.chunk
@@ -196,6 +206,8 @@ class Critic(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = new_encoder(config.encoder)
+        if config.trunk_layers and isinstance(self.encoder, ChunkEncoder):
+            raise UserError("critic.trunk_layers: what Q and V share is the encoder's own here; leave it 0")
         self.trunk = nn.ModuleList()
         width = self.encoder.width
         for _ in range(config.trunk_layers):
@@ -216,13 +228,18 @@ class Critic(nn.Module):
     def q(self, features: Tensor, action: Tensor, frozen: bool = False) -> Tensor:
         """Q of flattened, masked chunks (…, B, H·D): (heads, …, B). frozen: the gradient goes past the heads'
         weights."""
-        seen = features.expand(*action.shape[:-1], -1)
+        seen = self._facing(features, action)
         values = self.q_heads(torch.cat([seen, action], -1).flatten(0, -2), frozen)
         return values.view(-1, *action.shape[:-1]).to(action.dtype)
 
     def v(self, features: Tensor) -> Tensor:
         """Logits over the support's atoms: (B, atoms)."""
-        return self.v_head(features).squeeze(0).to(features.dtype)
+        return self.v_head(self._facing(features, None)).squeeze(0).to(features.dtype)
+
+    def _facing(self, features: Tensor, action: Tensor | None) -> Tensor:
+        if isinstance(self.encoder, ChunkEncoder):
+            return self.encoder.facing(features, action)
+        return features if action is None else features.expand(*action.shape[:-1], -1)
 
     def shared(self) -> list[nn.Parameter]:
         """Parameters both Q's and V's losses move."""

@@ -86,7 +86,7 @@ class Attempt:
         newest = self._newest()
         torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
         data = self._data()
-        learner = new_learner(config, data, start)
+        learner = new_learner(config, data, start, settings)
         for module in learner.modules().values():
             module.to(engine.device)
         generator = torch.Generator().manual_seed(config.seed)

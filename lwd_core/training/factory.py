@@ -7,6 +7,7 @@ from typing import Any
 
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import with_digest
+from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.rl.chosen import Chosen, plain
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.learners import Trained
@@ -18,12 +19,13 @@ from lwd_core.storage.location import open_location
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig, algorithm_of
 from lwd_core.training.data import Data, Film
+from storage_schemas.snapshot import Manifest
 
 
-def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Trained:
+def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None, settings: Settings) -> Trained:
     """The stage's learner, around a new policy or that of ``start``, going on from what the same algorithm
     left there. UserError if the policy does not fit the data."""
-    policy = _new_policy(config, data) if start is None else policy_of(start)
+    policy = _new_policy(config, data, settings.embodiments) if start is None else policy_of(start)
     if start is not None:
         _fits(config, policy, data)
     learner = config.algorithm.made.learner(policy, config.critic)
@@ -32,19 +34,33 @@ def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None) -> Tr
     return learner
 
 
-def _new_policy(config: TrainConfig, data: Data) -> FlowPolicy:
-    snapshot, net = data.snapshots[0].manifest, config.network
+def _new_policy(config: TrainConfig, data: Data, embodiments: str) -> FlowPolicy:
+    net = config.network
+    places = net.field.made.places(lambda: _dims(data, embodiments)) if net.field else {}
+    measured = data.measured(places)
     encoder = EncoderConfig(
-        snapshot.state_width,
+        len(measured.state["mean"]),
         instruction_features=net.instruction_features,
         vision=data.vision if net.field else with_digest(net.vision),
         backbone=net.backbone,
     )
-    field = FieldConfig(encoder, snapshot.action_width, data.chunk, net.hidden, net.layers, net.field)
+    field = FieldConfig(encoder, len(measured.low), data.chunk, net.hidden, net.layers, net.field)
     policy = PolicyConfig(field, net.steps)
-    return (
-        net.field.made.policy(policy, data.measured()) if net.field else FlowPolicy(policy, data.normaliser())
-    )
+    return net.field.made.policy(policy, measured) if net.field else FlowPolicy(policy, data.normaliser())
+
+
+def _dims(data: Data, folder: str) -> dict[str, tuple[list[str], list[str]]]:
+    """Names of states and actions of the data's embodiments that have a file in a folder."""
+    files, names = load_embodiments(folder), list(data.embodiments())
+    if missing := [name for name in names if name not in files]:
+        raise UserError(
+            f"network.field.state: numbers find their places by name, and {folder} has no file of embodiment "
+            f"{missing[0]}; put it there"
+        )
+    return {
+        name: ([d.name for d in files[name].state_dims], [d.name for d in files[name].action_dims])
+        for name in names
+    }
 
 
 def policy_of(checkpoint: Checkpoint) -> FlowPolicy:
@@ -103,11 +119,22 @@ def _sizes(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], tuple[int, in
 
 
 def _fits(config: TrainConfig, policy: FlowPolicy, data: Data) -> None:
-    field, manifest = policy.config.field, data.snapshots[0].manifest
-    have = (field.encoder.state_dim, field.action_dim, field.chunk)
-    need = (manifest.state_width, manifest.action_width, data.chunk)
+    have, need = widths(policy, data.snapshots[0].manifest)
+    have, need = (*have, policy.config.field.chunk), (*need, data.chunk)
     if have != need:
         raise UserError(
             f"run {config.run}: init {config.init} takes (state, action, chunk) of {have}, "
             f"the snapshot gives {need}"
         )
+
+
+def widths(policy: FlowPolicy, manifest: Manifest) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Of (state, action) as a policy takes them and as a snapshot has them; of every embodiment, where each
+    one's numbers have places of their own."""
+    places = policy.normaliser.places
+    if not places:
+        field = policy.config.field
+        return (field.encoder.state_dim, field.action_dim), (manifest.state_width, manifest.action_width)
+    need = {m.embodiment: (m.state_width, m.action_width) for m in manifest.episodes}
+    have = {name: (len(own.state), len(own.action)) for name, own in places.items() if name in need}
+    return tuple(sorted(have.items())), tuple(sorted(need.items()))

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as setting
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 from weakref import WeakValueDictionary
@@ -21,8 +22,9 @@ from torch import Tensor, nn
 
 from lwd_core.errors import UserError
 from lwd_core.rl.encoders import Observation, VisionConfig
-from lwd_core.rl.fields import BaseFiles, FieldKind, Flow, Measured, PolicyField
+from lwd_core.rl.fields import BaseFiles, Dims, FieldKind, Flow, Measured, PolicyField
 from lwd_core.rl.networks import FieldConfig
+from lwd_core.rl.places import Places
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.checkpoint import VlaFolder
 from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
@@ -32,7 +34,7 @@ from lwd_core.rl.vla.pictures import prepared
 from lwd_core.rl.vla.runs import policy_folder
 from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
-from lwd_core.rl.vla.units import VlaUnits
+from lwd_core.rl.vla.units import VlaUnits, middle
 from lwd_core.rl.vla.vision import PositionIds
 
 #: What a prompt ends with in advantage conditioning (RECAP, arXiv 2511.14759).
@@ -47,18 +49,23 @@ class Vla(FieldKind):
 
     folder, tokenizer, position_ids: see `VlaFolder.open`. cameras: the lake's name of a camera to the
     checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
-    are scaled to before the checkpoint's own preparation; null leaves them as they were taken. expert,
-    backbone: whether they are learned in "full", by adapters of ``rank`` (scale ``alpha`` / rank), or not;
-    the expert's projections learn with its adapters. statistics: the "checkpoint"'s, or the "snapshot"'s for
-    a checkpoint of other robots. checkpointing: activations are computed again in the backward pass.
-    precision: of what never learns. base: digests of weights, configuration and tokenizer; whoever makes the
-    policy fills them in, and a folder with others is refused.
+    are scaled to before the checkpoint's own preparation; null leaves them as they were taken. state, action:
+    names of the checkpoint's numbers, in its order, by which those of the embodiments find theirs; none
+    leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters of ``rank``
+    (scale ``alpha`` / rank), or not; the expert's projections learn with its adapters. statistics: the
+    "checkpoint"'s, or the "snapshot"'s for a checkpoint of other robots. checkpointing: activations are
+    computed again in the backward pass. precision: of what never learns.
+
+    What follows is filled in by whoever makes the policy. base: digests of weights, configuration and
+    tokenizer; a folder with others is refused. where: places of each embodiment's numbers.
     """
 
     folder: str
     tokenizer: str | None = None
     cameras: Mapping[str, str] = setting(default_factory=dict[str, str])
     pixels: tuple[PositiveInt, PositiveInt] | None = None
+    state: tuple[str, ...] = ()
+    action: tuple[str, ...] = ()
     expert: Literal["full", "lora", "frozen"] = "full"
     backbone: Literal["frozen", "lora", "full"] = "frozen"
     rank: PositiveInt = 16
@@ -68,6 +75,7 @@ class Vla(FieldKind):
     checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     base: Mapping[str, str] = setting(default_factory=dict[str, str])
+    where: Mapping[str, Places] = setting(default_factory=dict[str, Places])
 
     def __post_init__(self) -> None:
         if self.expert == self.backbone == "frozen":
@@ -76,6 +84,8 @@ class Vla(FieldKind):
             raise ValueError("cameras: at least one, as {name in the lake: name in the checkpoint}")
         if len(set(self.cameras.values())) < len(self.cameras):
             raise ValueError("cameras: two of the lake's for one of the checkpoint's")
+        if bool(self.state) != bool(self.action):
+            raise ValueError("state, action: names of both, or of neither")
 
     def sees(self, sizes: Mapping[tuple[str, str], tuple[int, int]]) -> VisionConfig:
         if missing := set(self.cameras) - {camera for _, camera in sizes}:
@@ -94,6 +104,12 @@ class Vla(FieldKind):
         height, width = self.pixels or next(iter(found.values()))
         return VisionConfig(tuple(self.cameras), height, width)
 
+    def places(self, dims: Callable[[], Dims]) -> dict[str, Places]:
+        if not self.state:
+            return {}
+        own = (self.state, self.action)
+        return {name: Places.of(names, own, f"embodiment {name}") for name, names in dims().items()}
+
     def policy(self, config: PolicyConfig, measured: Measured) -> FlowPolicy:
         """The checkpoint's, on the lake's robots."""
         base, net = base_of(self), config.field
@@ -104,10 +120,12 @@ class Vla(FieldKind):
         else:
             statistics = base.folder.statistics
             _plausible(self, statistics, measured)
-        settled = replace(self, base=base.folder.digests)
+        settled = replace(self, base=base.folder.digests, where=measured.places)
         made = replace(config, field=replace(net, kind=replace(cast(Any, net.kind), made=settled)))
         width = own.action_dim
-        units = VlaUnits(statistics, base.folder.prompter, width, measured.low, measured.high)
+        units = VlaUnits(
+            statistics, base.folder.prompter, width, measured.low, measured.high, measured.places
+        )
         policy = FlowPolicy(made, units)
         cast(VlaField, policy.field).reach.copy_(units.reach)
         return policy
@@ -125,7 +143,7 @@ class Vla(FieldKind):
             (torch.zeros(action), torch.ones(action)),
         )
         ends = torch.full((action,), torch.inf)
-        return VlaUnits(blank, folder.prompter, own.action_dim, -ends, ends)
+        return VlaUnits(blank, folder.prompter, own.action_dim, -ends, ends, self.where)
 
     def width(self, action_dim: int) -> int:
         return base_of(self).folder.config.action_dim
@@ -165,17 +183,47 @@ class VlaBase:
     def __init__(self, folder: VlaFolder, dtype: torch.dtype):
         self.folder = folder
         self.network = folder.model(dtype=dtype).requires_grad_(False).eval()
-        self._kept = deque[tuple[tuple[Any, ...], Prefix]](maxlen=2)
+        # of the last two observations, a batch's and the next one's
+        self._images, self._looks, self._prefixes = (
+            deque[tuple[tuple[Any, ...], Any]](maxlen=2) for _ in "123"
+        )
 
-    def kept(self, observation: Observation, made: Callable[[], Prefix]) -> Prefix:
-        """The frozen backbone's prefix of an observation, one of the last two or a new one."""
-        key = (*observation, *_modes(observation.state.device.type))
-        for known, prefix in self._kept:
-            if all(a is b for a, b in zip(key, known, strict=True)):
-                return prefix
-        prefix = made()
-        self._kept.append((key, prefix))
-        return prefix
+    def prefix(self, kind: Vla, network: TowerModel, observation: Observation) -> Prefix:
+        """The frozen backbone's of an observation."""
+
+        def made() -> Prefix:
+            images, mask = self.images(kind, observation)
+            return network.prefix(images, mask, *_spoken(observation), observation.state)
+
+        return _kept(self._prefixes, (*observation, *_modes(observation.state)), made)
+
+    def images(self, kind: Vla, observation: Observation) -> tuple[Tensor, Tensor]:
+        """What the picture tower takes of an observation, and which of it is there, see `prepared`."""
+        pictures, there = observation.image, observation.image_mask
+        if pictures is None:
+            raise ValueError("this network has cameras; give it images")
+
+        def made() -> tuple[Tensor, Tensor]:
+            names = kind.cameras.values()
+            seen = dict(zip(names, pictures.unbind(1), strict=True))
+            shown = None if there is None else dict(zip(names, there.unbind(1), strict=True))
+            return prepared(self.folder.config, seen, shown)
+
+        # pictures lie in memory that is used again; the state is another one each time
+        return _kept(self._images, (pictures, there, observation.state), made)
+
+    def frozen(self) -> TowerModel:
+        """The network, none of which learns."""
+        shared = (*self.network.parameters(), *self.network.buffers())
+        return self._looking(copy.deepcopy(self.network, {id(tensor): tensor for tensor in shared}))
+
+    def _looking(self, network: TowerModel) -> TowerModel:
+        """With a frozen tower, which looks at the same pictures once for all."""
+        network.__dict__["look"] = partial(self._look, network)  # a partial is copied with its network
+        return network
+
+    def _look(self, network: TowerModel, images: Tensor) -> Tensor:
+        return _kept(self._looks, (images, *_modes(images)), lambda: type(network).look(network, images))
 
     def copy(self, kind: Vla) -> TowerModel:
         """A network that shares all but what learns."""
@@ -184,6 +232,7 @@ class VlaBase:
             shared += self.network.expert_parameters()
         if kind.backbone != "full":
             shared += self.network.backbone_parameters()
+        shared += (p for name, p in self.network.named_parameters() if _unread(self.network, name))
         network = copy.deepcopy(self.network, {id(tensor): tensor for tensor in shared})
         frozen = {id(tensor) for tensor in shared}
         if kind.expert == "lora":  # what is outside the stack learns in full
@@ -198,8 +247,11 @@ class VlaBase:
             adapt(network.text, kind.rank, scale)
         if kind.expert == "lora":
             adapt(network.expert, kind.rank, scale)
+        for name, parameter in network.named_parameters():
+            if _unread(network, name):
+                parameter.requires_grad_(False)
         network.checkpointing = kind.checkpointing
-        return network
+        return network if kind.backbone == "full" else self._looking(network)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "VlaBase":
         return self
@@ -285,19 +337,10 @@ class VlaField(PolicyField):
 
     def _prefix(self, observation: Observation) -> Prefix:
         if self.kind.backbone != "frozen":
-            return self.network.prefix(*self._seen(observation), gradient=True)
-        return self.base.kept(observation, lambda: self.network.prefix(*self._seen(observation)))
-
-    def _seen(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """What the backbone takes."""
-        if observation.image is None:
-            raise ValueError("this network has cameras; give it images")
-        names = list(self.kind.cameras.values())
-        pictures = dict(zip(names, observation.image.unbind(1), strict=True))
-        there = observation.image_mask
-        shown = None if there is None else dict(zip(names, there.unbind(1), strict=True))
-        images, mask = prepared(self.network.config, pictures, shown)
-        return images, mask, *_spoken(observation), observation.state
+            images, mask = self.base.images(self.kind, observation)
+            spoken = _spoken(observation)
+            return self.network.prefix(images, mask, *spoken, observation.state, gradient=True)
+        return self.base.prefix(self.kind, self.network, observation)
 
     def _name_learned(self) -> None:
         for name, parameter in self.network.named_parameters():
@@ -322,9 +365,28 @@ class VlaField(PolicyField):
         return copied
 
 
-def _modes(device: str) -> tuple[bool, bool]:
-    """What else a prefix depends on."""
-    return torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device)
+def _unread(network: TowerModel, name: str) -> bool:
+    """Whether it is of the language model's last layer, but not of the keys and values it is asked for."""
+    last = f"text.layers.{len(network.text.layers) - 1}."
+    asked = ("input_layernorm.", "self_attn.k_proj.", "self_attn.v_proj.")
+    return name.startswith("text.norm.") or (
+        name.startswith(last) and not name.removeprefix(last).startswith(asked)
+    )
+
+
+def _kept(shelf: deque[tuple[tuple[Any, ...], Any]], key: tuple[Any, ...], made: Callable[[], Any]) -> Any:
+    """What was made of these very tensors, if it is among the last; else it is made, and kept."""
+    for known, value in shelf:
+        if all(a is b for a, b in zip(key, known, strict=True)):
+            return value
+    value = made()
+    shelf.append((key, value))
+    return value
+
+
+def _modes(like: Tensor) -> tuple[bool, bool]:
+    """What else a frozen network's answer depends on."""
+    return torch.is_inference_mode_enabled(), torch.is_autocast_enabled(like.device.type)
 
 
 def _spoken(observation: Observation) -> tuple[Tensor, Tensor]:
@@ -392,17 +454,12 @@ def _plausible(kind: Vla, statistics: VlaStatistics, measured: Measured) -> None
         ("state", statistics.state, measured.state),
         ("action", statistics.action, measured.action),
     ):
-        far = scaled(values["mean"].float()).abs() > FAR
-        for dim in far.nonzero().flatten().tolist():
+        far = (scaled(values["mean"].float()).abs() > FAR).nonzero().flatten().tolist()
+        there = {dim for own in measured.places.values() for dim in getattr(own, what)}
+        for dim in far if not there else sorted(there & set(far)):
             raise UserError(
                 f"network.field.statistics: {kind.folder} knows number {dim} of {what} around "
-                f"{_middle(statistics, what)[dim]:.4g}, in the snapshot it is around "
+                f"{middle(statistics, what)[dim]:.4g}, in the snapshot it is around "
                 f"{values['mean'][dim]:.4g}: other units, or another robot; mend the embodiment file, or set "
                 "network.field.statistics to snapshot"
             )
-
-
-def _middle(statistics: VlaStatistics, what: str) -> Tensor:
-    first, second = (getattr(statistics, f"{what}_{which}") for which in ("first", "second"))
-    units = getattr(statistics, f"{what}_units")
-    return first if units == "mean_std" else (first + second) / 2

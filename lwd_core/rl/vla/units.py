@@ -1,6 +1,6 @@
 """A checkpoint's units and words around the lake's: what goes in and comes out of a VLA policy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lwd_core.rl.fields import PolicyUnits
+from lwd_core.rl.places import Places, arranged, chosen
 from lwd_core.rl.vla.prompt import Prompter
 from lwd_core.rl.vla.statistics import VlaStatistics
 
@@ -19,12 +20,39 @@ class VlaUnits(PolicyUnits):
     low: Tensor
     high: Tensor
 
-    def __init__(self, statistics: VlaStatistics, prompter: Prompter, width: int, low: Tensor, high: Tensor):
+    def __init__(
+        self,
+        statistics: VlaStatistics,
+        prompter: Prompter,
+        width: int,
+        low: Tensor,
+        high: Tensor,
+        places: Mapping[str, Places],
+    ):
         """low, high: (D,) raw; width: W, of padded actions."""
         super().__init__()
-        self.statistics, self.prompter, self.width = statistics, prompter, width
+        self.statistics, self.prompter, self.width, self._places = statistics, prompter, width, places
         self.register_buffer("low", low.detach().clone().float())
         self.register_buffer("high", high.detach().clone().float())
+
+    @property
+    def places(self) -> Mapping[str, Places]:
+        return self._places
+
+    def arranged(self, raw: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if not self._places:
+            return raw
+        return arranged(raw, self._places, middle(self.statistics, "state"), len(self.low))
+
+    def entering(self, state: Tensor, embodiment: str = "") -> Tensor:
+        if not self._places:
+            return state
+        whole = middle(self.statistics, "state").to(state.device).repeat(len(state), 1)
+        whole[:, list(chosen(self._places, state.shape[1], embodiment).state)] = state
+        return whole
+
+    def leaving(self, action: Tensor, width: int, embodiment: str = "") -> Tensor:
+        return action[..., list(chosen(self._places, width, embodiment).action)] if self._places else action
 
     def state(self, raw: Tensor) -> Tensor:
         return self.statistics.state(raw)
@@ -48,7 +76,7 @@ class VlaUnits(PolicyUnits):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "VlaUnits":
         # a tokenizer is as large as its vocabulary, and nobody changes it
-        copied = VlaUnits(self.statistics, self.prompter, self.width, self.low, self.high)
+        copied = VlaUnits(self.statistics, self.prompter, self.width, self.low, self.high, self._places)
         copied.statistics = VlaStatistics(
             self.statistics.state_units,
             (self.statistics.state_first, self.statistics.state_second),
@@ -57,3 +85,12 @@ class VlaUnits(PolicyUnits):
         )
         memo[id(self)] = copied
         return copied
+
+
+def middle(statistics: VlaStatistics, what: str) -> Tensor:
+    """Of a "state" or an "action", in raw units: what normalises to 0."""
+    first, second = (getattr(statistics, f"{what}_{which}") for which in ("first", "second"))
+    units = getattr(statistics, f"{what}_units")
+    if units == "identity":
+        return torch.zeros_like(first)
+    return first if units == "mean_std" else (first + second) / 2
