@@ -41,7 +41,7 @@ def write(root: Path) -> None:
         encoder = EncoderConfig(STATE, vision=VisionConfig(("front",), 16, 20))
         config = PolicyConfig(FieldConfig(encoder, ACTION, CHUNK, kind=made), steps=3)
         ends, plain = torch.full((ACTION,), 1e4), {"mean": torch.zeros(STATE)}
-        policy = made.made.policy(config, Measured(plain, {"mean": torch.zeros(ACTION)}, -ends, ends, ("a",)))
+        policy = made.made.policy(config, Measured(plain, {"mean": torch.zeros(ACTION)}, -ends, ends))
         with torch.no_grad():
             for parameter in policy.field.parameters():
                 parameter += 0.02 * torch.randn_like(parameter) * (parameter.dim() > 0)
