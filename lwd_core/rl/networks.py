@@ -59,7 +59,8 @@ class FieldConfig:
 class CriticShape:
     """The free part of a critic's shape. ``trunk_layers`` hidden layers are shared by Q and V, the rest is
     each head's own; ``heads`` are Q's. ``backbone``: its encoder; null is the policy's, and beside one that
-    was trained elsewhere `Thumbnails`."""
+    was trained elsewhere `Thumbnails`. ``zero_q``: an untrained Q is 0 everywhere, and not of the order of 1;
+    what a Q of rewards of 1 at the end can't unlearn where few of them are (docs/ogbench.md)."""
 
     hidden: PositiveInt = 256
     layers: PositiveInt = 3
@@ -69,6 +70,7 @@ class CriticShape:
     backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = field(
         default=None, metadata=LATER
     )
+    zero_q: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,12 @@ class Critic(nn.Module):
         own = [config.hidden] * (config.layers - config.trunk_layers)
         self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
         self.v_head = StackedMLP([width, *own, config.atoms], 1) if config.atoms else nn.Identity()
+
+    def zero_q(self) -> "Critic":
+        """Itself, with a Q of 0 everywhere; what lies under the heads' last layer stays as it is."""
+        for last in (self.q_heads.weights[-1], self.q_heads.biases[-1]):
+            nn.init.zeros_(last)
+        return self
 
     def features(self, observation: Observation) -> Tensor:
         """What Q and V share: (B, F)."""

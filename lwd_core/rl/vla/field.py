@@ -31,6 +31,7 @@ from lwd_core.rl.vla.config import ACTION, STATE, Units, VlaConfig
 from lwd_core.rl.vla.lora import LoraLinear, adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
+from lwd_core.rl.vla.runs import policy_folder
 from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
 from lwd_core.rl.vla.units import VlaUnits, middle
@@ -395,7 +396,11 @@ def _spoken(observation: Observation) -> tuple[Tensor, Tensor]:
 
 
 def _opened(kind: Vla) -> VlaFolder:
-    own = VlaStatistics.identity(VlaConfig.read(Path(kind.folder))) if kind.statistics == "snapshot" else None
+    own = (
+        VlaStatistics.identity(VlaConfig.read(policy_folder(Path(kind.folder))))
+        if kind.statistics == "snapshot"
+        else None
+    )
     return VlaFolder.open(kind.folder, kind.tokenizer, kind.position_ids, own)
 
 

@@ -30,6 +30,8 @@ ELSEWHERE = {
     "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "export policy": "it needs one learned on a checkpoint; tests/lwd_core/policies/test_based.py has one",
     "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
+    "robot check": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
+    "robot run": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
 

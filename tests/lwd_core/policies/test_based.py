@@ -36,7 +36,7 @@ def learned(folder: Path, seed: int, **settings) -> FlowPolicy:
     config = PolicyConfig(FieldConfig(encoder, ACTION, CHUNK, kind=kind), steps=2)
     plain = {"mean": torch.zeros(STATE)}, {"mean": torch.zeros(ACTION)}
     ends = torch.full((ACTION,), 3.0)
-    policy = kind.made.policy(config, Measured(*plain, -ends, ends, ("arm",)))
+    policy = kind.made.policy(config, Measured(*plain, -ends, ends))
     torch.manual_seed(seed)
     with torch.no_grad():
         for p in policy.field.parameters():
@@ -146,7 +146,7 @@ def test_it_is_given_back_as_the_checkpoint_it_became(
     field = replace(model.config.field, kind=kind)
     plain = {"mean": torch.zeros(STATE)}, {"mean": torch.zeros(ACTION)}
     ends = torch.full((ACTION,), 3.0)
-    again = kind.made.policy(replace(model.config, field=field), Measured(*plain, -ends, ends, ("arm",)))
+    again = kind.made.policy(replace(model.config, field=field), Measured(*plain, -ends, ends))
     for name, value in again.normaliser.state_dict().items():
         assert torch.allclose(value, model.normaliser.state_dict()[name]), name
     merged, network = model.field.merged(), again.field.network

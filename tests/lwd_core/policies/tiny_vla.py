@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from lwd_core.rl.vla.checkpoint import VlaFolder, new_model
 from lwd_core.rl.vla.config import VlaConfig
 from lwd_core.rl.vla.sizes import PictureSizes, Sizes, StackSizes, expert_of
-from lwd_core.rl.vla.weights import to_checkpoint
+from lwd_core.rl.vla.weights import HEADS, to_checkpoint
 
 STATE, ACTION, CHUNK = 5, 3, 4
 CAMERAS = ("base_0_rgb", "left_wrist_0_rgb")
@@ -75,6 +75,8 @@ def write_tiny(path: Path, kind: str, *, seed: int = 0) -> Path:
         to_checkpoint(model.config.kind, name): torch.randn_like(p) * 0.1
         for name, p in model.named_parameters()
     }
+    if smol:  # a head that says words is in its files, and nothing is computed with it
+        weights[HEADS["smolvla"][0]] = torch.randn(sizes.vocabulary, sizes.text.width)
     save_file(weights, path / "model.safetensors", {"format": "pt"})
     statistics = {}
     for name, width in (("observation.state", STATE), ("action", ACTION)):

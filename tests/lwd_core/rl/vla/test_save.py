@@ -9,7 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lwd_core.errors import UserError
+from lwd_core.rl.vla.checkpoint import VlaFolder
+from lwd_core.rl.vla.config import VlaConfig
+from lwd_core.rl.vla.costs import Costs
 from lwd_core.rl.vla.save import files_of, rewrite, write_folder
+from lwd_core.rl.vla.sizes import PALIGEMMA
 from lwd_core.rl.vla.statistics import VlaStatistics
 from tests.lwd_core.policies.tiny_vla import ACTION, STATE, open_tiny, write_tiny
 
@@ -106,3 +110,27 @@ def test_what_is_no_number_is_not_given_back(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=name):
         given_back(folder, tmp_path / "back", {name: torch.full((7,), torch.nan)})
     assert (STATE, ACTION) == (5, 3)
+
+
+def test_a_training_runs_last_policy_is_found_and_adapters_alone_are_not(tmp_path: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last"
+    last.mkdir(parents=True)
+    given = write_tiny(last / "pretrained_model", "pi0")
+    assert open_tiny(given) == VlaFolder.open(tmp_path / "run") == VlaFolder.open(last)
+    (given / "adapter_config.json").write_text('{"base_model_name_or_path": "lerobot/pi0_base"}')
+    with pytest.raises(UserError, match=r"adapters without their base \(lerobot/pi0_base\)"):
+        VlaFolder.open(tmp_path / "run")
+
+
+def test_costs_are_those_of_the_networks_that_have_a_name() -> None:
+    """Numbers as the published files have them; operations counted by hand for pi0.5."""
+    shared = {"action_dim": 32, "real_action_dim": 7, "state_dim": 32, "real_state_dim": 8}
+    pi = VlaConfig(
+        "pi05", 50, cameras=("a", "b", "c"), height=224, width=224, prompt_length=200,
+        sizes=PALIGEMMA["gemma_2b"], **shared,
+    )  # fmt: skip
+    costs = Costs.of(pi)
+    assert (round(costs.text / 1e6), round(costs.vision / 1e6), round(costs.expert / 1e6)) == (2511, 412, 430)
+    assert (costs.tokens, round(costs.kept / 2**20)) == (968, 17)
+    assert costs.prefix == pytest.approx(4.6e12, rel=0.03)
+    assert costs.qam() - costs.prefix == pytest.approx(3.0e12, rel=0.06)
