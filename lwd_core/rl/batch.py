@@ -61,7 +61,7 @@ class Batch:
             return value[::stride].contiguous()
 
         def seen(o: Observation) -> Observation:
-            return Observation(*(None if value is None else rows(value) for value in o))
+            return o._replace(**{name: rows(v) for name, v in o._asdict().items() if v is not None})
 
         return Batch(
             seen(self.observation),
@@ -92,8 +92,8 @@ def prepare(
     embeddings: (instructions, E), of ``texts``. ``raw["rows"]`` and ``size`` are there if workers share it.
     """
     count, chunk, dims = raw["action"].shape
-    told = raw["instruction"]
-    instruction = embeddings.index_select(0, told)
+    told: list[int] = raw["instruction"].tolist()
+    instruction = embeddings.index_select(0, raw["instruction"])
     scaled = units.action(raw["action"])
     padding = (0, scaled.shape[-1] - dims)
     frames, real = raw["mask"].unsqueeze(-1), F.pad(raw["action_dim_mask"], padding).unsqueeze(1)
@@ -104,7 +104,7 @@ def prepare(
 
     def seen(which: str) -> Observation:
         state = units.state(raw[f"{which}state"])
-        tokens = units.prompt([texts[i] for i in told.tolist()], state) if texts else None
+        tokens = units.prompt([texts[i] for i in told], state) if texts else None
         return Observation(state, instruction, *_pictures(raw, which), *(tokens or (None, None)))
 
     return Batch(

@@ -45,6 +45,13 @@ def limit_of(flow: Flow) -> Tensor | float:
     return getattr(flow, "limit", 1.0)
 
 
+def clipped(x: Tensor, limit: Tensor | float) -> Tensor:
+    """x (…, A) within ± limit."""
+    if isinstance(limit, Tensor):
+        return x.clamp(min=-limit, max=limit)
+    return x.clamp(-limit, limit)
+
+
 def vjp(flow: Flow, x: Tensor, w: Tensor | float, g: Tensor) -> Tensor:
     """gᵀ ∂f/∂x (B, A) at x (B, A), for g (B, A)."""
     with torch.enable_grad():
@@ -81,8 +88,7 @@ def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
     x = noise
     for i in range(steps):
         x = x + flow.velocity(x, i / steps) / steps
-    limit = limit_of(flow)
-    return x.clamp(-limit, limit)
+    return clipped(x, limit_of(flow))
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from lwd_core.rl import guard
 from lwd_core.rl.batch import Noise
 from lwd_core.rl.compute.parallel import mean
 from lwd_core.rl.extraction import Extraction, Info, PolicyStep, State
-from lwd_core.rl.flow import Flow, limit_of, vjp
+from lwd_core.rl.flow import Flow, clipped, limit_of, vjp
 
 LOG_TEMPERATURE = "log_temperature"
 
@@ -140,8 +140,8 @@ def action_gradient(
 ) -> tuple[Tensor, Tensor]:
     """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B), with actions' limit."""
     with torch.enable_grad():
-        at = (action.clamp(-limit, limit) if config.clip == "at" else action).detach().requires_grad_()
-        heads = q(at.clamp(-limit, limit) if config.clip == "through" else at)
+        at = (clipped(action, limit) if config.clip == "at" else action).detach().requires_grad_()
+        heads = q(clipped(at, limit) if config.clip == "through" else at)
         value = heads.mean(0) if config.aggregate == "mean" else heads.amin(0)
         (gradient,) = torch.autograd.grad(value.sum(), at)
     return gradient, value.detach()

@@ -36,8 +36,8 @@ def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None, setti
 
 def _new_policy(config: TrainConfig, data: Data, embodiments: str) -> FlowPolicy:
     net = config.network
-    places = net.field.made.places(lambda: _dims(data, embodiments)) if net.field else {}
-    measured = data.measured(places)
+    places = net.field.made.places(lambda: _dims(data, embodiments)) if net.field else None
+    measured = data.measured(places or {})
     encoder = EncoderConfig(
         len(measured.state["mean"]),
         instruction_features=net.instruction_features,

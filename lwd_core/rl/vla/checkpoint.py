@@ -22,7 +22,7 @@ from lwd_core.rl.vla import weights
 from lwd_core.rl.vla.config import CONFIG, VlaConfig
 from lwd_core.rl.vla.model import TowerModel
 from lwd_core.rl.vla.pi import PiModel
-from lwd_core.rl.vla.prompt import Prompter, read_prompter
+from lwd_core.rl.vla.prompt import Prompter, StatePrompt, read_prompter
 from lwd_core.rl.vla.runs import policy_folder
 from lwd_core.rl.vla.sizes import Sizes
 from lwd_core.rl.vla.smolvla import SmolVlaModel
@@ -44,6 +44,7 @@ class VlaFolder:
     path: Path
     config: VlaConfig
     position_ids: PositionIds
+    state_prompt: StatePrompt
     tokenizer: Path
     statistics: VlaStatistics = field(repr=False, compare=False)
     prompter: Prompter = field(repr=False, compare=False)
@@ -57,6 +58,7 @@ class VlaFolder:
         position_ids: PositionIds | None = None,
         statistics: VlaStatistics | None = None,
         sizes: Sizes | None = None,
+        state_prompt: StatePrompt | None = None,
     ) -> "VlaFolder":
         """Look into a folder; `UserError` names file, key and remedy.
 
@@ -70,9 +72,20 @@ class VlaFolder:
         keys = weights.checked(
             path / weights.WEIGHTS, config.kind, dict(new_model(config, chosen, "meta").named_parameters())
         )
-        file = path / TOKENIZER if tokenizer is None else Path(tokenizer)
-        prompter = read_prompter(file, config)
-        return cls(path, config, chosen, file, statistics or VlaStatistics.read(path, config), prompter, keys)
+        told = _state_prompt(path, config, state_prompt)
+        saved = next((f for f in (path / TOKENIZER, path / "tokenizer" / TOKENIZER) if f.is_file()), None)
+        file = saved or path / TOKENIZER if tokenizer is None else Path(tokenizer)
+        prompter = read_prompter(file, config, told)
+        return cls(
+            path,
+            config,
+            chosen,
+            told,
+            file,
+            statistics or VlaStatistics.read(path, config),
+            prompter,
+            keys,
+        )
 
     @property
     def weights(self) -> Path:
@@ -134,6 +147,24 @@ def _position_ids(path: Path, config: VlaConfig, chosen: PositionIds | None) -> 
             "those, else exact"
         )
     return "exact"
+
+
+def _state_prompt(path: Path, config: VlaConfig, chosen: StatePrompt | None) -> StatePrompt:
+    """How pi0.5's prompts were made: LeRobot's before 0.5 told padded states, and a folder doesn't say
+    which."""
+    if config.kind != "pi05" or chosen is not None or config.real_state_dim == config.state_dim:
+        return chosen or "real"
+    said = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    if (
+        "n_obs_steps" in said and "use_relative_actions" not in said
+    ):  # the first is LeRobot's, the second 0.5.1's
+        raise UserError(
+            f"{path / CONFIG}: saved by a LeRobot before 0.5.1, which doesn't tell how a state stands in the "
+            f"prompt. Choose state_prompt: padded (all {config.state_dim} numbers) if it was trained with "
+            "LeRobot 0.4, "
+            f"real ({config.real_state_dim}) if with 0.5 or openpi"
+        )
+    return "real"
 
 
 def _transformers(path: Path) -> str:

@@ -86,7 +86,7 @@ class Tower(nn.Module):
     def __init__(self, policy: Vla):
         super().__init__()
         self.policy, self.base = policy, base_of(policy)
-        self.__dict__["network"] = self.base.frozen()
+        vars(self)["network"] = self.base.frozen()
         self.width = self.base.folder.config.sizes.text.width
 
     @torch.no_grad()
@@ -104,7 +104,7 @@ class Tower(nn.Module):
         memo |= {id(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
         copied = Tower.__new__(Tower)
         memo[id(self)] = copied
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        vars(copied).update(copy.deepcopy(vars(self), memo))
         return copied
 
 

@@ -27,10 +27,11 @@ from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.places import Places
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.checkpoint import VlaFolder
-from lwd_core.rl.vla.config import ACTION, STATE, VlaConfig
+from lwd_core.rl.vla.config import ACTION, STATE, Units, VlaConfig
 from lwd_core.rl.vla.lora import LoraLinear, adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
+from lwd_core.rl.vla.prompt import StatePrompt
 from lwd_core.rl.vla.runs import policy_folder
 from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import NEEDED, VlaStatistics
@@ -47,8 +48,8 @@ FAR = 4.0
 class Vla(FieldKind):
     """A checkpoint in LeRobot's layout.
 
-    folder, tokenizer, position_ids: see `VlaFolder.open`. cameras: the lake's name of a camera to the
-    checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
+    folder, tokenizer, position_ids, state_prompt: see `VlaFolder.open`. cameras: the lake's name of a
+    camera to the checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
     are scaled to before the checkpoint's own preparation; null leaves them as they were taken. state, action:
     names of the checkpoint's numbers, in its order, by which those of the embodiments find theirs; none
     leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters of ``rank``
@@ -72,6 +73,7 @@ class Vla(FieldKind):
     alpha: PositiveFloat = 32.0
     statistics: Literal["checkpoint", "snapshot"] = "checkpoint"
     position_ids: PositionIds | None = None
+    state_prompt: StatePrompt | None = None
     checkpointing: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     base: Mapping[str, str] = setting(default_factory=dict[str, str])
@@ -155,7 +157,9 @@ class Vla(FieldKind):
     def placed(self, folder: Path | None) -> "Vla":
         if folder is not None:
             return replace(self, folder=str(folder), tokenizer=None)
-        return replace(self, folder="", tokenizer=None, position_ids=base_of(self).folder.position_ids)
+        base = base_of(self).folder
+        moved = replace(self, folder="", tokenizer=None, position_ids=base.position_ids)
+        return replace(moved, state_prompt=base.state_prompt)
 
     def give_back(self, policy: FlowPolicy, out: Path) -> tuple[str, ...]:
         """In LeRobot's layout."""
@@ -219,7 +223,7 @@ class VlaBase:
 
     def _looking(self, network: TowerModel) -> TowerModel:
         """With a frozen tower, which looks at the same pictures once for all."""
-        network.__dict__["look"] = partial(self._look, network)  # a partial is copied with its network
+        vars(network)["look"] = partial(self._look, network)  # a partial is copied with its network
         return network
 
     def _look(self, network: TowerModel, images: Tensor) -> Tensor:
@@ -262,7 +266,8 @@ _BASES = WeakValueDictionary[tuple[Any, ...], VlaBase]()
 
 def base_of(kind: Vla) -> VlaBase:
     """The checkpoint a field is made from. `UserError` where it isn't the one its digests name."""
-    key = (kind.folder, kind.tokenizer, kind.position_ids, kind.precision)
+    rules = (kind.position_ids, kind.state_prompt, kind.precision, kind.statistics)
+    key = (kind.folder, kind.tokenizer, *rules)
     base = _BASES.get(key)
     if base is None:
         base = _BASES[key] = VlaBase(_opened(kind), getattr(torch, kind.precision))
@@ -288,7 +293,7 @@ class VlaField(PolicyField):
     def __init__(self, config: FieldConfig, kind: Vla):
         super().__init__()
         self.config, self.kind, self.base = config, kind, base_of(kind)
-        self.__dict__["network"] = self.base.copy(kind)
+        vars(self)["network"] = self.base.copy(kind)
         self._name_learned()
         self.register_buffer("reach", torch.full((self.network.config.action_dim,), torch.inf))
         self.asks = nn.Parameter(torch.zeros(()), requires_grad=False)
@@ -361,7 +366,7 @@ class VlaField(PolicyField):
                 memo[id(tensor)] = tensor
         copied = VlaField.__new__(VlaField)
         memo[id(self)] = copied
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        vars(copied).update(copy.deepcopy(vars(self), memo))
         return copied
 
 
@@ -396,12 +401,10 @@ def _spoken(observation: Observation) -> tuple[Tensor, Tensor]:
 
 
 def _opened(kind: Vla) -> VlaFolder:
-    own = (
-        VlaStatistics.identity(VlaConfig.read(policy_folder(Path(kind.folder))))
-        if kind.statistics == "snapshot"
-        else None
-    )
-    return VlaFolder.open(kind.folder, kind.tokenizer, kind.position_ids, own)
+    own = None
+    if kind.statistics == "snapshot":  # the folder's, if it has any, are of other robots
+        own = VlaStatistics.identity(VlaConfig.read(policy_folder(Path(kind.folder))))
+    return VlaFolder.open(kind.folder, kind.tokenizer, kind.position_ids, own, state_prompt=kind.state_prompt)
 
 
 def _fits(kind: Vla, own: VlaConfig, net: FieldConfig, measured: Measured) -> None:
@@ -432,10 +435,11 @@ def _fits(kind: Vla, own: VlaConfig, net: FieldConfig, measured: Measured) -> No
 def _of_snapshot(own: VlaConfig, measured: Measured) -> VlaStatistics:
     """The data's statistics in the checkpoint's kind of units."""
     pairs = list[tuple[Tensor, Tensor]]()
-    for what, units, values in (
+    kinds: list[tuple[str, Units, Mapping[str, Tensor]]] = [
         (STATE, own.state_units, measured.state),
         (ACTION, own.action_units, measured.action),
-    ):
+    ]
+    for what, units, values in kinds:
         names = NEEDED[units]
         if missing := [name for name in names if name not in values]:
             raise UserError(

@@ -7,13 +7,16 @@ of its batch.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lwd_core.errors import UserError
 from lwd_core.rl.vla.config import Kind, VlaConfig
+
+StatePrompt = Literal["real", "padded"]
 
 BINS = 256  # of pi0.5's state
 _BOS = "<bos>"
@@ -21,14 +24,18 @@ _BOS = "<bos>"
 
 @dataclass(frozen=True)
 class Prompter:
-    """Instructions, and pi0.5's states, to a network's tokens. first: put before the text; pad: behind it,
-    masked."""
+    """Instructions, and pi0.5's states, to a network's tokens.
+
+    first: put before the text; pad: behind it, masked. told: numbers of a state that pi0.5's prompts tell;
+    those beyond its real ones are 0, as LeRobot 0.4 has it ("padded").
+    """
 
     kind: Kind
     length: int
     tokenizer: Any
     first: int | None
     pad: int
+    told: int
 
     def __call__(self, instructions: Sequence[str], state: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, L) i64 and where they are text (B, L) bool; state: (B, S), normalised, real dims alone.
@@ -37,6 +44,8 @@ class Prompter:
         """
         tokens = torch.full((len(instructions), self.length), self.pad)
         mask = torch.zeros(len(instructions), self.length, dtype=torch.bool)
+        if self.kind == "pi05":
+            state = F.pad(state, (0, max(0, self.told - state.shape[-1])))
         texts = words(self.kind, instructions, state)
         for row, (text, said) in enumerate(
             zip(self.tokenizer.encode_batch(texts), instructions, strict=True)
@@ -69,7 +78,7 @@ def binned(state: Tensor) -> Tensor:
     return torch.bucketize(state.detach().cpu().double(), edges, right=True) - 1
 
 
-def read_prompter(file: Path, config: VlaConfig) -> Prompter:
+def read_prompter(file: Path, config: VlaConfig, state_prompt: StatePrompt = "real") -> Prompter:
     """By a tokenizer.json; `UserError` for one of another model."""
     from tokenizers import Tokenizer  # not all that act have it
 
@@ -102,4 +111,5 @@ def read_prompter(file: Path, config: VlaConfig) -> Prompter:
         tokenizer,
         None if config.kind == "smolvla" else first,
         tokenizer.token_to_id("<pad>") or 0,
+        config.state_dim if state_prompt == "padded" else 0,
     )

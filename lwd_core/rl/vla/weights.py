@@ -35,7 +35,8 @@ PREFIXES: dict[Kind, dict[str, str]] = {
         "expert.": "vlm_with_expert.lm_expert.",
     },
 }
-#: Heads that say words; nothing here is computed with them. PaliGemma's is its embedding too.
+#: Heads that say words; nothing here is computed with them. PaliGemma's may be all
+#: there is of its embedding; where both are, LeRobot reads the embedding.
 HEADS: dict[Kind, tuple[str, ...]] = {
     "pi0": (
         f"{_ROOT}{_PALIGEMMA}lm_head.weight",
@@ -109,20 +110,12 @@ def checked(file: Path, kind: Kind, expected: Mapping[str, Tensor]) -> dict[str,
 @torch.no_grad()
 def load(file: Path, kind: Kind, model: nn.Module, keys: Mapping[str, str]) -> None:
     """Copy the tensors that `checked` found into a model, one at a time, to its types and devices."""
-    with _opened(file) as (shapes, tensor):
+    with _opened(file) as (_, tensor):
         for name, parameter in model.named_parameters():
             value = tensor(keys[name])
             if not value.isfinite().all():
                 raise UserError(f"{file}: {keys[name]}: not all numbers are finite; the checkpoint is spoilt")
             parameter.copy_(value)
-        embedding = keys["text.embed_tokens.weight"]
-        for head in (k for k in shapes if kind != "smolvla" and _canonical(kind, k) == HEADS[kind][0]):
-            if head != embedding and not torch.equal(tensor(head), tensor(embedding)):
-                raise UserError(
-                    f"{file}: {head} and {embedding} differ, which are one tensor in {kind}; convert the "
-                    "checkpoint "
-                    "again, whichever LeRobot reads last would count"
-                )
 
 
 def _exists(file: Path) -> None:

@@ -71,7 +71,9 @@ def batch(of: FlowPolicy, size: int = 4, rows: slice = slice(None)) -> Batch:
     raw = {name: value[rows] for name, value in raw.items()}
     if rows != slice(None):
         raw["rows"] = torch.arange(size)[rows]
-    return prepare(raw, of.normaliser, torch.zeros(2, 4), size, ["push the cup", "point at the light"])
+    return prepare(
+        raw, of.normaliser, torch.rand(2, 4, generator=numbers), size, ["push the cup", "point at the light"]
+    )
 
 
 def noise() -> Noise:
