@@ -17,7 +17,7 @@ def test_every_part_runs_and_says_figures(tmp_path: Path) -> None:
     assert all(row["weights differ"] == 0 for row in by_part["agreement"])  # the same device twice
     assert by_part["workers"][0]["weights differ"] < 1e-5
     assert {(r["method"], r["batch"]) for r in by_part["vla"]} == {
-        (m, b) for m in ("cloning", "qam") for b in (2, 4)
+        (m, b) for m in ("cloning", "qam") for b in (2,)
     }
     assert all(row["updates/s"] > 0 for row in by_part["mlp"] + by_part["vla"])
     assert json.loads((tmp_path / "r.json").read_text()) == rows
