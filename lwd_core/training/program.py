@@ -4,6 +4,7 @@ import io
 
 import torch
 
+from lwd_core.errors import UserError
 from lwd_core.rl.policy import FlowPolicy
 
 
@@ -13,8 +14,14 @@ def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     A policy with cameras also takes ``image=`` (B, C, height, width, 3) u8, RGB; one that sees by a
     pretrained backbone features of them (B, C, F) f32.
     ``batch`` fixes B; any B from 2 up otherwise. ``torch.export.load(io.BytesIO(data)).module()`` runs it.
+    UserError for a policy on a checkpoint of others.
     """
     field = policy.config.field
+    if field.kind is not None:
+        raise UserError(
+            f"a {field.kind.kind} policy is no program of its own; `lwd export policy` gives it back to "
+            "those who made its checkpoint"
+        )
     size = batch or 2
     example = (
         torch.zeros(size, field.encoder.state_dim),

@@ -102,6 +102,10 @@ def test_from_demonstrations_to_a_fleet_and_on(world, cells):
     names = [n.partition("/policy/")[2] for n in state(sft) if "/policy/" in n]
     assert any(n.startswith("field.expert/") for n in names)
     assert not any(n.startswith(("field.text", "field.vision")) for n in names)
+    moved = shutil.copytree(f"{settings.home}/pi0", f"{settings.home}/moved")
+    base["network"]["field"]["folder"] = moved
+    with pytest.raises(UserError, match=r"network\.field: the policy of .* is another one"):
+        run(settings, {**base, **network(settings, "pi0", expert="lora")}, "offline", "offline", "sft")
     offline = run(settings, base, "offline", "offline", "sft")
     policy = deployed(settings, "offline")
     assert policy.cameras == ("top",)
@@ -135,6 +139,8 @@ def deployed(settings: Settings, name: str) -> Policy:
 def test_a_trained_policy_needs_no_cloning_and_goes_on_to_the_bit(world, kind, learns):
     settings, base = world
     value = {**base, **network(settings, kind, **learns)}
+    if kind == "smolvla":
+        value["critic"] = {**SMALL["critic"], "backbone": {"kind": "siglip", "width": 8, "heads": 2}}
     whole = run(settings, value, f"{kind}-whole", "offline")
     assert whole.metrics["path_kl"] >= 0
     parts = TrainConfig.parse({**value, "run": f"{kind}-parts", "stage": "offline"})
