@@ -17,6 +17,7 @@ from lwd_core.fleet.batching import Request
 from lwd_core.fleet.pace import Timekeeper
 from lwd_core.fleet.robot import Action, Chunk
 
+_FIRST_NS = 60_000_000_000
 _LATELY = 10  # answers by which it is judged how early to ask
 
 
@@ -145,6 +146,7 @@ class Plans:
         self._planner, self._keeper, self._period = planner, keeper, period_ns
         self._rule, self._ahead = rule, ahead
         self._wait_ns, self._most_ns = round(patience * period_ns), round(most_s * 1e9)
+        self._patient_ns = max(self._most_ns, _FIRST_NS)  # until there was a plan
         self._left: deque[npt.NDArray[np.float32]] = deque()
         self._length = 0
         self._asked_ns: int | None = None
@@ -203,12 +205,13 @@ class Plans:
         chunk = self._planner.answer(wait_ns)
         took = self._keeper.monotonic_ns() - self._asked_ns
         if chunk is None:
-            if took > self._most_ns:
+            if took > self._patient_ns:
                 raise UserError(f"the policy gave no plan in {took / 1e9:.1f} s; look after its machine")
             return
         if not len(chunk):
             raise UserError("the policy gave a plan of no actions; release another one")
         self._took.append(took)
+        self._patient_ns = self._most_ns
         self._asked_ns, self._length = None, len(chunk)
         begun = self._since if self._moving and self._rule is not WhenLate.HOLD else 0
         self._left = deque(chunk[begun:])
