@@ -4,7 +4,8 @@
 
 A point goes to a goal that moves, in simulated time at 50 Hz; plans are chunks of 12 actions towards where
 the goal was when they were asked for, bent to one side or the other by chance, as a generative policy's are.
-A plan is asked for with so many ticks left that it is there in time, and 4 more to stitch in; who waits stands.
+A plan is asked for with so many ticks left that it is there in time, and 4 more to stitch in. Who waits
+stands.
 """
 
 import argparse

@@ -37,8 +37,8 @@ def test_waiting_stands_still_for_the_latency_of_each_plan() -> None:
 
 
 def test_the_old_plan_goes_on_until_the_new_one_is_there_and_the_past_is_left_out() -> None:
-    # asked for at tick 4 with 4 left (2 executed); there at tick 6, whose action is its third
-    assert executed(WhenLate.CONTINUE, 2, 4, 9) == [None, None, 0, 1, 2, 3, 42, 43, 82]
+    # asked for at tick 4 with 4 left, there at tick 6, whose action is its third; the next at 7, there at 9
+    assert executed(WhenLate.CONTINUE, 2, 4, 10) == [None, None, 0, 1, 2, 3, 42, 43, 44, 72]
 
 
 def test_what_both_plans_speak_of_is_stitched_in_equal_steps() -> None:
