@@ -25,7 +25,7 @@ from lwd_core.rl.encoders import Backbone, ChunkEncoder, EncoderConfig, Observat
 from lwd_core.rl.fields import FIELDS, FieldKind
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.vla.field import Vla, base_of
-from lwd_core.rl.vla.layers import Stack, turn_at
+from lwd_core.rl.vla.layers import Stack, attend, turn_at
 from lwd_core.rl.vla.model import TowerModel
 from lwd_core.rl.vla.sizes import StackSizes
 
@@ -183,8 +183,6 @@ class GemmaEncoder(nn.Module):
         present = torch.cat([there, torch.ones_like(there[:, :1]).expand(-1, len(told))], 1)
         turn = turn_at(present.cumsum(1) - 1, self.text.sizes.head_dim)
         for layer in self.text.each():
-            inner, attention = layer.input_layernorm(z), layer.self_attn
-            pair = attention.keys_values(inner, turn)
-            seen = attention(attention.queries(inner, turn), *pair, present[:, None, None, :])
-            z = layer.finish(z, seen, None, None)
+            pair = layer.self_attn.keys_values(layer.input_layernorm(z), turn)
+            z = attend(layer, z, *pair, present[:, None, None, :], *turn)
         return self.text.norm(z[:, -1]).to(observation.state.dtype)

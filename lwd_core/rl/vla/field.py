@@ -2,8 +2,8 @@
 
     network: {field: {kind: vla, folder: …, tokenizer: …, cameras: {front: base_0_rgb}}}
 
-θ, β, what acts and their averages differ in what learns, by default the action expert; the rest is in memory
-once, and what a frozen backbone makes of a batch is computed once for all of them.
+θ, β, what acts and their averages differ in what learns, by default the action expert with all projections,
+of the state too; the rest is in memory once, and what a frozen backbone makes of a batch is computed once.
 """
 
 import copy
@@ -49,13 +49,13 @@ class Vla(FieldKind):
     """A checkpoint in LeRobot's layout.
 
     folder, tokenizer, position_ids, state_prompt: see `VlaFolder.open`. cameras: the lake's name of a
-    camera to the checkpoint's; those of the checkpoint that are left out are masked. pixels: height and width that frames
-    are scaled to before the checkpoint's own preparation; null leaves them as they were taken. state, action:
-    names of the checkpoint's numbers, in its order, by which those of the embodiments find theirs; none
-    leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters of ``rank``
-    (scale ``alpha`` / rank), or not; the expert's projections learn with its adapters. statistics: the
-    "checkpoint"'s, or the "snapshot"'s for a checkpoint of other robots. checkpointing: activations are
-    computed again in the backward pass. precision: of what never learns.
+    camera to the checkpoint's; those of the checkpoint that are left out are masked. pixels: height and
+    width that frames are scaled to before the checkpoint's own preparation; null leaves them as they were
+    taken. state, action: names of the checkpoint's numbers, in its order, by which those of the embodiments
+    find theirs; none leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters
+    of ``rank`` (scale ``alpha`` / rank), or not; the expert's projections learn with its adapters.
+    statistics: the "checkpoint"'s, or the "snapshot"'s for a checkpoint of other robots. checkpointing:
+    activations are computed again in the backward pass. precision: of what never learns.
 
     What follows is filled in by whoever makes the policy. base: digests of weights, configuration and
     tokenizer; a folder with others is refused. where: places of each embodiment's numbers.
@@ -188,18 +188,19 @@ class VlaBase:
         self.folder = folder
         self.network = folder.model(dtype=dtype).requires_grad_(False).eval()
         # of the last two observations, a batch's and the next one's
-        self._images, self._looks, self._prefixes = (
+        self._images, self._looks, self._scenes = (
             deque[tuple[tuple[Any, ...], Any]](maxlen=2) for _ in "123"
         )
 
-    def prefix(self, kind: Vla, network: TowerModel, observation: Observation) -> Prefix:
-        """The frozen backbone's of an observation."""
+    def scene(self, kind: Vla, network: TowerModel, observation: Observation) -> Prefix:
+        """What the frozen backbone makes of an observation."""
 
         def made() -> Prefix:
             images, mask = self.images(kind, observation)
-            return network.prefix(images, mask, *_spoken(observation), observation.state)
+            with torch.no_grad():
+                return network.scene(images, mask, *_spoken(observation))
 
-        return _kept(self._prefixes, (*observation, *_modes(observation.state)), made)
+        return _kept(self._scenes, (*observation, *_modes(observation.state)), made)
 
     def images(self, kind: Vla, observation: Observation) -> tuple[Tensor, Tensor]:
         """What the picture tower takes of an observation, and which of it is there, see `prepared`."""
@@ -305,7 +306,8 @@ class VlaField(PolicyField):
     def at(self, observation: Observation) -> Flow:
         if self.asks > 0.5:
             observation = self.told(observation, torch.ones_like(observation.state[:, 0]))
-        return self.network.at(self._prefix(observation), observation.state)
+        prefix = self.network.informed(self._scene(observation), observation.state)
+        return self.network.at(prefix, observation.state)
 
     def trunk(self) -> list[nn.Parameter]:
         """What learns of the backbone."""
@@ -340,12 +342,11 @@ class VlaField(PolicyField):
         full = (n for n, p in self.network.named_parameters() if p.requires_grad and "lora_" not in n)
         return found | {name: self.network.get_parameter(name) for name in full}
 
-    def _prefix(self, observation: Observation) -> Prefix:
+    def _scene(self, observation: Observation) -> Prefix:
         if self.kind.backbone != "frozen":
             images, mask = self.base.images(self.kind, observation)
-            spoken = _spoken(observation)
-            return self.network.prefix(images, mask, *spoken, observation.state, gradient=True)
-        return self.base.prefix(self.kind, self.network, observation)
+            return self.network.scene(images, mask, *_spoken(observation))
+        return self.base.scene(self.kind, self.network, observation)
 
     def _name_learned(self) -> None:
         for name, parameter in self.network.named_parameters():

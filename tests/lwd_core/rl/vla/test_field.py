@@ -20,7 +20,7 @@ from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAM, policy_loss
 from lwd_core.rl.reference import ReferenceConfig
-from lwd_core.rl.vla.model import TowerModel
+from lwd_core.rl.vla.pi import PiModel
 from lwd_core.rl.vla.smolvla import SmolVlaModel
 from tests.lwd_core.rl.vla.tiny import tiny
 
@@ -117,8 +117,8 @@ def test_copies_share_what_is_frozen_and_its_prefix_is_computed_once(folders, mo
     assert {n for n, p in mine.items() if p.requires_grad}.isdisjoint(shared)
     assert set(theta.state_dict()) == {n.replace(".", "/") for n in mine.keys() - shared} | {"reach", "asks"}
     made = []
-    run = TowerModel.prefix
-    monkeypatch.setattr(TowerModel, "prefix", lambda self, *a, **k: made.append(1) or run(self, *a, **k))
+    run = PiModel.scene
+    monkeypatch.setattr(PiModel, "scene", lambda self, *a: made.append(1) or run(self, *a))
     learner = LearnerConfig(extraction=choose(EXTRACTIONS, "qam", steps=4)).learner(of, SHAPE)
     learner.update(batch(of), noise(), Progress(0, 2))
     assert len(made) == 1
