@@ -142,6 +142,12 @@ def test_it_is_given_back_as_the_checkpoint_it_became(
     assert done.exit_code == 0, done.output
     assert any("4.55" in note for note in json.loads(done.stdout)["notes"])
     assert bundle.policy_id in (out / "README.md").read_text()
+    shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed", "--json"])
+    told = json.loads(shown.stdout)
+    assert (told["config"]["real_state_dim"], told["config"]["chunk"]) == (STATE, CHUNK)
+    assert told["costs"]["tokens"] == 2 * 4 + 64 + 1  # two cameras, words, state
+    shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed"])
+    assert "5 numbers of 8, by mean_std" in shown.stdout
     kind = choose(FIELDS, "vla", folder=str(out), cameras=CAMERA, position_ids="skewed")
     field = replace(model.config.field, kind=kind)
     plain = {"mean": torch.zeros(STATE)}, {"mean": torch.zeros(ACTION)}
