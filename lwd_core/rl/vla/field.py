@@ -181,6 +181,10 @@ class Vla(FieldKind):
                 "padded, as LeRobot 0.4 does" if base.state_prompt == "padded" else "as it is, as 0.5.1 does"
             )
             notes.append(f"Its prompt told the state {told}; the other version tells it otherwise.")
+        if self.state:
+            notes.append(
+                f"States are {', '.join(self.state)}; actions {', '.join(self.action)}, in this order."
+            )
         if field.asks > 0.5:
             notes.append(f"End its task with {ADVANTAGE[1].strip()!r} on a line of its own, as it was told.")
         return tuple(notes)
