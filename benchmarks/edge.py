@@ -1,11 +1,12 @@
 """The robot's side: how late control ticks begin while a policy acts and everything is recorded.
 
-    python -m benchmarks.edge [--json] [--seconds 20] [--runs 3] [--hz 30,80,200]
+    python -m benchmarks.edge [--json] [--seconds 20] [--runs 3] [--hz 30,80,200] [--realtime]
 
 A robot of 39 state dims and 4 action dims that answers at once, a policy of the demo's size (chunks of 16,
 one core) in its thread, limits, watchdog, log on disk. How long after it was due a tick began, in
 microseconds; `bare` is the same of a loop that does nothing, in turn with the other, so that what the machine
-itself is late by can be told apart. `held` is the share of ticks for which the plan came too late.
+itself is late by can be told apart; `--realtime` takes a real-time priority first, as `chrt -f 1` does, so
+that others' work makes nothing late. `held` is the share of ticks for which the plan came too late.
 """
 
 import argparse
@@ -129,11 +130,14 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20.0)
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--hz", default="30,80,200")
+    options.add_argument("--realtime", action="store_true")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     policy, rows = Acting(), []
     policy.act(np.zeros((1, STATE), np.float32), ["move"], np.random.default_rng(0))
+    if chosen.realtime:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     with tempfile.TemporaryDirectory() as folder:
         for hz in map(float, chosen.hz.split(",")):
             runs = [

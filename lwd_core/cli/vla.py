@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ def show(
     position_ids: Annotated[
         str | None, typer.Option(help="exact or skewed, where the folder does not tell.")
     ] = None,
+    state_prompt: Annotated[
+        str | None, typer.Option(help="real or padded, where a pi0.5's folder does not tell.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look into a checkpoint: what it sees and says, its units, its digests, and by arithmetic what it costs.
@@ -37,9 +40,14 @@ def show(
     from lwd_core.rl.vla.checkpoint import VlaFolder
     from lwd_core.rl.vla.costs import Costs
 
-    if position_ids not in (None, "exact", "skewed"):
-        raise UserError(f"--position-ids: {position_ids!r}; say exact or skewed")
-    found = VlaFolder.open(folder, tokenizer, position_ids)  # pyright: ignore[reportArgumentType]
+    for name, said, known in (
+        ("position-ids", position_ids, ("exact", "skewed")),
+        ("state-prompt", state_prompt, ("real", "padded")),
+    ):
+        if said is not None and said not in known:
+            raise UserError(f"--{name}: {said!r}; say {' or '.join(known)}")
+    rules: Any = {"position_ids": position_ids, "state_prompt": state_prompt}
+    found = VlaFolder.open(folder, tokenizer, **rules)
     config, costs = found.config, Costs.of(found.config)
     if as_json:
         about = {"folder": found.path, "position_ids": found.position_ids, "digests": found.digests}

@@ -99,7 +99,7 @@ class ControlRules:
 
 
 @dataclass(frozen=True)
-class Take:
+class Driven:
     """What came of an episode: None where it was discarded. ``last``: a person wants no other."""
 
     ran: Ran | None
@@ -160,7 +160,7 @@ class Control:
     def _thread(self, seed: int) -> Planner:
         return ThreadPlanner(seed)
 
-    def run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Take:
+    def run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Driven:
         """Run one episode and leave its log in ``spool``; without a policy a person drives throughout.
 
         Raises `SafeStop` where the robot was made to stand still: its log, truncated, is in ``spool`` then
@@ -174,7 +174,7 @@ class Control:
                 "LWD_HOME"
             ) from problem
 
-    def _run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Take:
+    def _run(self, job: Job, policy: RobotPolicy | None, spool: Path) -> Driven:
         rig = self._rig
         person = rig.person() if rig.person else None
         if policy is None and person is None:
@@ -222,7 +222,7 @@ class Control:
                 raise fault
             raise SafeStop(f"robot {self._spec.robot_id}: {_why(fault)}; stopped") from fault
         if course.discarded or not course.tick:
-            return Take(None, course.last)
+            return Driven(None, course.last)
         known = course.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
         ran = Ran(
             self._spec.robot_id,
@@ -237,7 +237,7 @@ class Control:
             log.path,
             tuple(course.reasons),
         )
-        return Take(ran, course.last)
+        return Driven(ran, course.last)
 
     def _drive(
         self,

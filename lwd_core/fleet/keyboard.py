@@ -92,6 +92,8 @@ class Keyboard:
             elif press := KEYS.get(key):
                 if press.button in (Button.TAKE_OVER, Button.GIVE_BACK):
                     self._driving = press.button is Button.TAKE_OVER
+                elif press.button not in (Button.QUIT, Button.STOP):  # an episode ends, or another begins
+                    self._driving, self._held = False, None
                 found.append(press)
         return found
 

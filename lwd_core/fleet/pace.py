@@ -116,7 +116,8 @@ class Pace:
 
 
 class Watchdog:
-    """Calls ``stop`` from a thread of its own when it was not fed for ``after_s``; a context.
+    """Calls ``stop`` from a thread of its own when it was not fed for ``after_s``; a context. It
+    counts the machine's own seconds; infinitely many of them are no watch.
 
     What hangs in a driver is stopped so. A process that dies, or a library that holds the interpreter's lock,
     is not: against that a robot's controller needs a time-out of its own.
@@ -142,11 +143,13 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         self.feed()
-        self._thread.start()
+        if self._after_s < float("inf"):
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(self._after_s)
+        if self._thread.is_alive():
+            self._thread.join(self._after_s)

@@ -4,6 +4,7 @@ A bundle names its base by the digests of its files, and the bundle is signed: w
 be trusted, only compared. A robot whose policies lie in a bucket keeps the bases it needed on its own disk.
 """
 
+import errno
 import hashlib
 import shutil
 import uuid
@@ -12,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.policies.bundle import BadBundle
 from lwd_core.rl.fields import BaseFiles
 from lwd_core.snapshots.local_copy import cache_home
@@ -92,13 +93,15 @@ def _fetch(store: Location, base: Base, folder: Path) -> None:
                     raise BadBundle(
                         f"{store.path(name)}: the bytes are not those the policy names; release it anew"
                     )
-        if not folder.exists():  # another process may have been faster
-            temporary.rename(folder)
+        temporary.rename(folder)
     except FileNotFoundError as error:
         raise BadBundle(f"{store.root}: incomplete ({error}); release the policy anew") from error
     except OSError as error:
-        if not folder.exists():
-            raise UserError(f"{folder}: the base can't be kept there ({error}); make room") from error
+        if folder.exists():  # another process was faster
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise StorageError(f"{folder}: the base can't be kept there ({error}); make room") from error
+        raise  # the line is down: asked for again
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

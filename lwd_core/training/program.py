@@ -14,13 +14,12 @@ def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     A policy with cameras also takes ``image=`` (B, C, height, width, 3) u8, RGB; one that sees by a
     pretrained backbone features of them (B, C, F) f32.
     ``batch`` fixes B; any B from 2 up otherwise. ``torch.export.load(io.BytesIO(data)).module()`` runs it.
-    UserError for a policy on a checkpoint of others.
     """
     field = policy.config.field
     if field.kind is not None:
         raise UserError(
-            f"a {field.kind.kind} policy is no program of its own; `lwd export policy` gives it back to "
-            "those who made its checkpoint"
+            "a policy learned on a checkpoint of another project is no program of torch.export; "
+            "`lwd export policy` gives it back in that one's layout"
         )
     size = batch or 2
     example = (

@@ -186,6 +186,15 @@ class Vla(FieldKind):
         notes = ["Here actions were held within the robot's limits; LeRobot does not hold them."]
         if base.position_ids == "skewed":
             notes.append("Run it in float32 with transformers 4.55 to 4.57, by whose numbering it sees.")
+        if base.config.kind == "pi05" and base.config.real_state_dim < base.config.state_dim:
+            told = (
+                "padded, as LeRobot 0.4 does" if base.state_prompt == "padded" else "as it is, as 0.5.1 does"
+            )
+            notes.append(f"Its prompt told the state {told}; the other version tells it otherwise.")
+        if self.state:
+            notes.append(
+                f"States are {', '.join(self.state)}; actions {', '.join(self.action)}, in this order."
+            )
         if field.asks > 0.5:
             notes.append(f"End its task with {ADVANTAGE[1].strip()!r} on a line of its own, as it was told.")
         return tuple(notes)

@@ -13,6 +13,7 @@ clipped there.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -137,12 +138,27 @@ class VlaModel(nn.Module, ABC):
         """The checkpoint's own velocity, noise − action: (B, H, D) at x (B, H, D), t (B,) f32."""
 
 
+def pad_state(state: Tensor, width: int) -> Tensor:
+    """State (B, ≤ width) with zeros behind; ValueError for a wider one."""
+    if state.shape[-1] > width:
+        raise ValueError(f"a state of {state.shape[-1]} numbers; this network takes {width}")
+    return F.pad(state, (0, width - state.shape[-1]))
+
+
+class Denoiser(Protocol):
+    """A network in a checkpoint's convention, see `VlaModel.denoise`; ``config`` tells ``action_dim``."""
+
+    config: Any
+
+    def denoise(self, prefix: Any, state: Tensor, x: Tensor, t: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class VlaAt:
     """A network's flow at fixed observations, see `lwd_core.rl.flow.Flow`."""
 
-    model: VlaModel
-    prefix: Prefix
+    model: Denoiser
+    prefix: Any
     state: Tensor
 
     def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:

@@ -32,10 +32,16 @@ _BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2,
 
 
 def files_of(base: VlaFolder) -> dict[str, Path]:
-    """All that a folder is read from, by the names under which one folder holds it."""
+    """All that a folder is read from, by the names under which one folder holds it. `UserError` for a part
+    that lies elsewhere."""
     said: dict[str, Any] = json.loads((base.path / CONFIG).read_text(encoding="utf-8"))
     own = str(said.get("vlm_model_name") or "")
     inside = bool(own) and not own.startswith("/") and ".." not in own.split("/")
+    if own and not inside and (base.path / own / CONFIG).is_file():
+        raise UserError(
+            f"{base.path / CONFIG}: vlm_model_name: {own} lies outside of the folder, where no robot finds it; "
+            "put it beside, and name it by its own name"
+        )
     names = [CONFIG, WEIGHTS, PROCESSOR, SIZES, *([f"{own}/{CONFIG}"] if inside else [])]
     found = {name: base.path / name for name in names}
     found |= {file.name: file for pattern in (READ_FROM, ALSO_IN) for file in base.path.glob(pattern)}

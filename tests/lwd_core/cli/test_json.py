@@ -29,6 +29,7 @@ ELSEWHERE = {
     "hub push": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "export policy": "it needs one learned on a checkpoint; tests/lwd_core/policies/test_based.py has one",
+    "vla show": "it needs a checkpoint; tests/lwd_core/policies/test_based.py has one",
     "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
     "robot check": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
     "robot run": "it needs somebody's robot; tests/examples/test_my_arm.py has one",

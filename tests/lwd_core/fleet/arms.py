@@ -174,7 +174,7 @@ def driven(
     control = Control(
         rig,
         spec,
-        ControlRules(**rules),
+        ControlRules(**{"watchdog_ms": np.inf, **rules}),
         keeper=arm.keeper,
         planner=lambda seed: Slow(arm.keeper, takes),
         say=(said if said is not None else deque()).append,

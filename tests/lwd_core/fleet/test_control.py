@@ -160,7 +160,7 @@ def test_a_policy_that_gives_no_plan_is_not_waited_for_for_ever(tmp_path: Path) 
     arm = TwoJoints()
     with pytest.raises(SafeStop, match="gave no plan in"):
         driven(tmp_path, arm, policy=Counting(), takes=1e6, plan_s=1.0)
-    assert "stop" in arm.did
+    assert (arm.did, arm.commands) == (["stop"], [])
 
 
 def test_a_driver_that_hangs_is_stopped_by_the_watchdog(tmp_path: Path) -> None:
@@ -169,9 +169,8 @@ def test_a_driver_that_hangs_is_stopped_by_the_watchdog(tmp_path: Path) -> None:
     own = arm.stop
     arm.stop = lambda: (own(), freed.set())[0]
     with pytest.raises(SafeStop, match="the watchdog stopped it"):
-        driven(tmp_path, arm, person=Pressing(), watchdog_ms=30)
+        driven(tmp_path, arm, person=Pressing(), watchdog_ms=50)
     assert arm.did == ["stop", "stop"]
-    assert "watchdog" in only(tmp_path).attributes("safe_stop")["why"]
 
 
 def test_a_stop_that_fails_is_told_and_hides_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
-from lwd_core.fleet.control import Rig, SafeStop
+from lwd_core.fleet.control import ControlRules, Rig, SafeStop
 from lwd_core.fleet.live import Told
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.station import Rounds, Work, run_robot
@@ -58,6 +58,7 @@ def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=
     settings = Settings(home=str(tmp_path))
     said = told if told is not None else []
     work = Work(
+        ControlRules(watchdog_ms=float("inf")),
         keeper=arm.keeper,
         planner=lambda seed: Slow(arm.keeper, 0.1),
         told=Told(waiting=lambda spec, why: said.append(why)),

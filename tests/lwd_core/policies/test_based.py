@@ -23,6 +23,7 @@ from lwd_core.rl.encoders import EncoderConfig, VisionConfig
 from lwd_core.rl.fields import FIELDS, Measured
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
+from lwd_core.training.program import export_program
 from storage_schemas.policy import Lineage
 from tests.lwd_core.policies.tiny_vla import ACTION, CHUNK, STATE, write_tiny
 
@@ -124,6 +125,12 @@ def test_the_words_of_a_bundle_name_no_place_and_fix_the_rule(
     assert one.manifest.base == replace(two.manifest.base, position_ids="exact")
     kind = one.manifest.network["field"]["kind"]
     assert (kind["folder"], kind["tokenizer"], kind["position_ids"]) == ("", None, "exact")
+    rounded = release(tmp_path / "p", keys, learned(folder, 1, position_ids="exact", precision="bfloat16"))
+    exactly, nearly = (asked(Policy.load(b.uri, trusted_keys(keys))) for b in (one, rounded))
+    assert not np.array_equal(exactly, nearly)
+    assert np.abs(exactly - nearly).max() < 0.1  # a backbone in bfloat16, what learned in float32
+    with pytest.raises(UserError, match="lwd export policy"):
+        export_program(exact)
 
 
 def test_it_is_given_back_as_the_checkpoint_it_became(
@@ -142,6 +149,12 @@ def test_it_is_given_back_as_the_checkpoint_it_became(
     assert done.exit_code == 0, done.output
     assert any("4.55" in note for note in json.loads(done.stdout)["notes"])
     assert bundle.policy_id in (out / "README.md").read_text()
+    shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed", "--json"])
+    told = json.loads(shown.stdout)
+    assert (told["config"]["real_state_dim"], told["config"]["chunk"]) == (STATE, CHUNK)
+    assert told["costs"]["tokens"] == 2 * 4 + 64 + 1  # two cameras, words, state
+    shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed"])
+    assert "5 numbers of 8, by mean_std" in shown.stdout
     kind = choose(FIELDS, "vla", folder=str(out), cameras=CAMERA, position_ids="skewed")
     field = replace(model.config.field, kind=kind)
     plain = {"mean": torch.zeros(STATE)}, {"mean": torch.zeros(ACTION)}

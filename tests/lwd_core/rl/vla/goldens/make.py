@@ -9,10 +9,12 @@ Nothing here was trained and nothing is downloaded. LeRobot takes pi's sizes by 
 hub; both are put in their place below, and all that computes is LeRobot's. Each folder is as LeRobot saves
 one, in bfloat16, with a tokenizer of one token a character, and ``golden.npz``:
 
-    raw       picture_<camera> (B, h, w, 3) u8, state (B, S), action (D,); instructions in INSTRUCTIONS
-    prepared  image_<camera> (B, 3, S, S), tokens, mask (B, L), normal_state, raw_action (B, H, D) of loss_action
-    network   prefix, present, keys and values of each layer; for each of ``times`` velocity at noise, and pull,
-              the pullback of cotangent by the noisy action; chunk of 10 Euler steps; loss of loss_action, loss_time
+    raw       picture_<camera> (B, h, w, 3) u8, state (B, S); instructions in INSTRUCTIONS
+    prepared  image_<camera> (B, 3, S, S), tokens, mask (B, L), normal_state, raw_action (B, H, D) of
+              loss_action
+    network   prefix, present, keys and values of each layer; for each of ``times`` velocity at noise, and
+              pull, the pullback of cotangent by the noisy action; chunk of 10 Euler steps; loss of loss_action
+              at loss_time
 """
 
 import importlib.machinery
