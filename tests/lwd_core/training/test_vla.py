@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,7 +154,12 @@ def test_a_trained_policy_needs_no_cloning_and_goes_on_to_the_bit(world, kind, l
 
 def test_what_does_not_fit_is_refused(world):
     settings, base = world
+    tiny(Path(settings.home) / "narrow", state=1, chunk=5)
+    tiny(Path(settings.home) / "elsewhere", state=2, chunk=5, middle=57.0)
     for more, said in (
+        ({"cameras": {}}, "at least one"),
+        ({"folder": f"{settings.home}/narrow"}, "trained on states of 1 numbers, the snapshot's have 2"),
+        ({"folder": f"{settings.home}/elsewhere"}, "knows number 0 of state around 57, in the snapshot"),
         ({"cameras": {"top": "nose"}}, "has no camera nose, only base, wrist"),
         ({"cameras": {"back": "base"}}, "the snapshot has no back, only side, top"),
         ({"expert": "frozen"}, "nothing would learn"),
@@ -166,3 +172,5 @@ def test_what_does_not_fit_is_refused(world):
         value = {**base, **network(settings, "pi0", **more)}
         with pytest.raises(UserError, match=said):
             run(settings, value, "wrong", "sft")
+    with pytest.raises(UserError, match="acts in chunks of 5, the snapshot's are of 9"):
+        run(settings, base, "wrong", "sft", chunk=9)
