@@ -114,7 +114,8 @@ class Vla(FieldKind):
 
     def policy(self, config: PolicyConfig, measured: Measured) -> FlowPolicy:
         """The checkpoint's, on the lake's robots."""
-        base, net = base_of(self), config.field
+        settled, net = _settled(self), config.field
+        base = base_of(settled)
         own = base.folder.config
         _fits(self, own, net, measured)
         if self.statistics == "snapshot":
@@ -122,7 +123,7 @@ class Vla(FieldKind):
         else:
             statistics = base.folder.statistics
             _plausible(self, statistics, measured)
-        settled = replace(_settled(self), base=base.folder.digests, where=measured.places)
+        settled = replace(settled, base=base.folder.digests, where=measured.places)
         made = replace(config, field=replace(net, kind=replace(cast(Any, net.kind), made=settled)))
         width = own.action_dim
         units = VlaUnits(
@@ -358,8 +359,8 @@ class VlaField(PolicyField):
             for name, module in self.network.named_modules()
             if isinstance(module, LoraLinear)
         }
-        full = (n for n, p in self.network.named_parameters() if p.requires_grad and "lora_" not in n)
-        return found | {name: self.network.get_parameter(name) for name in full}
+        own = ((name.replace("/", "."), p) for name, p in self.named_parameters() if "/" in name)
+        return found | {name: p for name, p in own if "lora_" not in name}
 
     def _scene(self, observation: Observation) -> Prefix:
         if self.kind.backbone != "frozen":
