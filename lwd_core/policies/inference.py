@@ -126,8 +126,8 @@ class Policy:
             )
         if isinstance(frames, Mapping):
             raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
-        units, width = self._model.normaliser, self._model.config.field.encoder.state_dim
-        if states.ndim != 2 or (states.shape[1] != width and not units.places):
+        places, width = self._model.normaliser.places, self._model.config.field.encoder.state_dim
+        if states.ndim != 2 or (states.shape[1] != width and not places):
             raise UserError(
                 f"policy {self.policy_id}: takes states of {width} numbers, got "
                 f"{states.shape[-1]}; check the robot's embodiment file"
@@ -137,16 +137,9 @@ class Policy:
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
-            raw = units.entering(torch.as_tensor(np.array(states, dtype=np.float32)), embodiment)
-            chunks = self._model(
-                *(tensor.to(self._device) for tensor in (raw, self._told(texts), torch.as_tensor(noise))),
-                **{
-                    name: part if part is None else part.to(self._device)
-                    for name, part in seen._asdict().items()
-                },
-                **self._read(texts, raw),
-            )
-        return units.leaving(chunks.cpu(), states.shape[1], embodiment).numpy()
+            raw = torch.as_tensor(np.array(states, dtype=np.float32))
+            told, noisy = self._told(texts), torch.as_tensor(noise)
+            return self._model.answer(raw, texts, told, noisy, seen._asdict(), embodiment).numpy()
 
     def give_back(self, out: Path) -> tuple[str, ...]:
         """Write it, base and all, into the new folder ``out`` in the layout of those who made the base; the
@@ -170,12 +163,6 @@ class Policy:
         if self._reads and self._model.critic is None:
             return torch.zeros(len(texts), self._model.config.field.encoder.instruction_dim)
         return self._encoder(texts)
-
-    def _read(self, texts: list[str], raw: Tensor) -> dict[str, Tensor]:
-        """Tokens of a network that reads for itself, none else."""
-        units = self._model.normaliser
-        said = units.prompt(texts, units.state(raw.to(self._device)))
-        return {} if said is None else dict(zip(("tokens", "token_mask"), said, strict=True))
 
 
 @contextmanager

@@ -167,6 +167,10 @@ class FieldKind(ABC):
     def units(self, config: "FieldConfig") -> PolicyUnits:
         """Those of its policies."""
 
+    def going_on(self, asked: "FieldKind") -> "FieldKind | None":
+        """Itself in another stage, whose settings those are; None where they are of another policy."""
+        return self if asked == self else None
+
     @abstractmethod
     def width(self, action_dim: int) -> int:
         """W, numbers of an action in the network's units."""

@@ -1,7 +1,8 @@
 """What acts: normaliser, velocity field and Euler sampling in one module, in raw units at both ends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -131,6 +132,29 @@ class FlowPolicy(nn.Module):
             critic, features = self.critic, self.critic.features(observation)
             action, _ = best_of_n(flow, lambda a: critic.q(features, a), x, self.config.steps)
         return self.normaliser.raw_action(action.view(batch, chunk, dims))
+
+    def answer(
+        self,
+        states: Tensor,
+        instructions: Sequence[str],
+        embeddings: Tensor,
+        noise: Tensor,
+        seen: Mapping[str, Tensor | None] = MappingProxyType({}),
+        embodiment: str = "",
+    ) -> Tensor:
+        """`forward` for a robot: its raw states (B, S') to its raw actions (B, H, D'), on the CPU.
+
+        embeddings: of the instructions (B, E); seen: ``image`` and ``image_mask``. embodiment: whose states
+        they are, where it learned from several of one width; UserError where that has to be said.
+        """
+        units, device = self.normaliser, next(self.parameters()).device
+        raw = units.entering(states, embodiment).to(device)
+        given = {name: value if value is None else value.to(device) for name, value in seen.items()}
+        told = units.prompt(instructions, units.state(raw))
+        if told is not None:
+            given |= {"tokens": told[0], "token_mask": told[1]}
+        chunks = self(raw, embeddings.to(device), noise.to(device), **given)
+        return units.leaving(chunks.cpu(), states.shape[1], embodiment)
 
     @torch.no_grad()
     def act(

@@ -10,6 +10,7 @@ from lwd_core.features.extractor import with_digest
 from lwd_core.logs.embodiment import load_embodiments
 from lwd_core.rl.chosen import Chosen, plain
 from lwd_core.rl.encoders import EncoderConfig
+from lwd_core.rl.fields import FieldKind
 from lwd_core.rl.learners import Trained
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
@@ -25,7 +26,11 @@ from storage_schemas.snapshot import Manifest
 def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None, settings: Settings) -> Trained:
     """The stage's learner, around a new policy or that of ``start``, going on from what the same algorithm
     left there. UserError if the policy does not fit the data."""
-    policy = _new_policy(config, data, settings.embodiments) if start is None else policy_of(start)
+    policy = (
+        _new_policy(config, data, settings.embodiments)
+        if start is None
+        else policy_of(start, config.network.field)
+    )
     if start is not None:
         _fits(config, policy, data)
     learner = config.algorithm.made.learner(policy, config.critic)
@@ -63,18 +68,29 @@ def _dims(data: Data, folder: str) -> dict[str, tuple[list[str], list[str]]]:
     }
 
 
-def policy_of(checkpoint: Checkpoint) -> FlowPolicy:
-    """The policy a checkpoint holds. UserError if its network's backbone is not installed."""
-    policy = FlowPolicy(_network(checkpoint))
+def policy_of(checkpoint: Checkpoint, asked: Chosen[FieldKind] | None = None) -> FlowPolicy:
+    """The policy a checkpoint holds, as the field that is asked for goes on with it. UserError if that is
+    another one, or its network's backbone is not installed."""
+    policy = FlowPolicy(_network(checkpoint, asked))
     policy.load_state_dict(checkpoint.state["learner"]["modules"]["policy"])
     return policy
 
 
-def _network(checkpoint: Checkpoint) -> PolicyConfig:
+def _network(checkpoint: Checkpoint, asked: Chosen[FieldKind] | None = None) -> PolicyConfig:
     try:
-        return PolicyConfig.from_dict(checkpoint.about["network"])
+        found = PolicyConfig.from_dict(checkpoint.about["network"])
     except ValueError as error:
         raise UserError(f"{checkpoint.uri}: {error}") from error
+    if asked is None:
+        return found
+    has = found.field.kind
+    made = None if has is None else has.made.going_on(asked.made)
+    if has is None or made is None:
+        raise UserError(
+            f"network.field: the policy of {checkpoint.uri} is another one; leave it out, or begin with "
+            "stage sft"
+        )
+    return replace(found, field=replace(found.field, kind=replace(has, made=made)))
 
 
 def film_of(
@@ -89,27 +105,13 @@ def film_of(
     if start is None:
         vision = asked if own is None else own.made.sees(_sizes(snapshots))
     else:
-        field = _network(start).field
-        vision = field.encoder.vision
-        if own is not None and not _is_of(own, field.kind):
-            raise UserError(
-                f"network.field: run {config.run} starts from {config.init}, whose policy is another one; "
-                "leave it out, or begin with stage sft"
-            )
+        vision = _network(start, own).field.encoder.vision
     if asked is not None and asked != (vision and replace(vision, seen_by=asked.seen_by)):
         raise UserError(
             f"network.vision: run {config.run} starts from {config.init}, which sees by "
             f"{json.dumps(plain(vision)) if vision else 'no camera'}; leave it out, or begin with stage sft"
         )
     return vision and Film(vision, open_location(settings.lake))
-
-
-def _is_of(asked: Chosen[Any], has: Chosen[Any] | None) -> bool:
-    """Whether a policy's field is the one asked for, which may leave out what is filled in."""
-    if has is None or asked.kind != has.kind:
-        return False
-    said, there = plain(asked), plain(has)
-    return all(said[name] == there[name] for name in said if said[name])
 
 
 def _sizes(snapshots: Sequence[Snapshot]) -> dict[tuple[str, str], tuple[int, int]]:

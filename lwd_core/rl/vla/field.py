@@ -122,7 +122,7 @@ class Vla(FieldKind):
         else:
             statistics = base.folder.statistics
             _plausible(self, statistics, measured)
-        settled = replace(self, base=base.folder.digests, where=measured.places)
+        settled = replace(_settled(self), base=base.folder.digests, where=measured.places)
         made = replace(config, field=replace(net, kind=replace(cast(Any, net.kind), made=settled)))
         width = own.action_dim
         units = VlaUnits(
@@ -149,6 +149,16 @@ class Vla(FieldKind):
 
     def width(self, action_dim: int) -> int:
         return base_of(self).folder.config.action_dim
+
+    def going_on(self, asked: FieldKind) -> "Vla | None":
+        """The checkpoint may lie elsewhere; what was filled in or left to the folder need not be said."""
+        if not isinstance(asked, Vla):
+            return None
+        said = {name: getattr(asked, name) for name in ("folder", "tokenizer", "checkpointing", "precision")}
+        found = ("base", "where", "position_ids", "state_prompt")
+        kept = {name: getattr(self, name) for name in found if not getattr(asked, name)}
+        now = replace(self, **said)
+        return _settled(now) if replace(asked, **kept) == now else None
 
     def base_files(self) -> BaseFiles:
         folder = base_of(self).folder
@@ -408,6 +418,12 @@ def _spoken(observation: Observation) -> tuple[Tensor, Tensor]:
     if observation.tokens is None or observation.token_mask is None:
         raise ValueError("this network reads; give it tokens")
     return observation.tokens, observation.token_mask
+
+
+def _settled(kind: Vla) -> Vla:
+    """Found from any folder that a command is run in."""
+    tokenizer = kind.tokenizer and str(Path(kind.tokenizer).absolute())
+    return replace(kind, folder=str(Path(kind.folder).absolute()), tokenizer=tokenizer)
 
 
 def _opened(kind: Vla) -> VlaFolder:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +103,10 @@ def test_from_demonstrations_to_a_fleet_and_on(world, cells):
     names = [n.partition("/policy/")[2] for n in state(sft) if "/policy/" in n]
     assert any(n.startswith("field.expert/") for n in names)
     assert not any(n.startswith(("field.text", "field.vision")) for n in names)
+    moved = shutil.copytree(f"{settings.home}/pi0", f"{settings.home}/moved")
+    base["network"]["field"]["folder"] = moved
+    with pytest.raises(UserError, match=r"network\.field: the policy of .* is another one"):
+        run(settings, {**base, **network(settings, "pi0", expert="lora")}, "offline", "offline", "sft")
     offline = run(settings, base, "offline", "offline", "sft")
     policy = deployed(settings, "offline")
     assert policy.cameras == ("top",)
@@ -135,6 +140,8 @@ def deployed(settings: Settings, name: str) -> Policy:
 def test_a_trained_policy_needs_no_cloning_and_goes_on_to_the_bit(world, kind, learns):
     settings, base = world
     value = {**base, **network(settings, kind, **learns)}
+    if kind == "smolvla":
+        value["critic"] = {**SMALL["critic"], "backbone": {"kind": "siglip", "width": 8, "heads": 2}}
     whole = run(settings, value, f"{kind}-whole", "offline")
     assert whole.metrics["path_kl"] >= 0
     parts = TrainConfig.parse({**value, "run": f"{kind}-parts", "stage": "offline"})
@@ -147,7 +154,12 @@ def test_a_trained_policy_needs_no_cloning_and_goes_on_to_the_bit(world, kind, l
 
 def test_what_does_not_fit_is_refused(world):
     settings, base = world
+    tiny(Path(settings.home) / "narrow", state=1, chunk=5)
+    tiny(Path(settings.home) / "elsewhere", state=2, chunk=5, middle=57.0)
     for more, said in (
+        ({"cameras": {}}, "at least one"),
+        ({"folder": f"{settings.home}/narrow"}, "trained on states of 1 numbers, the snapshot's have 2"),
+        ({"folder": f"{settings.home}/elsewhere"}, "knows number 0 of state around 57, in the snapshot"),
         ({"cameras": {"top": "nose"}}, "has no camera nose, only base, wrist"),
         ({"cameras": {"back": "base"}}, "the snapshot has no back, only side, top"),
         ({"expert": "frozen"}, "nothing would learn"),
@@ -160,3 +172,5 @@ def test_what_does_not_fit_is_refused(world):
         value = {**base, **network(settings, "pi0", **more)}
         with pytest.raises(UserError, match=said):
             run(settings, value, "wrong", "sft")
+    with pytest.raises(UserError, match="acts in chunks of 5, the snapshot's are of 9"):
+        run(settings, base, "wrong", "sft", chunk=9)

@@ -167,6 +167,7 @@ def test_a_critic_that_reads_as_gemma_does_learns_whole(folders):
     ("settings", "moved"),
     [
         ({}, {"expert"}),
+        ({"precision": "bfloat16", "expert": "lora"}, {"expert"}),
         ({"expert": "frozen", "backbone": "lora"}, {"text"}),
         ({"backbone": "full", "checkpointing": True}, {"text", "vision", "projector", "expert"}),
     ],

@@ -53,9 +53,10 @@ def tiny(
     state: int = 1,
     action: int = 2,
     cameras: tuple[str, ...] = ("base", "wrist"),
+    middle: float = 0.0,
     seed: int = 0,
 ) -> Path:
-    """A folder that `VlaFolder.open` takes; by its statistics raw numbers are the network's."""
+    """A folder that `VlaFolder.open` takes; its statistics take no more than ``middle`` from raw numbers."""
     folder.mkdir(parents=True)
     pixels, units = PIXELS[kind], "QUANTILES" if kind == "pi05" else "MEAN_STD"
     config = {
@@ -84,7 +85,7 @@ def tiny(
     tensors = {to_checkpoint(kind, name): p.detach().clone() for name, p in model.named_parameters()}
     save_file(tensors, folder / "model.safetensors")
     low, high = ("q01", "q99") if kind == "pi05" else ("mean", "std")
-    first = -1.0 if kind == "pi05" else 0.0
+    first = -1.0 if kind == "pi05" else middle
     statistics = {"observation.state": state, "action": action}
     values = {f"{key}.{low}": torch.full((width,), first) for key, width in statistics.items()}
     values |= {f"{key}.{high}": torch.ones(width) for key, width in statistics.items()}
