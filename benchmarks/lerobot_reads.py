@@ -37,7 +37,9 @@ def write(root: Path) -> None:
     for kind in KINDS:
         folder = write_tiny(root / kind / "began", kind)
         rule = "skewed" if kind == "smolvla" else None
-        made = choose(FIELDS, "vla", folder=str(folder), cameras={"front": "base_0_rgb"}, position_ids=rule)
+        told = "padded" if kind == "pi05" else None  # both as 0.4.4 does
+        rules = {"position_ids": rule, "state_prompt": told}
+        made = choose(FIELDS, "vla", folder=str(folder), cameras={"front": "base_0_rgb"}, **rules)
         encoder = EncoderConfig(STATE, vision=VisionConfig(("front",), 16, 20))
         config = PolicyConfig(FieldConfig(encoder, ACTION, CHUNK, kind=made), steps=3)
         ends, plain = torch.full((ACTION,), 1e4), {"mean": torch.zeros(STATE)}

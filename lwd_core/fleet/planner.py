@@ -233,4 +233,4 @@ def stitched(old: Sequence[npt.NDArray[np.float32]], new: Chunk) -> Chunk:
         return new
     share = (np.arange(1, shared + 1, dtype=np.float32) / (shared + 1))[:, None]
     both = (1 - share) * np.stack(list(old)[:shared]) + share * new[:shared]
-    return np.concatenate([both, new[shared:]])
+    return np.concatenate([both, new[shared:]]).astype(np.float32)

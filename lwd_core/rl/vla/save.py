@@ -39,8 +39,8 @@ def files_of(base: VlaFolder) -> dict[str, Path]:
     inside = bool(own) and not own.startswith("/") and ".." not in own.split("/")
     if own and not inside and (base.path / own / CONFIG).is_file():
         raise UserError(
-            f"{base.path / CONFIG}: vlm_model_name: {own} lies outside of the folder, where no robot finds it; "
-            "put it beside, and name it by its own name"
+            f"{base.path / CONFIG}: vlm_model_name: {own} lies outside of the folder, where no robot finds "
+            "it; put it beside, and name it by its own name"
         )
     names = [CONFIG, WEIGHTS, PROCESSOR, SIZES, *([f"{own}/{CONFIG}"] if inside else [])]
     found = {name: base.path / name for name in names}

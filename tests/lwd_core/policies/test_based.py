@@ -25,7 +25,7 @@ from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.training.program import export_program
 from storage_schemas.policy import Lineage
-from tests.lwd_core.policies.tiny_vla import ACTION, CHUNK, STATE, write_tiny
+from tests.lwd_core.policies.tiny_vla import ACTION, CHUNK, STATE, WORDS, write_tiny
 
 CAMERA = {"front": "base_0_rgb"}
 
@@ -152,7 +152,7 @@ def test_it_is_given_back_as_the_checkpoint_it_became(
     shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed", "--json"])
     told = json.loads(shown.stdout)
     assert (told["config"]["real_state_dim"], told["config"]["chunk"]) == (STATE, CHUNK)
-    assert told["costs"]["tokens"] == 2 * 4 + 64 + 1  # two cameras, words, state
+    assert told["costs"]["tokens"] == 2 * 4 + WORDS + 1  # two cameras, words, state
     shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed"])
     assert "5 numbers of 8, by mean_std" in shown.stdout
     kind = choose(FIELDS, "vla", folder=str(out), cameras=CAMERA, position_ids="skewed")

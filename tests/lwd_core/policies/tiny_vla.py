@@ -13,7 +13,7 @@ from lwd_core.rl.vla.config import VlaConfig
 from lwd_core.rl.vla.sizes import PictureSizes, Sizes, StackSizes, expert_of
 from lwd_core.rl.vla.weights import HEADS, to_checkpoint
 
-STATE, ACTION, CHUNK = 5, 3, 4
+STATE, ACTION, CHUNK, WORDS = 5, 3, 4, 80
 CAMERAS = ("base_0_rgb", "left_wrist_0_rgb")
 _TEXT = StackSizes(32, 48, 2, 4, 2, 8, 1e-5)
 _SIZES = {
@@ -52,7 +52,7 @@ def write_tiny(path: Path, kind: str, *, seed: int = 0) -> Path:
         "normalization_mapping": {"VISUAL": "IDENTITY", "STATE": _UNITS[kind], "ACTION": _UNITS[kind]},
         "max_state_dim": 8,
         "max_action_dim": 7,
-        "tokenizer_max_length": 64,
+        "tokenizer_max_length": WORDS,
         "min_period": 0.004,
         "max_period": 4.0,
         "device": "cpu",
