@@ -100,7 +100,7 @@ class Attention(nn.Module):
         return self.o_proj(_flat(seen))
 
     def _heads(self, z: Tensor) -> Tensor:
-        return z.unflatten(-1, (-1, self.sizes.head_dim)).transpose(1, 2)
+        return z.view(*z.shape[:2], -1, self.sizes.head_dim).transpose(1, 2)
 
 
 class Layer(nn.Module):

@@ -13,7 +13,7 @@ clipped there.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -172,7 +172,7 @@ class VlaAt:
             return torch.stack([self.velocity(at, when) for at, when in zip(x, each, strict=True)])
         t = 1 - torch.as_tensor(w, dtype=torch.float64, device=x.device)
         t = t.float().expand(len(x), 1).squeeze(1)
-        chunk = x.unflatten(-1, (-1, self.model.config.action_dim))
+        chunk = x.reshape(len(x), -1, self.model.config.action_dim)
         return -self.model.denoise(self.prefix, self.state, chunk, t).flatten(-2).to(x.dtype)
 
 
@@ -185,7 +185,8 @@ class TowerModel(VlaModel):
 
     def look(self, images: Tensor) -> Tensor:
         """Pictures (B, C, 3, S, S) to tokens (B, C, N, W)."""
-        return self.project(self.vision(images.flatten(0, 1))).unflatten(0, images.shape[:2])
+        seen = self.project(self.vision(images.flatten(0, 1)))
+        return seen.view(*images.shape[:2], *seen.shape[1:])
 
     @abstractmethod
     def project(self, seen: Tensor) -> Tensor:
@@ -214,5 +215,6 @@ class TowerModel(VlaModel):
     def through(self, step: Step, layer: Layer, z: Tensor, *context: Tensor | None) -> Tensor:
         """A layer's step; by ``checkpointing`` without its activations."""
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
+            again = checkpoint(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
+            return cast(Tensor, again)
         return step(layer, z, *context)

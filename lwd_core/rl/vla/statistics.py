@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from lwd_core.errors import UserError
@@ -87,6 +87,7 @@ class VlaStatistics(nn.Module):
                 if key in values and not torch.equal(values[key], value):
                     raise UserError(f"{file}: {key}: other numbers than in a file beside; keep one of them")
                 values[key] = value
+        made = cls.of(config, values, str(files[0]))
         for file in sorted(folder.glob(ALSO_IN)):
             for key, value in _load(file).items():
                 if key.startswith(f"{ACTION}.") and not torch.equal(values.get(key, value), value):
@@ -94,18 +95,13 @@ class VlaStatistics(nn.Module):
                         f"{file}: {key}: actions would come back in other units than they were learned in "
                         f"({files[0].name}); save the two from one training run"
                     )
-        return cls.of(config, values, str(files[0]))
+        return made
 
     def named(self) -> dict[str, Tensor]:
         """By LeRobot's names; inverse of `of`."""
-        return {
-            f"{key}.{name}": value
-            for key, units, pair in (
-                (STATE, self.state_units, (self.state_first, self.state_second)),
-                (ACTION, self.action_units, (self.action_first, self.action_second)),
-            )
-            for name, value in zip(NEEDED[units], pair, strict=False)
-        }
+        state = zip(NEEDED[self.state_units], (self.state_first, self.state_second), strict=False)
+        action = zip(NEEDED[self.action_units], (self.action_first, self.action_second), strict=False)
+        return {f"{STATE}.{n}": v for n, v in state} | {f"{ACTION}.{n}": v for n, v in action}
 
     def state(self, raw: Tensor) -> Tensor:
         """(…, S) raw to normalised."""
@@ -142,7 +138,7 @@ def _span(low: Tensor, high: Tensor) -> Tensor:
 
 def _load(file: Path) -> dict[str, Tensor]:
     try:
-        return load_file(file)
+        return load(file.read_bytes())
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file}: no whole safetensors file ({error}); copy it again") from error
 

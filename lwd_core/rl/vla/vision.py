@@ -77,7 +77,7 @@ class _PictureAttention(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         q, k, v = (
-            part(z).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            part(z).view(*z.shape[:2], self.heads, -1).transpose(1, 2)
             for part in (self.q_proj, self.k_proj, self.v_proj)
         )
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
@@ -95,9 +95,10 @@ class _PictureMlp(nn.Module):
 
 def shuffled(tokens: Tensor, s: int) -> Tensor:
     """Tokens (B, P, W) of a square to those of its s × s blocks: (B, P / s², s² · W)."""
-    side = round(tokens.shape[1] ** 0.5)
-    blocks = tokens.unflatten(1, (side // s, s, side // s, s))  # rows, within, columns, within
-    return blocks.transpose(2, 3).flatten(3).flatten(1, 2)
+    batch, patches, width = tokens.shape
+    side = round(patches**0.5)
+    blocks = tokens.reshape(batch, side // s, s, side // s, s, width)  # rows, within, columns, within
+    return blocks.transpose(2, 3).reshape(batch, patches // s**2, s * s * width)
 
 
 def _skewed(side: int) -> Tensor:

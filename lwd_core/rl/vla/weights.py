@@ -1,9 +1,10 @@
 """A checkpoint's tensors by our modules' names: which file holds what, and what is refused before it is
 loaded."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -133,10 +134,10 @@ def _exists(file: Path) -> None:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[dict[str, tuple[tuple[int, ...], str]], Callable[[str], Tensor]]]:
+def _opened(file: Path) -> Generator[tuple[dict[str, tuple[tuple[int, ...], str]], Callable[[str], Tensor]]]:
     """Shape and type of each tensor, and how to get one."""
     try:
-        with safe_open(file, "pt") as opened:
+        with cast(Any, safe_open)(file, "pt") as opened:
             parts = {key: opened.get_slice(key) for key in opened.keys()}  # noqa: SIM118
             shapes = {k: (tuple(p.get_shape()), str(p.get_dtype())) for k, p in parts.items()}
             yield shapes, opened.get_tensor

@@ -96,8 +96,13 @@ def one_key(key: str, value: Callable[[torch.Tensor], torch.Tensor], file: str =
         (settings(chunk_size=0), "chunk_size: 0 is no positive whole number"),
         (settings(input_features={"observation.state": {"type": "STATE", "shape": [3]}}), "no camera"),
         (
-            settings(input_features={"observation.state": {"type": "STATE", "shape": [9]}}),
-            "input_features: no camera",
+            settings(
+                input_features={
+                    "observation.state": {"type": "STATE", "shape": [9]},
+                    "observation.images.base": {"type": "VISUAL", "shape": [3, 20, 36]},
+                }
+            ),
+            "observation.state has 9 .* takes 5",
         ),
         (settings(output_features={"action": {"type": "ACTION", "shape": [9]}}), "action has 9 .* takes 4"),
         (settings(normalization_mapping={"STATE": "MEAN_STD", "ACTION": "LOG"}), "ACTION: 'LOG'"),

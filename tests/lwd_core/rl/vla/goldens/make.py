@@ -13,8 +13,8 @@ one, in bfloat16, with a tokenizer of one token a character, and ``golden.npz``:
     prepared  image_<camera> (B, 3, S, S), tokens, mask (B, L), normal_state, raw_action (B, H, D) of
               loss_action
     network   prefix, present, keys and values of each layer; for each of ``times`` velocity at noise, and
-              pull, the pullback of cotangent by the noisy action; chunk of 10 Euler steps; loss of loss_action
-              at loss_time
+              pull, the pullback of cotangent by the noisy action; chunk of 10 Euler steps; loss of
+              loss_action at loss_time
 """
 
 import importlib.machinery
