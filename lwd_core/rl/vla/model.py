@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lwd_core.rl.vla.config import VlaConfig
-from lwd_core.rl.vla.layers import KeysValues, Layer, Stack, Step, turn_at
+from lwd_core.rl.vla.layers import KeysValues, DecoderLayer, Stack, Step, turn_at
 from lwd_core.rl.vla.vision import PictureTower
 
 
@@ -211,7 +211,7 @@ class TowerModel(VlaModel):
                 z = layer.finish(z, seen, None, None)
         return tuple(kept)
 
-    def through(self, step: Step, layer: Layer, z: Tensor, *context: Tensor | None) -> Tensor:
+    def through(self, step: Step, layer: DecoderLayer, z: Tensor, *context: Tensor | None) -> Tensor:
         """A step of the expert; by ``checkpointing`` without its activations."""
         if self.checkpointing and torch.is_grad_enabled():
             again = checkpoint(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
