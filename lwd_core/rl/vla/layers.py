@@ -103,7 +103,7 @@ class Attention(nn.Module):
         return z.view(*z.shape[:2], -1, self.sizes.head_dim).transpose(1, 2)
 
 
-class Layer(nn.Module):
+class DecoderLayer(nn.Module):
     """A decoder layer's parts; who runs it says what is attended to. adaptive: norms under a condition."""
 
     def __init__(
@@ -130,16 +130,16 @@ class Stack(nn.Module):
         self.sizes = sizes
         if vocabulary:
             self.embed_tokens = nn.Embedding(vocabulary, sizes.width)
-        self.layers = nn.ModuleList(Layer(sizes, family, adaptive) for _ in range(sizes.layers))
+        self.layers = nn.ModuleList(DecoderLayer(sizes, family, adaptive) for _ in range(sizes.layers))
         self.norm = new_norm(sizes, family, adaptive)
 
-    def each(self) -> list[Layer]:
+    def each(self) -> list[DecoderLayer]:
         """Its layers."""
-        return cast(list[Layer], list(self.layers))
+        return cast(list[DecoderLayer], list(self.layers))
 
 
 def attend(
-    layer: Layer, z: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cos: Tensor, sin: Tensor
+    layer: DecoderLayer, z: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cos: Tensor, sin: Tensor
 ) -> Tensor:
     """A layer by which z (B, L, W) sees itself, of which keys and values are made already."""
     queries = layer.self_attn.queries(layer.input_layernorm(z), (cos, sin))
@@ -147,7 +147,7 @@ def attend(
 
 
 def attend_along(
-    layer: Layer,
+    layer: DecoderLayer,
     z: Tensor,
     keys: Tensor,
     values: Tensor,
@@ -167,7 +167,7 @@ def attend_along(
 
 
 def attend_across(
-    layer: Layer, z: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cos: Tensor, sin: Tensor
+    layer: DecoderLayer, z: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cos: Tensor, sin: Tensor
 ) -> Tensor:
     """A layer by which z (B, S, W) sees the prefix alone, through projections of its own; mask: (B, 1, S,
     P)."""

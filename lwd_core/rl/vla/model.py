@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lwd_core.rl.vla.config import VlaConfig
-from lwd_core.rl.vla.layers import KeysValues, Layer, Stack, Step, attend, turn_at
+from lwd_core.rl.vla.layers import DecoderLayer, KeysValues, Stack, Step, attend, turn_at
 from lwd_core.rl.vla.vision import PictureTower
 
 
@@ -212,7 +212,7 @@ class TowerModel(VlaModel):
                 z = self.through(attend, layer, z, *pair, mask, *turn)
         return tuple(kept)
 
-    def through(self, step: Step, layer: Layer, z: Tensor, *context: Tensor | None) -> Tensor:
+    def through(self, step: Step, layer: DecoderLayer, z: Tensor, *context: Tensor | None) -> Tensor:
         """A layer's step; by ``checkpointing`` without its activations."""
         if self.checkpointing and torch.is_grad_enabled():
             again = checkpoint(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
