@@ -28,6 +28,7 @@ EXTRAS = {
     "safetensors": "train",
     "starlette": "studio",
     "tensorboard": "train",
+    "tokenizers": "train",
     "torch": "train",
     "trackio": "trackio",
     "transformers": "train",

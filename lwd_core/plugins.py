@@ -29,6 +29,7 @@ DOORS = {
     "lwd.extractions": "lwd_core.rl.extraction:EXTRACTIONS",
     "lwd.learners": "lwd_core.rl.learners:LEARNERS",
     "lwd.backbones": "lwd_core.rl.encoders:BACKBONES",
+    "lwd.fields": "lwd_core.rl.fields:FIELDS",
     "lwd.eyes": "lwd_core.rl.encoders:EYES",
     "lwd.robots": "lwd_core.fleet.workcells:ROBOTS",
     "lwd.controls": "lwd_core.fleet.rig:CONTROLS",

@@ -6,6 +6,7 @@ Plans are asked for in a thread; until one is there the loop goes on by a stated
 import queue
 import threading
 from collections import deque
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -27,12 +28,15 @@ class WhenLate(StrEnum):
     ``HOLD``: a plan is carried out whole, the next is asked for from where it ended, and the last command
     stands until it comes. ``SLOW``: the next is asked for early, and what is left of the old one is carried
     out at half the rate. ``CONTINUE``: the next is asked for early, the old one goes on, and of the new one
-    what lies in the past is left out. Where nothing is left of the old plan, the last command stands.
+    what lies in the past is left out. ``BLEND``: as ``CONTINUE``; and of a tick that both plans speak of, the
+    action goes from the old one's to the new one's, in equal steps over the ticks they share. Where nothing
+    is left of the old plan, the last command stands.
     """
 
     HOLD = "hold"
     SLOW = "slow"
     CONTINUE = "continue"
+    BLEND = "blend"
 
 
 class Planner(Protocol):
@@ -192,7 +196,7 @@ class Plans:
         if self.repeats:
             return self._previous
         if not self._left:
-            self._since += self._rule is WhenLate.CONTINUE
+            self._since += self._rule in (WhenLate.CONTINUE, WhenLate.BLEND)
             return None
         self._since += self._asked_ns is not None
         self._moving = True
@@ -214,5 +218,19 @@ class Plans:
         self._patient_ns = self._most_ns
         self._asked_ns, self._length = None, len(chunk)
         begun = self._since if self._moving and self._rule is not WhenLate.HOLD else 0
-        self._left = deque(chunk[begun:])
+        fresh = chunk[begun:]
+        self._left = deque(stitched(self._left, fresh) if self._rule is WhenLate.BLEND else fresh)
         self._since = 0
+
+
+def stitched(old: Sequence[npt.NDArray[np.float32]], new: Chunk) -> Chunk:
+    """What is left of a plan and the next one (H, D), which begin at the same tick, as one.
+
+    Of n ticks that both have, the i-th (from 1) is i / (n + 1) the new one's.
+    """
+    shared = min(len(old), len(new))
+    if not shared:
+        return new
+    share = (np.arange(1, shared + 1, dtype=np.float32) / (shared + 1))[:, None]
+    both = (1 - share) * np.stack(list(old)[:shared]) + share * new[:shared]
+    return np.concatenate([both, new[shared:]]).astype(np.float32)

@@ -1,7 +1,12 @@
 """A policy as a robot runs it: a verified bundle, numpy in and numpy out."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+import uuid
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +17,7 @@ from torch import Tensor
 
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import extractor_of
+from lwd_core.policies.bases import base_named, local_base, publish_base
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
 from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
@@ -27,7 +33,8 @@ _EMBEDDINGS = "instructions.embeddings"
 class Policy:
     """Runs a bundle. Instructions the bundle knows need no sentence encoder."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, base: Path | None = None) -> None:
+        """``base``: the folder of what the bundle was learned on, where it was (see `bases`)."""
         self.policy_id = bundle.policy_id
         self.manifest = bundle.manifest
         weights = dict(bundle.weights)
@@ -35,10 +42,16 @@ class Policy:
         self._encoder = InstructionEncoder(
             dict(zip(bundle.manifest.instructions, embeddings, strict=True)),
         )
-        self._model = FlowPolicy(PolicyConfig.from_dict(bundle.manifest.network))
+        config = PolicyConfig.from_dict(bundle.manifest.network)
+        if base is not None:
+            config = _placed(config, base)
+        self._model = FlowPolicy(config)
         self._model.load_state_dict(weights)
-        self._model.eval()
+        # a small network answers sooner where it is
+        self._device = torch.device("cuda" if base is not None and torch.cuda.is_available() else "cpu")
+        self._model.to(self._device).eval()
         self._vision = self._model.config.field.encoder.vision
+        self._reads = self._model.normaliser.prompt([], torch.empty(0, 0)) is not None
         self._sizes = sizes_of(bundle.manifest.embodiments)
         field = self._model.config.field
         self._widths = Widths(bundle.manifest.embodiments, field.encoder.state_dim, field.action_dim)
@@ -55,8 +68,10 @@ class Policy:
         home, or one key's file. Raises BadBundle where it is missing, damaged or signed by nobody trusted.
         """
         bundle = load_bundle(os.fspath(uri), keys_of(trusted))
+        needs, beside = bundle.manifest.base, bundle.uri.rstrip("/").rpartition("/")[0]
+        base = None if needs is None else local_base(beside, needs)
         try:
-            return cls(bundle)
+            return cls(bundle, base)
         except (ValueError, KeyError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise BadBundle(f"{uri}: weights and network do not fit ({line}); release it anew") from error
@@ -91,6 +106,7 @@ class Policy:
         instructions: str | Sequence[str],
         generator: np.random.Generator | None = None,
         frames: Shown | Sequence[Shown] | None = None,
+        embodiment: str = "",
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
@@ -98,14 +114,14 @@ class Policy:
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. A policy
-        that learned from several embodiments knows a robot by how wide its states are, and D is that robot's.
-        Raises UserError where no embodiment's states are that wide, a camera is missing, or it shows pictures
-        of another size.
+        that learned from several embodiments knows a robot by how wide its states are, and D is that robot's;
+        ``embodiment`` says whose they are where several are of one width. Raises UserError where no
+        embodiment's states are that wide, a camera is missing, or it shows pictures of another size.
         """
         states = np.asarray(states)
         if states.ndim == 1:
             one = [frames] if isinstance(frames, Mapping) else frames
-            return self.act(states[None], instructions, generator, one)[0]
+            return self.act(states[None], instructions, generator, one, embodiment)[0]
         texts = [instructions] * len(states) if isinstance(instructions, str) else list(instructions)
         if len(texts) != len(states):
             raise UserError(
@@ -114,20 +130,72 @@ class Policy:
             )
         if isinstance(frames, Mapping):
             raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
-        own = self._widths.pad(states, f"policy {self.policy_id}")
+        placed = bool(self._model.normaliser.places)
+        if placed and states.ndim != 2:
+            raise UserError(f"policy {self.policy_id}: takes states (B, S), got {states.shape}")
+        own = None if placed else self._widths.pad(states, f"policy {self.policy_id}")
         generator = generator or np.random.default_rng()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
+        told, noisy = self._told(texts), torch.as_tensor(noise)
         with torch.inference_mode():
-            chunks = self._model(
-                torch.as_tensor(own.states),
-                self._encoder(texts),
-                torch.as_tensor(noise),
-                None if own.mask is None else torch.as_tensor(own.mask),
-                **seen._asdict(),
-            )
+            if own is None:  # every embodiment's numbers have places of their own
+                raw = torch.as_tensor(np.array(states, dtype=np.float32))
+                return self._model.answer(raw, texts, told, noisy, seen._asdict(), embodiment).numpy()
+            mask = None if own.mask is None else torch.as_tensor(own.mask)
+            shown = {**seen._asdict(), "dim_mask": mask}
+            chunks = self._model.answer(torch.as_tensor(own.states), texts, told, noisy, shown)
         return chunks[..., : own.width].numpy()
+
+    def give_back(self, out: Path) -> tuple[str, ...]:
+        """Write it, base and all, into the new folder ``out`` in the layout of those who made the base; the
+        folder appears whole or not at all. What its reader must know is returned, and stands in README.md.
+
+        Raises UserError for a policy without a base, and where the folder can't be written.
+        """
+        kind = self._model.config.field.kind
+        if kind is None:
+            raise UserError(
+                f"policy {self.policy_id}: learned here from nothing, so there is no checkpoint of another "
+                "project to give back; `lwd hub push-policy` shares it as it is"
+            )
+        with _appearing(out) as folder:
+            notes = kind.made.give_back(self._model, folder)
+            (folder / "README.md").write_text(_card(self, notes), encoding="utf-8")
+        return notes
+
+    def _told(self, texts: list[str]) -> Tensor:
+        """Sentence embeddings (B, E); of a network that reads for itself zeros, which it doesn't look at."""
+        if self._reads and self._model.critic is None:
+            return torch.zeros(len(texts), self._model.config.field.encoder.instruction_dim)
+        return self._encoder(texts)
+
+
+@contextmanager
+def _appearing(out: Path) -> Generator[Path]:
+    """A folder beside ``out`` to write into, which takes its place when the block ends well."""
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    if out.exists():
+        raise UserError(f"{out}: exists already; name a new folder")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: no folder can be written there ({error}); name another") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _card(policy: Policy, notes: Sequence[str]) -> str:
+    made, base = policy.manifest.lineage, policy.manifest.base
+    told = "".join(f"\n- {note}" for note in notes)
+    return (
+        "---\nlibrary_name: lerobot\npipeline_tag: robotics\ntags:\n- robotics\n---\n\n"
+        f"LWD policy `{policy.policy_id}` ({made.stage}, update {made.train_step}), learned on a checkpoint "
+        f"whose files have the digest `{base.base_id if base else ''}`.\n{told}\n"
+    )
 
 
 def load_policy(
@@ -157,7 +225,7 @@ def save_policy(
     lineage: Lineage,
     key: Ed25519PrivateKey,
 ) -> Bundle:
-    """Write a trained policy as a signed bundle.
+    """Write a trained policy as a signed bundle, and beside it what it was learned on, unless that is there.
 
     ``instructions`` are the texts it was trained on with their embeddings (384,);
     ``embodiments`` maps a name to its ``state`` and ``action`` widths.
@@ -165,13 +233,27 @@ def save_policy(
     texts = sorted(instructions)
     if not texts:
         raise ValueError("a policy needs at least one instruction")
+    kind = model.config.field.kind
+    found = None if kind is None else kind.made.base_files()
+    base = None if found is None else base_named(found)
+    if found is not None and base is not None:
+        publish_base(policies, base, found.files)
     manifest = PolicyManifest(
-        network=model.config.to_dict(),
+        network=_placed(model.config, None).to_dict(),
         embodiments=embodiments,
         instructions=tuple(texts),
         config=config,
         lineage=lineage,
         weights_sha256="",
+        base=base,
     )
     weights = {**model.state_dict(), _EMBEDDINGS: torch.stack([instructions[text] for text in texts])}
     return save_bundle(policies, manifest, weights, key)
+
+
+def _placed(config: PolicyConfig, base: Path | None) -> PolicyConfig:
+    """A policy's network with its base in that folder, or nowhere yet."""
+    kind = config.field.kind
+    if kind is None:
+        return config
+    return replace(config, field=replace(config.field, kind=replace(kind, made=kind.made.placed(base))))

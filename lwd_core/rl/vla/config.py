@@ -1,0 +1,307 @@
+"""What a checkpoint's config.json says: its kind, its shapes, its units. Reading refuses what would change
+what is computed and is not known here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import PositiveInt, TypeAdapter, ValidationError
+
+from lwd_core.config_file import faults
+from lwd_core.errors import UserError, suggest
+from lwd_core.rl.vla.sizes import EXPERTS, PALIGEMMA, SMOLVLM, Sizes, expert_of, smolvlm
+
+Kind = Literal["smolvla", "pi0", "pi05"]
+Units = Literal["mean_std", "quantiles", "quantile10", "min_max", "identity"]
+
+IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
+CONFIG = "config.json"
+
+# Keys by what they do here: read, and of no effect on what is computed.
+_READ = {
+    "type",
+    "input_features",
+    "output_features",
+    "chunk_size",
+    "max_state_dim",
+    "max_action_dim",
+    "min_period",
+    "max_period",
+    "normalization_mapping",
+    "tokenizer_max_length",
+    "dtype",
+    "empty_cameras",
+}
+_SILENT = {
+    "n_obs_steps",
+    "n_action_steps",
+    "device",
+    "use_amp",
+    "use_peft",
+    "push_to_hub",
+    "repo_id",
+    "private",
+    "tags",
+    "license",
+    "pretrained_path",
+    "pretrained_revision",
+    "gradient_checkpointing",
+    "compile_model",
+    "compile_mode",
+    "freeze_vision_encoder",
+    "train_expert_only",
+    "rtc_config",
+    "rtc_training_max_delay",
+    "action_feature_names",
+    "relative_exclude_joints",
+    # its own training: how flow time is drawn, and the optimiser
+    "time_sampling_beta_alpha",
+    "time_sampling_beta_beta",
+    "time_sampling_scale",
+    "time_sampling_offset",
+    "optimizer_lr",
+    "optimizer_betas",
+    "optimizer_eps",
+    "optimizer_weight_decay",
+    "optimizer_grad_clip_norm",
+    "scheduler_warmup_steps",
+    "scheduler_decay_steps",
+    "scheduler_decay_lr",
+}
+_PI = {"paligemma_variant", "action_expert_variant", "image_resolution", "num_inference_steps"}
+_BY_KIND = {
+    "smolvla": {
+        "resize_imgs_with_padding",
+        "num_steps",
+        "use_cache",
+        "train_state_proj",
+        "vlm_model_name",
+        "load_vlm_weights",
+        "attention_mode",
+        # masked tokens beyond the text's end: no other number comes out
+        "prefix_length",
+        "pad_language_to",
+        "num_expert_layers",
+        "num_vlm_layers",
+        "self_attn_every_n_layers",
+        "expert_width_multiplier",
+    },
+    "pi0": _PI,
+    "pi05": _PI | {"memory_frames", "memory_stride", "memory_temporal_attention_every"},
+}
+# Whatever is not known may be there as long as it is off.
+_OFF = (None, False, 0, -1, "", [], {})
+
+
+@dataclass(frozen=True)
+class VlaConfig:
+    """A vision-language-action network.
+
+    chunk: H, action steps it says at once. action_dim, state_dim: the padded widths its layers have;
+    real_action_dim, real_state_dim: how many of them it was trained on. cameras: names without LeRobot's
+    prefix, in the order pictures come in. height, width: pixels it sees. prompt_length: tokens of a prompt at
+    most. steps: Euler steps it acts with by itself. min_period, max_period: of the embedding of its time.
+    state_units, action_units: what its numbers are normalised by. self_attention_every: SmolVLA's expert
+    attends to itself in every so manieth layer and to the backbone in the others; 0 for to itself in none, 1
+    in all.
+    """
+
+    kind: Kind
+    chunk: PositiveInt
+    action_dim: PositiveInt
+    real_action_dim: PositiveInt
+    state_dim: PositiveInt
+    real_state_dim: PositiveInt
+    cameras: tuple[str, ...]
+    height: PositiveInt
+    width: PositiveInt
+    prompt_length: PositiveInt
+    sizes: Sizes
+    steps: PositiveInt = 10
+    min_period: float = 4e-3
+    max_period: float = 4.0
+    state_units: Units = "mean_std"
+    action_units: Units = "mean_std"
+    self_attention_every: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "VlaConfig":
+        """Inverse of `to_dict`; ValueError names a wrong field."""
+        try:
+            return TypeAdapter(cls).validate_python(value)
+        except ValidationError as error:
+            raise ValueError(faults(error, "vla")) from error
+
+    @classmethod
+    def read(cls, folder: Path, sizes: Sizes | None = None) -> "VlaConfig":
+        """Of a LeRobot policy's folder. sizes: of a network whose variant has none by name; see
+        `Sizes.read`."""
+        return _Reader(folder / CONFIG).config(sizes)
+
+
+class _Reader:
+    """config.json, key by key; every complaint names file and key."""
+
+    def __init__(self, file: Path):
+        self.file = file
+        try:
+            value: object = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"{file.parent}: no {file.name}; give a policy's folder as LeRobot writes it"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file}: {error}") from error
+        if not isinstance(value, dict):
+            raise UserError(f"{file}: no JSON object")
+        self.values = cast(dict[str, Any], value)
+
+    def config(self, sizes: Sizes | None) -> VlaConfig:
+        kind = self.values.get("type")
+        if kind not in _BY_KIND:
+            raise UserError(
+                f"{self.file}: type: {kind!r} is no policy that is known{suggest(str(kind), _BY_KIND)}"
+            )
+        self._refuse_unknown(kind)
+        height, width = self._pixels(kind)
+        inputs, outputs = self._features("input_features"), self._features("output_features")
+        cameras = tuple(n.removeprefix(IMAGES) for n, kept in inputs.items() if kept["type"] == "VISUAL")
+        if not cameras:
+            raise UserError(f"{self.file}: input_features: no camera; a policy that sees nothing is none")
+        state_dim, action_dim = self.number("max_state_dim"), self.number("max_action_dim")
+        units = self._units()
+        return VlaConfig(
+            kind=kind,
+            chunk=self.number("chunk_size"),
+            action_dim=action_dim,
+            real_action_dim=self._width(outputs, "output_features", ACTION, action_dim),
+            state_dim=state_dim,
+            real_state_dim=self._width(inputs, "input_features", STATE, state_dim),
+            cameras=cameras,
+            height=height,
+            width=width,
+            prompt_length=self.number("tokenizer_max_length"),
+            sizes=sizes or self._sizes(kind, height),
+            steps=self.number("num_steps" if kind == "smolvla" else "num_inference_steps", 10),
+            min_period=float(self.values.get("min_period", 4e-3)),
+            max_period=float(self.values.get("max_period", 4.0)),
+            state_units=units["STATE"],
+            action_units=units["ACTION"],
+            self_attention_every=self._self_attention(kind),
+        )
+
+    def number(self, key: str, default: int | None = None) -> int:
+        """A positive whole number."""
+        value = self.values.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{self.file}: {key}: {value!r} is no positive whole number")
+        return value
+
+    def _refuse_unknown(self, kind: str) -> None:
+        for key, value in self.values.items():
+            if key in _READ | _SILENT | _BY_KIND[kind] or any(value is o or value == o for o in _OFF):
+                continue
+            raise UserError(
+                f"{self.file}: {key}: {value!r} is not supported for {kind}; train without it, or take the "
+                "key out "
+                "if it changes nothing of what the network computes"
+            )
+
+    def _pixels(self, kind: str) -> tuple[int, int]:
+        """Height and width. SmolVLA writes them the other way round."""
+        key = "resize_imgs_with_padding" if kind == "smolvla" else "image_resolution"
+        pair = self.values.get(key)
+        if not (isinstance(pair, list) and len(cast(list[Any], pair)) == 2):
+            raise UserError(f"{self.file}: {key}: {pair!r}, where two numbers of pixels are expected")
+        first, second = cast(list[int], pair)
+        if first != second:
+            raise UserError(f"{self.file}: {key}: {pair!r}; only square pictures are supported")
+        return second, first
+
+    def _features(self, key: str) -> dict[str, dict[str, Any]]:
+        value = self.values.get(key)
+        if not isinstance(value, dict) or not value:
+            raise UserError(f"{self.file}: {key}: missing; it names the policy's senses and actions")
+        features = cast(dict[str, dict[str, Any]], value)
+        for name, kept in features.items():
+            if kept.get("type") not in ("VISUAL", "STATE", "ACTION"):
+                raise UserError(
+                    f"{self.file}: {key}: {name} is of type {kept.get('type')!r}, which is not supported"
+                )
+            if kept["type"] == "STATE" and name != STATE:
+                raise UserError(f"{self.file}: {key}: {name}: only {STATE} is supported")
+        return features
+
+    def _width(self, features: Mapping[str, dict[str, Any]], key: str, name: str, padded: int) -> int:
+        if name not in features:
+            return padded  # what LeRobot makes of a policy that doesn't say
+        shape = cast(list[int], features[name].get("shape"))
+        if len(shape) != 1 or not shape[0] > 0:
+            raise UserError(f"{self.file}: {key}: {name} has shape {shape}; one dimension is expected")
+        if shape[0] > padded:
+            raise UserError(
+                f"{self.file}: {key}: {name} has {shape[0]} numbers, but the network takes {padded}; they "
+                "don't fit"
+            )
+        return shape[0]
+
+    def _units(self) -> dict[str, Units]:
+        mapping = cast(dict[str, str], self.values.get("normalization_mapping") or {})
+        for name in ("STATE", "ACTION"):
+            if mapping.get(name, "").lower() not in (
+                "mean_std",
+                "quantiles",
+                "quantile10",
+                "min_max",
+                "identity",
+            ):
+                raise UserError(
+                    f"{self.file}: normalization_mapping: {name}: {mapping.get(name)!r} is not known"
+                )
+        if mapping.get("VISUAL", "IDENTITY") != "IDENTITY":
+            raise UserError(f"{self.file}: normalization_mapping: VISUAL: only IDENTITY is supported")
+        return {name: cast(Units, mapping[name].lower()) for name in ("STATE", "ACTION")}
+
+    def _sizes(self, kind: str, pixels: int) -> Sizes:
+        if kind == "smolvla":
+            return self._smolvla(pixels)
+        own = Sizes.read(self.file.parent)
+        if own is not None:
+            return own
+        text, expert = (self.values.get(k) for k in ("paligemma_variant", "action_expert_variant"))
+        for key, variant, known in (
+            ("paligemma_variant", text, PALIGEMMA),
+            ("action_expert_variant", expert, EXPERTS),
+        ):
+            if variant not in known:
+                raise UserError(f"{self.file}: {key}: {variant!r} is not known{suggest(str(variant), known)}")
+        return PALIGEMMA[str(text)].seeing(pixels).acting(EXPERTS[str(expert)])
+
+    def _smolvla(self, pixels: int) -> Sizes:
+        if self.values.get("num_expert_layers", -1) > 0:
+            raise UserError(
+                f"{self.file}: num_expert_layers: only as many as the backbone has (-1) are supported"
+            )
+        name = str(self.values.get("vlm_model_name", ""))
+        sizes = smolvlm(self.file.parent / name) or SMOLVLM.get(name.rpartition("/")[2])
+        if sizes is None:
+            raise UserError(
+                f"{self.file}: vlm_model_name: {name!r} is no model that is known, nor a folder beside with "
+                "its "
+                "config.json; put that one into the folder"
+            )
+        layers = self.values.get("num_vlm_layers", 16)
+        kept = sizes.text if layers < 1 else sizes.text.first(layers)
+        scale = float(self.values.get("expert_width_multiplier", 0.75))
+        return sizes.reading(kept).seeing(pixels).acting(expert_of(kept, scale))
+
+    def _self_attention(self, kind: str) -> int:
+        if kind != "smolvla" or "cross" not in str(self.values.get("attention_mode", "cross_attn")):
+            return 1
+        return max(0, int(self.values.get("self_attn_every_n_layers", 2)))

@@ -1,0 +1,156 @@
+"""What the seam promises: one prefix for many flows, gradients where they belong, sizes that are kept."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import SmolVLMConfig, SmolVLMModel
+
+from lwd_core.errors import UserError
+from lwd_core.rl.flow import flow_matching_loss
+from lwd_core.rl.qam import QAM, policy_loss
+from lwd_core.rl.vla.generic import GenericConfig, GenericVla
+from lwd_core.rl.vla.model import Prefix, VlaAt
+from lwd_core.rl.vla.pictures import prepared
+from tests.lwd_core.rl.vla.golden import INSTRUCTIONS, KINDS, folder, golden, model, pictures
+
+
+def prefix_of(kind: str, gradient: bool = False) -> tuple[Prefix, Tensor]:
+    at, state = folder(kind), golden(kind)["normal_state"]
+    images, there = prepared(at.config, pictures(kind))
+    return model(kind).prefix(images, there, *at.prompter(INSTRUCTIONS, state), state, gradient), state
+
+
+def generic(tmp_path: Path) -> tuple[GenericVla, VlaAt]:
+    text = {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "vocab_size": 40,
+    }
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = SmolVLMConfig(
+        text_config=text,
+        vision_config={**vision, "patch_size": 16, "image_size": 32},
+        scale_factor=2,
+        image_token_id=39,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    SmolVLMModel(config).save_pretrained(tmp_path / "vlm")
+    made = GenericVla.open(tmp_path / "vlm", GenericConfig(3, 2, 4, width=32, layers=2, heads=2))
+    words = torch.tensor([[39, 5, 6, 7], [39, 8, 0, 0]])
+    inputs = {
+        "input_ids": words,
+        "attention_mask": (words > 0).long(),
+        "pixel_values": torch.rand(2, 1, 3, 32, 32),
+    }
+    return made, made.at(made.prefix(inputs), torch.rand(2, 3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_paper_s_loss_runs_through_the_expert_alone(kind: str) -> None:
+    network = model(kind)
+    prefix, state = prefix_of(kind)
+    flow = network.at(prefix, state)
+    noise = torch.randn(2, 3, network.width, generator=torch.Generator().manual_seed(1))
+    loss, info = policy_loss(
+        QAM(steps=2), flow, flow, lambda a: -a.square().sum(-1).unsqueeze(0), 1.0, noise[0], noise[1:]
+    )
+    assert info["path_kl"] == 0
+    network.zero_grad()
+    loss.backward()
+    reached = {id(p) for p in network.parameters() if p.grad is not None and p.grad.any()}
+    assert {id(p) for p in network.expert_parameters()} >= reached
+    assert len(reached) > 0.9 * len(list(network.expert_parameters()))
+    whole = sum(p.numel() for p in network.parameters())
+    assert whole == sum(
+        p.numel() for group in (network.expert_parameters(), network.backbone_parameters()) for p in group
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_run_again_gives_the_same_gradient(kind: str) -> None:
+    network, (prefix, state) = model(kind), prefix_of(kind, gradient=True)
+    action = golden(kind)["loss_action"].flatten(1)
+
+    def gradients() -> list[Tensor]:
+        loss, _ = flow_matching_loss(
+            network.at(prefix, state), action, torch.ones_like(action), -action, torch.full((3, 1), 0.3)
+        )
+        learned = [network.action_in_proj.weight, network.projector.weight]
+        return list(torch.autograd.grad(loss, learned, retain_graph=True))
+
+    plain = gradients()
+    network.checkpointing = True
+    again = gradients()
+    network.checkpointing = False
+    assert plain[1].any()  # asked for, it goes to the backbone too
+    for one, two in zip(plain, again, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_masked_counts_for_nothing(kind: str) -> None:
+    at, known, network = folder(kind), golden(kind), model(kind)
+    state = known["normal_state"]
+    images, there = prepared(at.config, pictures(kind))
+    tokens, mask = at.prompter(INSTRUCTIONS, state)
+    there = there.clone()
+    there[:, 1] = False
+    noise, made = known["noise"].flatten(1), list[Tensor]()
+    for seed in (0, 1):
+        other = torch.Generator().manual_seed(seed)
+        junk = torch.where(there[:, :, None, None, None], images, torch.rand(images.shape, generator=other))
+        words = torch.where(mask, tokens, torch.randint(5, 90, tokens.shape, generator=other))
+        prefix = network.prefix(junk, there, words, mask, state)
+        made.append(network.at(prefix, state).velocity(noise, 0.3))
+        assert not prefix.keys[0].requires_grad
+    assert torch.equal(*made)
+    rows = network.at(prefix[1:], state[1:]).velocity(noise[1:], 0.3)
+    torch.testing.assert_close(rows, made[0][1:], atol=1e-5, rtol=0)
+
+
+def test_cameras_and_states_that_do_not_fit_are_refused() -> None:
+    at, seen = folder("pi0"), pictures("pi0")
+    with pytest.raises(UserError, match="no camera; this checkpoint has base, left, right"):
+        prepared(at.config, {})
+    with pytest.raises(UserError, match="camera eye3: this checkpoint has none of that name"):
+        prepared(at.config, {f"eye{i}": seen["base"] for i in (3, 4, 5, 6, 7, 8, 9)})
+    with pytest.raises(ValueError, match="a state of 6 numbers; this network takes 5"):
+        model("pi0").padded(torch.zeros(1, 6))
+    with pytest.raises(UserError, match="61 tokens; this network takes 60"):
+        at.prompter(["x" * 59], torch.zeros(1, 3))
+    some = prepared(at.config, seen, {"left": torch.tensor([True, False, True])})
+    assert some[1].tolist() == [[True, True, False], [True, False, False], [True, True, False]]
+    assert (some[0][1, 1] == -1).all()
+
+
+def test_any_model_of_transformers_carries_an_expert(tmp_path: Path) -> None:
+    made, flow = generic(tmp_path)
+    x = torch.rand(5, 2, made.width)
+    w = torch.rand(5, 1, 1)
+    velocity = flow.velocity(x, w)
+    assert velocity.shape == x.shape
+    torch.testing.assert_close(velocity[3], flow.velocity(x[3], float(w[3])))
+    velocity.sum().backward()
+    assert all(p.grad is not None for n, p in made.named_parameters() if not n.startswith("vlm."))
+    assert all(p.grad is None for p in made.backbone_parameters())
+    for p in made.parameters():  # a token behind the text counts for nothing, one in it does
+        p.requires_grad_(False)
+    other = flow.prefix.tokens.clone()
+    other[1, 2:] = 9.0
+    same = VlaAt(made, type(flow.prefix)(other, flow.prefix.present), flow.state)
+    assert torch.equal(same.velocity(x[0], 0.5), flow.velocity(x[0], 0.5))
+    other[1, 1] = 9.0
+    assert not torch.equal(same.velocity(x[0], 0.5), flow.velocity(x[0], 0.5))
+    with pytest.raises(UserError, match=r"no config\.json"):
+        GenericVla.open(tmp_path, made.config)
+    (tmp_path / "vlm" / "model.safetensors").unlink()
+    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "vlm" / "pytorch_model.bin")
+    with pytest.raises(UserError, match="no vision-language model that transformers reads"):
+        GenericVla.open(tmp_path / "vlm", made.config)
