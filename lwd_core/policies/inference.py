@@ -95,8 +95,8 @@ class Policy:
         ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
-        UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
-        another size.
+        UserError where the state is not as wide as the policy's, a camera is missing or shows pictures of
+        another size, or none shows anything.
         """
         states = np.asarray(states)
         if states.ndim == 1:
