@@ -128,16 +128,16 @@ def _asked(plan: Plan) -> str:
     if plan.tasks.long:
         told = [
             f"{_names(plan.tasks.short)} are",
-            f"short, {_names(plan.tasks.long)} long: three manipulations in sequence with success at the very "
-            "end ([how](fleet.md)).",
+            f"short, {_names(plan.tasks.long)} long: three manipulations in sequence with success "
+            "at the very end ([how](fleet.md)).",
             f"Demonstrations: {demonstrated.short} a short task, {demonstrated.long} a long one. {work}",
         ]
     else:
         told = [f"Tasks: {_names(plan.tasks.short)}.", f"Demonstrations: {demonstrated.short} a task. {work}"]
     if plan.camera_hz:
         told[1:1] = [
-            f"Where things are, only the camera of these robots (`{plan.robot}`) shows ([how](fleet.md)); they",
-            f"are told in {plan.words} words, and judged in {plan.evaluation.words} ones.",
+            f"Where things are, only the camera of these robots (`{plan.robot}`) shows ([how](eyes.md));",
+            f"they are told in {plan.words} words, and judged in {plan.evaluation.words} ones.",
         ]
     return "\n".join(told)
 

@@ -58,9 +58,10 @@ def glances(lake: Lake, policy: Policy, episodes: Sequence[str], *, each: int = 
     the first camera. Episodes that have none are left out."""
     camera = policy.cameras[0]
     rows = lake.sql(
-        "SELECT e.episode_id, task, outcome, instruction, step, state, frames FROM steps s "
-        "JOIN episodes e USING (episode_id) WHERE list_contains(?, e.episode_id) "
-        "AND list_has_all(list_transform(frames, lambda f: f.camera), ?) ORDER BY e.episode_id, step",
+        "SELECT e.episode_id, task, outcome, instruction, step, state, frames FROM ("
+        "SELECT episode_id, frames, min(step) AS step, arg_min(state, step) AS state FROM steps "
+        "WHERE list_contains(?, episode_id) AND list_has_all([f.camera FOR f IN frames], ?) GROUP BY ALL) "
+        "JOIN episodes e USING (episode_id) ORDER BY e.episode_id, step",
         (list(episodes), list(policy.cameras)),
     ).to_pylist()
     found: list[Glance] = []

@@ -53,10 +53,10 @@ def valued_clips(lake: Lake, curves: Sequence[ValueCurve]) -> tuple[ValuedClip, 
 
 
 def _frames(lake: Lake, episodes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Of each episode that has a camera: ``step`` and ``frame`` of the first of them."""
+    """Of each episode that has a camera: ``step`` and ``frame`` of the first of them, each frame once."""
     rows = lake.sql(
-        "SELECT episode_id, step, frames[1] AS frame FROM steps WHERE len(frames) > 0 "
-        "AND list_contains(?, episode_id) ORDER BY episode_id, step",
+        "SELECT episode_id, min(step) AS step, frames[1] AS frame FROM steps WHERE len(frames) > 0 "
+        "AND list_contains(?, episode_id) GROUP BY ALL ORDER BY episode_id, step",
         (list(episodes),),
     ).to_pylist()
     found: dict[str, list[dict[str, Any]]] = {}
