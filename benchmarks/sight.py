@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.paper.run import Silent
 from lwd_core.features.build import build_features
 from lwd_core.features.extractor import extractor_of
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
@@ -50,11 +51,6 @@ VISION = {
 }
 ROWS: Mapping[str, Any] = {"camera": VISION, "blind": None}
 FIRST_SCENE = 30_000  # of the evaluation range
-
-
-class _Silent:
-    def log(self, update: int, metrics: dict[str, float]) -> None:
-        """Nothing."""
 
 
 def demonstrate(settings: Settings, lake: Lake, tasks: Sequence[str], count: int, cells: Workcells) -> None:
@@ -90,7 +86,7 @@ def learned(
     )
     if config.network.vision is not None:
         build_features(lake, extractor_of(config.network.vision), cameras=config.network.vision.cameras)
-    train(config, _Silent(), settings)
+    train(config, Silent(), settings)
     made = find_checkpoint(settings.checkpoints, config.run)
     bundle = export_policy(made, settings.policies, signing_key(settings.keys))
     return Policy.load(bundle.uri, trusted_keys(settings.keys))

@@ -86,7 +86,7 @@ def _film(
         large = fitted(picture, height, width).repeat(times, axis=0).repeat(times, axis=1)
         strip = below.copy()
         at = _column(row["step"], curve, strip.shape[1])
-        strip[:, max(0, at - 1) : at + 1] = _NOW
+        strip[:, max(0, at - 1) : at + 2] = _NOW
         film.append(np.concatenate([large, strip]))
     return encode(film, rate), pictures.failed
 
