@@ -55,7 +55,8 @@ def test_robots_plan_by_what_is_logged_and_learned_from(home: Path) -> None:
     chunk = load_profile("eyes").snapshot["chunk"]
     planned = lake.sql(
         "SELECT count(*) AS plans, count(*) FILTER (s.frames[1].t_ns = s.t_ns) AS seen FROM steps s "
-        "JOIN episodes e USING (episode_id) WHERE e.source = 'rollout' AND s.step % ? = 0 AND s.step < e.steps",
+        "JOIN episodes e USING (episode_id) "
+        "WHERE e.source = 'rollout' AND s.step % ? = 0 AND s.step < e.steps",
         (chunk,),
     ).to_pylist()[0]
     assert planned["plans"] == planned["seen"] > 0
