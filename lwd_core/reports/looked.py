@@ -12,6 +12,7 @@ from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.store import Lake
 from lwd_core.policies.inference import Policy
 from lwd_core.reports.figures import STYLE, png
+from lwd_core.reports.watched import evenly
 
 #: A picture is hidden part by part, in so many rows and columns.
 PARTS = 8
@@ -44,7 +45,7 @@ def moved(
 
     picture = shown[camera]
     whole, colour = plan(picture), picture.mean((0, 1)).astype(np.uint8)
-    rows, columns = (np.linspace(0, side, PARTS + 1).round().astype(int) for side in picture.shape[:2])
+    rows, columns = ([side * i // PARTS for i in range(PARTS + 1)] for side in picture.shape[:2])
     found = np.zeros((PARTS, PARTS))
     for i, j in np.ndindex(PARTS, PARTS):
         hidden = picture.copy()
@@ -68,10 +69,12 @@ def glances(lake: Lake, policy: Policy, episodes: Sequence[str], *, each: int = 
     pictures = Pictures(lake.place)
     for episode in episodes:
         own = [row for row in rows if row["episode_id"] == episode]
-        for i in np.unique(np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)):
-            row = own[i]
-            shown = {f["camera"]: pictures.pixels(pictures.bytes_of(f)) for f in row["frames"]}
-            seen = {name: shown[name] for name in policy.cameras if shown[name] is not None}
+        for i in evenly(len(own), each):
+            row, seen = own[i], dict[str, npt.NDArray[np.uint8]]()
+            for frame in row["frames"]:
+                pixels = pictures.pixels(pictures.bytes_of(frame))
+                if frame["camera"] in policy.cameras and pixels is not None:
+                    seen[frame["camera"]] = pixels
             if len(seen) == len(policy.cameras):
                 state = np.array(row["state"], np.float32)
                 far = moved(policy, state, row["instruction"], seen, camera)

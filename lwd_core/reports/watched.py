@@ -70,9 +70,8 @@ def _frames(lake: Lake, episodes: Sequence[str]) -> dict[str, list[dict[str, Any
 def _film(
     lake: Lake, curve: ValueCurve, rows: Sequence[dict[str, Any]], low: float, high: float
 ) -> tuple[bytes, int]:
-    picked = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_FRAMES)).round().astype(int))
-    shown = [rows[i] for i in picked]
-    seconds = (shown[-1]["frame"]["t_ns"] - shown[0]["frame"]["t_ns"]) / 1e9
+    shown = [rows[i] for i in evenly(len(rows), MOST_FRAMES)]
+    seconds: float = (shown[-1]["frame"]["t_ns"] - shown[0]["frame"]["t_ns"]) / 1e9
     # half as fast as life: what goes wrong at 80 Hz is over before it is seen
     rate = Fraction(max(1, round((len(shown) - 1) / seconds / 2)) if seconds > 0 else 5)
     pictures = Pictures(lake.place)
@@ -89,6 +88,13 @@ def _film(
         strip[:, max(0, at - 1) : at + 2] = _NOW
         film.append(np.concatenate([large, strip]))
     return encode(film, rate), pictures.failed
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many places of a list, first and last among them, evenly spread."""
+    if count <= most or most == 1:
+        return list(range(min(count, most)))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def _drawn(curve: ValueCurve, width: int, low: float, high: float) -> np.ndarray:
