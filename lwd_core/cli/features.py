@@ -51,8 +51,7 @@ def build(
     there = cameras_shown(lake, where) if cameras else []
     for name in cameras:
         if name not in there:
-            shown = ", ".join(there) or "no camera at all"
-            raise UserError(f"camera {name}: these episodes show {shown}{suggest(name, there)}")
+            raise UserError(f"camera {name}: these episodes show nothing of it{suggest(name, there)}")
     extractor = extractor_of(vision)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task(extractor.layer.name, total=None)
