@@ -36,7 +36,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs,dev]'
 	touch $@
 
-demo: setup  ## the whole loop, PROFILE=default|tiny
+demo: setup  ## the whole loop, PROFILE=default|eyes|tiny
 	$(BIN)/python -m pipelines.demo --profile $(PROFILE) --home $(DEMO_HOME)
 
 ui: setup  ## the Dagster UI over what the demo made, on 127.0.0.1:PORT

@@ -93,12 +93,21 @@ def drive(plan: "Profile", profile: str) -> None:
             )
 
 
+def require_eyes(plan: "Profile") -> None:
+    """Raise UserError where a backbone that policies see by has no weights here."""
+    from pipelines.assets.features import visions
+
+    for vision in visions(plan):
+        if vision.pretrained is not None:
+            vision.pretrained.made.module()
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def demo(
-    profile: Annotated[str, typer.Option(help="default, tiny, or a YAML file.")] = "default",
+    profile: Annotated[str, typer.Option(help="default, eyes, tiny, or a YAML file.")] = "default",
     home: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "lwd-data",
 ) -> None:
     """Take a simulated fleet from demonstrations to a better deployed policy.
@@ -113,6 +122,7 @@ def demo(
     from pipelines.profile import load_profile
 
     plan = load_profile(profile)
+    require_eyes(plan)
     root = enter(home, profile)
     try:
         with alone(root):

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
-from lwd_core.fleet.task import Words
+from lwd_core.fleet.task import kept
 from pipelines.home import PROFILE
 from pipelines.partitions import DAYS, NAME
 from storage_schemas.canonical import digest
-from storage_schemas.vocabulary import Source, Stage
+from storage_schemas.vocabulary import Source, Stage, Words
 
 if TYPE_CHECKING:  # definitions load without NumPy and YAML
     from lwd_core.fleet.supervisor import Supervisor
@@ -33,7 +33,7 @@ PartitionName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 def _kept(words: Words) -> Words:
     try:
-        return words.kept()
+        return kept(words)
     except UserError as error:
         raise ValueError(str(error)) from error
 

@@ -139,3 +139,17 @@ class Split(StrEnum):
 
     TRAIN = "train"
     HOLDOUT = "holdout"
+
+
+class Words(StrEnum):
+    """How a task is said.
+
+    ``USUAL``: the canonical way; ``TRAIN``: any of the ways that people use while robots learn; ``UNSEEN``:
+    ways kept for evaluation; ``WRONG``: usual words for something else than the scene asks, to see whether a
+    policy listens.
+    """
+
+    USUAL = "usual"
+    TRAIN = "train"
+    UNSEEN = "unseen"
+    WRONG = "wrong"

@@ -11,12 +11,15 @@ from ruamel.yaml import YAML
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
+from lwd_core.fleet.workcells import DEFAULT
 from storage_schemas.canonical import digest
+from storage_schemas.vocabulary import Words
 
 _FIRST_DAY = date(2025, 1, 6)
 DEMONSTRATIONS = "demonstrations"
 SFT, LWD, CONTROL = "sft", "lwd", "clone"
 SAME = f"{LWD}-same"
+_CHOICES = {"robot", "camera_hz", "camera_size", "words"}
 
 
 class _Part(BaseModel):
@@ -57,11 +60,20 @@ class Judged(_Part):
 
     episodes_per_task: int = Field(ge=1)
     first_scene: int = Field(ge=0)
+    words: Words = Words.USUAL
 
 
 class Plan(_Part):
-    """One of the YAML files beside this module; ``full.yaml`` says what each field is."""
+    """One of the YAML files beside this module; ``full.yaml`` says what each field is.
 
+    ``eyes.yaml`` says it of robots that look: their type, how often and in which size all of them are
+    photographed, in which words they are told.
+    """
+
+    robot: str = DEFAULT
+    camera_hz: float = Field(default=0.0, ge=0)
+    camera_size: int = Field(default=0, ge=0)
+    words: Words = Words.USUAL
     tasks: Kinds
     hard: tuple[str, ...]
     demonstrations: Kinds
@@ -179,6 +191,11 @@ def cell_digest(plan: Plan, cell: Cell) -> str:
     shared = plan.model_dump(
         mode="json", exclude={"day", "baselines", "ablations", "fleets", "rounds", "stages", "training"}
     )
+    # cells made before there was a choice stay
+    for part, fields in ((shared, Plan.model_fields), (shared["evaluation"], Judged.model_fields)):
+        for name in _CHOICES & part.keys():
+            if part[name] == fields[name].default:
+                del part[name]
     mine = [cell.stage, [[day.robots, day.shift.model_dump()] for day in days], dict(cell.settings)]
     return digest([shared, mine, sorted(cell_digest(plan, by_name[name]) for name in below if name)])
 

@@ -65,13 +65,15 @@ def render(plan: Plan, name: str, made: Made) -> str:
             [CONTROL, f"{CONTROL}-online-1", SAME],
             titles=["Clone that worked that day", "Clone of it too", "LWD of it too"],
         ),
-        "## Ablations, on the same episodes\n",
-        _alike(plan, made, [SAME, *(f"{LWD}-{a}" for a in plan.ablations)]),
     ]
-    sizes = sorted({plan.robots, *plan.fleets})
-    fleet = [f"{LWD}{'' if n == plan.robots else f'-{n}'}-online-{last}" for n in sizes]
-    text += [f"## Fleets of {', '.join(map(str, sizes))} robots, equally many hours\n"]
-    text += [_alike(plan, made, fleet, titles=[f"{n} robot{'s' * (n > 1)}" for n in sizes])]
+    if plan.ablations:
+        text += ["## Ablations, on the same episodes\n"]
+        text += [_alike(plan, made, [SAME, *(f"{LWD}-{a}" for a in plan.ablations)])]
+    if plan.fleets:
+        sizes = sorted({plan.robots, *plan.fleets})
+        fleet = [f"{LWD}{'' if n == plan.robots else f'-{n}'}-online-{last}" for n in sizes]
+        text += [f"## Fleets of {', '.join(map(str, sizes))} robots, equally many hours\n"]
+        text += [_alike(plan, made, fleet, titles=[f"{n} robot{'s' * (n > 1)}" for n in sizes])]
     text += ["## Each task\n", _tasks(plan, made, [SFT, *offline[1:], *online])]
     text += ["## Cycle time of successes, median seconds\n", _cycle(plan, made, [SFT, *offline[1:], *online])]
     missing = [cell for cell in order if cell not in made]
@@ -83,13 +85,11 @@ def render(plan: Plan, name: str, made: Made) -> str:
 _HEAD = """# The paper's table, in simulation
 
 Made by `make paper` (`ARGS="--seed 1"` for another seed) from plan `{plan}`; seeds so far: {seeds}.
-Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {short} are
-short, {long} long: three manipulations in sequence with success at the very end ([how](fleet.md)).
-Demonstrations: {demo_short} a short task, {demo_long} a long one. {robots} robots run {first_episodes}
+Everything went through the product: raw logs, lake, snapshots, trainer, signed releases. {tasks}
 episodes each on the first day, of which a person watches {first} %, and {later_episodes} on each later one,
 of which {later} % are watched; "human ticks" is how much of a row's days a person drove. Every policy is
 judged alone on {judged} scenes a task that no training episode used and no setting was chosen by; all seeds
-judge on the same scenes. "Hard" are {hard}, which leave room above imitation.
+judge on the same scenes.{hard}
 Clone is the control, the best imitation we know of these data, and what LWD starts from.
 
 All methods see the same demonstrations and the same first fleet day; online each works days of its own,
@@ -112,31 +112,52 @@ def _facts(plan: Plan, name: str, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "plan": name,
         "seeds": ", ".join(map(str, seeds)) or "none",
-        "short": ", ".join(f"`{t}`" for t in plan.tasks.short),
-        "long": ", ".join(f"`{t}`" for t in plan.tasks.long),
-        "demo_short": plan.demonstrations.short,
-        "demo_long": plan.demonstrations.long,
-        "robots": plan.robots,
-        "first_episodes": plan.day.offline.episodes,
+        "tasks": _asked(plan),
         "first": f"{100 * plan.day.offline.watched:g}",
         "later_episodes": plan.day.online.episodes,
         "later": f"{100 * plan.day.online.watched:g}",
-        "hard": ", ".join(f"`{t}`" for t in plan.hard),
+        "hard": f' "Hard" are {_names(plan.hard)}, which leave room above imitation.' if plan.hard else "",
         "judged": plan.evaluation.episodes_per_task,
     }
 
 
+def _asked(plan: Plan) -> str:
+    """What robots are asked to do, what they have to do it by, and how much they work."""
+    demonstrated = plan.demonstrations
+    work = f"{plan.robots} robots run {plan.day.offline.episodes}"
+    if plan.tasks.long:
+        told = [
+            f"{_names(plan.tasks.short)} are",
+            f"short, {_names(plan.tasks.long)} long: three manipulations in sequence with success "
+            "at the very end ([how](fleet.md)).",
+            f"Demonstrations: {demonstrated.short} a short task, {demonstrated.long} a long one. {work}",
+        ]
+    else:
+        told = [f"Tasks: {_names(plan.tasks.short)}.", f"Demonstrations: {demonstrated.short} a task. {work}"]
+    if plan.camera_hz:
+        told[1:1] = [
+            f"Where things are, only the camera of these robots (`{plan.robot}`) shows ([how](eyes.md));",
+            f"they are told in {plan.words} words, and judged in {plan.evaluation.words} ones.",
+        ]
+    return "\n".join(told)
+
+
+def _names(tasks: Sequence[str]) -> str:
+    return ", ".join(f"`{task}`" for task in tasks)
+
+
 def _table(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] | None = None) -> str:
+    kinds = {"short": plan.tasks.short, "long": plan.tasks.long, "hard": plan.hard}
+    groups = {kind: tasks for kind, tasks in kinds.items() if tasks} | {"all": plan.names}
     rows = []
     for i, name in enumerate(names):
         results = made.get(name, ())
         if not results:
             continue
         title = titles[i] if titles else results[0]["title"]
-        groups = (plan.tasks.short, plan.tasks.long, plan.hard, plan.names)
-        shares = [_success(results, tasks) for tasks in groups]
+        shares = [_success(results, tasks) for tasks in groups.values()]
         rows.append([title, *shares, _human(results), _seconds(results, plan.names)])
-    return _markdown(["", "short", "long", "hard", "all", "human ticks", "cycle time, s"], rows)
+    return _markdown(["", *groups, "human ticks", "cycle time, s"], rows)
 
 
 def _alike(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] | None = None) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks.paper.plan import DEMONSTRATIONS, Cell, Day, Plan, calendar, cell_digest, cells
 from lwd_core.errors import UserError
+from lwd_core.features.build import build_features
+from lwd_core.features.extractor import extractor_of
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
 from lwd_core.fleet.config import FleetConfig, sample_fleet
 from lwd_core.fleet.evaluate import evaluate
@@ -52,7 +54,7 @@ class Bench:
         self._cells = {cell.name: cell for cell in cells(plan)}
         self._calendar = calendar(plan)
         self._place = open_location(str(home / "cells"))
-        self._workcells = Workcells()
+        self._workcells = Workcells(plan.robot)
         self._workcells.install(self.settings.embodiments)
         self._lake = Lake.open(self.settings.lake, create=True)
 
@@ -72,7 +74,9 @@ class Bench:
             acts = cell_digest(self.plan, self._cells[day.acts])
             self._day(day.name, acts, lambda day=day: self._work(day))
         self.say(f"{name}: training")
-        train(self._config(cell), Silent(), self.settings)
+        config = self._config(cell)
+        self._look(config)
+        train(config, Silent(), self.settings)
         self._publish(name)
         result = {
             "name": name,
@@ -110,14 +114,17 @@ class Bench:
         plan, own = self.plan, self._workcells
         for kind in ("short", "long"):
             tasks, count = getattr(plan.tasks, kind), getattr(plan.demonstrations, kind)
+            if not tasks:
+                continue
             run = f"paper/{self.seed}/{kind}"
             run_fleet(
                 self.settings,
                 self._fleet(plan.robots, tasks),
                 day=self._calendar[DEMONSTRATIONS],
                 policy=None,
-                seeds=demonstration_seeds(tasks, run, count, cells=own),
+                seeds=demonstration_seeds(tasks, run, count, robot=plan.robot, cells=own),
                 source=Source.DEMONSTRATION,
+                words=plan.words,
                 cells=own,
             )
 
@@ -139,6 +146,7 @@ class Bench:
             seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
             source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
             supervisor=Supervisor(**plan.supervisor, rate=day.shift.watched),
+            words=plan.words,
             cells=self._workcells,
         )
 
@@ -152,7 +160,16 @@ class Bench:
         return round(float(told["share"][0].as_py()), 4)
 
     def _fleet(self, robots: int, tasks: Sequence[str]) -> FleetConfig:
-        return sample_fleet(tasks, robots=robots, sites=self.plan.sites, cameras=0)
+        plan = self.plan
+        return sample_fleet(
+            tasks,
+            robots=robots,
+            sites=plan.sites,
+            cameras=robots,
+            camera_hz=plan.camera_hz,
+            camera_size=plan.camera_size,
+            robot=plan.robot,
+        )
 
     def _config(self, cell: Cell) -> TrainConfig:
         old = [DEMONSTRATIONS, *(day.name for day in cell.days)]
@@ -166,6 +183,13 @@ class Bench:
             "online": self._snapshot([day.name for day in cell.online]) if cell.online else None,
         }
         return TrainConfig.parse(value, where=f"cell {cell.name}")
+
+    def _look(self, config: TrainConfig) -> None:
+        """Make the features that the cell's networks see by, of frames that have none yet."""
+        vision = config.network.vision
+        if vision is not None and vision.pretrained is not None:
+            done = build_features(self._lake, extractor_of(vision), cameras=vision.cameras)
+            self.say(f"{done.layer}: {done.frames} frames looked at, {len(done.faults)} faults")
 
     def _snapshot(self, days: Sequence[str]) -> str:
         asked = {
@@ -187,7 +211,16 @@ class Bench:
         policy = Policy.load(resolve(self.settings.policies, release.policy_id), trusted)
         judged = self.plan.evaluation
         seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
-        rows = evaluate(policy, self.plan.names, seeds, now_ns=time.time_ns(), cells=self._workcells)
+        rows = evaluate(
+            policy,
+            self.plan.names,
+            seeds,
+            now_ns=time.time_ns(),
+            robot=self.plan.robot,
+            cells=self._workcells,
+            camera_size=self.plan.camera_size,
+            words=judged.words,
+        )
         self._lake.replace("evaluations", rows, {"policy_id": [policy.policy_id]})
         told = rows.to_pylist()
         return {

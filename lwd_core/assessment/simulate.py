@@ -13,7 +13,6 @@ import torch
 from lwd_core.assessment.verdict import ALL
 from lwd_core.fleet.evaluate import evaluate
 from lwd_core.fleet.robot import Frames
-from lwd_core.fleet.task import Words
 from lwd_core.fleet.workcells import DEFAULT
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.policies.pixels import BLIND, pixels, sizes_of
@@ -27,6 +26,7 @@ from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import policy_of
 from lwd_core.training.values import TrainedValue, has_critic
+from storage_schemas.vocabulary import Words
 
 
 def simulate(

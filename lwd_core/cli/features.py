@@ -43,16 +43,20 @@ def build(
 
     Example: lwd features build efficientnet-lite0 --height 96 --width 96
     """
-    from lwd_core.features.build import build_features, sweep
+    from lwd_core.features.build import build_features, cameras_shown, sweep
     from lwd_core.features.extractor import extractor_of
 
     vision, cameras = _vision(what, height, width, settings)
-    lake = Lake.open(Settings().lake)
+    lake, cameras = Lake.open(Settings().lake), tuple(camera or cameras)
+    there = cameras_shown(lake, where) if cameras else []
+    for name in cameras:
+        if name not in there:
+            raise UserError(f"camera {name}: these episodes show nothing of it{suggest(name, there)}")
     extractor = extractor_of(vision)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task(extractor.layer.name, total=None)
         done = build_features(
-            lake, extractor, where=where, cameras=camera or cameras, workers=workers,
+            lake, extractor, where=where, cameras=cameras, workers=workers,
             progress=lambda frames: bar.advance(line, frames),
         )  # fmt: skip
     sweep(lake, extractor.layer.name)

@@ -13,12 +13,12 @@ from rich.console import Console
 
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
-from lwd_core.fleet.task import Words, find_tasks
+from lwd_core.fleet.task import find_tasks, kept
 from lwd_core.fleet.workcells import DEFAULT, Workcells
 from lwd_core.interrupt import graceful_stop, stopped
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
-from storage_schemas.vocabulary import Source
+from storage_schemas.vocabulary import Source, Words
 
 if TYPE_CHECKING:
     from lwd_core.fleet.config import FleetConfig
@@ -96,7 +96,7 @@ def demonstrate(
 
     day = day or time.strftime("%Y-%m-%d", time.gmtime())
     opening_ns(day)  # a day that is none is refused before anything runs
-    words.kept()
+    kept(words)
     settings, fleet = Settings(), _fleet(robot, task, robots, sites, cameras, camera_hz, camera_size)
     with Workcells(robot) as cells:
         result = run_fleet(
@@ -243,8 +243,8 @@ def evaluate(
             where="policy_id = ? AND list_contains(?, task) AND NOT (seed >= ? AND seed < ?)",
             params=(found.policy_id, names, *seed_range(purpose)),
         )
-        kept = pa.concat_tables([rows, others.cast(rows.schema)])
-        lake.replace("evaluations", kept, {"policy_id": [found.policy_id], "task": names})
+        both = pa.concat_tables([rows, others.cast(rows.schema)])
+        lake.replace("evaluations", both, {"policy_id": [found.policy_id], "task": names})
     said: list[dict[str, object]] = []
     for name in names:
         own = [row for row in rows.to_pylist() if row["task"] == name]

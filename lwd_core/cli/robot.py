@@ -15,11 +15,11 @@ from rich.console import Console
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.task import Task, Words
+from lwd_core.fleet.task import Task
 from lwd_core.fleet.workcells import is_simulated
 from lwd_core.interrupt import graceful_stop, stopped
 from lwd_core.settings import Settings
-from storage_schemas.vocabulary import Channel, Source
+from storage_schemas.vocabulary import Channel, Source, Words
 
 if TYPE_CHECKING:
     from lwd_core.fleet.channel import PolicySource

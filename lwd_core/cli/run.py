@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from lwd_core.cli._output import AsJson, say_json
-from lwd_core.fleet.task import Words
 from lwd_core.fleet.workcells import DEFAULT
 from lwd_core.policies.scenes import Purpose
 from lwd_core.settings import Settings
-from storage_schemas.vocabulary import Split
+from storage_schemas.vocabulary import Split, Words
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 Run = Annotated[str, typer.Argument(help="A run's name, or the address of a checkpoint.")]

@@ -69,6 +69,14 @@ def build_features(
     return FeatureRun(extractor.layer.name, made, before, tuple(faults))
 
 
+def cameras_shown(lake: Lake, where: str = "true") -> list[str]:
+    """Names of the cameras that episodes show frames of, sorted."""
+    return lake.sql(
+        "SELECT DISTINCT f.camera AS camera FROM (SELECT unnest(frames) AS f FROM steps WHERE episode_id IN "
+        f"(SELECT episode_id FROM episodes WHERE {condition(where)})) ORDER BY ALL"
+    )["camera"].to_pylist()
+
+
 def sweep(lake: Lake, layer: str) -> int:
     """Delete a layer's files whose frame shards are gone, as of logs read again; how many."""
     gone = 0

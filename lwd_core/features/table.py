@@ -6,7 +6,8 @@ So memory is the page cache's, and nothing is left behind when the process ends.
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
+from typing import IO
 
 import numpy as np
 
@@ -28,9 +29,7 @@ class FeatureTable:
 
     def __init__(self, lake: Location, extractor: FeatureExtractor) -> None:
         self._lake, self._extractor = lake, extractor
-        home = cache_home() if lake.remote else Path(lake.root)  # where the frames are, there is room
-        home.mkdir(parents=True, exist_ok=True)
-        self._file = TemporaryFile(dir=home, prefix="features-")  # noqa: SIM115  as long as this lives
+        self._file = _scratch(lake)
         weakref.finalize(self, self._file.close)
         self._shards: dict[str, int] = {}
         self._keys = np.empty(0, np.int64)
@@ -89,6 +88,18 @@ class FeatureTable:
             here = (index.shard == index.names.index(shard)) & np.isin(index.offset, missing)
             places, first = np.unique(index.offset[here], return_index=True)
             make(Lake(self._lake), self._extractor, shard, places, index.size[here][first])
+
+
+def _scratch(lake: Location) -> IO[bytes]:
+    """A file without a name: where the frames are there is room, unless they may only be read."""
+    wrong: OSError | None = None
+    for home in ([] if lake.remote else [Path(lake.root)]) + [cache_home(), Path(gettempdir())]:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            return TemporaryFile(dir=home, prefix="features-")
+        except OSError as error:
+            wrong = error
+    raise UserError(f"features: no folder to write to ({wrong}); set TMPDIR to one with room")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Job, Task, Words, find_tasks
+from lwd_core.fleet.task import Job, Task, find_tasks, kept
 from lwd_core.fleet.upload import Landed, land
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
-from storage_schemas.vocabulary import Source
+from storage_schemas.vocabulary import Source, Words
 
 _NS = 1_000_000_000
 _OPENING_S = 8 * 3600  # robots start work at eight, UTC
@@ -97,7 +97,7 @@ def run_fleet(
     """
     with of_robot(fleet.robot, cells) as pool:
         pool.install(settings.embodiments)
-        jobs = _jobs(fleet, pool.tasks, seeds, source, words.kept())
+        jobs = _jobs(fleet, pool.tasks, seeds, source, kept(words))
         return _run(settings, fleet, pool, jobs, day, policy, supervisor or Supervisor(), progress)
 
 

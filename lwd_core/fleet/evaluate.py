@@ -9,10 +9,11 @@ import pyarrow as pa
 from lwd_core.fleet.batching import Attempt, Request, run_together
 from lwd_core.fleet.eyes import photographed
 from lwd_core.fleet.robot import RobotPolicy
-from lwd_core.fleet.task import Task, Words, find_tasks
+from lwd_core.fleet.task import Task, find_tasks
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of
 from storage_schemas.tables import EVALUATIONS
+from storage_schemas.vocabulary import Words
 
 _LANES = 32  # a batch beyond this makes the network no cheaper per state
 
@@ -47,7 +48,7 @@ def evaluate(
         chosen = find_tasks(pool.tasks, tasks)
         # scene by scene, so that lanes hold different tasks and the pool stays small
         trials = (
-            _trial(pool, policy, task, seed, task.say(seed, words), camera_size, now_ns)
+            _trial(pool, policy, task, seed, words, camera_size, now_ns)
             for seed, task in product(seeds, chosen)
         )
         total = len(chosen) * len(seeds)
@@ -61,8 +62,15 @@ def evaluate(
 
 
 def _trial(
-    cells: Workcells, policy: RobotPolicy, task: Task, seed: int, told: str, camera_size: int, created_ns: int
+    cells: Workcells,
+    policy: RobotPolicy,
+    task: Task,
+    seed: int,
+    words: Words,
+    camera_size: int,
+    created_ns: int,
 ) -> Attempt[Row]:
+    told = task.say(seed, words)
     with cells.borrow(task) as cell:
         state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:
@@ -80,4 +88,6 @@ def _trial(
         "success": done,
         "steps": tick,
         "created_ns": created_ns,
+        "words": str(words),
+        "robot": cells.robot,
     }

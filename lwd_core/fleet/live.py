@@ -25,13 +25,13 @@ from lwd_core.fleet.outbox import Landing, Outbox
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Job, Task, Words, find_tasks
+from lwd_core.fleet.task import Job, Task, find_tasks, kept
 from lwd_core.fleet.upload import Backoff
 from lwd_core.fleet.workcells import Workcells, of_robot
 from lwd_core.policies.scenes import training_seeds
 from lwd_core.settings import Settings
 from storage_schemas.canonical import digest
-from storage_schemas.vocabulary import Source
+from storage_schemas.vocabulary import Source, Words
 
 _NS = 1_000_000_000
 _POLL_NS = 2 * _NS  # while there is no policy to run, or to reach the platform after the last episode
@@ -59,7 +59,7 @@ class Deployment:
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
 
     def __post_init__(self) -> None:
-        self.words.kept()
+        kept(self.words)
         if not 0 <= self.play <= 1:
             raise UserError("play: a share of the episodes, between 0 and 1")
 

@@ -19,11 +19,11 @@ from lwd_core.fleet.planner import Planner
 from lwd_core.fleet.rig import Stand
 from lwd_core.fleet.robot import Button, RobotPolicy, RobotSpec, TaskQueue
 from lwd_core.fleet.spool import claimed
-from lwd_core.fleet.task import Job, Task, Words, find_tasks
+from lwd_core.fleet.task import Job, Task, find_tasks, kept
 from lwd_core.fleet.upload import Backoff
 from lwd_core.policies.scenes import training_seeds
 from lwd_core.settings import Settings
-from storage_schemas.vocabulary import Channel, Source
+from storage_schemas.vocabulary import Channel, Source, Words
 
 _NS = 1_000_000_000
 _POLL_NS = 2 * _NS
@@ -44,7 +44,7 @@ class Rounds:
     ) -> None:
         if not tasks:
             raise UserError("robot: no task; name one (`--task`, and `--instruction` where it brings none)")
-        words.kept()
+        kept(words)
         self._tasks, self._run, self._source, self._words = tasks, run, source, words
         self._numbers = iter(count() if episodes is None else range(episodes))
 

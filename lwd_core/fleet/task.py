@@ -2,31 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from lwd_core.errors import UserError, suggest
-from storage_schemas.vocabulary import Source
+from storage_schemas.vocabulary import Source, Words
 
 
-class Words(StrEnum):
-    """How a task is said.
-
-    ``USUAL``: the canonical way; ``TRAIN``: any of the ways that people use while robots learn; ``UNSEEN``:
-    ways kept for evaluation; ``WRONG``: usual words for something else than the scene asks, to see whether a
-    policy listens.
-    """
-
-    USUAL = "usual"
-    TRAIN = "train"
-    UNSEEN = "unseen"
-    WRONG = "wrong"
-
-    def kept(self) -> "Words":
-        """Itself. Raises UserError for wrong ones: whoever learned from what they led to would learn not to
-        listen."""
-        if self is Words.WRONG:
-            raise UserError("words: wrong ones are never recorded; only `lwd fleet evaluate` may give them")
-        return self
+def kept(words: Words) -> Words:
+    """``words``. Raises UserError for wrong ones: whoever learned from what they led to would learn not to
+    listen."""
+    if words is Words.WRONG:
+        raise UserError("words: wrong ones are never recorded; only `lwd fleet evaluate` may give them")
+    return words
 
 
 @dataclass(frozen=True)

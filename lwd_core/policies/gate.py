@@ -10,6 +10,9 @@ from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import Rate, difference, wilson
 from lwd_core.policies.scenes import Purpose, seed_range
 
+#: SQL: how a policy was told what to do; before it was written down, in the usual way.
+_TOLD = "coalesce(words, 'usual')"
+
 
 @dataclass(frozen=True)
 class GateVerdict:
@@ -26,12 +29,18 @@ class GateVerdict:
         return {"rule": "a 95% interval of the difference that lies below zero refuses", **asdict(self)}
 
 
-def success_rate(lake: Lake, policy_id: str, purpose: Purpose = Purpose.EVALUATION) -> Rate:
-    """Success over the episodes of a policy in scenes of one range."""
+def success_rate(
+    lake: Lake, policy_id: str, purpose: Purpose = Purpose.EVALUATION, *, like: str | None = None
+) -> Rate:
+    """Success over the episodes of a policy in scenes of one range.
+
+    ``like``: only where it was told what to do in the way in which this other policy was.
+    """
+    alike = f"AND {_TOLD} IN (SELECT {_TOLD} FROM evaluations WHERE policy_id = ?)" if like else ""
     row = lake.sql(
         "SELECT count(*) FILTER (success) AS successes, count(*) AS trials "
-        "FROM evaluations WHERE policy_id = ? AND seed >= ? AND seed < ?",
-        (policy_id, *seed_range(purpose)),
+        f"FROM evaluations WHERE policy_id = ? AND seed >= ? AND seed < ? {alike}",
+        (policy_id, *seed_range(purpose), *([like] if like else [])),
     ).to_pylist()[0]
     return wilson(row["successes"], row["trials"])
 
@@ -43,9 +52,9 @@ def gate(lake: Lake, candidate: str, baseline: str | None) -> GateVerdict:
         return GateVerdict(False, "the candidate was never judged in selection scenes", ours, None)
     if baseline is None:
         return GateVerdict(True, "nothing to replace", ours, None)
-    theirs = success_rate(lake, baseline, Purpose.SELECTION)
+    theirs = success_rate(lake, baseline, Purpose.SELECTION, like=candidate)
     if theirs.trials == 0:
-        return GateVerdict(True, "the policy it replaces was never judged in selection scenes", ours, theirs)
+        return GateVerdict(True, "the policy it replaces was never judged like this", ours, theirs)
     if difference(ours, theirs)[1] < 0:
         return GateVerdict(False, f"success {ours} is clearly below {theirs}", ours, theirs)
     return GateVerdict(True, f"success {ours} against {theirs}", ours, theirs)

@@ -116,7 +116,8 @@ class Policy:
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. A policy
         that learned from several embodiments knows a robot by how wide its states are, and D is that robot's;
         ``embodiment`` says whose they are where several are of one width. Raises UserError where no
-        embodiment's states are that wide, a camera is missing, or it shows pictures of another size.
+        embodiment's states are that wide, a camera is missing or shows pictures of another size, or none
+        shows anything.
         """
         states = np.asarray(states)
         if states.ndim == 1:

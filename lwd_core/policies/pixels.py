@@ -57,8 +57,9 @@ def pixels(
 ) -> Pixels:
     """Those of ``count`` states' frames; ``sizes`` are what cameras showed in training, where that is known.
 
-    Raises `UserError`, beginning with ``who``, for a camera that is missing, a picture that is none, and one
-    of another size: a network takes it for something else.
+    Raises `UserError`, beginning with ``who``, for a camera that is missing, a picture that is none, one of
+    another size (a network takes it for something else), and a state at which no camera shows anything: no
+    embodiment without any of them is learned from.
     """
     if frames is None or len(frames) != count:
         raise UserError(f"{who}: sees {', '.join(vision.cameras)}; give a frame of each a state")
@@ -75,6 +76,11 @@ def pixels(
                 out[...] = 0
             else:
                 _into(frame, out, sizes.get(name, ()), f"{who}: camera {name}")
+        if all(shown[name] is None for name in vision.cameras):
+            raise UserError(
+                f"{who}: sees {', '.join(vision.cameras)}, and is shown nothing by any of them; look after "
+                "the robot's cameras, or run a policy that needs none"
+            )
     there = torch.tensor([[shown[name] is not None for name in vision.cameras] for shown in frames])
     return Pixels(seen(vision, images.numpy()), None if bool(there.all()) else there)
 

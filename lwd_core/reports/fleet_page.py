@@ -1,6 +1,5 @@
 """The fleet as a page: one HTML file with figures and films inside."""
 
-import base64
 from datetime import UTC, datetime
 from importlib import resources
 
@@ -12,7 +11,7 @@ from lwd_core.policies.keys import trusted_keys
 from lwd_core.reports.clip import Clip, clips
 from lwd_core.reports.fleet import FleetFindings, collect_fleet
 from lwd_core.reports.fleet_figures import falls_of_value, interventions_over_time, success_over_time
-from lwd_core.reports.page import data_uri
+from lwd_core.reports.page import data_uri, film_uri
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 from storage_schemas.vocabulary import Channel
@@ -68,7 +67,7 @@ def render_fleet(found: FleetFindings, films: tuple[Clip, ...], *, now_ns: int) 
         made=_time(now_ns),
         found=found,
         figures=[(title, caption, data_uri(image)) for title, caption, image in figures],
-        films=[(film, "data:video/mp4;base64," + base64.b64encode(film.mp4).decode()) for film in films],
+        films=[(film, film_uri(film.mp4)) for film in films],
         time=_time,
     )
 

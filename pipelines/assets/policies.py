@@ -8,6 +8,7 @@ import dagster as dg
 from lwd_core.errors import UserError
 from pipelines.partitions import ROUNDS
 from pipelines.platform import Platform
+from pipelines.profile import Profile
 from pipelines.schemas import markdown_table, picture, table_metadata
 from storage_schemas.tables import EVALUATIONS, RELEASES
 from storage_schemas.vocabulary import Channel
@@ -58,7 +59,7 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
         if done == total or done % max(1, total // 4) == 0:
             context.log.info(f"{done}/{total} evaluation episodes")
 
-    if judged_on(lake, row["policy_id"], plan.tasks, seeds) < len(plan.tasks) * len(seeds):
+    if judged_on(lake, row["policy_id"], plan, seeds) < len(plan.tasks) * len(seeds):
         policy = Policy.load(address(platform.settings.policies, row), trusted_keys(platform.settings.keys))
         rows = evaluate(
             policy,
@@ -93,12 +94,13 @@ def evaluation(context: dg.AssetExecutionContext, platform: Platform) -> dg.Mate
     )
 
 
-def judged_on(lake: "Lake", policy_id: str, tasks: Sequence[str], seeds: Sequence[int]) -> int:
+def judged_on(lake: "Lake", policy_id: str, plan: Profile, seeds: Sequence[int]) -> int:
     """How many of these scenes the policy has been judged on already: they give the same answer again."""
     return lake.sql(
         "SELECT count(*) AS n FROM evaluations "
-        "WHERE policy_id = ? AND list_contains(?, task) AND list_contains(?, seed)",
-        (policy_id, list(tasks), list(seeds)),
+        "WHERE policy_id = ? AND list_contains(?, task) AND list_contains(?, seed) "
+        "AND coalesce(words, 'usual') = ?",
+        (policy_id, list(plan.tasks), list(seeds), str(plan.evaluation.words)),
     ).to_pylist()[0]["n"]
 
 

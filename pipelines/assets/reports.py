@@ -12,6 +12,7 @@ from pipelines.schemas import page, picture
 
 if TYPE_CHECKING:
     from lwd_core.lake.store import Lake
+    from lwd_core.reports.findings import RoundOfLearning
 
 
 def trained_rounds(plan: Profile, lake: "Lake") -> list[str]:
@@ -34,6 +35,7 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     from lwd_core.reports.findings import Findings, RoundOfLearning, collect
     from lwd_core.reports.fleet_page import write_fleet_page
     from lwd_core.reports.page import CAPTIONS, WrittenReport, write_report
+    from lwd_core.reports.watched import valued_clips
 
     plan, settings, lake = platform.plan, platform.settings, platform.lake()
     rounds = [
@@ -50,7 +52,10 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
     def write() -> tuple[Findings, WrittenReport]:
         findings = collect(lake, rounds)
         title, now_ns = f"A fleet learns while it is deployed ({plan.name})", platform.now_ns()
-        return findings, write_report(f"{settings.reports}/{plan.name}", findings, title=title, now_ns=now_ns)
+        films = valued_clips(lake, findings.values)
+        seen = _looked(platform, rounds, [film.curve.episode_id for film in films])
+        place = f"{settings.reports}/{plan.name}"
+        return findings, write_report(place, findings, title=title, now_ns=now_ns, films=films, more=seen)
 
     findings, written = lake.tombstones.steady(write)
     fleet = write_fleet_page(lake, settings, f"{settings.reports}/{plan.name}", now_ns=platform.now_ns())
@@ -64,3 +69,18 @@ def report(context: dg.AssetExecutionContext, platform: Platform) -> dg.Material
             "report.json": page(settings.reports, written.json),
         }
     )
+
+
+def _looked(platform: Platform, rounds: "list[RoundOfLearning]", episodes: list[str]) -> dict[str, bytes]:
+    """What the last round's policy looks at in these episodes, as a figure; none of one that is blind."""
+    from lwd_core.policies.inference import Policy
+    from lwd_core.policies.keys import trusted_keys
+    from lwd_core.reports.looked import glances, looked_at
+    from lwd_core.storage.relative import resolve
+
+    if not episodes:
+        return {}
+    settings = platform.settings
+    policy = Policy.load(resolve(settings.policies, rounds[-1].policy_id), trusted_keys(settings.keys))
+    seen = glances(platform.lake(), policy, episodes) if policy.cameras else []
+    return {"looked": looked_at(seen)} if seen else {}

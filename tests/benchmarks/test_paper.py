@@ -69,7 +69,7 @@ def test_the_table_is_made_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert third.communicate(timeout=60) == ("", None)
 
 
-@pytest.mark.parametrize("name", ["full", "tiny"])
+@pytest.mark.parametrize("name", ["eyes", "full", "tiny"])
 def test_a_plan_rests_only_on_what_comes_before(name: str) -> None:
     plan = load_plan(name)
     seen: set[str] = set()
@@ -87,6 +87,14 @@ def test_a_changed_setting_changes_what_rests_on_it() -> None:
     changed = {c.name for c, d in zip(cells(plan), cells(other), strict=True)
                if cell_digest(plan, c) != cell_digest(other, d)}  # fmt: skip
     assert changed == {c.name for c in cells(plan) if c.stage == "online"}
+
+
+def test_cells_made_before_robots_could_look_stay() -> None:
+    plan = load_plan("full")
+    digests = {cell.name: cell_digest(plan, cell) for cell in cells(plan)}
+    assert [digests[name][:8] for name in ("sft", "clone", "lwd")] == ["b3d8b71f", "6cd0b6c0", "65d4a4ee"]
+    looks = plan.model_copy(update={"camera_hz": 16.0})
+    assert not set(digests.values()) & {cell_digest(looks, cell) for cell in cells(looks)}
 
 
 def test_intervals_pool_seeds() -> None:
@@ -139,11 +147,11 @@ def test_seeds_made_elsewhere_stay_and_cells_of_another_plan_go(tmp_path: Path) 
 
 
 def test_an_unknown_plan_is_named() -> None:
-    with pytest.raises(UserError, match="full, tiny"):
+    with pytest.raises(UserError, match="eyes, full, tiny"):
         load_plan("huge")
 
 
-@pytest.mark.parametrize("name", ["full", "tiny"])
+@pytest.mark.parametrize("name", ["eyes", "full", "tiny"])
 def test_every_cell_is_a_training_configuration(name: str) -> None:
     for cell in cells(load_plan(name)):
         online = "y" if cell.online else None

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lwd_core import config_file
-from lwd_core.fleet.task import Words
+from storage_schemas.vocabulary import Words
 
 _FILE = Path(__file__).with_name("restocking.yaml")
 

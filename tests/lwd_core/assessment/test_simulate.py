@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 from lwd_core.assessment import simulate
 from lwd_core.assessment.simulate import contenders
 from lwd_core.cli.run import app
-from lwd_core.fleet.task import Words
 from lwd_core.policies.scenes import Purpose, purpose_of
 from lwd_core.rl.encoders import Observation
 from lwd_core.settings import Settings
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.run import find_checkpoint, policy_of
+from storage_schemas.vocabulary import Words
 
 
 def test_best_and_worst_are_so_by_the_runs_own_q(settings: Settings) -> None:

@@ -52,7 +52,8 @@ def test_as_a_training_configuration_sees(lake: Lake, tmp_path: Path) -> None:
     vision = "{cameras: [front], height: 24, width: 32, pretrained: acme-eyes}"
     file.write_text(f"run: a\nstage: sft\noffline: x\nnetwork: {{vision: {vision}}}\n")
     assert json.loads(lwd("build", str(file), "--json").stdout)["frames"] == 75
-    assert json.loads(lwd("build", str(file), "--camera", "wrist", "--json").stdout)["before"] == 0
+    other = lwd("build", str(file), "--camera", "frnt").exception
+    assert str(other) == "camera frnt: these episodes show nothing of it; did you mean front?"
     file.write_text("run: a\nstage: sft\noffline: x\n")
     said = lwd("build", str(file)).exception
     assert isinstance(said, UserError)

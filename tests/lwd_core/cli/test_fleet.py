@@ -78,6 +78,7 @@ def test_a_policy_is_judged_and_the_episodes_are_kept(settings: Settings) -> Non
         )
     rows = Lake.open(settings.lake).read("evaluations").to_pylist()
     assert [(row["task"], row["policy_id"]) for row in rows] == [("drawer-open", made.policy_id)] * 2
+    assert {(row["words"], row["robot"]) for row in rows} == {("usual", "metaworld")}
     told = ("--task", "drawer-open", "--scenes", "1", "--words", "unseen")
     lwd_fleet("evaluate", made.policy_id[:6], *told)  # told in another way, it takes nothing's place
     assert Lake.open(settings.lake).read("evaluations").to_pylist() == rows

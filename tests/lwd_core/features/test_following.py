@@ -2,6 +2,8 @@
 
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +74,18 @@ def test_a_camera_that_an_embodiment_has_not_is_masked(fleet: Fleet) -> None:
     assert batch["features_mask"].tolist() == [[True, False]] * 8
     assert not batch["features"][:, 1].any()
     assert batch["features"][:, 0].any(1).all()
+
+
+def test_a_lake_that_is_only_read_is_learned_from(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(fleet.lake.place.root)
+
+    def refusing(dir: Path, prefix: str) -> Any:
+        if dir == root:
+            raise PermissionError(dir)
+        return TemporaryFile(dir=dir, prefix=prefix)
+
+    monkeypatch.setattr("lwd_core.features.table.TemporaryFile", refusing)
+    assert FeatureTable(fleet.lake.place, tiny()).values.shape == (0, tiny().width)
 
 
 def test_a_picture_damaged_since_the_snapshot_is_named_when_it_is_drawn(fleet: Fleet) -> None:

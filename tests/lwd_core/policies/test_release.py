@@ -248,7 +248,7 @@ def test_a_policy_is_found_in_its_own_home_only(fleet, tmp_path):
         address(str(tmp_path / "empty"), {**row, "uri": bundle.uri})
 
 
-def evaluated(lake, policy_id, successes, trials, purpose=Purpose.SELECTION):
+def evaluated(lake, policy_id, successes, trials, purpose=Purpose.SELECTION, words=None):
     rows = [
         {
             "policy_id": policy_id,
@@ -257,6 +257,7 @@ def evaluated(lake, policy_id, successes, trials, purpose=Purpose.SELECTION):
             "success": i < successes,
             "steps": 9,
             "created_ns": 1,
+            "words": words,
         }
         for i, seed in enumerate(scene_seeds(purpose, trials))
     ]
@@ -316,3 +317,13 @@ def test_a_channel_file_of_anything_is_a_bad_release(tmp_path, text):
     (tmp_path / "production.json").write_text(text)
     with pytest.raises(BadRelease, match="no release record"):
         current(str(tmp_path), Channel.PRODUCTION, {})
+
+
+def test_the_gate_compares_what_was_told_alike(lake):
+    evaluated(lake, "old", 90, 100)
+    evaluated(lake, "new", 10, 100, words="unseen")
+    assert "like this" in gate(lake, "new", "old").reason
+    evaluated(lake, "newer", 2, 100, words="unseen")
+    assert not gate(lake, "newer", "new").passed
+    evaluated(lake, "said", 10, 100, words="usual")  # rows of before say nothing, and mean that
+    assert not gate(lake, "said", "old").passed

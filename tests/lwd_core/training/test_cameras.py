@@ -139,7 +139,8 @@ def test_a_policy_asks_for_its_cameras(trained):
             UserError, match=f"shows {SIZE}x{SIZE // 2} pixels, it learned from {SIZE}x{SIZE}"
         ):
             policy.act(state_, told, rng, [{"front": shown}])
-    assert policy.act(state_, told, rng, [{"front": None}]).shape == (1, 2, 2)  # of a robot without it
+    with pytest.raises(UserError, match="is shown nothing by any of them"):
+        policy.act(state_, told, rng, [{"front": None}])  # it would act blind
 
 
 def test_every_stage_sees_and_a_frozen_trunks_towers_stand_still(trained):

@@ -4,7 +4,7 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.sim.orders import COLOURS, ITEMS, PLACES, SHAPES, Delivery, Goods, Order, drawn, said
 from lwd_core.fleet.sim.tasks import all_tasks, tasks_by_sight
-from lwd_core.fleet.task import Words
+from storage_schemas.vocabulary import Words
 
 MANY = range(200)
 ITEMS_HERE = (Goods("red", "can"), Goods("blue", "box"), Goods("green", "ball"), Goods("red", "ball"))
