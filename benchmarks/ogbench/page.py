@@ -80,6 +80,7 @@ def pooled(curves: Sequence[Curve], update: int) -> Rate:
 
 
 def _cell(curves: Sequence[Curve], update: int) -> str:
+    curves = [one for one in curves if any(point[0] == update for point in one["curve"])]
     rate = pooled(curves, update)
     if not rate.trials:
         return "–"

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
+from lwd_core.training.config import TrainConfig
 from storage_schemas.canonical import digest
 
 #: The run of one update that the others start from: networks as they are born.
@@ -85,13 +86,16 @@ class Comparison(_Part):
         }
 
     def identity(self, task: str, learner: str) -> str:
-        """Digest of all that a curve depends on but its seed."""
-        told: dict[str, Any] = self.model_dump(mode="json")
-        del told["worlds"]
-        del told["learners"]
-        own = self.learners[learner].model_dump(mode="json", exclude={"title"}, exclude_defaults=True)
-        told.pop("training" if self.learners[learner].released else "official")
-        return digest({**told, "tasks": told["tasks"][task], "learner": own})
+        """Digest of all that a curve depends on but its seed; of a training configuration with what it leaves
+        to defaults, which may change."""
+        contender = self.learners[learner]
+        judged = {"control_hz", "chunk", "gamma", "updates", "every", "trials", "shard"}
+        told: dict[str, Any] = self.model_dump(mode="json", include=judged)
+        told |= {"task": self.tasks[task].model_dump(mode="json"), "reward": contender.reward}
+        if contender.released:
+            return digest({**told, "agent": self.agent(learner)})
+        config = TrainConfig.parse(self.run(learner, learner, 0, ""), where=f"learner {learner}")
+        return digest({**told, "run": config.to_dict()})
 
 
 def load_comparison(name: str) -> Comparison:

@@ -22,7 +22,7 @@ from benchmarks.ogbench.point import GOAL, NEAR, PointWorlds, play
 from lwd_core.errors import UserError
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.settings import Settings
-from lwd_core.training.config import TrainConfig
+from lwd_core.training.config import STAGE_DEFAULTS, TrainConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,9 +212,11 @@ def test_a_curve_of_another_plan_is_left_out(tmp_path: Path) -> None:
     assert "of another plan" in record.read_text()
     assert [row["seed"] for row in rows] == [0, 2]
     assert "| DIVL + QAM | 0, 2 | .25 [.18, .34] (.20, .30) |" in tables(plan, rows)
+    further = [rows[0], {**rows[1], "curve": [*rows[1]["curve"], [5000, 20, 50]]}]
+    assert "| .25 [.18, .34] (.20, .30) | .40 [.28, .54] |" in tables(plan, further)
 
 
-def test_what_a_curve_depends_on_is_in_its_digest() -> None:
+def test_what_a_curve_depends_on_is_in_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = load_comparison("full")
 
     def changed(**over: Any) -> Comparison:
@@ -225,8 +227,14 @@ def test_what_a_curve_depends_on_is_in_its_digest() -> None:
     assert changed(worlds=1).identity("cube-single", "divl") == of["divl"]
     assert changed(updates=1).identity("cube-single", "divl") != of["divl"]
     assert changed(official={}).identity("cube-single", "divl") == of["divl"]
+    assert changed(chunk=4).identity("cube-single", "divl") != of["divl"]
     assert changed(training={}).identity("cube-single", "official") == of["official"]
     assert changed(official={}).identity("cube-single", "official") != of["official"]
+    # what a plan leaves to the platform's defaults counts too
+    left = changed(learners={"divl": {"title": "DIVL", "learner": {"kind": "lwd"}}})
+    before = left.identity("cube-single", "divl")
+    monkeypatch.setitem(STAGE_DEFAULTS, "offline", {"learner": {"kind": "lwd", "divl": {"tau_base": 0.7}}})
+    assert left.identity("cube-single", "divl") != before
 
 
 def test_tables_come_into_a_page_that_has_no_place_for_them() -> None:
