@@ -214,13 +214,13 @@ def shape(size: Size, instruction_features: int) -> CriticShape:
 
 def stepper(learner, size: Size, policy: FlowPolicy) -> Callable[[int], object]:
     """One update on one random batch, loader's conversion included."""
-    noise, raw = Noise(torch.Generator().manual_seed(0)), _raw(size)
+    noise, raw = Noise(torch.Generator().manual_seed(0)), raw_batch(size)
     return lambda u: learner.update(_prepared(raw, policy), noise, Progress(u, 1_000_000))
 
 
 def new_batch(size: Size, policy: FlowPolicy) -> Batch:
     """A random minibatch."""
-    return _prepared(_raw(size), policy)
+    return _prepared(raw_batch(size), policy)
 
 
 def _prepared(raw: dict[str, torch.Tensor], policy: FlowPolicy) -> Batch:
@@ -232,7 +232,8 @@ EMBEDDINGS = torch.nn.functional.normalize(
 )
 
 
-def _raw(size: Size) -> dict[str, torch.Tensor]:
+def raw_batch(size: Size) -> dict[str, torch.Tensor]:
+    """A loader's, of random numbers."""
     b = size.batch
     return {
         "state": torch.randn(b, size.state),

@@ -119,8 +119,8 @@ class Acting:
             seen = BLIND
             if self._vision:
                 seen = pixels(frames, len(states), self._vision, self.policy_id, self._sizes)
-            noisy = torch.from_numpy(noise)
-            return self._model(torch.from_numpy(states), told, noisy, **seen._asdict()).numpy()
+            state, noisy = torch.from_numpy(states), torch.from_numpy(noise)
+            return self._model.answer(state, instructions, told, noisy, seen._asdict()).numpy()
 
 
 def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:

@@ -1,16 +1,68 @@
-"""Episodes in the formats of other projects."""
+"""Episodes and policies in the formats of other projects."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
+from lwd_core.cli._named import policy_named
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.exports.choices import MixedCameras, VideoCodec
 
 
-def export(
+class EpisodesByDefault(TyperGroup):
+    """``lwd export lerobot DIR`` is ``lwd export episodes lerobot DIR``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = not args or args[0] in self.commands or args[0] == "--help"
+        return super().parse_args(ctx, args if named else ["episodes", *args])
+
+
+class Layout(StrEnum):
+    """Whose folder a policy becomes."""
+
+    LEROBOT = "lerobot"
+
+
+app = typer.Typer(cls=EpisodesByDefault, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def policy(
+    out: Annotated[Path, typer.Argument(help="New folder for the policy.")],
+    to: Annotated[Layout, typer.Option(help="Who is to read it.")] = Layout.LEROBOT,
+    policy: Annotated[
+        str, typer.Option(help="Policy id, the beginning of one, or a channel.")
+    ] = "production",
+    as_json: AsJson = False,
+) -> None:
+    """Give a policy that was learned on another project's checkpoint back in that one's layout, base and all.
+
+    Example: lwd export policy --to lerobot ./given-back
+    """
+    from lwd_core.lake.store import Lake
+    from lwd_core.policies.inference import load_policy
+    from lwd_core.policies.registry import address
+    from lwd_core.settings import Settings
+
+    settings = Settings()
+    row = policy_named(Lake.open(settings.lake), policy)
+    loaded = load_policy(address(settings.policies, row), settings.keys)
+    notes = loaded.give_back(out)
+    if as_json:
+        say_json({"folder": out, "to": str(to), "policy_id": loaded.policy_id, "notes": notes})
+        return
+    typer.echo(f"{out}: policy {loaded.policy_id}, as {to} reads it")
+    for note in notes:
+        typer.echo(f"  {note}", err=True)
+
+
+@app.command()
+def episodes(
     name: Annotated[
         str, typer.Argument(help="Format: lerobot, rlds, one that a package adds, or module:Class.")
     ],
@@ -26,7 +78,8 @@ def export(
 ) -> None:
     """Write episodes in the format of another project: a LeRobot v3.0 set, RLDS, or what a package adds.
 
-    Example: lwd export lerobot ./successes --where "outcome = 'success' AND task = 'door-open'"
+    The word episodes may be left out.
+    Example: lwd export episodes lerobot ./successes --where "outcome = 'success' AND task = 'door-open'"
     """
     from rich.console import Console
     from rich.progress import Progress

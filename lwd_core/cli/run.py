@@ -126,12 +126,13 @@ def policy(
 
     settings = Settings()
     lake, checkpoint = Lake.open(settings.lake), find_checkpoint(settings.checkpoints, run)
+    data = b"" if program is None else export_program(policy_of(checkpoint), 1)
     bundle = export_policy(
         checkpoint, settings.policies, signing_key(settings.keys), parent=parent_of(lake, checkpoint)
     )
     register(lake, bundle, now_ns=time.time_ns())
     if program is not None:
-        program.write_bytes(export_program(policy_of(checkpoint), 1))
+        program.write_bytes(data)
     if as_json:
         say_json({"policy_id": bundle.policy_id, "program": None if program is None else str(program)})
     else:

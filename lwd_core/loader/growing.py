@@ -62,8 +62,8 @@ class GrowingLoader:
     ``unseen`` counts the rows that are left out for what their cameras show, by reason.
 
     A batch also has ``version`` (B,) i64, the version of the table ``episodes``. ``episode`` counts in
-    ``episode_ids``, of each of which ``last_by_person`` is the last frame a person drove, -1 for none; these
-    and the other lists only ever grow at their end.
+    ``episode_ids``, of each of which ``last_by_person`` is the last frame a person drove, -1 for none, and
+    ``embodiments`` the robot's; these and the other lists only ever grow at their end.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class GrowingLoader:
         self.policies: list[str] = []
         self.episode_ids: list[str] = []
         self.last_by_person: list[int] = []
+        self.embodiments: list[str] = []
         self._lake, self._spec, self._seed, self._poll = lake, _labelled(spec), seed, poll_every
         self._rows = slice(rank * (batch_size // world), (rank + 1) * (batch_size // world))
         self._told = told
@@ -166,6 +167,7 @@ class GrowingLoader:
         self._present, self._pools, self._held, self._readings = -1, {}, {}, {}
         for names in (self.instructions, self.tasks, self.policies, self.episode_ids, self.last_by_person):
             names.clear()
+        self.embodiments.clear()
         for _, versions in self._log:
             self._admit(versions)
 
@@ -255,6 +257,7 @@ class GrowingLoader:
         for member in members:
             if member.episode_id not in seen:
                 self.episode_ids.append(member.episode_id)
+                self.embodiments.append(member.embodiment)
                 driven = np.flatnonzero(self._held[member.episode_id][1]["human"])
                 self.last_by_person.append(int(driven[-1]) if len(driven) else -1)
 

@@ -12,6 +12,7 @@ from lwd_core.policies.keys import Signature, sign, verify
 from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
 from storage_schemas.policy import (
+    BASED_VERSION,
     FORMAT_VERSION,
     MANIFEST,
     POLICY_ID_LENGTH,
@@ -88,8 +89,8 @@ def load_bundle(uri: str, trusted: dict[str, Ed25519PublicKey]) -> Bundle:
         )
     value = json.loads(text)
     version = value.get("format_version")
-    if version != FORMAT_VERSION:
-        raise BadBundle(f"{uri}: bundle format {version}, this version reads {FORMAT_VERSION}; upgrade")
+    if version not in (FORMAT_VERSION, BASED_VERSION):
+        raise BadBundle(f"{uri}: bundle format {version}, this version reads up to {BASED_VERSION}; upgrade")
     manifest = PolicyManifest.from_dict(value)
     data = _part(uri, WEIGHTS)
     if hashlib.sha256(data).hexdigest() != manifest.weights_sha256:

@@ -1,7 +1,12 @@
 """A policy as a robot runs it: a verified bundle, numpy in and numpy out."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+import shutil
+import uuid
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +17,7 @@ from torch import Tensor
 
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import extractor_of
+from lwd_core.policies.bases import base_named, local_base, publish_base
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
 from lwd_core.policies.keys import keys_of
 from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
@@ -26,7 +32,8 @@ _EMBEDDINGS = "instructions.embeddings"
 class Policy:
     """Runs a bundle. Instructions the bundle knows need no sentence encoder."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, base: Path | None = None) -> None:
+        """``base``: the folder of what the bundle was learned on, where it was (see `bases`)."""
         self.policy_id = bundle.policy_id
         self.manifest = bundle.manifest
         weights = dict(bundle.weights)
@@ -34,10 +41,16 @@ class Policy:
         self._encoder = InstructionEncoder(
             dict(zip(bundle.manifest.instructions, embeddings, strict=True)),
         )
-        self._model = FlowPolicy(PolicyConfig.from_dict(bundle.manifest.network))
+        config = PolicyConfig.from_dict(bundle.manifest.network)
+        if base is not None:
+            config = _placed(config, base)
+        self._model = FlowPolicy(config)
         self._model.load_state_dict(weights)
-        self._model.eval()
+        # a small network answers sooner where it is
+        self._device = torch.device("cuda" if base is not None and torch.cuda.is_available() else "cpu")
+        self._model.to(self._device).eval()
         self._vision = self._model.config.field.encoder.vision
+        self._reads = self._model.normaliser.prompt([], torch.empty(0, 0)) is not None
         self._sizes = sizes_of(bundle.manifest.embodiments)
         if self._vision and self._vision.pretrained:
             extractor_of(self._vision)  # as it was in training, or refused before anything moves
@@ -52,8 +65,10 @@ class Policy:
         home, or one key's file. Raises BadBundle where it is missing, damaged or signed by nobody trusted.
         """
         bundle = load_bundle(os.fspath(uri), keys_of(trusted))
+        needs, beside = bundle.manifest.base, bundle.uri.rstrip("/").rpartition("/")[0]
+        base = None if needs is None else local_base(beside, needs)
         try:
-            return cls(bundle)
+            return cls(bundle, base)
         except (ValueError, KeyError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise BadBundle(f"{uri}: weights and network do not fit ({line}); release it anew") from error
@@ -88,6 +103,7 @@ class Policy:
         instructions: str | Sequence[str],
         generator: np.random.Generator | None = None,
         frames: Shown | Sequence[Shown] | None = None,
+        embodiment: str = "",
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
@@ -96,12 +112,12 @@ class Policy:
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
         UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
-        another size.
+        another size. ``embodiment``: whose states they are, where it learned from several of one width.
         """
         states = np.asarray(states)
         if states.ndim == 1:
             one = [frames] if isinstance(frames, Mapping) else frames
-            return self.act(states[None], instructions, generator, one)[0]
+            return self.act(states[None], instructions, generator, one, embodiment)[0]
         texts = [instructions] * len(states) if isinstance(instructions, str) else list(instructions)
         if len(texts) != len(states):
             raise UserError(
@@ -110,10 +126,10 @@ class Policy:
             )
         if isinstance(frames, Mapping):
             raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
-        field = self._model.config.field
-        if states.ndim != 2 or states.shape[1] != field.encoder.state_dim:
+        places, width = self._model.normaliser.places, self._model.config.field.encoder.state_dim
+        if states.ndim != 2 or (states.shape[1] != width and not places):
             raise UserError(
-                f"policy {self.policy_id}: takes states of {field.encoder.state_dim} numbers, got "
+                f"policy {self.policy_id}: takes states of {width} numbers, got "
                 f"{states.shape[-1]}; check the robot's embodiment file"
             )
         generator = generator or np.random.default_rng()
@@ -121,13 +137,58 @@ class Policy:
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
-            chunks = self._model(
-                torch.as_tensor(np.array(states, dtype=np.float32)),
-                self._encoder(texts),
-                torch.as_tensor(noise),
-                **seen._asdict(),
+            raw = torch.as_tensor(np.array(states, dtype=np.float32))
+            told, noisy = self._told(texts), torch.as_tensor(noise)
+            return self._model.answer(raw, texts, told, noisy, seen._asdict(), embodiment).numpy()
+
+    def give_back(self, out: Path) -> tuple[str, ...]:
+        """Write it, base and all, into the new folder ``out`` in the layout of those who made the base; the
+        folder appears whole or not at all. What its reader must know is returned, and stands in README.md.
+
+        Raises UserError for a policy without a base, and where the folder can't be written.
+        """
+        kind = self._model.config.field.kind
+        if kind is None:
+            raise UserError(
+                f"policy {self.policy_id}: learned here from nothing, so there is no checkpoint of another "
+                "project to give back; `lwd hub push-policy` shares it as it is"
             )
-        return chunks.numpy()
+        with _appearing(out) as folder:
+            notes = kind.made.give_back(self._model, folder)
+            (folder / "README.md").write_text(_card(self, notes), encoding="utf-8")
+        return notes
+
+    def _told(self, texts: list[str]) -> Tensor:
+        """Sentence embeddings (B, E); of a network that reads for itself zeros, which it doesn't look at."""
+        if self._reads and self._model.critic is None:
+            return torch.zeros(len(texts), self._model.config.field.encoder.instruction_dim)
+        return self._encoder(texts)
+
+
+@contextmanager
+def _appearing(out: Path) -> Generator[Path]:
+    """A folder beside ``out`` to write into, which takes its place when the block ends well."""
+    temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
+    if out.exists():
+        raise UserError(f"{out}: exists already; name a new folder")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: no folder can be written there ({error}); name another") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _card(policy: Policy, notes: Sequence[str]) -> str:
+    made, base = policy.manifest.lineage, policy.manifest.base
+    told = "".join(f"\n- {note}" for note in notes)
+    return (
+        "---\nlibrary_name: lerobot\npipeline_tag: robotics\ntags:\n- robotics\n---\n\n"
+        f"LWD policy `{policy.policy_id}` ({made.stage}, update {made.train_step}), learned on a checkpoint "
+        f"whose files have the digest `{base.base_id if base else ''}`.\n{told}\n"
+    )
 
 
 def load_policy(
@@ -157,7 +218,7 @@ def save_policy(
     lineage: Lineage,
     key: Ed25519PrivateKey,
 ) -> Bundle:
-    """Write a trained policy as a signed bundle.
+    """Write a trained policy as a signed bundle, and beside it what it was learned on, unless that is there.
 
     ``instructions`` are the texts it was trained on with their embeddings (384,);
     ``embodiments`` maps a name to its ``state`` and ``action`` widths.
@@ -165,13 +226,27 @@ def save_policy(
     texts = sorted(instructions)
     if not texts:
         raise ValueError("a policy needs at least one instruction")
+    kind = model.config.field.kind
+    found = None if kind is None else kind.made.base_files()
+    base = None if found is None else base_named(found)
+    if found is not None and base is not None:
+        publish_base(policies, base, found.files)
     manifest = PolicyManifest(
-        network=model.config.to_dict(),
+        network=_placed(model.config, None).to_dict(),
         embodiments=embodiments,
         instructions=tuple(texts),
         config=config,
         lineage=lineage,
         weights_sha256="",
+        base=base,
     )
     weights = {**model.state_dict(), _EMBEDDINGS: torch.stack([instructions[text] for text in texts])}
     return save_bundle(policies, manifest, weights, key)
+
+
+def _placed(config: PolicyConfig, base: Path | None) -> PolicyConfig:
+    """A policy's network with its base in that folder, or nowhere yet."""
+    kind = config.field.kind
+    if kind is None:
+        return config
+    return replace(config, field=replace(config.field, kind=replace(kind, made=kind.made.placed(base))))

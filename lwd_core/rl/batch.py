@@ -1,23 +1,25 @@
 """A minibatch as the losses see it: normalised, flattened, masked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lwd_core.rl.compute.parallel import largest, total
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.policy import Normaliser
+from lwd_core.rl.fields import PolicyUnits
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B transitions; A = H·D.
+    """B transitions; A = H·W, W ≥ D numbers of an action as the network has it.
 
     action: (B, A) executed, 0 where it does not count. mask: (B, A), 1 on valid frames of real dims.
-    dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real.
+    dim_mask: (B, A), 1 on real dims whatever the frame; None when all are real or
+    padding is noise.
     reward: Σ γ^i r over the window; discount: γ^frames to the bootstrap, 0 after a terminal; success:
     the episode's outcome; human: a person chose the chunk; finished: of a success, and no person
     ended the turn it was chosen in by taking over. All five (B,) float. task: (B,) int64.
@@ -59,8 +61,7 @@ class Batch:
             return value[::stride].contiguous()
 
         def seen(o: Observation) -> Observation:
-            image, mask = (None if value is None else rows(value) for value in (o.image, o.image_mask))
-            return Observation(rows(o.state), rows(o.instruction), image, mask)
+            return o._replace(**{name: rows(v) for name, v in o._asdict().items() if v is not None})
 
         return Batch(
             seen(self.observation),
@@ -79,26 +80,39 @@ class Batch:
         )
 
 
-def prepare(raw: Mapping[str, Tensor], normaliser: Normaliser, embeddings: Tensor, size: int = 0) -> Batch:
+def prepare(
+    raw: Mapping[str, Tensor],
+    units: PolicyUnits,
+    embeddings: Tensor,
+    size: int = 0,
+    texts: Sequence[str] = (),
+) -> Batch:
     """A loader's batch, in raw units, to the losses'.
 
-    embeddings: (instructions, E). ``raw["rows"]`` and ``size`` are there if several workers share it.
+    embeddings: (instructions, E), of ``texts``. ``raw["rows"]`` and ``size`` are there if workers share it.
     """
     count, chunk, dims = raw["action"].shape
+    told: list[int] = raw["instruction"].tolist()
     instruction = embeddings.index_select(0, raw["instruction"])
-    frames, real = raw["mask"].unsqueeze(-1), raw["action_dim_mask"].unsqueeze(1)
+    scaled = units.action(raw["action"])
+    padding = (0, scaled.shape[-1] - dims)
+    frames, real = raw["mask"].unsqueeze(-1), F.pad(raw["action_dim_mask"], padding).unsqueeze(1)
     mask = frames * real
     # chosen, not multiplied: what is masked may be anything, and nothing times not-a-number is not nothing
-    action = torch.where(mask > 0, normaliser.action(raw["action"]), 0.0).view(count, chunk * dims)
-    padded = bool((raw["action_dim_mask"] == 0).any())
+    action = torch.where(mask > 0, scaled, 0.0).flatten(1)
+    padded = bool((real == 0).any()) and not units.noise_in_padding
+
+    def seen(which: str) -> Observation:
+        state = units.state(raw[f"{which}state"])
+        tokens = units.prompt([texts[i] for i in told], state) if texts else None
+        return Observation(state, instruction, *_pictures(raw, which), *(tokens or (None, None)))
+
     return Batch(
-        observation=Observation(normaliser.state(raw["state"]), instruction, *_pictures(raw, "")),
-        next_observation=Observation(
-            normaliser.state(raw["next_state"]), instruction, *_pictures(raw, "next_")
-        ),
+        observation=seen(""),
+        next_observation=seen("next_"),
         action=action,
-        mask=mask.view(count, chunk * dims),
-        dim_mask=real.expand(count, chunk, dims).reshape(count, chunk * dims) if padded else None,
+        mask=mask.flatten(1),
+        dim_mask=real.expand(count, chunk, -1).flatten(1) if padded else None,
         reward=raw["reward"],
         discount=raw["discount"],
         success=raw["success"].to(torch.float32),

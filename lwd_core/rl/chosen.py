@@ -86,7 +86,7 @@ def unknown(kind: type, value: Mapping[str, Any], path: str = "") -> list[str]:
     found = [f"{path}{name}: no such field{did_you_mean(name, hints)}" for name in value if name not in hints]
     for name, hint in hints.items():
         inner = value.get(name)
-        for part in () if get_origin(hint) is Chosen else (hint, *get_args(hint)):
+        for part in () if get_origin(hint) in (Chosen, Mapping) else (hint, *get_args(hint)):
             if is_dataclass(part) and isinstance(part, type) and isinstance(inner, Mapping):
                 found += unknown(part, inner, f"{path}{name}.")
     return found

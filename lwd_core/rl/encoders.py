@@ -8,15 +8,19 @@ feature of known width. Proprioception and the instruction are always there; cam
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol, cast
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lwd_core.errors import UserError
 from lwd_core.plugins import Door
 from lwd_core.rl.chosen import LATER, Chosen, chosen_by
+
+if TYPE_CHECKING:
+    from lwd_core.rl.networks import FieldConfig
 
 
 class Observation(NamedTuple):
@@ -25,13 +29,16 @@ class Observation(NamedTuple):
     state: (B, S) normalised; instruction: (B, E) sentence embedding; image: (B, C, height, width, 3) u8, RGB,
     or what a pretrained backbone makes of them, (B, C, F) f32; None for a network without cameras.
     image_mask: (B, C) bool, false for a camera that an embodiment has not, whose pixels mean nothing; None
-    where all are pictures.
+    where all are pictures. tokens, token_mask: (B, L) i64 and bool, what a network that reads is told, and
+    where that is text; None for one that doesn't.
     """
 
     state: Tensor
     instruction: Tensor
     image: Tensor | None = None
     image_mask: Tensor | None = None
+    tokens: Tensor | None = None
+    token_mask: Tensor | None = None
 
 
 class ObservationEncoder(Protocol):
@@ -46,6 +53,17 @@ class ObservationEncoder(Protocol):
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def __call__(self, observation: Observation) -> Tensor: ...
+
+
+class ChunkEncoder(nn.Module, ABC):
+    """An encoder of a critic whose feature depends on what is done, too: `facing` makes it, of width
+    ``width``, from what the observation gives."""
+
+    width: int
+
+    @abstractmethod
+    def facing(self, features: Tensor, action: Tensor | None) -> Tensor:
+        """Features (B, …) and chunks (…, B, A) to (…, B, width); None asks for the state's own."""
 
 
 class PictureBackbone(Protocol):
@@ -113,10 +131,20 @@ class Backbone(ABC):
     def encoder(self, config: "EncoderConfig") -> nn.Module:
         """An `ObservationEncoder` for states, embeddings and, with ``config.vision``, images like that."""
 
+    def beside(self, policy: "FieldConfig") -> "Backbone":
+        """The same for a critic beside a policy of that shape."""
+        return self
+
 
 BACKBONES: Door[type[Backbone]] = Door(
     "lwd.backbones",
-    {"proprio": "lwd_core.rl.encoders:Proprio", "cameras": "lwd_core.rl.encoders:Cameras"},
+    {
+        "proprio": "lwd_core.rl.encoders:Proprio",
+        "cameras": "lwd_core.rl.encoders:Cameras",
+        "thumbnails": "lwd_core.rl.encoders:Thumbnails",
+        "siglip": "lwd_core.rl.vla.critic:Siglip",
+        "gemma": "lwd_core.rl.vla.critic:Gemma",
+    },
     needs=("encoder",),
     kind="backbone",
 )
@@ -159,6 +187,23 @@ class Cameras(Backbone):
         if config.vision is None:
             raise UserError("network.backbone: cameras, but network.vision names none")
         return CameraEncoder(config, config.vision)
+
+
+@dataclass(frozen=True)
+class Thumbnails(Backbone):
+    """With a small residual tower for each camera, on pictures scaled down: for a critic beside a policy that
+    sees them in full. See `VisionConfig`."""
+
+    height: PositiveInt = 64
+    width: PositiveInt = 64
+    stages: tuple[int, ...] = (16, 32, 32)
+    features: PositiveInt = 128
+
+    def encoder(self, config: EncoderConfig) -> "CameraEncoder":
+        if config.vision is None:
+            raise UserError("critic.backbone: thumbnails, but the policy has no cameras")
+        vision = VisionConfig(config.vision.cameras, self.height, self.width, self.stages, self.features)
+        return CameraEncoder(config, vision)
 
 
 class ProprioEncoder(nn.Module):
@@ -218,7 +263,7 @@ class VisionTower(nn.Module):
         self.stages = nn.ModuleList(
             _Stage(inner, outer) for inner, outer in zip(widths, config.stages, strict=False)
         )
-        height, width = config.height, config.width
+        height, width = self.size = (config.height, config.width)
         for _ in config.stages:
             height, width = (height + 1) // 2, (width + 1) // 2
         self.out = xavier(nn.Linear(config.stages[-1] * height * width, config.features))
@@ -226,6 +271,8 @@ class VisionTower(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         z = image.permute(0, 3, 1, 2).to(self.out.weight.dtype) / 255
+        if z.shape[-2:] != self.size:
+            z = F.interpolate(z, self.size, mode="area")
         for stage in self.stages:
             z = stage(z)
         # Normalised so that a feature weighs about what a standardised number of the state does.

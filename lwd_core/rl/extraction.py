@@ -17,8 +17,9 @@ from lwd_core.rl import divl
 from lwd_core.rl.batch import Batch, Noise
 from lwd_core.rl.divl import DIVLConfig
 from lwd_core.rl.encoders import Observation
+from lwd_core.rl.fields import PolicyField
 from lwd_core.rl.flow import ConditionedFlow
-from lwd_core.rl.networks import Critic, VelocityField
+from lwd_core.rl.networks import Critic
 
 Info = dict[str, Tensor]
 State = dict[str, Tensor]
@@ -32,8 +33,8 @@ class PolicyStep:
     """
 
     batch: Batch
-    theta: VelocityField
-    beta: VelocityField
+    theta: PolicyField
+    beta: PolicyField
     critic: Critic
     target: Critic
     divl: DIVLConfig
@@ -86,7 +87,7 @@ class Extraction(ABC):
     def loss(self, at: PolicyStep, noise: Noise) -> tuple[Tensor, Info] | None:
         """θ's loss, and scalars to log; None for a policy that is the reference itself."""
 
-    def acting(self, theta: VelocityField) -> VelocityField:
+    def acting(self, theta: PolicyField) -> PolicyField:
         """The field whose average acts: θ, unless θ has to be asked in a way of its own."""
         return theta
 

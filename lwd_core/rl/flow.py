@@ -6,24 +6,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lwd_core.rl.compute.parallel import total, workers
 from lwd_core.rl.encoders import Observation
-from lwd_core.rl.networks import VelocityAt, VelocityField
+from lwd_core.rl.fields import Flow, PolicyField
 
 Info = dict[str, Tensor]
-
-
-class Flow(Protocol):
-    """A velocity field at fixed observations, over flattened chunks x (…, B, A)."""
-
-    def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
-        """w: a number or a tensor that broadcasts to (…, B, 1). Differentiable, by x and by weights."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -31,21 +22,34 @@ class ConditionedFlow:
     """A network's flow for a batch of observations.
 
     ``mask`` (B, A) is 0 on padded action dims: they neither enter nor leave the network, so that an
-    embodiment with fewer dims is not moved by noise it does not have.
+    embodiment with fewer dims is not moved by noise it does not have. ``limit``: see `PolicyField`.
     """
 
-    field: VelocityAt
+    field: Flow
     mask: Tensor | None = None
+    limit: Tensor | float = 1.0
 
     @staticmethod
-    def of(field: VelocityField, observation: Observation, mask: Tensor | None = None) -> "ConditionedFlow":
+    def of(field: PolicyField, observation: Observation, mask: Tensor | None = None) -> "ConditionedFlow":
         """Encode the observations once for the whole flow."""
-        return ConditionedFlow(field.at(observation), mask)
+        return ConditionedFlow(field.at(observation), mask, field.limit)
 
     def velocity(self, x: Tensor, w: Tensor | float) -> Tensor:
         if self.mask is None:
             return self.field.velocity(x, w)
         return self.mask * self.field.velocity(self.mask * x, w)
+
+
+def limit_of(flow: Flow) -> Tensor | float:
+    """How far its actions reach, a number or (A,); 1 of a flow that doesn't say."""
+    return getattr(flow, "limit", 1.0)
+
+
+def clipped(x: Tensor, limit: Tensor | float) -> Tensor:
+    """x (…, A) within ± limit."""
+    if isinstance(limit, Tensor):
+        return x.clamp(min=-limit, max=limit)
+    return x.clamp(-limit, limit)
 
 
 def vjp(flow: Flow, x: Tensor, w: Tensor | float, g: Tensor) -> Tensor:
@@ -80,11 +84,11 @@ def flow_matching_loss(
 
 @torch.no_grad()
 def sample(flow: Flow, noise: Tensor, steps: int) -> Tensor:
-    """Euler integration from noise (…, B, A) at w = 0 to actions at w = 1, clipped to [-1, 1]."""
+    """Euler integration from noise (…, B, A) at w = 0 to actions at w = 1, clipped to its limit."""
     x = noise
     for i in range(steps):
         x = x + flow.velocity(x, i / steps) / steps
-    return x.clamp(-1, 1)
+    return clipped(x, limit_of(flow))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lwd_core.rl.batch import Noise
 from lwd_core.rl.extraction import Extraction, Info, PolicyStep
-from lwd_core.rl.flow import Flow, sample
+from lwd_core.rl.flow import Flow, clipped, limit_of, sample
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def policy_loss(
         teacher = sample(beta, noise, steps)
     action = noise + theta.velocity(noise, 0.0)
     error = torch.where(mask > 0, (action - teacher).square(), 0.0).sum(-1) / mask.sum(-1).clamp_min(1)
-    value = q(action.clamp(-1, 1)).mean(0)
+    value = q(clipped(action, limit_of(theta))).mean(0)
     loss = (config.distillation * error - value).mean()
     return loss, {
         "fql_loss": loss.detach(),

@@ -67,9 +67,8 @@ class Learner:
         """``policy`` is the SFT policy: θ and β start as its copies."""
         self.config, self.extraction = config, config.extraction.made
         net = policy.config.field
-        encoder = replace(net.encoder, instruction_features=shape.instruction_features)
         atoms = 1 if config.divl.value == "expectile" else config.divl.support.atoms
-        critic = CriticConfig.of(shape, encoder, net.action_dim, net.chunk, atoms)
+        critic = CriticConfig.of(shape, net, atoms)
         acting = PolicyConfig(
             net,
             self.extraction.acting_steps or policy.config.steps,

@@ -8,35 +8,58 @@ critics only.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lwd_core.rl.chosen import LATER
-from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
+from lwd_core.errors import UserError
+from lwd_core.rl.chosen import LATER, Chosen, choose, chosen_by
+from lwd_core.rl.encoders import (
+    BACKBONES,
+    Backbone,
+    ChunkEncoder,
+    EncoderConfig,
+    Observation,
+    new_encoder,
+    xavier,
+)
+from lwd_core.rl.fields import FIELDS, FieldKind, PolicyField
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
 
 
 @dataclass(frozen=True)
 class FieldConfig:
-    """Shape of the policy's velocity field; defaults are the demo's size."""
+    """Shape of the policy's velocity field; defaults are the demo's size.
+
+    kind: what it is; null is the platform's own `VelocityField`, whose ``hidden`` and ``layers`` these are.
+    """
 
     encoder: EncoderConfig
     action_dim: int
     chunk: int
     hidden: int = 256
     layers: int = 3
+    kind: Annotated[Chosen[FieldKind] | None, chosen_by(FIELDS, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
+
+    @property
+    def width(self) -> int:
+        """Numbers of an action in the network's units: a pretrained field may pad."""
+        return self.action_dim if self.kind is None else self.kind.made.width(self.action_dim)
 
 
 @dataclass(frozen=True)
 class CriticShape:
     """The free part of a critic's shape. ``trunk_layers`` hidden layers are shared by Q and V, the rest is
-    each head's own; ``heads`` are Q's. ``zero_q``: an untrained Q is 0 everywhere, and not of the order of 1;
+    each head's own; ``heads`` are Q's. ``backbone``: its encoder; null is the policy's, and beside one that
+    was trained elsewhere `Thumbnails`. ``zero_q``: an untrained Q is 0 everywhere, and not of the order of 1;
     what a Q of rewards of 1 at the end can't unlearn where few of them are (docs/ogbench.md)."""
 
     hidden: PositiveInt = 256
@@ -44,6 +67,9 @@ class CriticShape:
     trunk_layers: NonNegativeInt = 0
     heads: PositiveInt = 2
     instruction_features: NonNegativeInt = 32
+    backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
     zero_q: bool = field(default=False, metadata=LATER)
 
 
@@ -61,17 +87,27 @@ class CriticConfig:
     atoms: int = 201
 
     @staticmethod
-    def of(
-        shape: CriticShape, encoder: EncoderConfig, action_dim: int, chunk: int, atoms: int
-    ) -> "CriticConfig":
+    def of(shape: CriticShape, policy: FieldConfig, atoms: int) -> "CriticConfig":
         """With the rest taken from the policy."""
+        encoder = replace(policy.encoder, instruction_features=shape.instruction_features)
+        if shape.backbone is not None:
+            made = shape.backbone.made.beside(policy)
+            encoder = replace(encoder, backbone=replace(shape.backbone, made=made))
+        elif policy.kind is not None and encoder.vision is not None:
+            encoder = replace(encoder, backbone=choose(BACKBONES, "thumbnails"))
+        width, chunk = policy.width, policy.chunk
         return CriticConfig(
-            encoder, action_dim, chunk, shape.hidden, shape.layers, shape.trunk_layers, shape.heads, atoms
+            encoder, width, chunk, shape.hidden, shape.layers, shape.trunk_layers, shape.heads, atoms
         )
 
 
-class VelocityField(nn.Module):
-    """f(s, x, w): velocity of a flattened action chunk x (…, B, H·D) at flow time w in [0, 1].
+def new_field(config: FieldConfig) -> PolicyField:
+    """The field a configuration asks for."""
+    return VelocityField(config) if config.kind is None else config.kind.made.field(config)
+
+
+class VelocityField(PolicyField):
+    """The platform's own, an MLP.
 
     The first layer is split in three: what the observation adds to it is the same along the whole
     flow, so `at` computes it once. The encoder and that part are the trunk; the rest is the
@@ -107,6 +143,22 @@ class VelocityField(nn.Module):
     def forward(self, observation: Observation, x: Tensor, w: Tensor | float) -> Tensor:
         """x: (…, B, H·D); w: a number or a tensor that broadcasts to (…, B, 1)."""
         return self.at(observation).velocity(x, w)
+
+    def told(self, observation: Observation, good: Tensor) -> Observation:
+        """As a shift of the instruction's embedding along one fixed direction."""
+        sign = (2 * good - 1).unsqueeze(-1)
+        return observation._replace(
+            instruction=observation.instruction + sign * _direction(observation.instruction)
+        )
+
+    @torch.no_grad()
+    def ask_for_good(self, trained: PolicyField) -> None:
+        """By a shift of one bias."""
+        self.load_state_dict(trained.state_dict())
+        project = self.encoder.project
+        if project is None:
+            raise ValueError("advantage conditioning speaks through the instruction; give it features")
+        project.bias.add_(project.weight @ _direction(project.weight))
 
 
 @dataclass(frozen=True)
@@ -156,6 +208,8 @@ class Critic(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = new_encoder(config.encoder)
+        if config.trunk_layers and isinstance(self.encoder, ChunkEncoder):
+            raise UserError("critic.trunk_layers: what Q and V share is the encoder's own here; leave it 0")
         self.trunk = nn.ModuleList()
         width = self.encoder.width
         for _ in range(config.trunk_layers):
@@ -182,17 +236,27 @@ class Critic(nn.Module):
     def q(self, features: Tensor, action: Tensor, frozen: bool = False) -> Tensor:
         """Q of flattened, masked chunks (…, B, H·D): (heads, …, B). frozen: the gradient goes past the heads'
         weights."""
-        seen = features.expand(*action.shape[:-1], -1)
+        seen = self._facing(features, action)
         values = self.q_heads(torch.cat([seen, action], -1).flatten(0, -2), frozen)
         return values.view(-1, *action.shape[:-1]).to(action.dtype)
 
     def v(self, features: Tensor) -> Tensor:
         """Logits over the support's atoms: (B, atoms)."""
-        return self.v_head(features).squeeze(0).to(features.dtype)
+        return self.v_head(self._facing(features, None)).squeeze(0).to(features.dtype)
+
+    def _facing(self, features: Tensor, action: Tensor | None) -> Tensor:
+        if isinstance(self.encoder, ChunkEncoder):
+            return self.encoder.facing(features, action)
+        return features if action is None else features.expand(*action.shape[:-1], -1)
 
     def shared(self) -> list[nn.Parameter]:
         """Parameters both Q's and V's losses move."""
         return [*self.encoder.parameters(), *self.trunk.parameters()]
+
+
+def _direction(like: Tensor) -> Tensor:
+    """The unit vector (E,) along which an embedding says how good a chunk is."""
+    return torch.full_like(like[0], like.shape[-1] ** -0.5)
 
 
 def gelu(z: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """What acts: normaliser, velocity field and Euler sampling in one module, in raw units at both ends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,15 +12,16 @@ from torch import Tensor, nn
 from lwd_core.config_file import faults
 from lwd_core.rl.chosen import plain
 from lwd_core.rl.encoders import Observation
+from lwd_core.rl.fields import PolicyUnits
 from lwd_core.rl.flow import ConditionedFlow, best_of_n, sample
-from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, VelocityField
+from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, new_field
 
 STD_FLOOR = 0.05  # a dim that hardly moves in training must not explode when it does
 STATE_LIMIT = 10.0  # standard deviations
 
 
-class Normaliser(nn.Module):
-    """Raw units to the network's: standardised, bounded states; actions affinely to [-1, 1]."""
+class Normaliser(PolicyUnits):
+    """Those of the platform's own networks: standardised, bounded states; actions affinely to [-1, 1]."""
 
     state_mean: Tensor
     state_std: Tensor
@@ -86,18 +88,18 @@ class PolicyConfig:
 class FlowPolicy(nn.Module):
     """The deployable policy. Its state dict is a bundle's weights."""
 
-    def __init__(self, config: PolicyConfig, normaliser: Normaliser | None = None):
+    def __init__(self, config: PolicyConfig, normaliser: PolicyUnits | None = None):
         """Without a normaliser, one is made to be filled by ``load_state_dict``."""
         super().__init__()
         self.config = config
         field = config.field
-        self.normaliser = normaliser or Normaliser.identity(field.encoder.state_dim, field.action_dim)
-        self.field = VelocityField(field)
+        self.normaliser = normaliser or _blank(field)
+        self.field = new_field(field)
         self.critic = Critic(config.critic) if config.critic and config.best_of > 1 else None
 
     def noise_shape(self, batch: int) -> tuple[int, ...]:
-        """Shape of the noise that `forward` takes: (B, H, D), or (N, B, H, D) to choose among N."""
-        shape = (batch, self.config.field.chunk, self.config.field.action_dim)
+        """Shape of the noise that `forward` takes: (B, H, W), or (N, B, H, W) to choose among N."""
+        shape = (batch, self.config.field.chunk, self.config.field.width)
         return shape if self.critic is None else (self.config.best_of, *shape)
 
     def forward(
@@ -108,15 +110,19 @@ class FlowPolicy(nn.Module):
         dim_mask: Tensor | None = None,
         image: Tensor | None = None,
         image_mask: Tensor | None = None,
+        tokens: Tensor | None = None,
+        token_mask: Tensor | None = None,
     ) -> Tensor:
         """Raw states (B, S), sentence embeddings (B, E), normal noise to raw actions (B, H, D).
 
         Actions lie within the limits. noise: see `noise_shape`. dim_mask: (B, D), 0 on dims the
-        embodiment does not have. image, image_mask: see `Observation`.
+        embodiment does not have. image, image_mask, tokens, token_mask: see `Observation`.
         """
         batch, chunk, dims = noise.shape[-3:]
         mask = None if dim_mask is None else dim_mask.repeat(1, chunk)
-        observation = Observation(self.normaliser.state(state), instruction, image, image_mask)
+        observation = Observation(
+            self.normaliser.state(state), instruction, image, image_mask, tokens, token_mask
+        )
         flow = ConditionedFlow.of(self.field, observation, mask)
         x = noise.flatten(-2)
         x = x if mask is None else x * mask
@@ -126,6 +132,29 @@ class FlowPolicy(nn.Module):
             critic, features = self.critic, self.critic.features(observation)
             action, _ = best_of_n(flow, lambda a: critic.q(features, a), x, self.config.steps)
         return self.normaliser.raw_action(action.view(batch, chunk, dims))
+
+    def answer(
+        self,
+        states: Tensor,
+        instructions: Sequence[str],
+        embeddings: Tensor,
+        noise: Tensor,
+        seen: Mapping[str, Tensor | None] = MappingProxyType({}),
+        embodiment: str = "",
+    ) -> Tensor:
+        """`forward` for a robot: its raw states (B, S') to its raw actions (B, H, D'), on the CPU.
+
+        embeddings: of the instructions (B, E); seen: ``image`` and ``image_mask``. embodiment: whose states
+        they are, where it learned from several of one width; UserError where that has to be said.
+        """
+        units, device = self.normaliser, next(self.parameters()).device
+        raw = units.entering(states, embodiment).to(device)
+        given = {name: value if value is None else value.to(device) for name, value in seen.items()}
+        told = units.prompt(instructions, units.state(raw))
+        if told is not None:
+            given |= {"tokens": told[0], "token_mask": told[1]}
+        chunks = self(raw, embeddings.to(device), noise.to(device), **given)
+        return units.leaving(chunks.cpu(), states.shape[1], embodiment)
 
     @torch.no_grad()
     def act(
@@ -138,3 +167,9 @@ class FlowPolicy(nn.Module):
         """`forward` with noise from a generator."""
         noise = torch.randn(self.noise_shape(len(state)), generator=generator, device=generator.device)
         return self(state, instruction, noise.to(state.device), image=image)
+
+
+def _blank(field: FieldConfig) -> PolicyUnits:
+    if field.kind is not None:
+        return field.kind.made.units(field)
+    return Normaliser.identity(field.encoder.state_dim, field.action_dim)

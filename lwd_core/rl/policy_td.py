@@ -6,7 +6,7 @@ averages, which follow the weights of before the step.
 """
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -81,8 +81,7 @@ class PolicyTDLearner:
         self.policy = copy.deepcopy(policy)
         self.behaviour = copy.deepcopy(policy.field)
         self.reference = copy.deepcopy(policy.field).requires_grad_(False)
-        encoder = replace(net.encoder, instruction_features=shape.instruction_features)
-        critic = CriticConfig.of(shape, encoder, net.action_dim, net.chunk, atoms=0)
+        critic = CriticConfig.of(shape, net, atoms=0)
         self.critic = Critic(critic).zero_q() if shape.zero_q else Critic(critic)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         moving = (self.critic, self.policy.field, self.behaviour)

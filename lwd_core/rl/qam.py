@@ -21,7 +21,7 @@ from lwd_core.rl import guard
 from lwd_core.rl.batch import Noise
 from lwd_core.rl.compute.parallel import mean
 from lwd_core.rl.extraction import Extraction, Info, PolicyStep, State
-from lwd_core.rl.flow import Flow, vjp
+from lwd_core.rl.flow import Flow, clipped, limit_of, vjp
 
 LOG_TEMPERATURE = "log_temperature"
 
@@ -135,11 +135,13 @@ def sample_path(
     return torch.stack(path), torch.stack(velocities)
 
 
-def action_gradient(q: Callable[[Tensor], Tensor], action: Tensor, config: QAM) -> tuple[Tensor, Tensor]:
-    """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B)."""
+def action_gradient(
+    q: Callable[[Tensor], Tensor], action: Tensor, config: QAM, limit: Tensor | float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """∇_a agg_k Q_k (B, A) and Q there (B,), for ``q`` mapping (B, A) to (heads, B), with actions' limit."""
     with torch.enable_grad():
-        at = (action.clamp(-1, 1) if config.clip == "at" else action).detach().requires_grad_()
-        heads = q(at.clamp(-1, 1) if config.clip == "through" else at)
+        at = (clipped(action, limit) if config.clip == "at" else action).detach().requires_grad_()
+        heads = q(clipped(at, limit) if config.clip == "through" else at)
         value = heads.mean(0) if config.aggregate == "mean" else heads.amin(0)
         (gradient,) = torch.autograd.grad(value.sum(), at)
     return gradient, value.detach()
@@ -202,7 +204,7 @@ def policy_loss(
     times = schedule.w.view(-1, 1, 1)
     source = theta if config.path == "current" else beta
     path, velocity = sample_path(schedule, source, beta, x0, noise, dim_mask)
-    gradient, value = action_gradient(q, path[-1], config)
+    gradient, value = action_gradient(q, path[-1], config, limit_of(beta))
     adjoints = lean_adjoint(schedule, beta, path, final_adjoint(config, gradient, temperature))
     with torch.no_grad():
         base = beta.velocity(path[:-1], times)

@@ -86,7 +86,7 @@ class Attempt:
         newest = self._newest()
         torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
         data = self._data()
-        learner = new_learner(config, data, start)
+        learner = new_learner(config, data, start, settings)
         for module in learner.modules().values():
             module.to(engine.device)
         generator = torch.Generator().manual_seed(config.seed)
@@ -118,7 +118,7 @@ class Attempt:
         config, settings, share = self.config, self.settings, self.share
         digests = [config.offline, *([config.online] if config.online else [])]
         snapshots = [Snapshot.open(settings.snapshots, d) for d in digests]
-        film = film_of(config, self.start, settings)
+        film = film_of(config, self.start, settings, snapshots)
         growing = None
         if config.follow is not None:
             cameras = film.vision.cameras if film else ()

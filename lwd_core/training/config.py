@@ -13,6 +13,7 @@ from lwd_core.errors import UserError
 from lwd_core.rl.chosen import LATER, Chosen, choose, chosen_by, plain, unknown
 from lwd_core.rl.compute.engine import Device
 from lwd_core.rl.encoders import BACKBONES, Backbone, VisionConfig
+from lwd_core.rl.fields import FIELDS, FieldKind
 from lwd_core.rl.learners import LEARNERS, Algorithm
 from lwd_core.rl.networks import CriticShape
 from lwd_core.training.upgrade import upgraded
@@ -24,7 +25,8 @@ from storage_schemas.vocabulary import Stage
 class NetworkShape:
     """The policy's network. ``steps`` is how many Euler steps it acts with; T = 10 as in QAM. ``vision``:
     the cameras it sees, for the critic too; null for proprioception alone. ``backbone``: what makes a
-    feature of it all, by its installed name (a policy is loaded elsewhere); null is the platform's own."""
+    feature of it all, by its installed name (a policy is loaded elsewhere); null is the platform's own.
+    ``field``: a policy trained elsewhere, in the place of the network of which the rest tells."""
 
     hidden: PositiveInt = 256
     layers: PositiveInt = 3
@@ -34,6 +36,13 @@ class NetworkShape:
     backbone: Annotated[Chosen[Backbone] | None, chosen_by(BACKBONES, None, addresses=False)] = field(
         default=None, metadata=LATER
     )
+    field: Annotated[Chosen[FieldKind] | None, chosen_by(FIELDS, None, addresses=False)] = field(
+        default=None, metadata=LATER
+    )
+
+    def __post_init__(self) -> None:
+        if self.field is not None and (self.vision or self.backbone):
+            raise ValueError("field: it has senses of its own; leave vision and backbone out")
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,9 @@ class TrainConfig:
     the second (LWD: 1:1). follow: in place of the second a snapshot spec, asked of the lake anew every
     ``poll_every`` batches, so that episodes are learned from as they arrive. init: a finished run's
     name, or the address of a checkpoint; its networks and normaliser are taken over, and its optimisers
-    where it ran the same learner. chunk, stride, n_step, gamma: null takes the offline snapshot's.
-    imitation: what learns in the SFT stage, learner: in the others; an
-    algorithm by its ``kind``, with its settings.
+    where it ran the same learner; a ``network.field`` that is trained already needs none. chunk, stride,
+    n_step, gamma: null takes the offline snapshot's. imitation: what learns in the SFT stage, learner: in
+    the others; an algorithm by its ``kind``, with its settings.
     batch: unreported by LWD; 256 is QAM's. threads: torch's; one a process is the safe default. bf16:
     products in bfloat16; weights, moments, averages, targets and adjoint sums stay float32.
     device: "auto" is a GPU if there is one; random numbers are drawn on the CPU whatever the device, and
@@ -95,7 +104,7 @@ class TrainConfig:
             raise ValueError(
                 "online, follow: the online stage, and no other, needs a second snapshot or a spec to follow"
             )
-        if self.stage is not Stage.SFT and self.init is None:
+        if self.stage is not Stage.SFT and self.init is None and self.network.field is None:
             raise ValueError(f"init: the {self.stage} stage starts from a run or checkpoint; name one")
         if not 0 < self.online_share < 1:
             raise ValueError("online_share: between 0 and 1")

@@ -1,8 +1,9 @@
 """What a run learns from: loaders over snapshots, their instructions embedded, the normaliser."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from lwd_core.loader.mixed import MixedLoader, Part, parts
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.rl.batch import Batch, prepare
 from lwd_core.rl.encoders import VisionConfig
+from lwd_core.rl.fields import Measured, PolicyUnits
 from lwd_core.rl.instruction import InstructionEncoder
+from lwd_core.rl.places import Places
 from lwd_core.rl.policy import Normaliser
 from lwd_core.snapshots.shard_reader import load
 from lwd_core.snapshots.snapshot import Snapshot
@@ -86,11 +89,16 @@ class Data:
         self._stand: _Stand | None = None
 
     @property
+    def vision(self) -> VisionConfig | None:
+        """How camera frames are taken."""
+        return self._film and self._film.vision
+
+    @property
     def chunk(self) -> int:
         """H, frames."""
         return self.config.chunk or self.snapshots[0].spec.chunk
 
-    def batches(self, normaliser: Normaliser) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
+    def batches(self, normaliser: PolicyUnits) -> Iterator[tuple[Mapping[str, Tensor], Batch]]:
         """Raw and prepared batches, without end, from where the loader stands.
 
         While one is used the next is made.
@@ -103,26 +111,38 @@ class Data:
                 following = thread.submit(next, made)
                 yield raw, batch
 
-    def _made(self, normaliser: Normaliser) -> "Iterator[tuple[Mapping[str, Tensor], Batch, _Stand]]":
+    def _made(self, normaliser: PolicyUnits) -> "Iterator[tuple[Mapping[str, Tensor], Batch, _Stand]]":
         for raw in self.loader:
             if len(self.loader.instructions) > len(self._embedded):
                 self._embed()
             more = {} if self._rows is None else {"rows": self._rows}
+            if normaliser.places:
+                more["embodiment"] = self._embodiments(raw, list(normaliser.places))
             if self._last_by_person:
                 # What a policy did before a person drove was cut short by that person.
                 uncut = raw["human"] | (raw["frame"] > self._driven_until(raw))
                 more["finished"] = raw["success"] & uncut
-            batch = prepare({**raw, **more}, normaliser, self._embedded, self.config.batch)
+            batch = prepare(
+                normaliser.arranged({**raw, **more}),
+                normaliser,
+                self._embedded,
+                self.config.batch,
+                self._texts,
+            )
             yield raw, batch, self._now()
 
-    def held_out(self, normaliser: Normaliser) -> Batch | None:
+    def held_out(self, normaliser: PolicyUnits) -> Batch | None:
         """A batch of the first snapshot's held-out episodes, always the same one; None where it has none."""
         snapshot = self.snapshots[0]
         if not any(m.split == Split.HOLDOUT for m in snapshot.episodes):
             return None
         raw = next(iter(self._loader(snapshot, self.config.batch, 0, Split.HOLDOUT)))
         told = torch.tensor([self.instructions.index(text) for text in snapshot.instructions])
-        return prepare({**raw, "instruction": told[raw["instruction"]]}, normaliser, self.embeddings)
+        raw = {**raw, "instruction": told[raw["instruction"]]}
+        if normaliser.places:
+            raw["embodiment"] = self._embodiments(raw, list(normaliser.places))
+        raw = normaliser.arranged(raw)
+        return prepare(raw, normaliser, self.embeddings, texts=self.instructions)
 
     @property
     def embeddings(self) -> Tensor:
@@ -136,19 +156,35 @@ class Data:
 
     def normaliser(self) -> Normaliser:
         """From the first snapshot's statistics: standardised states; actions by their limits."""
+        found = self.measured()
+        return Normaliser(found.state["mean"], found.state["std"], found.low, found.high)
+
+    def measured(self, places: Mapping[str, Places] = MappingProxyType({})) -> Measured:
+        """The first snapshot's statistics, its embodiments' numbers put in ``places``."""
         manifest = self.snapshots[0].manifest
         names = list(manifest.stats)
         stats = [self.snapshots[0].stats_of(name) for name in names]
-        counts = [manifest.stats[name]["state"].count for name in names]
-        mean, std = _pooled([s["state"] for s in stats], counts, manifest.state_width)
-        low = _extreme([s["action"]["min"] for s in stats], manifest.action_width, torch.minimum)
-        high = _extreme([s["action"]["max"] for s in stats], manifest.action_width, torch.maximum)
+        found: dict[str, dict[str, Tensor]] = {}
+        widths = (
+            next(iter(places.values())).widths if places else (manifest.state_width, manifest.action_width)
+        )
+        for what, width in zip(("state", "action"), widths, strict=True):
+            moments = [s[what] for s in stats]
+            if places:
+                at = [getattr(places[name], what) for name in names]
+                moments = [_spread(m, own, width) for m, own in zip(moments, at, strict=True)]
+            counts = [manifest.stats[name][what].count for name in names]
+            mean, std = _pooled(moments, counts, width)
+            least = {n: _extreme([m[n] for m in moments], width, torch.minimum) for n in ("min", "q01")}
+            most = {n: _extreme([m[n] for m in moments], width, torch.maximum) for n in ("max", "q99")}
+            found[what] = {"mean": mean, "std": std, **least, **most}
+        low, high = found["action"]["min"], found["action"]["max"]
         if bool((low >= -1).all() and (high <= 1).all()):
             # Already scaled by whoever drives the robot; what was seen need not be all that is allowed.
             low, high = -torch.ones_like(low), torch.ones_like(high)
         still = high - low < 1e-6
         low, high = torch.where(still, low - 1, low), torch.where(still, high + 1, high)
-        return Normaliser(mean, std, low, high)
+        return Measured(found["state"], found["action"], low, high, places)
 
     def embodiments(self) -> dict[str, dict[str, int]]:
         """Widths of state and action of each embodiment seen and, for cameras, of their pictures: by
@@ -217,6 +253,20 @@ class Data:
     def _embed(self) -> None:
         self._texts = list(self.loader.instructions)
         self._embedded = self._encoder(self._texts)
+
+    def _embodiments(self, raw: Mapping[str, Tensor], names: list[str]) -> Tensor:
+        """Each transition's embodiment (B,), counted in ``names``."""
+        known = [[m.embodiment for m in s.episodes] for s in self.snapshots]
+        if self._growing is not None:
+            known.append(list(self._growing.embodiments))
+        part = raw.get("part", torch.zeros_like(raw["episode"]))
+        found = [known[p][e] for p, e in zip(_numbers(part), _numbers(raw["episode"]), strict=True)]
+        if strange := set(found) - set(names):
+            raise UserError(
+                f"run {self.config.run}: embodiment {min(strange)} is none of those its policy began with, "
+                f"{', '.join(names)}; leave it out of the snapshot, or begin with stage sft"
+            )
+        return torch.tensor([names.index(name) for name in found])
 
     def _driven_until(self, raw: Mapping[str, Tensor]) -> Tensor:
         part = raw.get("part", torch.zeros_like(raw["episode"]))
@@ -298,14 +348,23 @@ def _last_by_person(snapshot: Snapshot) -> Tensor:
     return last
 
 
+def _spread(moments: Mapping[str, np.ndarray], places: Sequence[int], width: int) -> dict[str, np.ndarray]:
+    """An embodiment's moments in places of their own; what it hasn't is not-a-number."""
+    found = {name: np.full(width, np.nan, np.float32) for name in moments}
+    for name, values in moments.items():
+        found[name][list(places)] = values
+    return found
+
+
 def _pooled(moments: list[dict[str, np.ndarray]], counts: list[int], width: int) -> tuple[Tensor, Tensor]:
     """Mean and deviation of several embodiments' states together; a dim counts where it exists."""
     rows, first, second = torch.zeros(3, width, dtype=torch.float64).unbind()
     for moment, count in zip(moments, counts, strict=True):
         mean, std = (torch.as_tensor(moment[name]).double() for name in ("mean", "std"))
-        rows[: len(mean)] += count
-        first[: len(mean)] += count * mean
-        second[: len(mean)] += count * (std**2 + mean**2)
+        has = ~mean.isnan()
+        rows[: len(mean)] += count * has
+        first[: len(mean)] += count * mean.nan_to_num(0.0)
+        second[: len(mean)] += count * (std**2 + mean**2).nan_to_num(0.0)
     mean = first / rows.clamp_min(1)
     deviation = (second / rows.clamp_min(1) - mean**2).clamp_min(0).sqrt()
     return mean.float(), torch.where(rows > 0, deviation, 1.0).float()
@@ -320,5 +379,6 @@ def _extreme(values: list[np.ndarray], width: int, choose: Callable[[Tensor, Ten
     found = torch.full((width,), torch.nan)
     for value in map(torch.as_tensor, values):
         own = found[: len(value)]
-        found[: len(value)] = torch.where(own.isnan(), value, choose(own, value))
+        both = torch.where(own.isnan(), value, choose(own, value))
+        found[: len(value)] = torch.where(value.isnan(), own, both)
     return found.nan_to_num(0.0)

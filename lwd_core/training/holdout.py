@@ -17,6 +17,7 @@ from lwd_core.snapshots.snapshot import Snapshot
 from lwd_core.training.checkpoint import Checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
+from lwd_core.training.factory import widths
 from lwd_core.training.run import film_of, policy_of
 from lwd_core.training.values import has_critic
 from lwd_core.training.workers import Share
@@ -86,8 +87,7 @@ def _values(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 
 
 def _fits(policy: FlowPolicy, data: Data, digest: str) -> None:
-    field, manifest = policy.config.field, data.snapshots[0].manifest
-    have, need = (field.encoder.state_dim, field.action_dim), (manifest.state_width, manifest.action_width)
+    have, need = widths(policy, data.snapshots[0].manifest)
     if have != need:
         raise UserError(
             f"snapshot {digest}: holds (state, action) of {need}, the policy takes {have}; name another"

@@ -4,6 +4,7 @@ import io
 
 import torch
 
+from lwd_core.errors import UserError
 from lwd_core.rl.policy import FlowPolicy
 
 
@@ -15,6 +16,11 @@ def export_program(policy: FlowPolicy, batch: int | None = None) -> bytes:
     ``batch`` fixes B; any B from 2 up otherwise. ``torch.export.load(io.BytesIO(data)).module()`` runs it.
     """
     field = policy.config.field
+    if field.kind is not None:
+        raise UserError(
+            "a policy learned on a checkpoint of another project is no program of torch.export; "
+            "`lwd export policy` gives it back in that one's layout"
+        )
     size = batch or 2
     example = (
         torch.zeros(size, field.encoder.state_dim),

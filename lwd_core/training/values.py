@@ -144,5 +144,6 @@ class TrainedValue:
 
     def _v(self, states: Tensor, images: Tensor | None, instruction: str, there: Tensor | None) -> Tensor:
         embedding = self._encoder([instruction]).expand(len(states), -1)
-        observation = Observation(self._normaliser.state(states), embedding, images, there)
+        state = self._normaliser.state(self._normaliser.entering(states))
+        observation = Observation(state, embedding, images, there)
         return self._critic.v(self._critic.features(observation))

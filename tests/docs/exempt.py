@@ -20,6 +20,17 @@ EXEMPT = {
         ),
         "a tiny demo has too few episodes of a task; tests/lwd_core/judges/test_commands.py runs them",
     ),
+    **dict.fromkeys(
+        (
+            "lwd vla show ./smolvla_base --tokenizer ./tokenizer.json",
+            "lwd train vla-sft.yaml",
+            "lwd train vla-rl.yaml",
+            "lwd run policy vla-rl",
+            "lwd export policy --to lerobot ./back",
+        ),
+        "it needs a checkpoint of a gigabyte; tests/lwd_core/training/test_vla.py and "
+        "tests/lwd_core/policies/test_based.py run them on tiny ones",
+    ),
     """LWD_VLM_KEY=… lwd label ask --url https://… --model … --where "outcome = 'unknown'" --yes""": (
         "it would send pictures; tests/lwd_core/judges/test_vlm.py does, to an endpoint of its own"
     ),

@@ -128,6 +128,15 @@ def test_a_robot_records_uploads_and_follows_a_channel_without_an_extra(lwd: Lwd
     assert said == {"landed": True, "left": [], "policy": "p1", "refused": None}
 
 
+def test_driving_a_robot_loads_nothing_of_the_lake(lwd: Lwd) -> None:
+    code = (
+        "import sys, lwd_core.cli.robot, lwd_core.fleet.station, lwd_core.fleet.channel; print(*sys.modules)"
+    )
+    loaded = {name.partition(".")[0] for name in lwd(code, program=("-c",)).stdout.split()}
+    assert {"numpy", "mcap", "cryptography"} <= loaded
+    assert loaded & {"pyarrow", "scipy", "deltalake", "duckdb", "av", "h5py", "rosbags", "jinja2"} == set()
+
+
 @pytest.mark.parametrize(
     ("command", "extra"),
     [

@@ -23,6 +23,7 @@ from lwd_core.rl.vla.config import CONFIG, VlaConfig
 from lwd_core.rl.vla.model import TowerModel
 from lwd_core.rl.vla.pi import PiModel
 from lwd_core.rl.vla.prompt import Prompter, StatePrompt, read_prompter
+from lwd_core.rl.vla.runs import policy_folder
 from lwd_core.rl.vla.sizes import Sizes
 from lwd_core.rl.vla.smolvla import SmolVlaModel
 from lwd_core.rl.vla.statistics import VlaStatistics
@@ -65,7 +66,7 @@ class VlaFolder:
         does not tell, or tells of a version of transformers that numbers them otherwise. statistics, sizes:
         in the place of the folder's.
         """
-        path = Path(path)
+        path = policy_folder(Path(path))
         config = VlaConfig.read(path, sizes)
         chosen = _position_ids(path, config, position_ids)
         keys = weights.checked(

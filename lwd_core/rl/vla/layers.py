@@ -138,6 +138,14 @@ class Stack(nn.Module):
         return cast(list[DecoderLayer], list(self.layers))
 
 
+def attend(
+    layer: DecoderLayer, z: Tensor, keys: Tensor, values: Tensor, mask: Tensor, cos: Tensor, sin: Tensor
+) -> Tensor:
+    """A layer by which z (B, L, W) sees itself, of which keys and values are made already."""
+    queries = layer.self_attn.queries(layer.input_layernorm(z), (cos, sin))
+    return layer.finish(z, layer.self_attn(queries, keys, values, mask), None, None)
+
+
 def attend_along(
     layer: DecoderLayer,
     z: Tensor,

@@ -11,18 +11,20 @@ clipped there.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
 
 from lwd_core.rl.vla.config import VlaConfig
-from lwd_core.rl.vla.layers import KeysValues, DecoderLayer, Stack, Step, turn_at
+from lwd_core.rl.vla.layers import DecoderLayer, KeysValues, Stack, Step, attend, turn_at
 from lwd_core.rl.vla.vision import PictureTower
+
+_again = cast(Callable[..., Tensor], cast(Any, checkpoint).checkpoint)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Prefix:
 class VlaModel(nn.Module, ABC):
     """A backbone and an action expert.
 
-    ``checkpointing``: the expert's layers keep no activations for the backward pass and are run again in it.
+    ``checkpointing``: layers of expert and language model keep no activations for the backward pass, where
+    they are run again.
     """
 
     def __init__(self, config: VlaConfig):
@@ -96,7 +99,15 @@ class VlaModel(nn.Module, ABC):
         parameters, where they learn; else nothing of it is kept.
         """
         with torch.set_grad_enabled(gradient and torch.is_grad_enabled()):
-            return self._prefix(images, image_mask, tokens, token_mask, self.padded(state))
+            return self.informed(self.scene(images, image_mask, tokens, token_mask), state)
+
+    @abstractmethod
+    def scene(self, images: Tensor, image_mask: Tensor, tokens: Tensor, token_mask: Tensor) -> Prefix:
+        """The part of a prefix that knows nothing of the state; all of it depends on the backbone alone."""
+
+    def informed(self, scene: Prefix, state: Tensor) -> Prefix:
+        """A prefix of a scene: with the state (B, ≤ state_dim), where it is told there."""
+        return scene
 
     def at(self, prefix: Prefix, state: Tensor) -> "VlaAt":
         """The flow for the observations of a prefix; state: as there."""
@@ -112,22 +123,17 @@ class VlaModel(nn.Module, ABC):
         return F.pad(state, (0, missing)) if missing else state
 
     def expert_parameters(self) -> Iterator[nn.Parameter]:
-        """What learns by default: all that works behind the prefix."""
+        """What learns by default: all that works behind the scene."""
         backbone = {id(p) for p in self.backbone_parameters()}
         return (p for p in self.parameters() if id(p) not in backbone)
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """All that the prefix depends on."""
+        """All that a scene depends on."""
         return (p for part in self.backbone() for p in part.parameters())
 
     @abstractmethod
     def backbone(self) -> list[nn.Module]:
-        """The modules the prefix depends on."""
-
-    @abstractmethod
-    def _prefix(
-        self, images: Tensor, image_mask: Tensor, tokens: Tensor, token_mask: Tensor, state: Tensor
-    ) -> Prefix: ...
+        """The modules a scene depends on."""
 
     @abstractmethod
     def denoise(self, prefix: Prefix, state: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -192,14 +198,12 @@ class TowerModel(VlaModel):
         """Token embeddings (B, L, W), times √W."""
         return self.text.embed_tokens(tokens) * self.text.sizes.width**0.5
 
-    def fill(self, tokens: Tensor, present: Tensor, hidden: Tensor | None = None) -> tuple[KeysValues, ...]:
+    def fill(self, tokens: Tensor, present: Tensor) -> tuple[KeysValues, ...]:
         """Keys and values of each layer of the language model, for a prefix of embeddings (B, P, W).
 
-        Tokens see each other where ``present``; hidden: (P, P) bool, true where a query must not see a key.
+        Tokens see each other where ``present``.
         """
         mask = present[:, None, None, :]
-        if hidden is not None:
-            mask = mask & ~hidden
         turn = turn_at(present.cumsum(1) - 1, self.text.sizes.head_dim)
         z, kept, layers = tokens.to(self.text.embed_tokens.weight.dtype), list[KeysValues](), self.text.each()
         for layer in layers:
@@ -207,13 +211,11 @@ class TowerModel(VlaModel):
             pair = layer.self_attn.keys_values(inner, turn)
             kept.append(pair)
             if layer is not layers[-1]:  # what comes out of the last nobody asks for
-                seen = layer.self_attn(layer.self_attn.queries(inner, turn), *pair, mask)
-                z = layer.finish(z, seen, None, None)
+                z = self.through(attend, layer, z, *pair, mask, *turn)
         return tuple(kept)
 
     def through(self, step: Step, layer: DecoderLayer, z: Tensor, *context: Tensor | None) -> Tensor:
-        """A step of the expert; by ``checkpointing`` without its activations."""
+        """A layer's step; by ``checkpointing`` without its activations."""
         if self.checkpointing and torch.is_grad_enabled():
-            again = checkpoint(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
-            return cast(Tensor, again)
+            return _again(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
         return step(layer, z, *context)

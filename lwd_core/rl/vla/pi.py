@@ -42,9 +42,7 @@ class PiModel(TowerModel):
     def project(self, seen: Tensor) -> Tensor:
         return self.projector(seen)
 
-    def _prefix(
-        self, images: Tensor, image_mask: Tensor, tokens: Tensor, token_mask: Tensor, state: Tensor
-    ) -> Prefix:
+    def scene(self, images: Tensor, image_mask: Tensor, tokens: Tensor, token_mask: Tensor) -> Prefix:
         pictures = self.look(images)
         embedded = torch.cat([pictures.flatten(1, 2), self.read(tokens)], 1)
         shown = image_mask.repeat_interleave(pictures.shape[2], 1)

@@ -6,7 +6,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lwd_core.rl.vla.config import VlaConfig
-from lwd_core.rl.vla.layers import Attention, Stack, attend_across, attend_along, time_embedding, turn_at
+from lwd_core.rl.vla.layers import (
+    Attention,
+    KeysValues,
+    Stack,
+    attend_across,
+    attend_along,
+    time_embedding,
+    turn_at,
+)
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.vision import PictureTower, PositionIds, shuffled
 
@@ -36,24 +44,35 @@ class SmolVlaModel(TowerModel):
         return every == 0 or layer % every != 0
 
     def backbone(self) -> list[nn.Module]:
-        return [self.vision, self.projector, self.text, self.state_proj]
+        return [self.vision, self.projector, self.text]
 
     def project(self, seen: Tensor) -> Tensor:
         return self.projector(shuffled(seen, self.config.sizes.shuffle))
 
-    def _prefix(
-        self, images: Tensor, image_mask: Tensor, tokens: Tensor, token_mask: Tensor, state: Tensor
-    ) -> Prefix:
+    def scene(self, images: Tensor, image_mask: Tensor, tokens: Tensor, token_mask: Tensor) -> Prefix:
         pictures = self.look(images)
         scaled = pictures * self.text.sizes.width**0.5
-        last = self.state_proj(state.to(self.state_proj.weight.dtype)).unsqueeze(1)
-        embedded = torch.cat([scaled.flatten(1, 2), self.read(tokens), last], 1)
+        embedded = torch.cat([scaled.flatten(1, 2), self.read(tokens)], 1)
         shown = image_mask.repeat_interleave(pictures.shape[2], 1)
-        present = torch.cat([shown, token_mask, torch.ones_like(token_mask[:, :1])], 1).bool()
-        hidden = torch.zeros(embedded.shape[1], embedded.shape[1], dtype=torch.bool, device=embedded.device)
-        hidden[:-1, -1] = True  # pictures and text don't see the state
-        keys, values = zip(*self.fill(embedded, present, hidden), strict=True)
+        present = torch.cat([shown, token_mask], 1).bool()
+        keys, values = zip(*self.fill(embedded, present), strict=True)
         return Prefix(embedded, present, keys, values, pictures, image_mask)
+
+    def informed(self, scene: Prefix, state: Tensor) -> Prefix:
+        """With the state as a last token, which sees all and is not seen."""
+        state = self.padded(state).to(self.state_proj.weight.dtype)
+        told = self.state_proj(state).to(scene.tokens.dtype).unsqueeze(1)
+        present = torch.cat([scene.present, torch.ones_like(scene.present[:, :1])], 1)
+        turn = turn_at(scene.present.sum(1, keepdim=True), self.text.sizes.head_dim)
+        mask, z, kept = present[:, None, None, :], told, list[KeysValues]()
+        for layer, keys, values in zip(self.text.each(), scene.keys, scene.values, strict=True):
+            own = layer.self_attn.keys_values(layer.input_layernorm(z), turn)
+            kept.append((torch.cat([keys, own[0]], 2), torch.cat([values, own[1]], 2)))
+            if len(kept) < len(scene.keys):
+                z = attend_along(layer, z, keys, values, mask, *turn)
+        keys, values = zip(*kept, strict=True)
+        tokens = torch.cat([scene.tokens, told], 1)
+        return Prefix(tokens, present, keys, values, scene.pictures, scene.shown)
 
     def denoise(self, prefix: Prefix, state: Tensor, x: Tensor, t: Tensor) -> Tensor:
         z, (batch, steps) = self._suffix(x, t), x.shape[:2]

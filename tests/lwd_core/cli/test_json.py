@@ -28,7 +28,11 @@ ELSEWHERE = {
     "hub pull-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub push": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "export policy": "it needs one learned on a checkpoint; tests/lwd_core/policies/test_based.py has one",
+    "vla show": "it needs a checkpoint; tests/lwd_core/policies/test_based.py has one",
     "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
+    "robot check": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
+    "robot run": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
 
@@ -108,7 +112,7 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     assert links["rerun"].startswith("http://127.0.0.1:8000/run-0.mcap#when=message_log_time@")
     assert lwd("episode view $episode --save $tmp/e.rrd") == {"file": f"{tmp_path}/e.rrd"}
     assert lwd("sql $query") == [{"n": 3}]
-    assert lwd("export lerobot $tmp/set --no-videos")["episodes"] == 3
+    assert lwd("export episodes lerobot $tmp/set --no-videos")["episodes"] == 3
     assert lwd("lake stats")["tables"]
     assert "episodes" in lwd("lake compact")
     assert lwd("lake vacuum --dry-run") == []

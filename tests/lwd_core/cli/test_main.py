@@ -185,7 +185,7 @@ NEVER = {
 #: What reads logs, and what reads tables; commands that have to do with neither.
 READERS, TABLES = {"h5py", "rosbags", "av", "mcap"}, {"duckdb", "deltalake"}
 READ_LOGS = {"embodiment", "erase", "export"}  # an export decodes video
-NO_TABLES = {"demo", "embodiment", "fleet", "init", "keys", "run", "train", "ui"}
+NO_TABLES = {"demo", "embodiment", "fleet", "init", "keys", "robot", "run", "train", "ui"}
 
 
 def test_no_command_loads_what_it_does_not_use() -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lwd_core.rl.advantage import ask_for_good
 from lwd_core.rl.batch import Batch, Noise, balanced, prepare
 from lwd_core.rl.chosen import choose
 from lwd_core.rl.divl import DIVLConfig
@@ -274,7 +273,7 @@ def test_what_acts_is_an_average_of_the_policies_learned(extraction):
         learner.update(batch(seed=u), numbers, Progress(u, 6))
         told = copy.deepcopy(learner.theta)
         if extraction == "advantage":
-            ask_for_good(told, learner.theta)
+            told.ask_for_good(learner.theta)
         seen.append(weights(told))
     torch.testing.assert_close(weights(learner.policy.field), averaged(seen))
     assert not torch.equal(weights(learner.policy.field), seen[-1])

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from lwd_core.errors import UserError
 from lwd_core.lake.store import Lake
+from lwd_core.rl.places import Places, arranged
+from lwd_core.rl.policy import Normaliser
 from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.snapshot import Snapshot
@@ -62,6 +65,39 @@ def test_widths_share_a_policy(both):
     with torch.no_grad():
         ours, same = (policy(torch.zeros(2, 3), torch.zeros(2, 384), n, mask) for n in (noise, other))
     assert torch.equal(ours[..., 0], same[..., 0])
+
+
+PLACES = {"arm": Places((0, 1, 2), (1, 0), (3, 2)), "hand": Places((2, 0), (1,), (3, 2))}
+
+
+class Placed(Normaliser):
+    places = PLACES
+
+    def arranged(self, raw):
+        return arranged(raw, PLACES, self.state_mean, 2)
+
+
+def test_each_embodiments_numbers_stand_where_their_names_are(both):
+    settings, digest = both
+    config = TrainConfig.parse({**SMALL, "offline": digest, "stage": "sft", "run": "sft"})
+    data = Data(config, [Snapshot.open(settings.snapshots, digest)], Share())
+    plain, found = data.measured(), data.measured(PLACES)
+    own = {name: data.snapshots[0].stats_of(name) for name in PLACES}
+    assert found.state["min"][1] == float(own["arm"]["state"]["min"][1])  # the hand has none of it
+    assert found.state["max"][2] == max(own["arm"]["state"]["max"][2], own["hand"]["state"]["max"][0])
+    assert found.action["min"][0] == float(own["arm"]["action"]["min"][1])
+    assert not torch.equal(found.state["mean"], plain.state["mean"])
+    units = Placed(found.state["mean"], found.state["std"], found.low, found.high)
+    raw, batch = next(data.batches(units))
+    narrow = raw["action_dim_mask"][:, 1] == 0
+    mask = batch.mask.view(-1, 3, 2)
+    assert (mask[narrow][:, :, 0] == 0).all()
+    assert (mask[narrow][:, 0, 1] == 1).all()
+    seen = batch.observation.state
+    assert (seen[narrow][:, 1] == 0).all()  # in the middle, as nothing is known
+    torch.testing.assert_close(seen[~narrow], units.state(raw["state"])[~narrow])
+    with pytest.raises(UserError, match="embodiment hand is none of those its policy began with, arm"):
+        data._embodiments(raw, ["arm"])
 
 
 def test_bfloat16_keeps_the_direction_of_the_gradient(both):
