@@ -13,30 +13,34 @@ from torch import Tensor
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
+from lwd_core.policies.inputs import Randomness, Shown, drawn
 from lwd_core.policies.keys import keys_of
-from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
+from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from storage_schemas.policy import Lineage, PolicyManifest
 
 #: Weights of the network and embeddings of known instructions share one file; this parts them.
 _EMBEDDINGS = "instructions.embeddings"
+#: Texts a policy remembers besides those it was trained on: whoever talks to it decides how many there are.
+_HEARD = 4096
 
 
 class Policy:
-    """Runs a bundle. Instructions the bundle knows need no sentence encoder."""
+    """Runs a bundle, on a device of torch. Instructions the bundle knows need no sentence encoder."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, device: str = "cpu") -> None:
+        self._device = device_named(device)
         self.policy_id = bundle.policy_id
         self.manifest = bundle.manifest
         weights = dict(bundle.weights)
         embeddings = weights.pop(_EMBEDDINGS)
         self._encoder = InstructionEncoder(
-            dict(zip(bundle.manifest.instructions, embeddings, strict=True)),
+            dict(zip(bundle.manifest.instructions, embeddings, strict=True)), most=_HEARD
         )
         self._model = FlowPolicy(PolicyConfig.from_dict(bundle.manifest.network))
         self._model.load_state_dict(weights)
-        self._model.eval()
+        self._model.eval().to(self._device)
         self._vision = self._model.config.field.encoder.vision
         self._sizes = sizes_of(bundle.manifest.embodiments)
         if self._vision and self._vision.pretrained:
@@ -44,16 +48,20 @@ class Policy:
 
     @classmethod
     def load(
-        cls, uri: str | os.PathLike[str], trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str]
+        cls,
+        uri: str | os.PathLike[str],
+        trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str],
+        device: str = "cpu",
     ) -> "Policy":
         """Load and verify the bundle in the folder (or bucket) ``uri``.
 
         ``trusted``: the public keys that may have signed it, by id; or where they lie, a folder of keys, a
-        home, or one key's file. Raises BadBundle where it is missing, damaged or signed by nobody trusted.
+        home, or one key's file. ``device``: see `device_named`. Raises BadBundle where it is missing, damaged
+        or signed by nobody trusted.
         """
         bundle = load_bundle(os.fspath(uri), keys_of(trusted))
         try:
-            return cls(bundle)
+            return cls(bundle, device)
         except (ValueError, KeyError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise BadBundle(f"{uri}: weights and network do not fit ({line}); release it anew") from error
@@ -78,6 +86,10 @@ class Policy:
         """What it was trained to be told; another text needs the sentence encoder."""
         return self.manifest.instructions
 
+    def understand(self, instruction: str) -> None:
+        """Learn a text's embedding ahead of acting on it; nothing to do for one it knows."""
+        self._encoder([instruction])
+
     def __repr__(self) -> str:
         eyes = f", sees {', '.join(self.cameras)}" if self.cameras else ""
         return f"Policy({self.policy_id}: {self.manifest.lineage.stage}, chunks of {self.chunk}{eyes})"
@@ -86,13 +98,14 @@ class Policy:
         self,
         states: npt.NDArray[np.floating[Any]],
         instructions: str | Sequence[str],
-        generator: np.random.Generator | None = None,
+        generator: Randomness | None = None,
         frames: Shown | Sequence[Shown] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
         Raw units at both ends, actions within their limits. One instruction holds for all states.
-        ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
+        ``generator`` is the only source of randomness, a fresh one by default; with one each, a state's chunk
+        is, but for rounding, the one it gets alone. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. Raises
         UserError where the state is not as wide as the policy's, a camera is missing, or it shows pictures of
@@ -117,17 +130,40 @@ class Policy:
                 f"{states.shape[-1]}; check the robot's embodiment file"
             )
         generator = generator or np.random.default_rng()
-        noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        noise = drawn(generator, self._model.noise_shape, len(states))
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         with torch.inference_mode():
             chunks = self._model(
-                torch.as_tensor(np.array(states, dtype=np.float32)),
-                self._encoder(texts),
-                torch.as_tensor(noise),
-                **seen._asdict(),
+                self._there(torch.as_tensor(np.array(states, dtype=np.float32))),
+                self._there(self._encoder(texts)),
+                self._there(torch.as_tensor(noise)),
+                **{
+                    name: value if value is None else self._there(value)
+                    for name, value in seen._asdict().items()
+                },
             )
-        return chunks.numpy()
+        return chunks.cpu().numpy()
+
+    def _there(self, value: Tensor) -> Tensor:
+        return value.to(self._device)
+
+
+def device_named(name: str) -> torch.device:
+    """A device of torch: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``, a GPU where there is one.
+
+    Raises UserError for one that is not here.
+    """
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        device = torch.device(chosen)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without a GPU's code
+        line = str(error).splitlines()[0]
+        raise UserError(
+            f"device {name!r}: not here ({line}); cpu, cuda, cuda:1 and auto are devices"
+        ) from error
+    return device
 
 
 def load_policy(
