@@ -20,6 +20,7 @@ EXTRAS = {
     "matplotlib": "reports",
     "metaworld": "sim",
     "mlflow": "mlflow",
+    "msgpack": "serve",
     "mujoco": "sim",
     "pandas": "frames",
     "polars": "frames",
@@ -33,6 +34,7 @@ EXTRAS = {
     "transformers": "train",
     "uvicorn": "studio",
     "wandb": "wandb",
+    "websockets": "serve",
 }
 
 

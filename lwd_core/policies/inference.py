@@ -82,6 +82,11 @@ class Policy:
         return self._model.config.field.chunk
 
     @property
+    def widths(self) -> Mapping[str, int]:
+        """Numbers of a state, by the embodiment it learned from."""
+        return {name: widths["state"] for name, widths in self.manifest.embodiments.items()}
+
+    @property
     def instructions(self) -> tuple[str, ...]:
         """What it was trained to be told; another text needs the sentence encoder."""
         return self.manifest.instructions

@@ -121,7 +121,9 @@ def test_one_state_and_one_instruction_are_enough(tmp_path, keys):
     assert (policy.act(states, "press the button", np.random.default_rng(2)) == several).all()
     one = policy.act(states[0], "press the button", np.random.default_rng(2))
     assert one.shape == (3, 2)
-    np.testing.assert_allclose(one, several[0], rtol=1e-5, atol=1e-6)  # batches of other sizes round differently
+    np.testing.assert_allclose(
+        one, several[0], rtol=1e-5, atol=1e-6
+    )  # batches of other sizes round differently
     assert policy.act(states[0], "press the button").shape == (3, 2)
     with pytest.raises(UserError, match="2 instructions for 5 states; give one, or one each"):
         policy.act(states, ["press the button"] * 2)
@@ -133,7 +135,10 @@ def test_a_robot_with_noise_of_its_own_gets_what_it_gets_alone(tmp_path, keys):
     text = "open the drawer"
     together = policy.act(states, text, [np.random.default_rng(s) for s in (5, 6, 5)])
     alone = np.stack(
-        [policy.act(state, text, np.random.default_rng(s)) for state, s in zip(states, (5, 6, 5), strict=True)]
+        [
+            policy.act(state, text, np.random.default_rng(s))
+            for state, s in zip(states, (5, 6, 5), strict=True)
+        ]
     )
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="2 sources of noise for 3 robots"):
