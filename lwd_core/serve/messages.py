@@ -25,6 +25,8 @@ DTYPES = ("|u1", "<i2", "<i4", "<i8", "<f2", "<f4", "<f8")
 _LIST, _MAP, _DIMS, _DEEP = 4096, 256, 4, 4
 #: Bytes of a text, letters of a name.
 _TEXT, _NAME = 2**16, 100
+#: Size of an array in one dimension.
+_SIDE = 2**16
 #: Items of all lists and maps of a message: a byte of it can become a hundred in memory.
 _ITEMS = 16 * _LIST
 _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
@@ -126,9 +128,9 @@ def _array(name: str, packed: dict[object, object]) -> Array:
     if not isinstance(data, bytes):
         raise BadMessage(f"{where}: an array without bytes; send what its tobytes gives")
     sizes = cast("list[object]", shape) if isinstance(shape, list) else []
-    whole = [n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= len(data)]
+    whole = [n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _SIDE]
     if not isinstance(shape, list) or len(sizes) > _DIMS or len(whole) != len(sizes):
-        raise BadMessage(f"{where}: shape {clip(shape)}; send {_DIMS} sizes at most, as many as its data has")
+        raise BadMessage(f"{where}: shape {clip(shape)}; send {_DIMS} sizes at most, each up to {_SIDE}")
     kind = np.dtype(str(dtype))
     if prod(whole) * kind.itemsize != len(data):
         raise BadMessage(

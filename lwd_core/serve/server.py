@@ -31,7 +31,7 @@ from lwd_core.fleet.channel import Loaded, PolicySource
 from lwd_core.serve.access import Access
 from lwd_core.serve.answering import Answering
 from lwd_core.serve.figures import Tally
-from lwd_core.serve.messages import pack
+from lwd_core.serve.messages import BadMessage, pack
 from lwd_core.serve.newest import EVERY_S, Newest, NothingToRun
 from lwd_core.serve.session import Session, robot_name
 from lwd_core.serve.turns import Turns
@@ -41,7 +41,7 @@ from storage_schemas.vocabulary import Channel
 _SPARE = 16
 #: Seconds between two looks at whether to stop, and given to answers under way before connections are closed.
 _TICK_S, _DRAIN_S = 0.1, 10.0
-_GOING_AWAY = 1001
+_GOING_AWAY, _TOO_BIG = 1001, 1009
 _SILENT = logging.getLogger("lwd.serve.websockets")  # strangers' failed handshakes fill no log
 _SILENT.setLevel(logging.CRITICAL + 1)
 _SILENT.propagate = False
@@ -196,8 +196,9 @@ class PolicyServer:
                 session.busy = False
                 if self._draining:
                     await connection.close(_GOING_AWAY, "the server stops")
-        except ConnectionClosed:
-            return  # a robot that is switched off says nothing
+        except ConnectionClosed as end:  # a robot that is switched off says nothing
+            if end.sent is not None and end.sent.code == _TOO_BIG:
+                self._refuse(session, BadMessage(f"message: {end.sent.reason}; --message-mb allows larger ones"))
         finally:
             del self._sessions[connection]
 

@@ -52,6 +52,7 @@ class Turns:
         self._pool, self._tally, self._most, self._wait_s = pool, tally, most, wait_s
         self._expected = expected
         self._waiting: deque[_Waiter] = deque()
+        self._asked: list[_Waiter] = []
         self._came = asyncio.Event()
 
     async def plan(self, request: Request, seed: tuple[int, ...]) -> Planned:
@@ -65,26 +66,31 @@ class Turns:
         return await waiter.answer
 
     async def run(self) -> None:
-        """Answer until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._gather()
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            batch = [waiter for waiter in batch if not waiter.answer.done()]
-            if not batch:
+        """Answer until cancelled; who waits then is told that the server stops."""
+        try:
+            while True:
+                await self._gather()
+                await self._turn()
+        finally:
+            for waiter in (*self._asked, *self._waiting):
+                if not waiter.answer.done():
+                    waiter.answer.set_exception(UserError("the server stops; ask another one, or later"))
+
+    async def _turn(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        self._asked = batch
+        begin = time.perf_counter()
+        answers = await asyncio.get_running_loop().run_in_executor(self._pool, _answers, batch)
+        took = time.perf_counter() - begin
+        self._tally.batches += 1
+        self._tally.infer.add(took)
+        for waiter, answer in zip(batch, answers, strict=True):
+            if waiter.answer.done():  # whoever asked was cancelled
                 continue
-            begin = time.perf_counter()
-            answers = await loop.run_in_executor(self._pool, _answers, batch)
-            took = time.perf_counter() - begin
-            self._tally.batches += 1
-            self._tally.infer.add(took)
-            for waiter, answer in zip(batch, answers, strict=True):
-                if waiter.answer.done():  # its robot has left
-                    continue
-                if isinstance(answer, Exception):
-                    waiter.answer.set_exception(answer)
-                else:
-                    waiter.answer.set_result(Planned(answer, begin - waiter.since, took, len(batch)))
+            if isinstance(answer, Exception):
+                waiter.answer.set_exception(answer)
+            else:
+                waiter.answer.set_result(Planned(answer, begin - waiter.since, took, len(batch)))
 
     async def _gather(self) -> None:
         """Until somebody waits, and then until enough do or the first has waited long enough."""
