@@ -26,4 +26,4 @@ EXEMPT = {
 }
 
 #: beginnings of lines that start a server: it is started, looked at and ended
-SERVERS = ("make ui", "lwd episode view", "lwd studio")
+SERVERS = ("make ui", "lwd episode view", "lwd serve", "lwd studio")

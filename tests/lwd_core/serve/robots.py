@@ -3,7 +3,7 @@ that needs no network; a server in a thread."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import msgpack
@@ -44,7 +44,9 @@ class Client:
     """A robot that asks; a text for an answer is raised."""
 
     def __init__(self, url: str, robot: str = "", **more) -> None:
-        self.line = connect(f"{url}/?robot={robot}" if robot else url, compression=None, max_size=None, **more)
+        address = f"{url}/?robot={robot}" if robot else url
+        self._open = ExitStack()
+        self.line = self._open.enter_context(connect(address, compression=None, max_size=None, **more))
         self.about = unpacked(self.line.recv(timeout=20))
 
     def ask(self, **fields):
@@ -61,7 +63,10 @@ class Client:
         return self
 
     def __exit__(self, *_):
-        self.line.close()
+        self.close()
+
+    def close(self):
+        self._open.close()
 
 
 class Stub:
@@ -91,7 +96,9 @@ class Stub:
         self.shown += frames or []
         if (states[:, 0] == 13).any():
             raise RuntimeError("a fault\nof two lines")
-        if any(isinstance(f, np.ndarray) and f.flat[0] == 13 for shown in frames or [] for f in shown.values()):
+        if any(
+            isinstance(f, np.ndarray) and f.flat[0] == 13 for shown in frames or [] for f in shown.values()
+        ):
             raise UserError("camera top: torn")
         noise = np.array([g.standard_normal() for g in generator])
         one = np.column_stack([np.full(len(states), self.number), states, noise])
