@@ -57,7 +57,7 @@ def serve(
 
     Example: lwd serve --channel canary --port 8000
     """
-    require("msgpack", "torch", "websockets")
+    require("msgpack", "websockets")  # their extra brings torch along
     from lwd_core.serve.access import Access, tls_from, token_from
     from lwd_core.serve.server import ServeConfig, serve_policies
 

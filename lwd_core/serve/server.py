@@ -198,7 +198,9 @@ class PolicyServer:
                     await connection.close(_GOING_AWAY, "the server stops")
         except ConnectionClosed as end:  # a robot that is switched off says nothing
             if end.sent is not None and end.sent.code == _TOO_BIG:
-                self._refuse(session, BadMessage(f"message: {end.sent.reason}; --message-mb allows larger ones"))
+                self._refuse(
+                    session, BadMessage(f"message: {end.sent.reason}; --message-mb allows larger ones")
+                )
         finally:
             del self._sessions[connection]
 

@@ -134,6 +134,7 @@ def test_a_robot_records_uploads_and_follows_a_channel_without_an_extra(lwd: Lwd
         (("train", "run.yaml"), "train"),
         (("episode", "show", "", "--page", "page.html"), "reports"),
         (("episode", "view", ""), "view"),
+        (("serve",), "serve"),
         (("studio",), "studio"),
         (("fleet", "demonstrate"), "sim"),
         (("fleet", "run"), "train"),
