@@ -72,7 +72,7 @@ class Client:
 class Stub:
     """Proposes its number, then the state and a noise, in chunks of two; keeps the sizes of its batches.
 
-    ``gate`` holds it back while it is closed; a state that begins with 13 is a fault of the policy's, and a
+    ``gate`` holds it back while it is closed, ``begun`` says that it was asked; a state that begins with 13 is a fault of the policy's, and a
     picture that begins with 13 one of the robot's.
     """
 
@@ -80,7 +80,8 @@ class Stub:
         self.number, self.policy_id, self.cameras = number, f"stub-{number}", cameras
         self.sizes = sizes or {}
         self.widths, self.instructions, self.chunk = {"arm": 2}, (WORDS, "close it"), 2
-        self.batches, self.shown, self.gate = [], [], threading.Event()
+        self.batches, self.shown = [], []
+        self.begun, self.gate = threading.Event(), threading.Event()
         self.gate.set()
 
     def understand(self, instruction):
@@ -91,6 +92,7 @@ class Stub:
         states = np.atleast_2d(states)
         if isinstance(instructions, str):  # the server tries it before a robot does
             return np.zeros((2, 4), np.float32)
+        self.begun.set()
         assert self.gate.wait(20)
         self.batches.append(len(states))
         self.shown += frames or []

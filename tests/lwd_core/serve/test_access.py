@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from websockets.exceptions import WebSocketException
 
 from lwd_core.errors import UserError
 from lwd_core.serve.access import VARIABLE, Access, tls_from, token_from
@@ -98,7 +99,7 @@ def test_robots_show_a_certificate(pem: Path) -> None:
     with served(OnePolicy(Stub(), 0), access=Access(tls=tls_from(pem, None, pem))) as server:
         url = server.at.url.replace("127.0.0.1", "localhost")
         assert url.startswith("wss://")
-        with pytest.raises((OSError, EOFError)):
+        with pytest.raises((OSError, EOFError, WebSocketException)):
             Client(url, ssl=knows)
         knows.load_cert_chain(pem)
         with Client(url, ssl=knows) as robot:
