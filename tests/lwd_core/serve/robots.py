@@ -72,8 +72,8 @@ class Client:
 class Stub:
     """Proposes its number, then the state and a noise, in chunks of two; keeps the sizes of its batches.
 
-    ``gate`` holds it back while it is closed, ``begun`` says that it was asked; a state that begins with 13 is a fault of the policy's, and a
-    picture that begins with 13 one of the robot's.
+    ``gate`` holds it back while it is closed, ``begun`` says that it was asked. A state that begins with 13
+    is a fault of the policy's, and a picture that begins with 13 one of the robot's.
     """
 
     def __init__(self, number: int = 1, cameras=(), sizes=None):
