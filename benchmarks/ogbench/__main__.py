@@ -1,4 +1,4 @@
-"""Success curves on OGBench: ``python -m benchmarks.ogbench [--tasks cube-single] [--seeds 0,1]``.
+"""Success curves on OGBench: ``python -m benchmarks.ogbench [--plan small] [--seeds 0,1]``.
 
 The first run makes the peers' environment, fetches the two repositories (`--qam`, `--ogbench` take local
 clones) and makes the play data. Killed at any moment, the same command goes on. The tables between the page's
@@ -25,8 +25,8 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_argument("--plan", default="full", help="full or tiny")
-    options.add_argument("--tasks", default="cube-single", help="of the plan, by commas")
+    options.add_argument("--plan", default="full", help="a file here: full, small, point or tiny")
+    options.add_argument("--tasks", help="of the plan, by commas; default: its first")
     options.add_argument("--learners", help="of the plan, by commas; default: all")
     options.add_argument("--seeds", default="0,1", help="by commas")
     options.add_argument("--home", default="lwd-ogbench", help="folder of everything made")
@@ -36,9 +36,9 @@ def main() -> int:
     chosen = options.parse_args()
     try:
         plan = load_comparison(chosen.plan)
-        tasks = _named("--tasks", chosen.tasks, list(plan.tasks))
+        tasks = _named("--tasks", chosen.tasks, list(plan.tasks)) if chosen.tasks else [*plan.tasks][:1]
         learners = _named("--learners", chosen.learners, list(plan.learners))
-        seeds = [int(seed) for seed in chosen.seeds.split(",")]
+        seeds = [_seed(seed) for seed in chosen.seeds.split(",")]
         home, page = Path(chosen.home).resolve(), Path(chosen.page)
         contest = Contest(plan, home, Peers(home, chosen.qam, chosen.ogbench), _say)
         for task in tasks:
@@ -60,6 +60,12 @@ def main() -> int:
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+def _seed(given: str) -> int:
+    if not given.strip().isdigit():
+        raise UserError(f"--seeds: {given!r} is no number; give numbers by commas, as 0,1,2")
+    return int(given)
 
 
 def _named(option: str, given: str | None, known: list[str]) -> list[str]:

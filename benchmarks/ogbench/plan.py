@@ -9,8 +9,6 @@ from lwd_core import config_file
 from lwd_core.errors import UserError
 from storage_schemas.canonical import digest
 
-#: The learner that is QAM's released code; it runs in the peers' environment.
-OFFICIAL = "official"
 #: The run of one update that the others start from: networks as they are born.
 BORN = "born"
 
@@ -28,15 +26,23 @@ class SingleTask(_Part):
 
 
 class Contender(_Part):
-    """What learns; ``learner`` and ``n_step`` as in a training configuration.
+    """What learns; ``learner``, ``critic`` (over the plan's) and ``n_step`` as in a training configuration.
 
     reward: 1 at the "goal", the platform's own, or the "cost" of −1 a step until there, OGBench's.
+    agent: of QAM's released code, which then learns in the peers' environment: its settings over the plan's.
     """
 
     title: str
     reward: Literal["goal", "cost"] = "goal"
+    agent: dict[str, Any] | None = None
     learner: dict[str, Any] = {}
+    critic: dict[str, Any] = {}
     n_step: int = 1
+
+    @property
+    def released(self) -> bool:
+        """Whether it is QAM's released code."""
+        return self.agent is not None
 
 
 class Comparison(_Part):
@@ -55,15 +61,17 @@ class Comparison(_Part):
     training: dict[str, Any]
     learners: dict[str, Contender]
 
-    def agent(self) -> dict[str, Any]:
+    def agent(self, learner: str) -> dict[str, Any]:
         """Settings of the released code."""
-        return {**self.official, "horizon_length": self.chunk, "discount": self.gamma}
+        own = self.learners[learner].agent or {}
+        return {**self.official, **own, "horizon_length": self.chunk, "discount": self.gamma}
 
     def run(self, name: str, learner: str, seed: int, snapshot: str) -> dict[str, Any]:
         """A training configuration: of a learner, or of the networks all of them start from."""
         value = {**self.training, "run": name, "seed": seed, "offline": snapshot}
         if learner == BORN:
             return {**value, "stage": "sft", "updates": 1}
+        contender = self.learners[learner]
         return {
             **value,
             "stage": "offline",
@@ -71,8 +79,9 @@ class Comparison(_Part):
             "updates": self.updates,
             "checkpoint_every": self.every,
             "log_every": self.every,
-            "learner": self.learners[learner].learner,
-            "n_step": self.learners[learner].n_step,
+            "learner": contender.learner,
+            "critic": {**self.training.get("critic", {}), **contender.critic},
+            "n_step": contender.n_step,
         }
 
     def identity(self, task: str, learner: str) -> str:
@@ -81,7 +90,7 @@ class Comparison(_Part):
         del told["worlds"]
         del told["learners"]
         own = self.learners[learner].model_dump(mode="json", exclude={"title"}, exclude_defaults=True)
-        told.pop("training" if learner == OFFICIAL else "official")
+        told.pop("training" if self.learners[learner].released else "official")
         return digest({**told, "tasks": told["tasks"][task], "learner": own})
 
 

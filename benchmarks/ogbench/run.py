@@ -12,7 +12,7 @@ import torch
 from benchmarks.ogbench.data import facts, snapshot_of, task_file
 from benchmarks.ogbench.judge import successes
 from benchmarks.ogbench.peers import Peers, RemoteWorlds
-from benchmarks.ogbench.plan import BORN, OFFICIAL, Comparison
+from benchmarks.ogbench.plan import BORN, Comparison
 from benchmarks.ogbench.point import POINT, PointWorlds
 from benchmarks.paper.run import Silent
 from lwd_core.policies.scenes import Purpose, scene_seeds
@@ -46,7 +46,8 @@ class Contest:
         file = task_file(self.plan, task, self._peers, self.home / "data")
         self.say(f"{name}: training")
         begun, used = time.monotonic(), time.process_time()
-        curve = (self._official if learner == OFFICIAL else self._ours)(task, learner, seed, file)
+        make = self._official if self.plan.learners[learner].released else self._ours
+        curve = make(task, learner, seed, file)
         result = {
             "task": task,
             "learner": learner,
@@ -68,7 +69,8 @@ class Contest:
         job = {
             "data": str(file),
             "environment": plan.tasks[task].task,
-            "agent": plan.agent(),
+            "reward": plan.learners[learner].reward,
+            "agent": plan.agent(learner),
             "seed": seed,
             "updates": plan.updates,
             "every": plan.every,

@@ -83,7 +83,7 @@ class Learner:
         self.reference = copy.deepcopy(policy.field).requires_grad_(False)
         # The flow that is trained by BC so that the reference can follow it.
         self.behaviour = copy.deepcopy(policy.field)
-        self.critic = Critic(critic)
+        self.critic = Critic(critic).zero_q() if shape.zero_q else Critic(critic)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         if config.freeze_trunk:
             for parameter in self.theta.trunk():

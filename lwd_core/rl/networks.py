@@ -8,7 +8,7 @@ critics only.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -16,6 +16,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwd_core.rl.chosen import LATER
 from lwd_core.rl.encoders import EncoderConfig, Observation, new_encoder, xavier
 
 LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
@@ -35,13 +36,15 @@ class FieldConfig:
 @dataclass(frozen=True)
 class CriticShape:
     """The free part of a critic's shape. ``trunk_layers`` hidden layers are shared by Q and V, the rest is
-    each head's own; ``heads`` are Q's."""
+    each head's own; ``heads`` are Q's. ``zero_q``: an untrained Q is 0 everywhere, and not of the order of 1;
+    what a Q of rewards of 1 at the end can't unlearn where few of them are (docs/ogbench.md)."""
 
     hidden: PositiveInt = 256
     layers: PositiveInt = 3
     trunk_layers: NonNegativeInt = 0
     heads: PositiveInt = 2
     instruction_features: NonNegativeInt = 32
+    zero_q: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,12 @@ class Critic(nn.Module):
         own = [config.hidden] * (config.layers - config.trunk_layers)
         self.q_heads = StackedMLP([width + config.chunk * config.action_dim, *own, 1], config.heads)
         self.v_head = StackedMLP([width, *own, config.atoms], 1) if config.atoms else nn.Identity()
+
+    def zero_q(self) -> "Critic":
+        """Itself, with a Q of 0 everywhere; what lies under the heads' last layer stays as it is."""
+        for last in (self.q_heads.weights[-1], self.q_heads.biases[-1]):
+            nn.init.zeros_(last)
+        return self
 
     def features(self, observation: Observation) -> Tensor:
         """What Q and V share: (B, F)."""

@@ -16,12 +16,13 @@ from benchmarks.ogbench.judge import receive, send, successes
 from benchmarks.ogbench.page import BEGIN, END, into, keep, tables
 from benchmarks.ogbench.peer.train import transitions
 from benchmarks.ogbench.peers import REQUIREMENTS, Peers
-from benchmarks.ogbench.plan import OFFICIAL, Comparison, load_comparison
+from benchmarks.ogbench.plan import Comparison, load_comparison
 from benchmarks.ogbench.play import VALUES, Grid
 from benchmarks.ogbench.point import GOAL, NEAR, PointWorlds, play
 from lwd_core.errors import UserError
 from lwd_core.loader.transition_loader import TransitionLoader
 from lwd_core.settings import Settings
+from lwd_core.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +48,7 @@ class PointPeers(Peers):
 
     def train(self, job: dict[str, Any]) -> list[list[int]]:
         self.asked.append("train")
-        assert job["agent"]["horizon_length"] == 5
+        assert (job["agent"]["horizon_length"], job["reward"]) == (5, "cost")
         return [[2, 0, 2], [4, 1, 2]]
 
 
@@ -83,7 +84,7 @@ def test_every_learner_has_a_curve_and_a_second_call_makes_nothing(
         assert f"| {contender.title} | 0 |" in text
     rows = json.loads(page.with_suffix(".json").read_text())
     assert {row["learner"]: [point[0] for point in row["curve"]] for row in rows} == {
-        OFFICIAL: [2, 4], "policy-td": [2, 4], "divl": [2, 4]
+        "official": [2, 4], "policy-td": [2, 4], "divl": [2, 4]
     }  # fmt: skip
     assert all(point[2] == 2 for row in rows for point in row["curve"])
     assert rows[0]["data"]["transitions"] == 1_000
@@ -96,12 +97,42 @@ def test_every_learner_has_a_curve_and_a_second_call_makes_nothing(
     assert peers[1].asked == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--learners qam", "--learners: no 'qam' in the plan"),
+        ("--plan point --tasks cube-single", "--tasks: no 'cube-single' in the plan; there are point"),
+        ("--seeds 0,one", "--seeds: 'one' is no number"),
+        ("--plan smal", "plan 'smal': no such file; use one of full, point, small, tiny"),
+    ],
+)
 def test_a_slip_in_an_option_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    words: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["ogbench", "--learners", "qam", "--home", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["ogbench", *words.split(), "--home", str(tmp_path)])
     assert program.main() == 2
-    assert "--learners: no 'qam' in the plan" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["full", "small", "point", "tiny"])
+def test_every_learner_of_a_plan_is_one(name: str) -> None:
+    plan = load_comparison(name)
+    for learner, contender in plan.learners.items():
+        assert contender.released == learner.startswith("official")
+        if contender.released:  # a reward 100 times as small needs a λ as much smaller
+            scale = {"cost": 1.0, "goal": 1 / (1 - plan.gamma)}[contender.reward]
+            assert plan.agent(learner)["inv_temp"] == pytest.approx(scale * plan.official["inv_temp"])
+            continue
+        config = TrainConfig.parse(plan.run("a", learner, 0, "b"))
+        assert config.critic.zero_q == learner.endswith("-zero")
+        assert (config.critic.hidden, config.n_step) == (
+            plan.training["critic"]["hidden"],
+            10 if "-n" in learner else 1,
+        )
 
 
 def test_all_trials_are_counted_in_the_order_of_their_seeds() -> None:
@@ -194,8 +225,8 @@ def test_what_a_curve_depends_on_is_in_its_digest() -> None:
     assert changed(worlds=1).identity("cube-single", "divl") == of["divl"]
     assert changed(updates=1).identity("cube-single", "divl") != of["divl"]
     assert changed(official={}).identity("cube-single", "divl") == of["divl"]
-    assert changed(training={}).identity("cube-single", OFFICIAL) == of[OFFICIAL]
-    assert changed(official={}).identity("cube-single", OFFICIAL) != of[OFFICIAL]
+    assert changed(training={}).identity("cube-single", "official") == of["official"]
+    assert changed(official={}).identity("cube-single", "official") != of["official"]
 
 
 def test_tables_come_into_a_page_that_has_no_place_for_them() -> None:
@@ -228,6 +259,7 @@ def test_the_released_code_sees_the_rows_that_act_each_with_the_state_after_it(t
     assert found["next_observations"].ravel().tolist() == [1, 2, 4, 5]
     assert found["terminals"].tolist() == [0, 1, 0, 1]
     assert found["rewards"].tolist() == [-1, -1, -1, 0]  # sparse, whatever parts of the goal are reached
+    assert transitions(str(tmp_path / "a.npz"), "goal")["rewards"].tolist() == [0, 0, 0, 1]
     assert np.abs(found["actions"]).max() < 1
 
 

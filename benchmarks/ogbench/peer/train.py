@@ -26,8 +26,12 @@ from benchmarks.ogbench.point import POINT, PointWorlds
 CLIP = 1 - 1e-5  # as the released code takes OGBench's actions
 
 
-def transitions(path: str) -> dict[str, np.ndarray]:
-    """A compact file as OGBench's "regular" set: rows that act, each with the state after it."""
+def transitions(path: str, reward: str = "cost") -> dict[str, np.ndarray]:
+    """A compact file as OGBench's "regular" set: rows that act, each with the state after it.
+
+    reward: "cost" is 0 at the goal and -1 elsewhere, as QAM's experiments have it for scene too ("sparse");
+    "goal" 1 there and 0 elsewhere.
+    """
     with np.load(path) as file:
         compact = {name: file[name] for name in file}
     acts = compact["valids"] > 0
@@ -37,8 +41,7 @@ def transitions(path: str) -> dict[str, np.ndarray]:
         "next_observations": compact["observations"][follows],
         "actions": np.clip(compact["actions"][acts], -CLIP, CLIP),
         "terminals": compact["terminals"][acts],
-        # 0 at the goal, -1 elsewhere: as QAM's experiments have it for scene too ("sparse")
-        "rewards": -compact["masks"][acts],
+        "rewards": float(reward == "goal") - compact["masks"][acts],
         "masks": compact["masks"][acts],
     }
 
@@ -53,7 +56,7 @@ def main() -> None:
 
     config = get_config()
     config.update(action_chunking=True, **job["agent"])
-    data: Any = dataset.create(**transitions(job["data"]))
+    data: Any = dataset.create(**transitions(job["data"], job["reward"]))
     example = data.sample(())
     agent: Any = agent_type.create(job["seed"], example["observations"], example["actions"], config)
     environment, count = job["environment"], job["worlds"]

@@ -17,6 +17,7 @@ from lwd_core.rl.learner import Learner, LearnerConfig
 from lwd_core.rl.networks import CriticShape, FieldConfig
 from lwd_core.rl.optim import OptimConfig, learning_rate
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
+from lwd_core.rl.policy_td import PolicyTDConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.reference import ReferenceConfig
 
@@ -95,6 +96,21 @@ def test_the_policy_learns_what_succeeds(value, reference):
     assert share_right(learner.policy) > before + 0.25
     assert "qam_loss" not in rows[99]
     assert "qam_loss" in rows[100]
+
+
+@pytest.mark.parametrize("algorithm", [LearnerConfig(act_best_of=2), PolicyTDConfig()])
+def test_a_q_that_begins_at_zero_is_all_that_differs_then(algorithm):
+    born, zero = (algorithm.learner(policy(), replace(SHAPE, zero_q=asked)) for asked in (False, True))
+    own = ("q_heads.weights.2", "q_heads.biases.2")
+    for name, module in zero.modules().items():
+        theirs = born.modules()[name].state_dict()
+        for key, tensor in module.state_dict().items():
+            if name in ("critic", "target") and key in own:
+                assert not tensor.any()
+            elif not key.startswith("critic."):  # what an acting policy chooses by
+                assert torch.equal(tensor, theirs[key])
+    info = zero.update(batch(), noise(), Progress(0, 1))
+    torch.testing.assert_close(info["q_mean"], torch.zeros(()))
 
 
 BASELINES = {"fql": {"distillation": 0.3}, "best_of_n": {"samples": 4}, "advantage": {}}

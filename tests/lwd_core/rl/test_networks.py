@@ -1,5 +1,7 @@
 """Networks: the hand-written derivative, masks, instructions, stacked critics."""
 
+import copy
+
 import pytest
 import torch
 
@@ -114,6 +116,24 @@ def test_critic_shapes(trunk_layers):
     for loss in (critic.q(features, torch.ones(5, 6)).sum(), critic.v(features)[:, 0].sum()):
         gradients = torch.autograd.grad(loss, critic.shared(), retain_graph=True)
         assert all(g.abs().sum() > 0 for g in gradients)
+
+
+def test_an_untrained_q_is_nothing_where_that_is_asked_and_learns_all_the_same():
+    torch.manual_seed(0)
+    config = CriticConfig(ENCODER, 2, 3, hidden=16, layers=2, heads=2, atoms=5)
+    born = Critic(config)
+    critic = copy.deepcopy(born).zero_q()
+    features, actions = critic.features(Observation(torch.ones(5, 5), torch.ones(5, 8))), torch.randn(5, 6)
+    assert born.q(features, actions).abs().max() > 0.1
+    assert not critic.q(features, actions).any()
+    torch.testing.assert_close(critic.v(features), born.v(features))
+    optimiser = torch.optim.SGD(critic.q_heads.parameters(), 0.01)
+    for _ in range(2):  # the layers below move from the second step on
+        optimiser.zero_grad()
+        (critic.q(features.detach(), actions) - 1).square().mean().backward()
+        optimiser.step()
+    assert all(p.grad is not None and p.grad.any() for p in critic.q_heads.parameters())
+    assert critic.q(features, actions).min() > 0
 
 
 def test_policy_acts_in_raw_units_within_limits():

@@ -47,6 +47,14 @@ def test_a_policy_without_a_backbone_of_its_own_is_told_as_before_there_were_any
     }
 
 
+def test_a_critic_is_told_as_before_unless_its_q_is_to_begin_at_zero():
+    plain = TrainConfig.parse(OFFLINE).to_dict()["critic"]
+    assert plain.keys() == {"hidden", "layers", "trunk_layers", "heads", "instruction_features"}
+    zero = TrainConfig.parse({**OFFLINE, "critic": {"zero_q": True}})
+    assert zero.to_dict()["critic"] == {**plain, "zero_q": True}
+    assert TrainConfig.parse(zero.to_dict()) == zero
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
