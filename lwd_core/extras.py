@@ -20,6 +20,7 @@ EXTRAS = {
     "matplotlib": "reports",
     "metaworld": "sim",
     "mlflow": "mlflow",
+    "msgpack": "serve",
     "mujoco": "sim",
     "pandas": "frames",
     "polars": "frames",
@@ -34,6 +35,7 @@ EXTRAS = {
     "transformers": "train",
     "uvicorn": "studio",
     "wandb": "wandb",
+    "websockets": "serve",
 }
 
 

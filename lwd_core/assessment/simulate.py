@@ -12,8 +12,8 @@ import torch
 
 from lwd_core.assessment.verdict import ALL
 from lwd_core.fleet.evaluate import evaluate
-from lwd_core.fleet.robot import Frames
 from lwd_core.fleet.workcells import DEFAULT
+from lwd_core.policies.inputs import Randomness, Shown, drawn
 from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.policies.scenes import Purpose, scene_seeds
@@ -109,11 +109,11 @@ class Acting:
         self,
         states: npt.NDArray[np.float32],
         instructions: list[str],
-        generator: np.random.Generator,
-        frames: Sequence[Frames] | None = None,
+        generator: Randomness,
+        frames: Sequence[Shown] | None = None,
     ) -> npt.NDArray[np.float32]:
         """See ``fleet.robot.RobotPolicy``."""
-        noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        noise = drawn(generator, self._model.noise_shape, len(states))
         with torch.inference_mode():
             told = self._encoder(instructions)
             seen = BLIND

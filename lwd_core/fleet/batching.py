@@ -6,14 +6,15 @@ cost no coordination and the network sees one batch.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from lwd_core.fleet.robot import Chunk, Frames, RobotPolicy, State
+from lwd_core.fleet.robot import Chunk, RobotPolicy, State
+from lwd_core.policies.inputs import Randomness, Shown
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class Request:
     policy: RobotPolicy
     state: State
     instruction: str
-    frames: Frames | None = None
+    frames: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,22 @@ def _advance(attempt: Attempt[T], answer: Chunk | None, running: list[_Waiting[T
 def _answered(
     ready: list[_Waiting[T]], generator: np.random.Generator
 ) -> Iterator[tuple[_Waiting[T], Chunk | None]]:
-    """Each attempt, in order, with its chunk (H, D): one call for each policy in use."""
+    """Each attempt, in order, with its chunk (H, D), or None after a pause."""
+    chunks = iter(planned([w.on for w in ready if isinstance(w.on, Request)], generator))
+    return ((w, next(chunks) if isinstance(w.on, Request) else None) for w in ready)
+
+
+def planned(requests: Sequence[Request], randomness: Randomness) -> list[Chunk]:
+    """A chunk (H, D) for each request, in order: one call for each policy in use.
+
+    ``randomness``: one source for all, or one for each request.
+    """
     chunks: dict[int, Chunk] = {}
-    requests = {i: waiting.on for i, waiting in enumerate(ready) if isinstance(waiting.on, Request)}
-    for policy in {id(request.policy): request.policy for request in requests.values()}.values():
-        rows = [i for i, request in requests.items() if request.policy is policy]
+    for policy in {id(request.policy): request.policy for request in requests}.values():
+        rows = [i for i, request in enumerate(requests) if request.policy is policy]
         states = np.stack([requests[i].state for i in rows]).astype(np.float32)
         shown = [requests[i].frames or {} for i in rows] if policy.cameras else None
-        plans = policy.act(states, [requests[i].instruction for i in rows], generator, shown)
+        own = randomness if isinstance(randomness, np.random.Generator) else [randomness[i] for i in rows]
+        plans = policy.act(states, [requests[i].instruction for i in rows], own, shown)
         chunks.update(zip(rows, plans, strict=True))
-    return ((waiting, chunks.get(i)) for i, waiting in enumerate(ready))
+    return [chunks[i] for i in range(len(requests))]

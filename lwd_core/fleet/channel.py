@@ -54,12 +54,14 @@ class ReleasedPolicies:
 
     They may not any more once the channel file that brought it has expired, or a key was taken out of trust:
     then it must verify anew. Robots on one channel share one copy of its policy. ``refused`` is told each
-    problem once. Raises UserError where nothing is installed that runs a policy.
+    problem once. ``device`` is torch's. Raises UserError where nothing is installed that runs a policy.
     """
 
-    def __init__(self, settings: Settings, refused: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, settings: Settings, refused: Callable[[str], None] = lambda _: None, device: str = ""
+    ) -> None:
         require("torch")
-        self._settings = settings
+        self._settings, self._device = settings, device
         self._trusted = trusted_keys(settings.keys)
         self._seen = Seen(settings)
         self._refused = refused
@@ -132,5 +134,6 @@ class ReleasedPolicies:
         # acting needs torch; following a channel does not
         from lwd_core.policies.inference import Policy
 
-        policy = Policy.load(resolve(self._settings.policies, release.policy_id), self._trusted)
+        folder = resolve(self._settings.policies, release.policy_id)
+        policy = Policy.load(folder, self._trusted, self._device)
         return Loaded(policy, release.release_id, release.created_ns, now_ns)

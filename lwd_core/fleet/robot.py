@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lwd_core.fleet.task import Job, Task
+from lwd_core.policies.inputs import Randomness, Shown
 from storage_schemas.vocabulary import Channel, InterventionReason, Outcome
 
 State = npt.NDArray[np.float64]
@@ -288,12 +289,12 @@ class RobotPolicy(Protocol):
         self,
         states: npt.NDArray[np.float32],
         instructions: list[str],
-        generator: np.random.Generator,
-        frames: Sequence[Frames] | None = None,
+        generator: Randomness,
+        frames: Sequence[Shown] | None = None,
     ) -> Chunk:
         """Action chunks (B, H, D) for states (B, S) and their instructions, within the action limits.
 
-        ``generator`` is the only source of randomness. ``frames``: for each state what `cameras` show; None
-        for a policy without.
+        ``generator`` is the only source of randomness, one for all states or one each. ``frames``: for each
+        state what `cameras` show; None for a policy without.
         """
         ...

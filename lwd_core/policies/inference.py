@@ -19,8 +19,9 @@ from lwd_core.errors import UserError
 from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bases import base_named, local_base, publish_base
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
+from lwd_core.policies.inputs import Randomness, Shown, drawn
 from lwd_core.policies.keys import keys_of
-from lwd_core.policies.pixels import BLIND, Shown, pixels, sizes_of
+from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.policies.widths import Widths
 from lwd_core.rl.instruction import InstructionEncoder
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
@@ -28,28 +29,31 @@ from storage_schemas.policy import Lineage, PolicyManifest
 
 #: Weights of the network and embeddings of known instructions share one file; this parts them.
 _EMBEDDINGS = "instructions.embeddings"
+#: Texts a policy remembers besides those it was trained on: whoever talks to it decides how many there are.
+_HEARD = 4096
 
 
 class Policy:
-    """Runs a bundle. Instructions the bundle knows need no sentence encoder."""
+    """Runs a bundle, on a device of torch. Instructions the bundle knows need no sentence encoder."""
 
-    def __init__(self, bundle: Bundle, base: Path | None = None) -> None:
-        """``base``: the folder of what the bundle was learned on, where it was (see `bases`)."""
+    def __init__(self, bundle: Bundle, base: Path | None = None, device: str = "") -> None:
+        """``base``: the folder of what the bundle was learned on, where it was (see `bases`). ``device``: see
+        `device_named`; by default a GPU for a policy on a base, and none for a small network, which answers
+        sooner where it is."""
+        self._device = device_named(device or ("cpu" if base is None else "auto"))
         self.policy_id = bundle.policy_id
         self.manifest = bundle.manifest
         weights = dict(bundle.weights)
         embeddings = weights.pop(_EMBEDDINGS)
         self._encoder = InstructionEncoder(
-            dict(zip(bundle.manifest.instructions, embeddings, strict=True)),
+            dict(zip(bundle.manifest.instructions, embeddings, strict=True)), most=_HEARD
         )
         config = PolicyConfig.from_dict(bundle.manifest.network)
         if base is not None:
             config = _placed(config, base)
         self._model = FlowPolicy(config)
         self._model.load_state_dict(weights)
-        # a small network answers sooner where it is
-        self._device = torch.device("cuda" if base is not None and torch.cuda.is_available() else "cpu")
-        self._model.to(self._device).eval()
+        self._model.eval().to(self._device)
         self._vision = self._model.config.field.encoder.vision
         self._reads = self._model.normaliser.prompt([], torch.empty(0, 0)) is not None
         self._sizes = sizes_of(bundle.manifest.embodiments)
@@ -60,18 +64,22 @@ class Policy:
 
     @classmethod
     def load(
-        cls, uri: str | os.PathLike[str], trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str]
+        cls,
+        uri: str | os.PathLike[str],
+        trusted: Mapping[str, Ed25519PublicKey] | str | os.PathLike[str],
+        device: str = "",
     ) -> "Policy":
         """Load and verify the bundle in the folder (or bucket) ``uri``.
 
         ``trusted``: the public keys that may have signed it, by id; or where they lie, a folder of keys, a
-        home, or one key's file. Raises BadBundle where it is missing, damaged or signed by nobody trusted.
+        home, or one key's file. ``device``: see `device_named`. Raises BadBundle where it is missing, damaged
+        or signed by nobody trusted.
         """
         bundle = load_bundle(os.fspath(uri), keys_of(trusted))
         needs, beside = bundle.manifest.base, bundle.uri.rstrip("/").rpartition("/")[0]
         base = None if needs is None else local_base(beside, needs)
         try:
-            return cls(bundle, base)
+            return cls(bundle, base, device)
         except (ValueError, KeyError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise BadBundle(f"{uri}: weights and network do not fit ({line}); release it anew") from error
@@ -92,9 +100,18 @@ class Policy:
         return self._model.config.field.chunk
 
     @property
+    def widths(self) -> Mapping[str, int]:
+        """Numbers of a state, by the embodiment it learned from."""
+        return {name: widths["state"] for name, widths in self.manifest.embodiments.items()}
+
+    @property
     def instructions(self) -> tuple[str, ...]:
         """What it was trained to be told; another text needs the sentence encoder."""
         return self.manifest.instructions
+
+    def understand(self, instruction: str) -> None:
+        """Learn a text's embedding ahead of acting on it; nothing to do for one it knows."""
+        self._encoder([instruction])
 
     def __repr__(self) -> str:
         eyes = f", sees {', '.join(self.cameras)}" if self.cameras else ""
@@ -104,14 +121,15 @@ class Policy:
         self,
         states: npt.NDArray[np.floating[Any]],
         instructions: str | Sequence[str],
-        generator: np.random.Generator | None = None,
+        generator: Randomness | None = None,
         frames: Shown | Sequence[Shown] | None = None,
         embodiment: str = "",
     ) -> npt.NDArray[np.float32]:
         """Action chunks (B, H, D) for states (B, S), or one (H, D) for one state (S,).
 
         Raw units at both ends, actions within their limits. One instruction holds for all states.
-        ``generator`` is the only source of randomness, a fresh one by default. ``frames``: for each state
+        ``generator`` is the only source of randomness, a fresh one by default; with one each, a state's chunk
+        is, but for rounding, the one it gets alone. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. A policy
         that learned from several embodiments knows a robot by how wide its states are, and D is that robot's;
@@ -136,7 +154,7 @@ class Policy:
             raise UserError(f"policy {self.policy_id}: takes states (B, S), got {states.shape}")
         own = None if placed else self._widths.pad(states, f"policy {self.policy_id}")
         generator = generator or np.random.default_rng()
-        noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        noise = drawn(generator, self._model.noise_shape, len(states))
         who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         told, noisy = self._told(texts), torch.as_tensor(noise)
@@ -197,6 +215,23 @@ def _card(policy: Policy, notes: Sequence[str]) -> str:
         f"LWD policy `{policy.policy_id}` ({made.stage}, update {made.train_step}), learned on a checkpoint "
         f"whose files have the digest `{base.base_id if base else ''}`.\n{told}\n"
     )
+
+
+def device_named(name: str) -> torch.device:
+    """A device of torch: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``, a GPU where there is one.
+
+    Raises UserError for one that is not here.
+    """
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        device = torch.device(chosen)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without a GPU's code
+        line = str(error).splitlines()[0]
+        raise UserError(
+            f"device {name!r}: not here ({line}); cpu, cuda, cuda:1 and auto are devices"
+        ) from error
+    return device
 
 
 def load_policy(

@@ -13,12 +13,8 @@ from lwd_core.errors import UserError, suggest
 from lwd_core.features.extractor import seen
 from lwd_core.lake.frames import jpeg_size
 from lwd_core.loader.jpeg import decode_frame, scale_frame
+from lwd_core.policies.inputs import Frame, Shown
 from lwd_core.rl.encoders import VisionConfig
-
-#: A picture as a robot has it: JPEG bytes, or (h, w, 3) u8 RGB.
-Frame = bytes | npt.NDArray[np.uint8]
-#: Of each camera by name; None for one that the robot's embodiment has not.
-Shown = Mapping[str, Frame | None]
 
 
 class Pixels(NamedTuple):

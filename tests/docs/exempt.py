@@ -11,6 +11,12 @@ EXEMPT = {
     "lwd hub pull-policy acme/door-policy": "it comes from the Hub",
     "lwd train run my-run.yaml --report mlflow,wandb": "trackers are installed by who uses them",
     "make docs": "tests/docs/test_site.py builds the site",
+    "LWD_SERVE_TOKEN=… lwd serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key": (
+        "it serves beyond this machine; tests/lwd_core/serve/test_access.py says when it may"
+    ),
+    "lwd serve --host 0.0.0.0 --tls-cert server.pem --tls-key server.key --client-ca robots.pem": (
+        "it serves beyond this machine; tests/lwd_core/serve/test_access.py has robots with certificates"
+    ),
     **dict.fromkeys(
         (
             "lwd label train success",
@@ -37,4 +43,4 @@ EXEMPT = {
 }
 
 #: beginnings of lines that start a server: it is started, looked at and ended
-SERVERS = ("make ui", "lwd episode view", "lwd studio")
+SERVERS = ("make ui", "lwd episode view", "lwd serve", "lwd studio")

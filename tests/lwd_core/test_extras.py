@@ -143,6 +143,7 @@ def test_driving_a_robot_loads_nothing_of_the_lake(lwd: Lwd) -> None:
         (("train", "run.yaml"), "train"),
         (("episode", "show", "", "--page", "page.html"), "reports"),
         (("episode", "view", ""), "view"),
+        (("serve",), "serve"),
         (("studio",), "studio"),
         (("fleet", "demonstrate"), "sim"),
         (("fleet", "run"), "train"),

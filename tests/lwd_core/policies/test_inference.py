@@ -153,3 +153,27 @@ def test_one_state_and_one_instruction_are_enough(tmp_path, keys):
     assert policy.act(states[0], "press the button").shape == (3, 2)
     with pytest.raises(UserError, match="2 instructions for 5 states; give one, or one each"):
         policy.act(states, ["press the button"] * 2)
+
+
+def test_a_robot_with_noise_of_its_own_gets_what_it_gets_alone(tmp_path, keys):
+    policy = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
+    states = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float32)
+    text = "open the drawer"
+    together = policy.act(states, text, [np.random.default_rng(s) for s in (5, 6, 5)])
+    alone = np.stack(
+        [
+            policy.act(state, text, np.random.default_rng(s))
+            for state, s in zip(states, (5, 6, 5), strict=True)
+        ]
+    )
+    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="2 sources of noise for 3 robots"):
+        policy.act(states, text, [np.random.default_rng(s) for s in (5, 6)])
+
+
+def test_a_device_that_is_not_here_is_refused(tmp_path, keys):
+    uri = saved(tmp_path, keys).uri
+    for name in ("tpu", "cuda:77"):
+        with pytest.raises(UserError, match=f"device '{name}': not here .*cpu, cuda"):
+            Policy.load(uri, keys, device=name)
+    assert Policy.load(uri, keys, device="auto").chunk == 3

@@ -27,3 +27,14 @@ def test_known_texts_need_no_model(monkeypatch):
     known = {"wave": torch.ones(WIDTH)}
     assert torch.equal(InstructionEncoder(known)(["wave", "wave"]), torch.ones(2, WIDTH))
     assert InstructionEncoder(known)([]).shape == (0, WIDTH)
+
+
+def test_no_more_texts_are_remembered_than_asked(monkeypatch):
+    embedded = []
+    monkeypatch.setattr(
+        InstructionEncoder, "_embed", lambda self, text: embedded.append(text) or torch.zeros(WIDTH)
+    )
+    encoder = InstructionEncoder({"wave": torch.ones(WIDTH)}, most=2)
+    for text in ("a", "b", "a", "c", "c", "a"):
+        encoder([text, "wave"])
+    assert embedded == ["a", "b", "c", "a"], "the oldest goes first, what came with a policy stays"
