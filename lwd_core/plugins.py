@@ -31,6 +31,8 @@ DOORS = {
     "lwd.backbones": "lwd_core.rl.encoders:BACKBONES",
     "lwd.eyes": "lwd_core.rl.encoders:EYES",
     "lwd.robots": "lwd_core.fleet.workcells:ROBOTS",
+    "lwd.controls": "lwd_core.fleet.rig:CONTROLS",
+    "lwd.referees": "lwd_core.fleet.rig:REFEREES",
     "lwd.exporters": "lwd_core.exports.export:EXPORTERS",
     "lwd.reporters": "lwd_core.training.reporting:REPORTERS",
     "lwd.commands": "lwd_core.cli.main:OTHERS",
@@ -109,12 +111,12 @@ class Door(Generic[T]):
             f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
         )
 
-    def made(self, name: str) -> Any:
-        """What the member of that name makes, called without arguments. Raises `PluginError`."""
+    def made(self, name: str, **given: Any) -> Any:
+        """What the member of that name makes of what is given. Raises `PluginError`."""
         maker: Any = self.get(name)
         try:
             with theirs():
-                return maker()
+                return maker(**given)
         except UserError:
             raise
         except Exception as e:  # whatever a stranger's class raises

@@ -223,6 +223,49 @@ class TaskRule:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What may be asked of the robot by one dim of the action, in the dim's unit.
+
+    ``low`` and ``high`` narrow the dim's own. ``velocity``: how fast the command may change, a second.
+    ``step``: how far it may lie from what ``state``, a dim of the state, measures; without ``state``, from
+    the command before. ``state`` is also what the first command of an episode is compared with.
+    """
+
+    dim: str
+    low: float | None = None
+    high: float | None = None
+    velocity: float | None = None
+    step: float | None = None
+    state: str | None = None
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"limit of {self.dim}: low must be below high")
+        for name, value in (("velocity", self.velocity), ("step", self.step)):
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"limit of {self.dim}: {name} must be above 0 and finite")
+
+
+@dataclass(frozen=True)
+class SafetyLimits:
+    """What is enforced before the robot, whoever drives. ``version``: of this section's meaning."""
+
+    dims: tuple[Limit, ...]
+    version: int = 1
+    __pydantic_config__ = _CLOSED
+
+    def __post_init__(self) -> None:
+        if self.version != 1:
+            raise ValueError(
+                f"limits: version {self.version} is not known here; write version 1, or update lwd"
+            )
+        names = [limit.dim for limit in self.dims]
+        if repeated := {n for n in names if names.count(n) > 1}:
+            raise ValueError(f"limits: dim named twice: {', '.join(sorted(repeated))}")
+
+
+@dataclass(frozen=True)
 class Embodiment:
     """A robot type. ``match`` names facts a log must state (``robot_type``, ``embodiment``) to be of it.
 
@@ -244,6 +287,7 @@ class Embodiment:
     outcome: OutcomeRule = OutcomeRule()
     task: TaskRule = field(default_factory=TaskRule)
     source: str = "rollout"
+    limits: SafetyLimits | None = None
     match: dict[str, str] = field(default_factory=dict[str, str])
     facts: dict[str, str] = field(default_factory=dict[str, str])
     __pydantic_config__ = _CLOSED
@@ -270,16 +314,23 @@ class Embodiment:
             raise ValueError("source must be demonstration, rollout, play or online")
         if len({c.name for c in self.cameras}) != len(self.cameras):
             raise ValueError("cameras: a name is used twice")
+        for limit in self.limits.dims if self.limits else ():
+            for name, kind, dims in (
+                (limit.dim, "action", self.action_dims),
+                (limit.state, "state", self.state_dims),
+            ):
+                if name is not None and name not in (known := [dim.name for dim in dims]):
+                    raise ValueError(f"limits: {name} is no dim of the {kind}; there are {', '.join(known)}")
 
     @cached_property
     def meaning(self) -> dict[str, Any]:
         """What decides how a log is read: the fields that are not left at their defaults, as plain values.
 
-        Neither the description nor ``match``, which only tells whose logs are its own. Written down it is an
-        embodiment file again.
+        Neither the description nor ``match``, which only tells whose logs are its own, nor ``limits``, which
+        are for who drives. Written down it is an embodiment file again.
         """
         said = _said(self)
-        return {name: value for name, value in said.items() if name not in ("description", "match")}
+        return {name: value for name, value in said.items() if name not in ("description", "match", "limits")}
 
     @cached_property
     def digest(self) -> str:

@@ -193,7 +193,7 @@ def run(
             waiting=lambda robot, why: complain_once(robot.robot_id, why),
         ),
     )
-    done = sum(d.episode.success for d in delivered)
+    done = sum(d.episode.success is True for d in delivered)
     if as_json:
         say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
     else:

@@ -11,12 +11,12 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Attempt, run_together
 from lwd_core.fleet.config import FleetConfig
-from lwd_core.fleet.episode import Job, Ran, episode, recorded_day
+from lwd_core.fleet.episode import Ran, episode, recorded_day
 from lwd_core.fleet.play import Exploring
 from lwd_core.fleet.robot import Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Task, Words, find_tasks
+from lwd_core.fleet.task import Job, Task, Words, find_tasks
 from lwd_core.fleet.upload import Landed, land
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds
@@ -65,10 +65,12 @@ class FleetResult:
 
     @property
     def success(self) -> dict[str, float]:
-        """Share of successful episodes by task; an episode a person helped with counts as it ended."""
+        """Share of successful episodes by task, of those whose outcome is known; an episode a person helped
+        with counts as it ended."""
         outcomes: dict[str, list[bool]] = {}
         for d in self.delivered:
-            outcomes.setdefault(d.episode.task, []).append(d.episode.success)
+            if d.episode.success is not None:
+                outcomes.setdefault(d.episode.task, []).append(d.episode.success)
         return {task: float(np.mean(done)) for task, done in sorted(outcomes.items())}
 
 

@@ -1,6 +1,5 @@
 """One episode of one robot: run it, with a person's eye on it, and record every tick."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from lwd_core.fleet.eyes import Eyes
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.robot import Chunk, Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.supervisor import Watcher
-from lwd_core.fleet.task import Task
+from lwd_core.fleet.task import Job, Task
 from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome, Source
 
@@ -20,29 +19,16 @@ _NO_PLAN: Chunk = np.zeros((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
-class Job:
-    """An episode to be run: the task, how it is said, the scene, and why.
-
-    ``notes`` are what else the robot says of it when it starts.
-    """
-
-    task: Task
-    instruction: str
-    seed: int
-    source: Source
-    notes: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True)
 class Ran:
-    """What became of an episode. ``reasons`` has one entry an intervention."""
+    """What became of an episode. ``success`` None: nobody knows. ``reasons`` has one entry an
+    intervention."""
 
     robot_id: str
     task: str
     seed: int
     source: Source
     policy_id: str | None
-    success: bool
+    success: bool | None
     steps: int
     human_steps: int
     start_ns: int
@@ -52,6 +38,8 @@ class Ran:
     @property
     def outcome(self) -> Outcome:
         """As the robot's event says it."""
+        if self.success is None:
+            return Outcome.UNKNOWN
         return Outcome.SUCCESS if self.success else Outcome.FAILURE
 
 

@@ -5,7 +5,7 @@ stamp: who learns from the log sees what acted on it. While a person drives besi
 taken as often as it would plan, so that a person's turn can be learned from as well.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -56,7 +56,15 @@ class Eyes:
 
 
 def photographed(cell: Workcell, policy: RobotPolicy | None, size: int, *, robot: str = "") -> Frames:
-    """What all cameras of a robot show now, and None for those a policy needs that its embodiment has not.
+    """What all cameras of a robot show now, see `sound_frames`."""
+    frames = cell.robot.photograph(size) if size else cell.robot.photograph()
+    return sound_frames(frames, cell.cameras, policy, size, robot=robot)
+
+
+def sound_frames(
+    shown: Frames, cameras: Sequence[str], policy: RobotPolicy | None, size: int = 0, *, robot: str = ""
+) -> Frames:
+    """What cameras show, and None for those a policy needs that are not among the embodiment's ``cameras``.
 
     Raises `CameraFault` for a camera of the embodiment that is needed and shows nothing, for a picture that
     is no JPEG or not ``size`` pixels a side, and for one that is needed and torn or of another size than the
@@ -66,12 +74,12 @@ def photographed(cell: Workcell, policy: RobotPolicy | None, size: int, *, robot
     needs = policy.cameras if policy else ()
     sizes: Mapping[str, Collection[tuple[int, int]]] = policy.sizes if policy and needs else {}
     who = f"robot {robot}: " if robot else ""
-    if needs and not set(needs) & set(cell.cameras):
+    if needs and not set(needs) & set(cameras):
         raise UserError(
             f"{who}the policy sees {', '.join(needs)}, of which the embodiment file has none"
-            f"{suggest(needs[0], cell.cameras)}; name them under `cameras` there, or run another policy"
+            f"{suggest(needs[0], cameras)}; name them under `cameras` there, or run another policy"
         )
-    frames: dict[str, bytes | None] = dict(cell.robot.photograph(size) if size else cell.robot.photograph())
+    frames: dict[str, bytes | None] = dict(shown)
     for camera, jpeg in frames.items():
         try:
             height, width = jpeg_size(jpeg or b"")
@@ -96,7 +104,7 @@ def photographed(cell: Workcell, policy: RobotPolicy | None, size: int, *, robot
             )
     for camera in needs:
         if camera not in frames:
-            if camera in cell.cameras:
+            if camera in cameras:
                 raise CameraFault(
                     f"{who}camera {camera} shows nothing, and the policy plans by it; look after it, or run "
                     "a policy that needs no camera"

@@ -18,14 +18,14 @@ from lwd_core.fleet.actor import Delivered, at_controls
 from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
 from lwd_core.fleet.config import FleetConfig
-from lwd_core.fleet.episode import Job, episode
+from lwd_core.fleet.episode import episode
 from lwd_core.fleet.eyes import CameraFault
 from lwd_core.fleet.link import Outages
 from lwd_core.fleet.outbox import Landing, Outbox
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
-from lwd_core.fleet.task import Task, Words, find_tasks
+from lwd_core.fleet.task import Job, Task, Words, find_tasks
 from lwd_core.fleet.upload import Backoff
 from lwd_core.fleet.workcells import Workcells, of_robot
 from lwd_core.policies.scenes import training_seeds

@@ -80,16 +80,28 @@ class Recorder:
         self.event(t_ns, "episode_start", {**told, **notes})
 
     def end(
-        self, t_ns: int, success: bool | None = None, *, end: EpisodeEnd | str = EpisodeEnd.TERMINATED
+        self,
+        t_ns: int,
+        success: bool | None = None,
+        *,
+        end: EpisodeEnd | str = EpisodeEnd.TERMINATED,
+        by: str = "",
+        **notes: str,
     ) -> None:
-        """The episode is over; ``success`` None: nobody knows. Record the last state at this moment too."""
-        if success is not None:
-            self.event(t_ns, str(Outcome.SUCCESS if success else Outcome.FAILURE), {})
-        self.event(t_ns, "episode_end", {"end": _word(EpisodeEnd, end)})
+        """The episode is over; ``success`` None: nobody knows. Record the last state at this moment too.
 
-    def state(self, t_ns: int, values: Iterable[float]) -> None:
-        """What the robot observed, (S,) numbers."""
-        self._vector("/state", t_ns, values)
+        ``by``: who says so, ``person`` for a word that stands above the robot's. ``notes`` join the episode's
+        ``attributes``.
+        """
+        if success is not None:
+            said = {"by": by} if by else {}
+            self.event(t_ns, str(Outcome.SUCCESS if success else Outcome.FAILURE), said)
+        self.event(t_ns, "episode_end", {"end": _word(EpisodeEnd, end), **notes})
+
+    def state(self, t_ns: int, values: Iterable[float], measured_ns: int | None = None) -> None:
+        """What the robot observed, (S,) numbers; ``measured_ns``: when, where that is not the tick's own
+        time."""
+        self._vector("/state", t_ns, values, measured_ns)
 
     def executed(self, t_ns: int, values: Iterable[float]) -> None:
         """The action that was carried out, (D,) numbers."""
@@ -111,10 +123,10 @@ class Recorder:
         """Something that happened, of any kind the embodiment file's events name."""
         self._stamped("/event", t_ns, Event(kind=kind, attributes=attributes))
 
-    def image(self, t_ns: int, camera: str, jpeg: bytes) -> None:
-        """One frame of a camera, JPEG bytes."""
+    def image(self, t_ns: int, camera: str, jpeg: bytes, taken_ns: int | None = None) -> None:
+        """One frame of a camera, JPEG bytes; ``taken_ns``: when it was taken, where it came later."""
         message = CompressedImage(frame_id=camera, data=jpeg, format="jpeg")
-        self._stamped(f"/camera/{camera}", t_ns, message)
+        self._stamped(f"/camera/{camera}", t_ns, message, taken_ns)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -128,11 +140,18 @@ class Recorder:
         if kind is None:
             os.replace(self._partial, self.path)
 
-    def _vector(self, topic: str, t_ns: int, values: Iterable[float]) -> None:
-        self._stamped(topic, t_ns, Vector(values=values))
+    def _vector(self, topic: str, t_ns: int, values: Iterable[float], own_ns: int | None = None) -> None:
+        self._stamped(topic, t_ns, Vector(values=values), own_ns)
 
-    def _stamped(self, topic: str, t_ns: int, message: Vector | Control | Event | CompressedImage) -> None:
-        message.timestamp.seconds, message.timestamp.nanos = divmod(t_ns, _NS)
+    def _stamped(
+        self,
+        topic: str,
+        t_ns: int,
+        message: Vector | Control | Event | CompressedImage,
+        own_ns: int | None = None,
+    ) -> None:
+        stamp = t_ns if own_ns is None else own_ns
+        message.timestamp.seconds, message.timestamp.nanos = divmod(stamp, _NS)
         channel = self._channels.get(topic) or self._register(topic, type(message))
         sequence = self._sequence[topic] = self._sequence.get(topic, -1) + 1
         self._writer.add_message(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from lwd_core.errors import UserError, suggest
+from storage_schemas.vocabulary import Source
 
 
 class Words(StrEnum):
@@ -67,6 +68,20 @@ class Task:
         if not known:
             raise UserError(f"task {self.name}: no wording is kept for evaluation; use words: train or usual")
         return known[scene % len(known)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An episode to be run: the task, how it is said, the scene, and why.
+
+    ``notes`` are what else the robot says of it when it starts.
+    """
+
+    task: Task
+    instruction: str
+    seed: int
+    source: Source
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def find_tasks(known: Mapping[str, Task], names: Iterable[str]) -> tuple[Task, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,28 +13,45 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec, RobotType, Workcell
 from lwd_core.fleet.task import Task
 from lwd_core.logs.embodiment import parse_embodiment
-from lwd_core.plugins import Door
+from lwd_core.plugins import Door, PluginError
 from lwd_core.storage.location import open_location
 from storage_schemas.embodiment import Embodiment
 
 DEFAULT = "metaworld"
-#: A member is a class made without arguments, see `lwd_core.fleet.robot.RobotType`.
+#: A member is a class: a `lwd_core.fleet.robot.RobotType`, made without arguments, or a
+#: `lwd_core.fleet.robot.Robot`.
 ROBOTS: Door[Any] = Door(
     "lwd.robots",
     {DEFAULT: "lwd_core.fleet.sim.arms:MetaWorld", "sawyer-eyes": "lwd_core.fleet.sim.arms:SawyerEyes"},
-    needs=("embodiment", "tasks", "workcell", "close"),
+    needs=("close",),
     kind="robot",
 )
+_SIMULATED = ("embodiment", "tasks", "workcell")
+
+
+def is_simulated(robot: str) -> bool:
+    """Whether a robot of the door is a `RobotType`, whose time stands still between its steps.
+
+    Raises `PluginError` for one that there is not.
+    """
+    return hasattr(ROBOTS.get(robot), "workcell")
 
 
 class Workcells:
     """Workcells of one type of robot, which is named as in the door ``lwd.robots`` or ``module:Class``.
 
-    Raises UserError for a robot there is not. A context: closed at its end.
+    Raises UserError for a robot there is not, and for one in real time. A context: closed at its end.
     """
 
     def __init__(self, robot: str = DEFAULT) -> None:
         self.robot = robot
+        made: Any = ROBOTS.get(robot)
+        if not is_simulated(robot) and hasattr(made, "observe"):
+            raise UserError(
+                f"robot {robot}: it lives in real time; `lwd robot run --robot {robot}` drives it"
+            )
+        if lacks := [name for name in _SIMULATED if not hasattr(made, name)]:
+            raise PluginError(f"robot {robot} has no {', '.join(lacks)}")
         self._type: RobotType = ROBOTS.made(robot)
         self._idle: dict[str, list[Workcell]] = defaultdict(list)
         self.tasks = self._type.tasks
@@ -59,17 +77,7 @@ class Workcells:
 
         Whoever drives robots does it, so that what they record can be read. A bucket is left to its owner.
         """
-        if "://" in folder:
-            return
-        name = f"{self.embodiment.name}.yaml"
-        if Path(folder, name).exists():
-            return
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            with open_location(folder).write(name) as file:
-                file.write(self._type.embodiment.read_bytes())
-        except OSError as error:
-            raise UserError(f"{folder}: the robot's {name} can't be written there ({error})") from error
+        install_embodiment(folder, self.embodiment.name, self._type.embodiment)
 
     @contextmanager
     def borrow(self, task: Task) -> Generator[Workcell, None, None]:
@@ -100,6 +108,19 @@ class Workcells:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def install_embodiment(folder: str, embodiment: str, source: Traversable) -> None:
+    """Write an embodiment's file into a folder that has none of its name; see `Workcells.install`."""
+    name = f"{embodiment}.yaml"
+    if "://" in folder or Path(folder, name).exists():
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with open_location(folder).write(name) as file:
+            file.write(source.read_bytes())
+    except OSError as error:
+        raise UserError(f"{folder}: the robot's {name} can't be written there ({error})") from error
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _work(
         "policy": policy.policy_id if policy else "",
         "episodes": len(result.delivered),
         "bytes": result.bytes,
-        "success": sum(d.episode.success for d in result.delivered) / len(result.delivered),
+        "success": sum(d.episode.success is True for d in result.delivered) / len(result.delivered),
         "human share": result.human_share,
     }
 

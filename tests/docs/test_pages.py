@@ -1,7 +1,8 @@
 """Every command of the pages, run in the order of its page by bash, in a folder of its own.
 
 The reader has installed the platform and made the demo (``tests/docs/make.sh`` says what becomes of `make`),
-and has a few logs of other robots: ``run-17.mcap``, ``recordings/``, ``lerobot-set/``, ``cube-single.npz``.
+and has a few logs of other robots: ``run-17.mcap``, ``recordings/``, ``lerobot-set/``, ``cube-single.npz``, and
+a robot of their own, ``my_arm/``, installed.
 All pages see the same absolute path, since a lake names its logs by it. With ``LWD_DOCS_SCRATCH=DIR`` the
 demo is kept in DIR, for whoever writes pages.
 """
@@ -25,6 +26,7 @@ from tests.docs.exempt import EXEMPT, SERVERS
 from tests.docs.pages import PAGES, ROOT, blocks, unrun_commands
 from tests.lwd_core.logs.robot_logs import ARM, episode_log
 from tests.lwd_core.point_mass import ogbench
+from tests.packages import PLUGINS, lay_project
 
 #: in the environment of the demo, and to be found nowhere in what it wrote
 SECRET = "a-secret-nobody-may-read"
@@ -72,6 +74,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     export("lerobot", lake, folder / "lerobot-set", embodiments={"arm": ARM}, videos=False)
     source.unlink()
     np.savez(folder / "cube-single.npz", **ogbench(trajectories=30, length=60))
+    lay_project(PLUGINS / "my_arm", folder / "my_arm")
     return folder
 
 

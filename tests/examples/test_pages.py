@@ -13,6 +13,7 @@ from tests.packages import PLUGINS
     [
         ("formats.md", "reader/acme_logs.py"),
         ("fleet.md", "robot/point_arm/__init__.py"),
+        ("your-robot.md", "my_arm/my_arm/__init__.py"),
         ("own-logs.md", "exporter/npz_export.py"),
     ],
 )

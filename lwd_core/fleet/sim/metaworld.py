@@ -42,7 +42,7 @@ _EXPERT_NAMES = {"peg-insert-side-v3": "SawyerPegInsertionSideV3Policy"}
 
 
 class Arm:
-    """One simulated Sawyer in the scene of one task; implements ``Robot`` and ``Scene``.
+    """One simulated Sawyer in the scene of one task; implements ``SimulatedRobot`` and ``Scene``.
 
     The same seed gives the same episode to the bit, in a new arm as in a used one.
     """

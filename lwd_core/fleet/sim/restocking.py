@@ -86,7 +86,8 @@ _GEOM = """
 
 
 class Stockroom:
-    """The arm before shelves and goods; implements ``Robot`` and ``Scene``. ``task.stages``: one a delivery.
+    """The arm before shelves and goods; implements ``SimulatedRobot`` and ``Scene``. ``task.stages``: one a
+    delivery.
 
     A delivery is done when its item stands on its shelf, let go, every earlier one still where it belongs
     and no other item on any shelf.

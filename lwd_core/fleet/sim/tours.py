@@ -53,7 +53,7 @@ class Manipulation:
 
 
 class Tour:
-    """A robot before a long task; implements ``Robot`` and ``Scene``."""
+    """A robot before a long task; implements ``SimulatedRobot`` and ``Scene``."""
 
     def __init__(self, robot: Aimed, stages: Sequence[str]) -> None:
         self._robot = robot

@@ -14,12 +14,11 @@ from lwd_core.fleet.actor import (
     run_fleet,
 )
 from lwd_core.fleet.config import FleetConfig, sample_fleet
-from lwd_core.fleet.episode import Job
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.sim.rendering import can_render
 from lwd_core.fleet.sim.tasks import all_tasks
 from lwd_core.fleet.supervisor import Supervisor, Unattended
-from lwd_core.fleet.task import Words
+from lwd_core.fleet.task import Job, Words
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.policies.scenes import Purpose, scene_seeds, training_seeds
 from lwd_core.settings import Settings

@@ -1,0 +1,120 @@
+"""A robot at work: policies between episodes, scenes that a person sets up, what happens after a stop."""
+
+from pathlib import Path
+
+import pytest
+
+from lwd_core.errors import UserError
+from lwd_core.fleet.channel import Loaded
+from lwd_core.fleet.control import Rig, SafeStop
+from lwd_core.fleet.live import Told
+from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.station import Rounds, Work, run_robot
+from lwd_core.logs.embodiment import parse_embodiment
+from lwd_core.settings import Settings
+from storage_schemas.vocabulary import Source
+from tests.lwd_core.fleet.arms import FILE, LIMITS, TASK, Counting, Pressing, Says, Slow, TwoJoints
+from tests.lwd_core.fleet.logs import Log
+
+
+class Stood:
+    """A stand of one rig."""
+
+    def __init__(self, arm, person=None, referee=None):
+        self.embodiment, self.tasks, self.arm = parse_embodiment(FILE + LIMITS), {"reach": TASK}, arm
+        buttons = (person,) if person else ()
+        self.rig = Rig(arm, self.embodiment, None, referee, (lambda: person) if person else None, buttons)
+
+    def of_type(self, spec):
+        return spec
+
+    def install(self, folder):
+        """It has its own."""
+
+    def connect(self):
+        self.arm.connect()
+
+    def at(self, task):
+        return self.rig
+
+    def close(self):
+        self.arm.close()
+
+
+class Channels:
+    """A newer policy at every look."""
+
+    def __init__(self):
+        self.looks = []
+
+    def newest(self, channel, now_ns):
+        self.looks.append(now_ns)
+        policy = Counting()
+        policy.policy_id = f"p{len(self.looks)}"
+        return Loaded(policy, f"r{len(self.looks)}", 1, 2)
+
+
+def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None):
+    settings = Settings(home=str(tmp_path))
+    said = told if told is not None else []
+    work = Work(
+        keeper=arm.keeper,
+        planner=lambda seed: Slow(arm.keeper, 0.1),
+        told=Told(waiting=lambda spec, why: said.append(why)),
+    )
+    queue = Rounds([TASK], "run", Source.ONLINE if policies else Source.DEMONSTRATION, episodes=episodes)
+    spec = RobotSpec("r1", "lab", "two-joints", "tests")
+    return run_robot(settings, Stood(arm, person, referee), spec, queue, policies, work)
+
+
+def test_a_policy_is_changed_between_episodes_only(tmp_path: Path) -> None:
+    channels, arm = Channels(), TwoJoints()
+
+    class Every(Says):
+        def judge(self, observed):
+            found = super().judge(observed)
+            self.asked *= found is None
+            return found
+
+    delivered = worked(tmp_path, arm, referee=Every(9), policies=channels, episodes=3)
+    logs = [Log(d.log.uri) for d in delivered]
+    assert [{m.policy_id for m in log.messages["/actor"]} for log in logs] == [{"p1"}, {"p2"}, {"p3"}]
+    assert [log.attributes("episode_start")["release_id"] for log in logs] == ["r1", "r2", "r3"]
+    assert len(channels.looks) == 3
+    assert arm.did == ["connect", "stop", "stop", "stop", "close"]
+    assert [d.log.uri.split("/")[-4] for d in delivered] == ["lab"] * 3 or "landing" in delivered[0].log.uri
+    assert list((tmp_path / "spool").rglob("*.mcap*")) == []
+
+
+def test_a_person_sets_the_scene_up_and_may_take_it_again(tmp_path: Path) -> None:
+    presses = {1: ["success"], 3: ["ready"], 8: ["discard"], 10: ["ready"], 15: ["success"], 20: ["quit"]}
+    delivered = worked(tmp_path, TwoJoints(), person=Pressing(presses), episodes=5)
+    (one,) = delivered
+    assert (one.episode.success, one.episode.human_steps) == (True, one.episode.steps)
+    assert one.episode.steps > 0
+    assert len(list((tmp_path / "landing").rglob("*.mcap"))) == 1
+
+
+def test_after_a_safe_stop_nothing_moves_until_a_person_says_so(tmp_path: Path) -> None:
+    arm, told = TwoJoints(faults={4: OSError("bus")}), []
+    person = Pressing({2: ["ready"], 12: ["ready"], 18: ["success"], 22: ["quit"]})
+    delivered = worked(tmp_path, arm, person=person, told=told)
+    assert len(delivered) == 1
+    assert any("OSError: bus" in text for text in told)
+    ends = [Log(p).attributes("episode_end") for p in sorted((tmp_path / "landing").rglob("*.mcap"))]
+    assert [end["end"] for end in ends] == ["truncated", "terminated"]
+    assert ends[0]["safe_stop"] == "OSError: bus"
+
+
+def test_where_nobody_can_say_so_the_work_ends_and_the_log_is_uploaded(tmp_path: Path) -> None:
+    arm = TwoJoints(faults={5: OSError("bus")})
+    with pytest.raises(SafeStop, match="OSError: bus"):
+        worked(tmp_path, arm, referee=Says(9), policies=Channels())
+    assert arm.did == ["connect", "stop", "close"]
+    (log,) = (tmp_path / "landing").rglob("*.mcap")
+    assert Log(log).events[-2:] == ["safe_stop", "episode_end"]
+
+
+def test_a_robot_without_tasks_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name one"):
+        Rounds([], "run", Source.ONLINE)
