@@ -12,7 +12,7 @@ from lwd_core.errors import UserError, suggest
 from lwd_core.policies import keys
 from lwd_core.robots.bucket_policy import bucket_policy
 from lwd_core.robots.desired import desire
-from lwd_core.robots.enrolment import Enrolment, enrolled, folder_of, read_enrolment
+from lwd_core.robots.enrolment import Enrolment, enrolled, folder_of, read_enrolment, require_own_key
 from lwd_core.robots.enrolment import enrol as enter
 from lwd_core.robots.enrolment import revoke as take_out
 from lwd_core.robots.standing import standings
@@ -60,8 +60,8 @@ def enrol(
         own = keys.robot_key(settings.keys, robot_id)
         if own is None:
             raise UserError(
-                f"robot {robot_id}: no key here; `lwd robot key {robot_id} > {robot_id}.pem` on its computer, "
-                "then give that file with --key"
+                f"robot {robot_id}: no key here; `lwd robot key {robot_id} > {robot_id}.pem` "
+                "on its computer, then give that file with --key"
             )
         pem = keys.public_pem(own)
     else:
@@ -69,11 +69,9 @@ def enrol(
             pem = public.read_bytes()
         except OSError as error:
             raise UserError(f"{public}: {error.strerror}; give what `lwd robot key` printed") from error
-    made = enter(
-        settings,
-        Enrolment(robot_id, site, group, pem.decode("ascii", "replace"), time.time_ns()),
-        keys.signing_key(settings.keys),
-    )
+    made = Enrolment(robot_id, site, group, pem.decode("ascii", "replace"), time.time_ns())
+    require_own_key(settings, made)
+    made = enter(settings, made, keys.signing_key(settings.keys))
     if as_json:
         say_json({"robot_id": made.robot_id, "site": made.site, "group": made.group})
     else:

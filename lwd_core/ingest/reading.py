@@ -30,7 +30,7 @@ MOVED_ON = ""
 
 @dataclass(frozen=True)
 class Run:
-    """What all logs of one run share. ``landing`` is the landing zone, where ``registry`` says whose are taken."""
+    """What all logs of one run share. In ``landing``, ``registry`` says whose are taken."""
 
     place: Location
     embodiments: Mapping[str, Embodiment]

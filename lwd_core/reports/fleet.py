@@ -1,7 +1,7 @@
 """What the fleet page shows, before anyone draws it: robots, policies, rates over time, values that fell.
 
-Everything comes from the lake, the release channels and what robots last said; demonstrations and play are not the policies' work
-and are left out of the rates.
+Everything comes from the lake, the release channels and what robots last said; demonstrations and play are
+not the policies' work and are left out of the rates.
 """
 
 from collections.abc import Mapping, Sequence

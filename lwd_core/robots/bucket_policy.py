@@ -33,7 +33,7 @@ def bucket_policy(settings: Settings, robot: Enrolment) -> dict[str, Any]:
 def _resource(place: str, name: str) -> str:
     if not place.startswith("s3://"):
         raise UserError(
-            f"{name} {place}: no bucket; give the robot's user the right to write its own folder there, and to "
-            "read releases, policies and its folder of robots"
+            f"{name} {place}: no bucket; give the robot's user the right to write its own folder there, and "
+            "to read releases, policies and its folder of robots"
         )
     return "arn:aws:s3:::" + place.removeprefix("s3://").rstrip("/")

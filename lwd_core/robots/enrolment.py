@@ -1,4 +1,4 @@
-"""Who belongs to the fleet: one signed file a robot, ``<robots>/<robot id>/enrolment.json``, with its public key.
+"""Who belongs to the fleet: one signed file a robot with its key, ``<robots>/<robot id>/enrolment.json``.
 
 The private key never leaves the robot, which signs what it uploads. What lies in an enrolled robot's landing
 folder is taken in only with its signature, and nothing of it any more once it is revoked.
@@ -23,7 +23,7 @@ FILE = "enrolment.json"
 
 @dataclass(frozen=True)
 class Enrolment:
-    """A robot of the fleet. ``key`` is its public key, PEM; ``group`` a word by which several are addressed."""
+    """A robot of the fleet. ``key``: its public key, PEM; ``group``: a word that addresses several."""
 
     robot_id: str
     site: str
@@ -43,8 +43,17 @@ def folder_of(settings: Settings, robot_id: str) -> Location:
 def enrol(settings: Settings, made: Enrolment, key: Ed25519PrivateKey) -> Enrolment:
     """Enrol a robot, or change its site, group or key; the time it was enrolled at first stays.
 
-    Raises UserError for a key that is none, and for one that another robot has.
+    Raises UserError for a key that is none. That no other robot has it, `require_own_key` asks.
     """
+    public_key(made.key.encode())
+    before = read_enrolment(settings, made.robot_id, trusted_keys(settings.keys))
+    made = replace(made, enrolled_ns=before.enrolled_ns) if before else made
+    write_signed(folder_of(settings, made.robot_id), FILE, "enrolment", asdict(made), key)
+    return made
+
+
+def require_own_key(settings: Settings, made: Enrolment) -> None:
+    """Raise UserError where the key is one that another robot has."""
     name = key_id(public_key(made.key.encode()))
     for other in enrolled(settings).values():
         if isinstance(other, Enrolment) and other.robot_id != made.robot_id and _key_id(other) == name:
@@ -52,10 +61,6 @@ def enrol(settings: Settings, made: Enrolment, key: Ed25519PrivateKey) -> Enrolm
                 f"robot {made.robot_id}: key {name} is {other.robot_id}'s; make it one of its own "
                 "(`lwd robot key` on its computer)"
             )
-    before = read_enrolment(settings, made.robot_id, trusted_keys(settings.keys))
-    made = replace(made, enrolled_ns=before.enrolled_ns) if before else made
-    write_signed(folder_of(settings, made.robot_id), FILE, "enrolment", asdict(made), key)
-    return made
 
 
 def revoke(settings: Settings, robot_id: str, key: Ed25519PrivateKey, now_ns: int) -> Enrolment:

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "hub pull-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub push": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
+    "robot permissions": "places are no buckets here; tests/lwd_core/robots has some",
     "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
     "train online": "it needs a policy of the fleet's robots; tests/e2e/test_follow.py has one",
 }
@@ -170,6 +171,14 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     known["other"] = other
     assert lwd("keys distrust $other") == {"key_id": other, "trusted": False}
     assert lwd("keys trust $tmp/other.pem") == {"key_id": other, "trusted": True}
+
+    (tmp_path / "arm-7.pem").write_text(lwd("robot key arm-7")["public"])
+    assert lwd("robot enrol arm-7 --site lab --key $tmp/arm-7.pem")["site"] == "lab"
+    assert lwd("robot pause arm-7")[0]["paused"] is True
+    assert lwd("robot resume --all")[0]["paused"] is False
+    assert lwd("robot follow canary arm-7")[0]["channel"] == "canary"
+    assert lwd("robot list")[0]["state"] == "never seen"
+    assert lwd("robot revoke arm-7")["revoked_ns"]
 
     plan = lwd("erase $episode --dry-run")
     assert plan[0]["episodes"] == [known["episode"]]

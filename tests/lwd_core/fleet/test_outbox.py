@@ -77,8 +77,8 @@ def test_room_is_made_oldest_first_and_no_more_than_is_needed(tmp_path: Path) ->
     names = [box.ran(minute, True) for minute in range(4)]
     assert box.box.make_room()
     assert box.here == names[2:]
-    unbounded = Box(tmp_path / "other", keeps=0) if (tmp_path / "other").mkdir() is None else None
-    assert unbounded is not None
+    (tmp_path / "other").mkdir()
+    unbounded = Box(tmp_path / "other", keeps=0)
     names = [unbounded.ran(minute, True) for minute in range(6)]
     assert unbounded.box.make_room()
     assert unbounded.here == names

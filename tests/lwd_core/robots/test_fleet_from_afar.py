@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 
 from lwd_core.cli.main import app
 from lwd_core.errors import UserError
-from lwd_core.fleet.upload import Uplink, land
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.upload import Uplink, land
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.policies.keys import make_robot_key, public_pem, robot_key, rotate, signing_key, trusted_keys
 from lwd_core.robots.bucket_policy import bucket_policy
 from lwd_core.robots.desired import desire, read_desired
-from lwd_core.robots.enrolment import Enrolment, enrol, enrolled, folder_of, revoke
+from lwd_core.robots.enrolment import Enrolment, enrol, enrolled, folder_of, require_own_key, revoke
 from lwd_core.robots.heartbeat import Heartbeat, beat, read_heartbeat
 from lwd_core.robots.standing import SILENT_S, standings
 from lwd_core.settings import Settings
@@ -114,7 +114,7 @@ def test_each_robot_has_a_key_of_its_own(settings: Settings) -> None:
     assert (Path(settings.keys) / "robots" / "arm-1.pem").stat().st_mode & 0o777 == 0o600
     again = public_pem(own).decode()
     with pytest.raises(UserError, match="is arm-1's; make it one of its own"):
-        enrol(settings, Enrolment("arm-2", "lab", "", again, NOW), signing_key(settings.keys))
+        require_own_key(settings, Enrolment("arm-2", "lab", "", again, NOW))
     for name in ("../arm", "a/b", "..", ""):
         with pytest.raises(UserError, match="no name for one"):
             folder_of(settings, name)
@@ -196,5 +196,6 @@ def test_a_person_commands_groups(
             lwd(words)
     lwd("robot revoke arm-1")
     assert {r["robot_id"]: r["state"] for r in json.loads(lwd("robot list --json"))}["arm-1"] == "revoked"
+    Lake.open(settings.lake, create=True)
     lwd("fleet page")
     assert "Enrolled robots" in (Path(settings.reports) / "fleet.html").read_text()
