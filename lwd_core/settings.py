@@ -24,6 +24,7 @@ PLACES = (
     "releases",
     "reports",
     "embodiments",
+    "robots",
 )
 FILE = "lwd.toml"
 _CRON = r"^\S+ \S+ \S+ \S+ \S+$"
@@ -46,6 +47,7 @@ class Settings(BaseModel):
     policies: str = Field("", description="Signed bundles.")
     releases: str = Field("", description="What each channel holds; robots poll it.")
     reports: str = Field("", description="Reports, HTML and JSON.")
+    robots: str = Field("", description="Who is enrolled, what is wanted of each, what each said last.")
     keys: str = Field("", description="Folder of the signing key and the trusted ones; never a bucket.")
     embodiments: str = Field("", description="One YAML file a robot type.")
     s3_endpoint: str = Field("", description="URL of an S3 service; empty for AWS.")
@@ -56,6 +58,15 @@ class Settings(BaseModel):
     release_days: float = Field(
         30, gt=0, description="Days for which robots follow a channel file; the night signs it anew."
     )
+    enrolled_only: bool = Field(
+        False, description="Take in logs of the landing zone from enrolled robots only."
+    )
+    spool_gb: float = Field(
+        0,
+        ge=0,
+        description="Logs a robot keeps while it has no line, GB; 0: what the disk holds (docs/fleet.md).",
+    )
+    upload_mbit: float = Field(0, ge=0, description="Most a robot uploads, Mbit/s; 0: what the line holds.")
     reporters: str = Field(
         "",
         description="Who hears a training's figures besides its folder: mlflow, wandb, trackio, one that a "

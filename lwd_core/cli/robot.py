@@ -1,4 +1,4 @@
-"""One robot in real time: yours, or a simulated one at life's pace. Drive it, or look at it."""
+"""One robot in real time: drive it, look at it. Robots from afar: enrol, list, pause, have them follow."""
 # typer's Option is a type that it does not say whole
 # pyright: reportUnknownMemberType=false
 
@@ -12,6 +12,7 @@ import click
 import typer
 from rich.console import Console
 
+from lwd_core.cli import _enrolled
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lwd_core.fleet.robot import Observed
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+_enrolled.join(app)
 Named = Annotated[
     str, typer.Option("--robot", help="module:Class, one that a package adds, or a simulated one.")
 ]

@@ -17,7 +17,7 @@ from lwd_core.fleet.robot import Person, RobotPolicy, RobotSpec, Workcell
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.supervisor import Demonstrator, Supervisor, Watcher
 from lwd_core.fleet.task import Job, Task, find_tasks, kept
-from lwd_core.fleet.upload import Landed, land
+from lwd_core.fleet.upload import Landed, Uplink, land
 from lwd_core.fleet.workcells import DEFAULT, Workcells, of_robot
 from lwd_core.policies.scenes import Purpose, purpose_of, training_seeds
 from lwd_core.settings import Settings
@@ -116,7 +116,9 @@ def _run(
 
     def deliver(robot: RobotSpec, ran: Ran) -> Delivered:
         try:
-            landed = land(ran.log, settings.landing, landing_folder(robot, ran.log))
+            landed = land(
+                ran.log, settings.landing, landing_folder(robot, ran.log), uplink=Uplink.of(settings, robot)
+            )
         except OSError as problem:
             raise UserError(
                 f"{settings.landing}: logs can't be written there ({problem}); they wait in {ran.log.parent}"

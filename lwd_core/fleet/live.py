@@ -17,6 +17,7 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.actor import Delivered, at_controls
 from lwd_core.fleet.batching import Attempt, Pause, run_together
 from lwd_core.fleet.channel import PolicySource
+from lwd_core.fleet.checkin import CheckIn
 from lwd_core.fleet.config import FleetConfig
 from lwd_core.fleet.episode import episode
 from lwd_core.fleet.eyes import CameraFault
@@ -124,19 +125,26 @@ def _run(
         def complain(why: str) -> None:
             told.waiting(robot, why)
 
-        outbox = Outbox(robot, spool, settings.landing, work.backoff, online, told.landed, complain)
+        outbox = Outbox(settings, robot, spool, work.backoff, online, told.landed, complain)
+        check_in = CheckIn(settings, robot, complain)
         held = None
         for job in _jobs(fleet, pool.tasks, robot, work):
             playing = job.source is Source.PLAY
             while not stop():
                 outbox.send()
                 if online():
-                    held = policies.newest(robot.channel, now())
+                    check_in(now(), held, outbox, job.task.name)
+                    held = policies.newest(check_in.channel, now())
                 elif held and held.expired(now()):
                     held = None
-                if held or playing:
+                if check_in.wanted.paused:
+                    complain(f"paused: {check_in.wanted.why}")
+                elif not outbox.make_room():
+                    pass  # it said so
+                elif held or playing:
                     break
-                complain("no policy to run yet")
+                else:
+                    complain("no policy to run yet")
                 yield Pause(now() + _POLL_NS)
             if stop():
                 break

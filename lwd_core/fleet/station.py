@@ -11,6 +11,7 @@ from itertools import count
 from lwd_core.errors import UserError
 from lwd_core.fleet.actor import Delivered
 from lwd_core.fleet.channel import Loaded, PolicySource
+from lwd_core.fleet.checkin import CheckIn
 from lwd_core.fleet.control import Control, ControlRules, Rig, SafeStop
 from lwd_core.fleet.live import Told
 from lwd_core.fleet.outbox import Outbox
@@ -105,17 +106,16 @@ def run_robot(
 
     with claimed(settings, [spec]) as spool:
         folder = spool / spec.robot_id
-        outbox = Outbox(
-            spec, folder, settings.landing, work.backoff, lambda: True, work.told.landed, complain
-        )
+        outbox = Outbox(settings, spec, folder, work.backoff, lambda: True, work.told.landed, complain)
+        check_in = CheckIn(settings, spec, complain)
         outbox.send()
         try:
             stand.connect()
             job, asks = queue.take(), False
             while job is not None and not work.stop():
                 rig = stand.at(job.task)
-                held = _policy(policies, spec, rig, work, complain)
-                if (policies is not None and held is None) or not _set_up(rig, job, asks, work):
+                ready, held = _policy(policies, job, rig, work, complain, check_in, outbox)
+                if not ready or not _set_up(rig, job, asks, work):
                     break
                 told = replace(job, notes={**job.notes, **_notes(held)})
                 control = Control(
@@ -161,19 +161,33 @@ def chosen_tasks(stand: Stand, names: Sequence[str]) -> tuple[Task, ...]:
 
 
 def _policy(
-    policies: PolicySource | None, spec: RobotSpec, rig: Rig, work: Work, complain: Callable[[str], None]
-) -> Loaded | None:
-    """The policy to run now; waits for one until somebody has enough of it."""
-    while policies is not None and not work.stop():
+    policies: PolicySource | None,
+    job: Job,
+    rig: Rig,
+    work: Work,
+    complain: Callable[[str], None],
+    check_in: CheckIn,
+    outbox: Outbox,
+) -> tuple[bool, Loaded | None]:
+    """Whether to run an episode now, and the policy for it (None: a person drives). Waits while the platform
+    wants a pause, the disk is full of what must not go, or there is no policy, until somebody has enough."""
+    held = None
+    while not work.stop():
         now = work.keeper.now_ns()
-        held = policies.newest(spec.channel, now)
-        if held is not None:
-            return held
-        complain("no policy to run yet")
+        wanted = check_in(now, held, outbox, job.task.name)
+        held = policies.newest(check_in.channel, now) if policies is not None else None
+        if wanted.paused:
+            complain(f"paused: {wanted.why}")
+        elif not outbox.make_room():
+            outbox.send()
+        elif policies is None or held is not None:
+            return True, held
+        else:
+            complain("no policy to run yet")
         if any(press.button in (Button.QUIT, Button.STOP) for press in rig.pressed()):
             break
         work.keeper.sleep_ns(_POLL_NS)
-    return None
+    return False, None
 
 
 def _set_up(rig: Rig, job: Job, asks: bool, work: Work) -> bool:

@@ -4,19 +4,25 @@ The digest goes first, the log second, each written whole under its name: whoeve
 know its digest, and a digest without a log is an upload under way. Names end in the head of the
 digest, so a log is never overwritten by another one. Delivery is at least once: a log leaves the
 robot's disk only after both writes returned, and a repeated upload of the same bytes changes
-nothing.
+nothing. Beside the digest an enrolled robot vouches for its log (`lwd_core.robots.enrolment`).
 """
 
 import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lwd_core.fleet.link import over_the_line
+from lwd_core.fleet.robot import RobotSpec
+from lwd_core.policies.keys import robot_key
+from lwd_core.robots.enrolment import vouch
+from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 
 DIGEST_SUFFIX = ".sha256"
+_PART = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,28 @@ class Backoff:
         return [min(self.first_s * 2**i, self.most_s) for i in range(self.attempts - 1)]
 
 
+@dataclass(frozen=True)
+class Uplink:
+    """How a robot's logs go: ``vouch`` gives the line that stands beside a digest, ``bytes_s`` is the most a
+    second, 0 what the line holds."""
+
+    vouch: Callable[[str], str] | None = None
+    bytes_s: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Settings, robot: RobotSpec) -> "Uplink":
+        """As this machine's settings and keys say. Raises UserError for a damaged key."""
+        key = robot_key(settings.keys, robot.robot_id)
+        vouched = partial(vouch, robot.robot_id, robot.site, key=key) if key else None
+        return cls(vouched, settings.upload_mbit * 1e6 / 8)
+
+
 def land(
     log: Path,
     landing: str,
     folder: str,
     *,
+    uplink: Uplink = Uplink(),
     backoff: Backoff = Backoff(),
     sleep: Callable[[float], None] = time.sleep,
 ) -> Landed:
@@ -54,19 +77,23 @@ def land(
     ``landing`` is a folder or a URL. Raises the last OSError if every attempt failed; the log is
     then still here.
     """
-    data = log.read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
+    with open(log, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"{folder}/{log.stem}-{sha256[:8]}{log.suffix}"
     place = open_location(landing)
-    parts = ((name + DIGEST_SUFFIX, f"{sha256}\n".encode()), (name, data))
+    beside = f"{sha256}\n" + (f"{uplink.vouch(sha256)}\n" if uplink.vouch else "")
 
     def attempt() -> None:
         with over_the_line():
             if place.exists(name):
                 return
-            for part, content in parts:
-                with place.write(part) as file:
-                    file.write(content)
+            with place.write(name + DIGEST_SUFFIX) as there:
+                there.write(beside.encode())
+            with open(log, "rb") as here, place.write(name) as there:
+                while part := here.read(_PART):
+                    there.write(part)
+                    if uplink.bytes_s:
+                        sleep(len(part) / uplink.bytes_s)
 
     for wait in backoff.waits():
         try:
@@ -76,5 +103,6 @@ def land(
             sleep(wait)
     else:
         attempt()
+    size = log.stat().st_size
     log.unlink()
-    return Landed(place.path(name), sha256, len(data))
+    return Landed(place.path(name), sha256, size)

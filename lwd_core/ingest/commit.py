@@ -25,7 +25,9 @@ from lwd_core.lake import addresses
 from lwd_core.lake.rewrite import holds
 from lwd_core.lake.store import Lake
 from lwd_core.logs.read import mended
+from lwd_core.robots.enrolment import Registry
 from lwd_core.settings import Settings
+from lwd_core.storage.location import open_location
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS
 from storage_schemas.vocabulary import LogState
@@ -104,7 +106,8 @@ def ingest(
     addresses.renew(lake, settings.landing)
     again |= _mended(lake)
     known = Known.of(lake, again)
-    run = Run(lake.place, embodiments, reader, now_ns, known)
+    landing = open_location(settings.landing).root
+    run = Run(lake.place, embodiments, reader, now_ns, known, landing, Registry.of(settings))
     result = IngestResult()
     fresh = new_logs(receive(paths, settings.landing, origin), known, result.known.add)
     done = 0

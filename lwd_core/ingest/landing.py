@@ -17,6 +17,7 @@ from lwd_core.storage.location import Location, open_location
 from lwd_core.storage.relative import below, stored
 
 DIGEST = ".sha256"
+_BESIDE_BYTES = 400
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -86,19 +87,30 @@ class LandedLog:
 
     def claimed(self) -> str | None:
         """The digest the robot stated beside its log; None if it stated none."""
+        beside = self._beside()
+        if beside is None:
+            return None
+        words = beside.split()
+        return words[0].lower() if words else ""
+
+    def vouched(self) -> str:
+        """The line below the digest, by which an enrolled robot vouches for its log; empty without."""
+        lines = (self._beside() or "").splitlines()
+        return lines[1] if len(lines) > 1 else ""
+
+    def _beside(self) -> str | None:
         sidecar = self.uri + DIGEST
         if "://" in self.uri:
             place = open_location(self.uri)
             if not place.fs.isfile(sidecar):
                 return None
-            head = place.fs.cat_file(sidecar)[:200]
+            head = place.fs.cat_file(sidecar)[:_BESIDE_BYTES]
         elif os.path.isfile(sidecar):
             with open(sidecar, "rb") as stream:
-                head = stream.read(200)
+                head = stream.read(_BESIDE_BYTES)
         else:
             return None
-        words = head.decode("ascii", "replace").split()
-        return words[0].lower() if words else ""
+        return head.decode("ascii", "replace")
 
 
 def receive(paths: Iterable[str], landing: str, origin: Origin = UNSAID) -> Iterator[LandedLog]:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from lwd_core.ingest.landing import LandedLog
+from lwd_core.ingest.landing import LandedLog, origin_of
 from lwd_core.ingest.staging import Reader, Staged, refused, stage, stage_log
 from lwd_core.ingest.supersede import TAKEN
 from lwd_core.lake.store import Lake
 from lwd_core.logs.children import ChildCall, ChildLimits, Children, Lost
+from lwd_core.robots.enrolment import Registry
 from lwd_core.storage.location import Location
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LogState
@@ -29,13 +30,15 @@ MOVED_ON = ""
 
 @dataclass(frozen=True)
 class Run:
-    """What all logs of one run share."""
+    """What all logs of one run share. In ``landing``, ``registry`` says whose are taken."""
 
     place: Location
     embodiments: Mapping[str, Embodiment]
     reader: Reader | None
     now_ns: int
     known: "Known"
+    landing: str = ""
+    registry: Registry = field(default_factory=Registry)
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,20 @@ def _looked(run: Run, log: LandedLog, claimed: str | None) -> tuple[str, Staged 
     if claimed is not None and claimed != log_id:
         reason = f"its sha256 is {log_id[:12]}…, the robot stated {claimed[:12]}…: damaged on its way"
         return log_id, refused(log, log_id, reason, run.now_ns)
+    if refusal := _refusal(run, log, log_id):
+        return log_id, refused(log, log_id, refusal, run.now_ns)
     known.stamps[log.uri] = stamp
     return log_id, None
+
+
+def _refusal(run: Run, log: LandedLog, log_id: str) -> str | None:
+    """Why whose log this is keeps it out."""
+    if not run.landing:
+        return None
+    said, _ = origin_of(run.landing, log.uri)
+    if said.robot is None or not run.registry.asks(said.robot):
+        return None
+    return run.registry.refusal(said.robot, said.site, log_id, log.vouched())
 
 
 def _unmoved(run: Run, log: LandedLog) -> bool:

@@ -5,16 +5,14 @@ tell an older file that was put back from the newest one, and one that newer one
 quiet channel (the rollback and freeze attacks of The Update Framework).
 """
 
-import json
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lwd_core.errors import UserError
-from lwd_core.policies.keys import Signature, sign, verify
+from lwd_core.policies.signed_file import NotSigned, read_signed, write_signed
 from lwd_core.storage.location import open_location
-from storage_schemas.canonical import canonical_json
 from storage_schemas.vocabulary import Channel
 
 
@@ -55,25 +53,25 @@ def current(releases: str, channel: Channel, trusted: dict[str, Ed25519PublicKey
 
     Whether it is the newest one and still to be followed, `refused` says.
     """
-    releases_place = open_location(releases)
-    place = releases_place.path(_file(channel))
+    place = open_location(releases)
     try:
-        data = releases_place.read(_file(channel))
-    except FileNotFoundError:
-        return None
-    try:
-        record = json.loads(data)
-        signature = Signature(**record["signature"])
-        problem = verify(canonical_json(record["release"]), signature, trusted)
-        # a newer version may say more, an older one said where the bundle lay: signed with the rest, not used
+        values = read_signed(place, _file(channel), "release", trusted)
+        if values is None:
+            return None
+        # an older version said where the bundle lay: signed with the rest, not used
         known = {field.name for field in fields(Release)}
-        release = Release(**{name: value for name, value in record["release"].items() if name in known})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise BadRelease(f"{place}: no release record; release the policy anew") from error
-    if problem:
-        raise BadRelease(f"{place}: {problem}; trust the key or release the policy anew")
+        release = Release(**{name: value for name, value in values.items() if name in known})
+    except NotSigned as problem:
+        trust = "" if str(problem).endswith("record") else "trust the key or "
+        raise BadRelease(f"{problem}; {trust}release the policy anew") from problem
+    except TypeError as error:
+        raise BadRelease(
+            f"{place.path(_file(channel))}: no release record; release the policy anew"
+        ) from error
     if release.channel != channel:
-        raise BadRelease(f"{place}: holds a release for {release.channel}; the file was moved")
+        raise BadRelease(
+            f"{place.path(_file(channel))}: holds a release for {release.channel}; the file was moved"
+        )
     return release
 
 
@@ -95,10 +93,7 @@ def refused(release: Release, seen: int | None, now_ns: int) -> str | None:
 
 def write_release(releases: str, release: Release, key: Ed25519PrivateKey) -> None:
     """Sign a release and put it on its channel, whole; its row in the table is the caller's."""
-    signature = sign(canonical_json(asdict(release)), key)
-    record = {"release": asdict(release), "signature": asdict(signature)}
-    with open_location(releases).write(_file(release.channel)) as file:
-        file.write(canonical_json(record))
+    write_signed(open_location(releases), _file(release.channel), "release", asdict(release), key)
 
 
 def _file(channel: str) -> str:

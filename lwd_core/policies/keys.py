@@ -3,6 +3,8 @@
 A folder holds ``signing.pem`` (private, mode 0600, only where policies are made) and
 ``trusted/<key id>.pem`` (public, on every robot). Rotation adds a key: what the old one
 signed stays valid until its public key is taken out of ``trusted``, which `distrust` does.
+A robot's own key, ``robots/<robot id>.pem`` (private, mode 0600), signs what it uploads and
+lies on the robot alone.
 """
 
 import hashlib
@@ -64,28 +66,48 @@ def rotate(folder: str) -> str:
     key = Ed25519PrivateKey.generate()
     root = Path(folder)
     name = key_id(key.public_key())
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
     # The public key first: a key that signs must never be one that nobody trusts.
-    _write(root / "trusted" / f"{name}.pem", public, 0o644)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    _write(root / SIGNING_FILE, private, 0o600)
+    _write(root / "trusted" / f"{name}.pem", public_pem(key), 0o644)
+    _write(root / SIGNING_FILE, _private_pem(key), 0o600)
     return name
 
 
-def trust(folder: str, public: bytes) -> str:
-    """Trust a public key (PEM) beside the others and return its id. Raises UserError where it is none."""
+def robot_key(folder: str, robot_id: str) -> Ed25519PrivateKey | None:
+    """The private key by which a robot signs what it uploads; None where it has none."""
+    path = _robot_file(folder, robot_id)
+    return _private(_read(path), str(path), "`lwd robot key` and enrol it") if path.exists() else None
+
+
+def make_robot_key(folder: str, robot_id: str, *, anew: bool = False) -> Ed25519PrivateKey:
+    """A robot's key; made where it has none, or ``anew``."""
+    found = None if anew else robot_key(folder, robot_id)
+    if found is None:
+        found = Ed25519PrivateKey.generate()
+        _write(_robot_file(folder, robot_id), _private_pem(found), 0o600)
+    return found
+
+
+def public_pem(key: Ed25519PrivateKey) -> bytes:
+    """The public half, PEM."""
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def public_key(public: bytes) -> Ed25519PublicKey:
+    """The key a PEM text holds. Raises UserError where it is none."""
     try:
         key = serialization.load_pem_public_key(public)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UserError("not a public key in PEM form; give a file of some `keys/trusted`") from error
     if not isinstance(key, Ed25519PublicKey):
         raise UserError("not an ed25519 public key; give a file of some `keys/trusted`")
+    return key
+
+
+def trust(folder: str, public: bytes) -> str:
+    """Trust a public key (PEM) beside the others and return its id. Raises UserError where it is none."""
+    key = public_key(public)
     _write(Path(folder) / "trusted" / f"{key_id(key)}.pem", public, 0o644)
     return key_id(key)
 
@@ -152,6 +174,16 @@ def _trusted_files(folder: str) -> list[Path]:
     return sorted((Path(folder) / "trusted").glob("*.pem"))
 
 
+def _robot_file(folder: str, robot_id: str) -> Path:
+    return Path(folder) / "robots" / f"{robot_id}.pem"
+
+
+def _private_pem(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def _public(path: Path) -> Ed25519PublicKey:
     data = _read(path)
     try:
@@ -164,16 +196,14 @@ def _public(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def _private(data: bytes, where: str) -> Ed25519PrivateKey:
+def _private(data: bytes, where: str, remedy: str = "`lwd keys rotate`") -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None  # the parser's message could repeat the secret
     if not isinstance(key, Ed25519PrivateKey):
         what = "not an ed25519 private key in PEM form" if data.strip() else "an empty file, no private key"
-        raise UserError(
-            f"{where}: {what}; restore it from a backup, or make a new one with `lwd keys rotate`"
-        )
+        raise UserError(f"{where}: {what}; restore it from a backup, or make a new one with {remedy}")
     return key
 
 

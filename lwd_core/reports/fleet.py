@@ -1,7 +1,7 @@
 """What the fleet page shows, before anyone draws it: robots, policies, rates over time, values that fell.
 
-Everything comes from the lake and the release channels; demonstrations and play are not the policies' work
-and are left out of the rates.
+Everything comes from the lake, the release channels and what robots last said; demonstrations and play are
+not the policies' work and are left out of the rates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.reports.agreement import Agreement, agreement
 from lwd_core.reports.findings import ValueCurve, value_layer
 from lwd_core.reports.inbox import InboxItem, inbox
+from lwd_core.robots.standing import Standing
 
 #: Points a line of a rate over time has at most.
 BINS = 8
@@ -93,10 +94,14 @@ class FleetFindings:
     falls: tuple[Fall, ...]
     inbox: tuple[InboxItem, ...] = ()
     agreement: tuple[Agreement, ...] = ()
+    enrolled: tuple[Standing, ...] = ()
 
 
-def collect_fleet(lake: Lake, channels: Mapping[str, str], *, now_ns: int = 0) -> FleetFindings:
-    """Read everything the page shows. ``channels``: what each release channel holds, by policy id.
+def collect_fleet(
+    lake: Lake, channels: Mapping[str, str], *, now_ns: int = 0, enrolled: tuple[Standing, ...] = ()
+) -> FleetFindings:
+    """Read everything the page shows. ``channels``: what each release channel holds, by policy id;
+    ``enrolled``: how the enrolled robots stand.
 
     What needs a person's eye is what does so at ``now_ns``; whatever ever did without.
     """
@@ -108,6 +113,7 @@ def collect_fleet(lake: Lake, channels: Mapping[str, str], *, now_ns: int = 0) -
         falls=falls(lake),
         inbox=tuple(inbox(lake, now_ns=now_ns)),
         agreement=tuple(agreement(lake)),
+        enrolled=enrolled,
     )
 
 

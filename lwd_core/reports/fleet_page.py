@@ -12,6 +12,7 @@ from lwd_core.reports.clip import Clip, clips
 from lwd_core.reports.fleet import FleetFindings, collect_fleet
 from lwd_core.reports.fleet_figures import falls_of_value, interventions_over_time, success_over_time
 from lwd_core.reports.page import data_uri, film_uri
+from lwd_core.robots.standing import standings
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 from storage_schemas.vocabulary import Channel
@@ -24,7 +25,9 @@ def write_fleet_page(lake: Lake, settings: Settings, place: str, *, now_ns: int)
     folder = open_location(place)
 
     def write() -> str:
-        found = collect_fleet(lake, channels_now(settings), now_ns=now_ns)
+        channels = channels_now(settings)
+        enrolled = standings(settings, channels, now_ns)
+        found = collect_fleet(lake, channels, now_ns=now_ns, enrolled=enrolled)
         with folder.write(PAGE) as file:
             file.write(render_fleet(found, clips(lake), now_ns=now_ns).encode())
         return folder.path(PAGE)

@@ -30,6 +30,7 @@ ELSEWHERE = {
     "hub push-policy": "it needs a Hub; tests/lwd_core/test_hub.py has one",
     "export policy": "it needs one learned on a checkpoint; tests/lwd_core/policies/test_based.py has one",
     "vla show": "it needs a checkpoint; tests/lwd_core/policies/test_based.py has one",
+    "robot permissions": "places are no buckets here; tests/lwd_core/robots has some",
     "features drop": "no frames here, so no layer; tests/lwd_core/cli/test_features.py has one",
     "robot check": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
     "robot run": "it needs somebody's robot; tests/examples/test_my_arm.py has one",
@@ -174,6 +175,14 @@ def test_every_command_answers_in_json(story: Story, tmp_path: Path) -> None:
     known["other"] = other
     assert lwd("keys distrust $other") == {"key_id": other, "trusted": False}
     assert lwd("keys trust $tmp/other.pem") == {"key_id": other, "trusted": True}
+
+    (tmp_path / "arm-7.pem").write_text(lwd("robot key arm-7")["public"])
+    assert lwd("robot enrol arm-7 --site lab --key $tmp/arm-7.pem")["site"] == "lab"
+    assert lwd("robot pause arm-7")[0]["paused"] is True
+    assert lwd("robot resume --all")[0]["paused"] is False
+    assert lwd("robot follow canary arm-7")[0]["channel"] == "canary"
+    assert lwd("robot list")[0]["state"] == "never seen"
+    assert lwd("robot revoke arm-7")["revoked_ns"]
 
     plan = lwd("erase $episode --dry-run")
     assert plan[0]["episodes"] == [known["episode"]]
