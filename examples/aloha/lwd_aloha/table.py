@@ -15,6 +15,14 @@ from lwd_core.extend import Task
 CONTROL_HZ = 50.0
 _TICKS = 10  # of the simulation, 2 ms each
 _ROOM = 1.0  # metres; what falls off the table falls for ever, and is seen no farther
+_UNSTABLE = tuple(
+    int(kind)
+    for kind in (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+    )
+)
 #: A camera by its name here and by the model's.
 CAMERAS = {"top": "top", "left": "left_wrist", "right": "right_wrist"}
 _PICTURE = (480, 640)
@@ -60,7 +68,13 @@ class Table:
         fingers = SHUT + asked[:, 6:] * (OPEN - SHUT)
         wanted = np.hstack([asked[:, :6], fingers, -fingers]).ravel()
         self.data.ctrl[:] = np.clip(wanted, self._low, self._high)
+        before = self.data.qpos.copy()
         mujoco.mj_step(self.model, self.data, nstep=_TICKS)
+        if any(self.data.warning[kind].number for kind in _UNSTABLE):
+            # Where arms jam the simulation can burst, and would begin anew: here everything stands still.
+            mujoco.mj_resetData(self.model, self.data)
+            self.data.qpos[:] = before
+            mujoco.mj_forward(self.model, self.data)
         return self.state(), self.done()
 
     def state(self) -> Vector:
