@@ -90,15 +90,12 @@ class Table:
         return hands_of(self.model, self.data)
 
     def done(self) -> bool:
-        """Whether the cube is in the left hand alone, or the peg has reached the pin in the socket."""
+        """Whether the cube is between the left fingers alone, or the peg has reached the socket's pin."""
         touching = self._touching()
         if self.task.scene == "insertion":
             return ("peg", "pin") in touching
-        return (
-            ("cube", "left") in touching
-            and ("cube", "right") not in touching
-            and ("cube", "table") not in touching
-        )
+        at_cube = {other for thing, other in touching if thing == "cube"}
+        return at_cube == {"left finger 1", "left finger 2"}
 
     def photograph(self, size: int = 0) -> dict[str, bytes]:
         """From above and beside each hand, 640 by 480 or ``size``²."""
@@ -149,15 +146,14 @@ def model_of(scene: str) -> Any:
 
 @cache
 def _names(model: Any) -> list[str]:
-    """What each geom is part of: ``left`` and ``right`` fingers, an object, the table."""
+    """What each geom is part of: a finger, an object, the table; empty for what nobody asks about."""
     said: list[str] = []
     for i in range(model.ngeom):
         name = model.geom(i).name
         kind = {"red_box": "cube", "red_peg": "peg", "table": "table", "pin": "pin"}.get(name, "")
-        if name.startswith("socket"):
-            kind = "socket"
         for arm in ARMS:
-            if name.startswith(f"vx300s_{arm}/10_"):
-                kind = arm
+            for finger, side in enumerate(ARMS, 1):
+                if name == f"vx300s_{arm}/10_{side}_gripper_finger":
+                    kind = f"{arm} finger {finger}"
         said.append(kind)
     return said
