@@ -73,6 +73,18 @@ def test_what_falls_off_the_table_is_seen_no_farther_than_a_metre(cells: Workcel
         assert state[[14, 16]].tolist() == [1, -1]
 
 
+def test_a_simulation_that_bursts_stands_still(cells: Workcells, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes of it there
+    with cells.borrow(cells.tasks["transfer-cube"]) as cell:
+        before = cell.scene.reset(0)
+        cell.robot.data.qvel[8] = np.nan
+        state, done = cell.robot.step(before[:14])
+        assert not done
+        assert (state == before).all()
+        after, _ = cell.robot.step(state[:14])
+        assert np.abs(after - state).max() < 0.1
+
+
 def test_the_same_seed_is_the_same_episode_in_a_used_cell_as_in_a_new_one(cells: Workcells) -> None:
     task = cells.tasks["transfer-cube"]
     with cells.borrow(task) as used, cells.borrow(task) as new:

@@ -15,6 +15,14 @@ from lwd_core.extend import Task
 CONTROL_HZ = 50.0
 _TICKS = 10  # of the simulation, 2 ms each
 _ROOM = 1.0  # metres; what falls off the table falls for ever, and is seen no farther
+_UNSTABLE = tuple(
+    int(kind)
+    for kind in (
+        mujoco.mjtWarning.mjWARN_BADQPOS,
+        mujoco.mjtWarning.mjWARN_BADQVEL,
+        mujoco.mjtWarning.mjWARN_BADQACC,
+    )
+)
 #: A camera by its name here and by the model's.
 CAMERAS = {"top": "top", "left": "left_wrist", "right": "right_wrist"}
 _PICTURE = (480, 640)
@@ -60,7 +68,13 @@ class Table:
         fingers = SHUT + asked[:, 6:] * (OPEN - SHUT)
         wanted = np.hstack([asked[:, :6], fingers, -fingers]).ravel()
         self.data.ctrl[:] = np.clip(wanted, self._low, self._high)
+        before = self.data.qpos.copy()
         mujoco.mj_step(self.model, self.data, nstep=_TICKS)
+        if any(self.data.warning[kind].number for kind in _UNSTABLE):
+            # Where arms jam the simulation can burst, and would begin anew: here everything stands still.
+            mujoco.mj_resetData(self.model, self.data)
+            self.data.qpos[:] = before
+            mujoco.mj_forward(self.model, self.data)
         return self.state(), self.done()
 
     def state(self) -> Vector:
@@ -76,15 +90,12 @@ class Table:
         return hands_of(self.model, self.data)
 
     def done(self) -> bool:
-        """Whether the cube is in the left hand alone, or the peg has reached the pin in the socket."""
+        """Whether the cube is between the left fingers alone, or the peg has reached the socket's pin."""
         touching = self._touching()
         if self.task.scene == "insertion":
             return ("peg", "pin") in touching
-        return (
-            ("cube", "left") in touching
-            and ("cube", "right") not in touching
-            and ("cube", "table") not in touching
-        )
+        at_cube = {other for thing, other in touching if thing == "cube"}
+        return at_cube == {"left finger 1", "left finger 2"}
 
     def photograph(self, size: int = 0) -> dict[str, bytes]:
         """From above and beside each hand, 640 by 480 or ``size``²."""
@@ -135,15 +146,14 @@ def model_of(scene: str) -> Any:
 
 @cache
 def _names(model: Any) -> list[str]:
-    """What each geom is part of: ``left`` and ``right`` fingers, an object, the table."""
+    """What each geom is part of: a finger, an object, the table; empty for what nobody asks about."""
     said: list[str] = []
     for i in range(model.ngeom):
         name = model.geom(i).name
         kind = {"red_box": "cube", "red_peg": "peg", "table": "table", "pin": "pin"}.get(name, "")
-        if name.startswith("socket"):
-            kind = "socket"
         for arm in ARMS:
-            if name.startswith(f"vx300s_{arm}/10_"):
-                kind = arm
+            for finger, side in enumerate(ARMS, 1):
+                if name == f"vx300s_{arm}/10_{side}_gripper_finger":
+                    kind = f"{arm} finger {finger}"
         said.append(kind)
     return said
