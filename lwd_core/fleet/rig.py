@@ -101,7 +101,8 @@ class RealStand:
         made: Any = ROBOTS.made(robot, **given)
         if lacks := [name for name in _ROBOT if not hasattr(made, name)]:
             raise PluginError(f"robot {robot} has no {', '.join(lacks)}; see docs/your-robot.md")
-        self._source: Traversable | None = getattr(made, "embodiment", None)
+        said = getattr(made, "embodiment", None)
+        self._source: Traversable | None = Path(said) if isinstance(said, str) else said
         self.embodiment = _embodiment(settings, robot, embodiment, self._source)
         self.tasks: Mapping[str, Task] = dict(getattr(made, "tasks", {}))
         self._rig = Rig(
@@ -138,16 +139,8 @@ class RealStand:
     def connect(self) -> None:
         """The controls, then the robot. Raises `UserError` where one can't be reached."""
         for device in self._rig.buttons:
-            device.connect()
-        try:
-            self._rig.robot.connect()
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"robot {self._name}: it can't be connected ({type(error).__name__}: {error}); look after "
-                "its cable, power and port"
-            ) from error
+            _reached(device.connect, f"controls {type(device).__name__}")
+        _reached(self._rig.robot.connect, f"robot {self._name}")
 
     def at(self, task: Task) -> Rig:
         """The one there is."""
@@ -194,7 +187,7 @@ class SimulatedStand:
     def connect(self) -> None:
         """The controls; there is nothing else."""
         for device in self._controls:
-            device.connect()
+            _reached(device.connect, f"controls {type(device).__name__}")
 
     def at(self, task: Task) -> Rig:
         """A workcell of this task, kept."""
@@ -274,6 +267,17 @@ def made_controls(names: Sequence[str], given: Mapping[str, Any], embodiment: Em
             device.fit(embodiment)
         found.append(device)
     return found
+
+
+def _reached(connect: Callable[[], None], who: str) -> None:
+    try:
+        connect()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a stranger's driver raises
+        raise UserError(
+            f"{who} can't be connected ({type(error).__name__}: {error}); look after cable, power and port"
+        ) from error
 
 
 def _driver(controls: Sequence[Buttons]) -> Controls | None:

@@ -8,6 +8,7 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.control import ControlRules, Rig, SafeStop
 from lwd_core.fleet.live import Told
+from lwd_core.fleet.rig import RealStand
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.station import Rounds, Work, run_robot
 from lwd_core.logs.embodiment import parse_embodiment
@@ -119,3 +120,27 @@ def test_where_nobody_can_say_so_the_work_ends_and_the_log_is_uploaded(tmp_path:
 def test_a_robot_without_tasks_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name one"):
         Rounds([], "run", Source.ONLINE)
+
+
+def test_what_cannot_be_reached_is_a_line_and_all_is_let_go(tmp_path: Path) -> None:
+    file = tmp_path / "two-joints.yaml"
+    file.write_text(FILE)
+    stand = RealStand(
+        Settings(home=str(tmp_path)), f"{TwoJoints.__module__}:TwoJoints", {}, embodiment=str(file)
+    )
+    arm = stand.at(TASK).robot
+
+    def gone():
+        raise OSError("no such port")
+
+    arm.connect = gone
+    queue = Rounds([TASK], "run", Source.DEMONSTRATION)
+    with pytest.raises(UserError, match=r"can't be connected .OSError: no such port"):
+        run_robot(Settings(home=str(tmp_path)), stand, RobotSpec("r1", "lab"), queue, None)
+    assert arm.did == ["close"]
+    with pytest.raises(UserError, match="it brings no embodiment file; name one"):
+        RealStand(Settings(home=str(tmp_path)), f"{TwoJoints.__module__}:TwoJoints", {})
+    with pytest.raises(UserError, match="can't be made: TypeError"):
+        RealStand(Settings(home=str(tmp_path)), f"{TwoJoints.__module__}:TwoJoints", {"port": 1})
+    with pytest.raises(UserError, match="has no control_hz, observe, act, stop"):
+        RealStand(Settings(home=str(tmp_path)), f"{TwoJoints.__module__}:Pressing", {})
