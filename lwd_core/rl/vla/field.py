@@ -355,12 +355,10 @@ class VlaField(PolicyField):
 
     def merged(self) -> dict[str, Tensor]:
         """What it learned by the network's names, adapters within the weights they stand beside."""
-        modules: dict[str, nn.Module] = dict(self.network.named_modules())
-        found = {
-            f"{name}.weight": module.merged()
-            for name, module in modules.items()
-            if isinstance(module, LoraLinear)
-        }
+        found = dict[str, Tensor]()
+        for name, module in self.network.named_modules():  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(module, LoraLinear):
+                found[f"{name}.weight"] = module.merged()
         own = ((name.replace("/", "."), p) for name, p in self.named_parameters() if "/" in name)
         return found | {name: p for name, p in own if "lora_" not in name}
 
