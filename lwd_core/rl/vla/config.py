@@ -92,7 +92,7 @@ _BY_KIND = {
     "pi05": _PI | {"memory_frames", "memory_stride", "memory_temporal_attention_every"},
 }
 # Whatever is not known may be there as long as it is off.
-_OFF = (None, False, 0, -1, "", [], {})
+_OFF: tuple[Any, ...] = (None, False, 0, -1, "", [], {})
 
 
 @dataclass(frozen=True)

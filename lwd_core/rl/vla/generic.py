@@ -8,7 +8,7 @@ to the state and to the actions among themselves. Prompts and pictures are the m
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import PositiveInt
@@ -78,7 +78,7 @@ class GenericVla(nn.Module):
         if not (Path(folder) / "config.json").is_file():
             raise UserError(f"{folder}: no config.json; give a transformers model's folder")
         try:
-            vlm: Any = AutoModel.from_pretrained(
+            vlm = cast(Any, AutoModel).from_pretrained(
                 str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
             )
             width = int(vlm.config.get_text_config().hidden_size)

@@ -11,18 +11,20 @@ clipped there.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
 
 from lwd_core.rl.vla.config import VlaConfig
 from lwd_core.rl.vla.layers import DecoderLayer, KeysValues, Stack, Step, attend, turn_at
 from lwd_core.rl.vla.vision import PictureTower
+
+_again = cast(Callable[..., Tensor], cast(Any, checkpoint).checkpoint)
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,5 @@ class TowerModel(VlaModel):
     def through(self, step: Step, layer: DecoderLayer, z: Tensor, *context: Tensor | None) -> Tensor:
         """A layer's step; by ``checkpointing`` without its activations."""
         if self.checkpointing and torch.is_grad_enabled():
-            again = checkpoint(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
-            return cast(Tensor, again)
+            return _again(step, layer, z, *context, use_reentrant=False, preserve_rng_state=False)
         return step(layer, z, *context)

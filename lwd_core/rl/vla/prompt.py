@@ -68,7 +68,7 @@ def words(kind: Kind, instructions: Sequence[str], state: Tensor) -> list[str]:
     if kind != "pi05":
         return [text if text.endswith("\n") else f"{text}\n" for text in instructions]
     cleaned = [text.strip().replace("_", " ").replace("\n", " ") for text in instructions]
-    told = [" ".join(map(str, row)) for row in cast(list[list[int]], binned(state).tolist())]
+    told = [" ".join(map(str, row)) for row in cast(Any, binned(state)).tolist()]
     return [f"Task: {t}, State: {s};\nAction: " for t, s in zip(cleaned, told, strict=True)]
 
 
