@@ -14,16 +14,19 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmarks.policy import DIMS, STATE
 from lwd_core.fleet.control import Control, ControlRules, Rig
 from lwd_core.fleet.pace import Pace, WallTime
 from lwd_core.fleet.planner import WhenLate
-from lwd_core.fleet.robot import Action, Observed, RobotSpec
+from lwd_core.fleet.robot import Action, Chunk, Frames, Observed, RobotSpec
 from lwd_core.fleet.task import Job, Task
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.networks import FieldConfig
@@ -71,7 +74,13 @@ class Acting:
         self._model = FlowPolicy(config).eval()
         self.ms: list[float] = []
 
-    def act(self, states, instructions, generator, frames=None):  # type: ignore[no-untyped-def]
+    def act(
+        self,
+        states: npt.NDArray[np.float32],
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames: Sequence[Frames] | None = None,
+    ) -> Chunk:
         """A chunk (1, H, D)."""
         began = time.perf_counter()
         noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
@@ -95,8 +104,8 @@ def acting(hz: float, seconds: float, policy: Acting, folder: Path, number: int)
     notes: dict[str, str] = {}
 
     class Told(Control):
-        def _measured(self, *of):  # type: ignore[no-untyped-def]
-            notes.update(super()._measured(*of))
+        def _measured(self, course: Any, fault: BaseException | None, pace: Pace) -> Mapping[str, str]:
+            notes.update(super()._measured(course, fault, pace))
             return notes
 
     control = Told(Rig(AtOnce(hz), embodiment(hz)), RobotSpec("b", "b"), ControlRules(WhenLate.CONTINUE))
@@ -133,8 +142,9 @@ def main() -> None:
     options.add_argument("--realtime", action="store_true")
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    policy, rows = Acting(), []
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+    policy = Acting()
+    rows: list[dict[str, float]] = []
     policy.act(np.zeros((1, STATE), np.float32), ["move"], np.random.default_rng(0))
     if chosen.realtime:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

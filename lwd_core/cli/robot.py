@@ -1,4 +1,6 @@
 """One robot in real time: yours, or a simulated one at life's pace. Drive it, or look at it."""
+# typer's Option is a type that it does not say whole
+# pyright: reportUnknownMemberType=false
 
 import threading
 import time
