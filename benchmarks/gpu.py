@@ -23,6 +23,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import torch
 from torch import Tensor, multiprocessing, nn
@@ -42,6 +43,9 @@ from lwd_core.rl.vla.costs import Costs
 from lwd_core.rl.vla.sizes import PALIGEMMA, SMOLVLM, PictureSizes, Sizes, StackSizes, expert_of
 
 Row = dict[str, object]
+# of whose types torch leaves a part unknown
+_seed: Callable[[int], object] = cast(Any, torch).manual_seed
+_processes = cast(Any, multiprocessing)
 _TINY = replace(DEMO, hidden=16, layers=2, batch=8)
 
 
@@ -116,10 +120,10 @@ def _learner(
     size: Size, config: LearnerConfig, device: torch.device, rows: Tensor | None = None
 ) -> tuple[Learner, Batch]:
     """The same weights and batch whatever the device; ``rows`` of it alone for a worker that shares it."""
-    torch.manual_seed(0)
+    _seed(0)
     policy = new_policy(size, instruction_features=32)
     learner = Learner(config, policy, shape(size, 32))
-    torch.manual_seed(1)
+    _seed(1)
     raw = raw_batch(size)
     if rows is not None:
         raw = {name: value[rows] for name, value in raw.items()} | {"rows": rows}
@@ -193,8 +197,8 @@ def vla(device: torch.device, seconds: float, tiny: bool) -> Iterator[Row]:
 
 
 def _vla_update(
-    theta: nn.Module,
-    beta: nn.Module,
+    theta: Any,
+    beta: Any,
     config: VlaConfig,
     method: str,
     batch: int,
@@ -225,7 +229,7 @@ def _vla_update(
                 qam, ours, beta.at(prefix, seen[-1]), lambda a: critic(a).T, 1.0, noise, along, mask
             )
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
         optimiser.step()
         return loss
 
@@ -233,7 +237,7 @@ def _vla_update(
 
 
 def _true_vla() -> dict[str, VlaConfig]:
-    dims = {"action_dim": 32, "real_action_dim": 7, "state_dim": 32, "real_state_dim": 8}
+    dims: dict[str, Any] = {"action_dim": 32, "real_action_dim": 7, "state_dim": 32, "real_state_dim": 8}
     smol = SMOLVLM["SmolVLM2-500M-Video-Instruct"]
     text = smol.text.first(16)
     smol = smol.reading(text).seeing(512).acting(expert_of(text, 0.75))
@@ -253,8 +257,8 @@ def _true_vla() -> dict[str, VlaConfig]:
 def _tiny_vla() -> dict[str, VlaConfig]:
     text, expert = StackSizes(32, 48, 2, 4, 1, 8), StackSizes(16, 32, 2, 4, 1, 8)
     sizes = Sizes(PictureSizes(16, 32, 1, 2, 8, 16), text, expert, 64)
-    dims = {"action_dim": 4, "real_action_dim": 3, "state_dim": 4, "real_state_dim": 3}
-    shape = {"cameras": ("a",), "height": 16, "width": 16, "prompt_length": 6, "sizes": sizes}
+    dims: dict[str, Any] = {"action_dim": 4, "real_action_dim": 3, "state_dim": 4, "real_state_dim": 3}
+    shape: dict[str, Any] = {"cameras": ("a",), "height": 16, "width": 16, "prompt_length": 6, "sizes": sizes}
     return {"tiny": VlaConfig("pi05", 4, **shape, **dims)}
 
 
@@ -262,7 +266,7 @@ def shared(device: torch.device, _seconds: float, tiny: bool) -> Iterator[Row]:
     """Two workers on one card against one."""
     size = _TINY if tiny else OFFICIAL
     with TemporaryDirectory() as folder:
-        multiprocessing.spawn(_worker, (2, str(device), size, folder), nprocs=2)
+        _processes.spawn(_worker, (2, str(device), size, folder), nprocs=2)
         two = torch.load(Path(folder, "0.pt"), weights_only=True)
         _, one = _two_updates(size, LearnerConfig(), device)
         yield {

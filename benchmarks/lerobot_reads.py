@@ -10,6 +10,8 @@ compares the chunks of raw actions for the same raw observations and noise. Its 
 for it asks the network by their names.
 """
 
+# pyright: basic, reportMissingImports=false
+
 import json
 import os
 import sys

@@ -9,6 +9,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._named import policy_named
 from lwd_core.cli._output import AsJson, say_json
 from lwd_core.exports.choices import MixedCameras, VideoCodec
@@ -33,11 +34,9 @@ app = typer.Typer(cls=EpisodesByDefault, no_args_is_help=True, help=__doc__)
 
 @app.command()
 def policy(
-    out: Annotated[Path, typer.Argument(help="New folder for the policy.")],
-    to: Annotated[Layout, typer.Option(help="Who is to read it.")] = Layout.LEROBOT,
-    policy: Annotated[
-        str, typer.Option(help="Policy id, the beginning of one, or a channel.")
-    ] = "production",
+    out: Annotated[Path, Argument(help="New folder for the policy.")],
+    to: Annotated[Layout, Option(help="Who is to read it.")] = Layout.LEROBOT,
+    policy: Annotated[str, Option(help="Policy id, the beginning of one, or a channel.")] = "production",
     as_json: AsJson = False,
 ) -> None:
     """Give a policy that was learned on another project's checkpoint back in that one's layout, base and all.
@@ -63,17 +62,15 @@ def policy(
 
 @app.command()
 def episodes(
-    name: Annotated[
-        str, typer.Argument(help="Format: lerobot, rlds, one that a package adds, or module:Class.")
-    ],
-    out: Annotated[Path, typer.Argument(help="New folder for what is written.")],
-    where: Annotated[str, typer.Option(help="SQL condition over episodes.")] = "true",
-    videos: Annotated[bool, typer.Option(help="Write camera frames too.")] = True,
+    name: Annotated[str, Argument(help="Format: lerobot, rlds, one that a package adds, or module:Class.")],
+    out: Annotated[Path, Argument(help="New folder for what is written.")],
+    where: Annotated[str, Option(help="SQL condition over episodes.")] = "true",
+    videos: Annotated[bool, Option(help="Write camera frames too.")] = True,
     cameras: Annotated[
         MixedCameras,
-        typer.Option(help="Episodes whose cameras differ: black frames, or a set for each kind."),
+        Option(help="Episodes whose cameras differ: black frames, or a set for each kind."),
     ] = MixedCameras.REFUSE,
-    codec: Annotated[VideoCodec, typer.Option(help="How films are written.")] = VideoCodec.H264,
+    codec: Annotated[VideoCodec, Option(help="How films are written.")] = VideoCodec.H264,
     as_json: AsJson = False,
 ) -> None:
     """Write episodes in the format of another project: a LeRobot v3.0 set, RLDS, or what a package adds.

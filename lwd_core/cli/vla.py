@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lwd_core.cli._ask import Argument, Option
 from lwd_core.cli._output import AsJson, say_json, say_table
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -21,13 +22,13 @@ def vla() -> None:
 
 @app.command()
 def show(
-    folder: Annotated[Path, typer.Argument(help="A policy's folder, or a training run's, of LeRobot.")],
-    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json, where the folder has none.")] = None,
+    folder: Annotated[Path, Argument(help="A policy's folder, or a training run's, of LeRobot.")],
+    tokenizer: Annotated[Path | None, Option(help="tokenizer.json, where the folder has none.")] = None,
     position_ids: Annotated[
-        str | None, typer.Option(help="exact or skewed, where the folder does not tell.")
+        str | None, Option(help="exact or skewed, where the folder does not tell.")
     ] = None,
     state_prompt: Annotated[
-        str | None, typer.Option(help="real or padded, where a pi0.5's folder does not tell.")
+        str | None, Option(help="real or padded, where a pi0.5's folder does not tell.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

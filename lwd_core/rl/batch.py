@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -92,7 +93,7 @@ def prepare(
     embeddings: (instructions, E), of ``texts``. ``raw["rows"]`` and ``size`` are there if workers share it.
     """
     count, chunk, dims = raw["action"].shape
-    told: list[int] = raw["instruction"].tolist()
+    told: list[int] = np.asarray(raw["instruction"]).tolist()
     instruction = embeddings.index_select(0, raw["instruction"])
     scaled = units.action(raw["action"])
     padding = (0, scaled.shape[-1] - dims)

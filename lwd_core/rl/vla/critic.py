@@ -97,8 +97,8 @@ class Tower(nn.Module):
         return tokens.flatten(1, 2), mask.unsqueeze(-1).expand(tokens.shape[:3]).flatten(1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Tower":
-        self.network._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        self.network._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        return super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tower":
         memo |= {id(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
@@ -136,7 +136,8 @@ class SiglipEncoder(ChunkEncoder):
     def facing(self, features: Tensor, action: Tensor | None) -> Tensor:
         proprio, width = self.proprio.width, self.shape.width
         count = (features.shape[-1] - proprio) // (1 + width)
-        own, there, tokens = features.split([proprio, count, count * width], -1)
+        own, there = features[:, :proprio], features[:, proprio : proprio + count]
+        tokens = features[:, proprio + count :]
         chunk, numbers = self.shape.chunk
         if action is None:
             action = features.new_zeros(len(features), chunk * numbers)

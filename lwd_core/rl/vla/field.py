@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from weakref import WeakValueDictionary
 
+import numpy as np
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class Vla(FieldKind):
     find theirs; none leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters
     of ``rank`` (scale ``alpha`` / rank), or not; the expert's projections learn with its adapters.
     statistics: the "checkpoint"'s, or the "snapshot"'s for a checkpoint of other robots. checkpointing:
-    activations are computed again in the backward pass. precision: of what never learns.
+    activations are computed again in the backward pass. precision: of a frozen backbone.
 
     What follows is filled in by whoever makes the policy. base: digests of weights, configuration and
     tokenizer; a folder with others is refused. where: places of each embodiment's numbers.
@@ -207,6 +208,8 @@ class VlaBase:
     def __init__(self, folder: VlaFolder, dtype: torch.dtype):
         self.folder = folder
         self.network = folder.model(dtype=dtype).requires_grad_(False).eval()
+        for parameter in self.network.expert_parameters():  # its copies learn, and are compared, in float32
+            parameter.data = parameter.data.float()
         # of the last two observations, a batch's and the next one's
         self._images, self._looks, self._scenes = (
             deque[tuple[tuple[Any, ...], Any]](maxlen=2) for _ in "123"
@@ -354,11 +357,10 @@ class VlaField(PolicyField):
 
     def merged(self) -> dict[str, Tensor]:
         """What it learned by the network's names, adapters within the weights they stand beside."""
-        found = {
-            f"{name}.weight": module.merged()
-            for name, module in self.network.named_modules()
-            if isinstance(module, LoraLinear)
-        }
+        found = dict[str, Tensor]()
+        for name, module in self.network.named_modules():  # pyright: ignore[reportUnknownVariableType]
+            if isinstance(module, LoraLinear):
+                found[f"{name}.weight"] = module.merged()
         own = ((name.replace("/", "."), p) for name, p in self.named_parameters() if "/" in name)
         return found | {name: p for name, p in own if "lora_" not in name}
 
@@ -374,8 +376,8 @@ class VlaField(PolicyField):
                 self.register_parameter(name.replace(".", "/"), parameter)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VlaField":
-        self.network._apply(fn, recurse)
-        super()._apply(fn, recurse)
+        self.network._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         for name in [name for name in self._parameters if "/" in name]:
             self._parameters[name] = self.network.get_parameter(name.replace("/", "."))
         return self
@@ -485,7 +487,7 @@ def _plausible(kind: Vla, statistics: VlaStatistics, measured: Measured) -> None
         ("state", statistics.state, measured.state),
         ("action", statistics.action, measured.action),
     ):
-        far = (scaled(values["mean"].float()).abs() > FAR).nonzero().flatten().tolist()
+        far: list[int] = np.flatnonzero(scaled(values["mean"].float()).abs() > FAR).tolist()
         there = {dim for own in measured.places.values() for dim in getattr(own, what)}
         for dim in far if not there else sorted(there & set(far)):
             raise UserError(

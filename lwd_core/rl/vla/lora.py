@@ -13,7 +13,7 @@ class LoraLinear(nn.Linear):
     """y = W x + b + scale · B A x. W and b are a layer's that it stands for, and frozen; B begins at 0."""
 
     def __init__(self, of: nn.Linear, rank: int, scale: float):
-        super().__init__(of.in_features, of.out_features, device="meta")
+        super().__init__(of.in_features, of.out_features, device="meta")  # pyright: ignore[reportUnknownMemberType]
         self.weight, self.bias, self.scale = of.weight, of.bias, scale
         self.lora_a = nn.Parameter(torch.empty(rank, of.in_features))
         self.lora_b = nn.Parameter(torch.zeros(of.out_features, rank))

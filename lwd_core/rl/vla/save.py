@@ -125,8 +125,9 @@ def _held(base: VlaFolder, name: str) -> list[str]:
     if kind == "smolvla" or name != "text.embed_tokens.weight":
         return [key]
     pair = (to_checkpoint(kind, name), HEADS[kind][0])
+    opened: Any
     with safe_open(base.weights, "pt") as opened:
-        there = set(opened.keys())
+        there: set[str] = set(opened.keys())
     return [k for k in there if k == key or any(k in (one, one.removeprefix("model.")) for one in pair)]
 
 
