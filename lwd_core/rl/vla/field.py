@@ -56,7 +56,7 @@ class Vla(FieldKind):
     find theirs; none leaves them in theirs. expert, backbone: whether they are learned in "full", by adapters
     of ``rank`` (scale ``alpha`` / rank), or not; the expert's projections learn with its adapters.
     statistics: the "checkpoint"'s, or the "snapshot"'s for a checkpoint of other robots. checkpointing:
-    activations are computed again in the backward pass. precision: of what never learns.
+    activations are computed again in the backward pass. precision: of a frozen backbone.
 
     What follows is filled in by whoever makes the policy. base: digests of weights, configuration and
     tokenizer; a folder with others is refused. where: places of each embodiment's numbers.
@@ -208,6 +208,8 @@ class VlaBase:
     def __init__(self, folder: VlaFolder, dtype: torch.dtype):
         self.folder = folder
         self.network = folder.model(dtype=dtype).requires_grad_(False).eval()
+        for parameter in self.network.expert_parameters():  # its copies learn, and are compared, in float32
+            parameter.data = parameter.data.float()
         # of the last two observations, a batch's and the next one's
         self._images, self._looks, self._scenes = (
             deque[tuple[tuple[Any, ...], Any]](maxlen=2) for _ in "123"
