@@ -27,9 +27,8 @@ class CheckIn:
 
     def __init__(self, settings: Settings, spec: RobotSpec, complain: Callable[[str], None]) -> None:
         self._settings, self._spec, self._complain = settings, spec, complain
-        self._key = robot_key(settings.keys, spec.robot_id)
         self._seen = Seen(settings)
-        self._wanted = Desired(spec.robot_id)
+        self._wanted, self._heard = Desired(spec.robot_id), False
         self._told: set[str] = set()
         self._last: tuple[int, Heartbeat] | None = None
 
@@ -48,7 +47,8 @@ class CheckIn:
 
         ``now_ns`` is true time. Where the line is down, what was heard last goes on.
         """
-        if self._key is None:
+        key = robot_key(self._settings.keys, self._spec.robot_id)  # a robot may be enrolled while it works
+        if key is None:
             return self._wanted
         spool = outbox.folder
         waiting = outbox.waiting()
@@ -71,26 +71,41 @@ class CheckIn:
                 self._hear()
                 said = replace(said, channel=str(self.channel), paused=self._wanted.paused)
                 if self._news(said):
-                    beat(self._settings, said, self._key)
+                    beat(self._settings, said, key)
                     self._last = now_ns, said
         except OSError as problem:
             self._once(f"no line to the platform: {problem}")
         return self._wanted
 
     def _hear(self) -> None:
-        """Take what is wanted, unless it is older than what was seen before."""
-        name = f"desired of {self._spec.robot_id}"
+        """Take what is wanted, unless it is older than what was seen before.
+
+        What can't be believed may have been a pause: a robot that has heard nothing else since it started
+        rests.
+        """
+        name, problem = f"desired of {self._spec.robot_id}", ""
+        try:
+            seen = self._seen.number(name)
+        except UserError as error:
+            seen = None
+            self._once(str(error))
         try:
             wanted = read_desired(self._settings, self._spec.robot_id, trusted_keys(self._settings.keys))
-            seen = self._seen.number(name)
             if seen is not None and wanted.number < seen:
-                raise UserError(f"{name}: number {seen} was seen before, an older one was put back")
+                problem = f"{name}: number {seen} was seen before, an older one was put back"
+        except UserError as error:
+            wanted, problem = self._wanted, str(error)
+        if problem:
+            self._once(problem)
+            if not self._heard:
+                self._wanted = replace(self._wanted, paused=True, why=problem)
+            return
+        self._wanted, self._heard = wanted, True
+        try:
             if wanted.number:
                 self._seen.raise_to(name, wanted.number)
-        except UserError as problem:
-            self._once(str(problem))
-            return
-        self._wanted = wanted
+        except UserError as error:
+            self._once(str(error))
 
     def _news(self, said: Heartbeat) -> bool:
         if self._last is None:

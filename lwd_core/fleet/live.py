@@ -35,6 +35,7 @@ from storage_schemas.canonical import digest
 from storage_schemas.vocabulary import Source, Words
 
 _NS = 1_000_000_000
+_SENDS_S = 10.0  # a backlog keeps nobody from the next episode
 _POLL_NS = 2 * _NS  # while there is no policy to run, or to reach the platform after the last episode
 
 
@@ -131,7 +132,7 @@ def _run(
         for job in _jobs(fleet, pool.tasks, robot, work):
             playing = job.source is Source.PLAY
             while not stop():
-                outbox.send()
+                outbox.send(_SENDS_S)
                 if online():
                     check_in(now(), held, outbox, job.task.name)
                     held = policies.newest(check_in.channel, now())
@@ -170,7 +171,7 @@ def _run(
                 continue
             outbox.put(ran)
             yield from _until(start, lasted_ns, work.speed)
-            outbox.send()
+            outbox.send(_SENDS_S)
             yield from _until(start, lasted_ns + work.between_s * _NS, work.speed)
         while outbox.waiting():
             outbox.send()

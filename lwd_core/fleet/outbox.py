@@ -7,15 +7,18 @@ robot rests.
 """
 
 import json
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from lwd_core.errors import UserError
 from lwd_core.fleet.actor import Delivered, landing_folder
 from lwd_core.fleet.episode import Ran
 from lwd_core.fleet.recorder import rescue
 from lwd_core.fleet.robot import RobotSpec
-from lwd_core.fleet.upload import Backoff, Landed, Uplink, land
+from lwd_core.fleet.upload import Backoff, Landed, LogFault, Uplink, land
 from lwd_core.settings import Settings
 from lwd_core.storage.location import open_location
 from storage_schemas.canonical import canonical_json
@@ -45,7 +48,7 @@ class Outbox:
     ) -> None:
         self._robot, self.folder, self._landing, self._backoff = robot, folder, settings.landing, backoff
         self._most = settings.spool_gb * 1e9
-        self._uplink = Uplink.of(settings, robot)
+        self._settings = settings
         self._online, self._landed, self._complain = online, landed, complain
         self._ran: dict[Path, Ran] = {}
         self.delivered: list[Delivered] = []
@@ -59,8 +62,11 @@ class Outbox:
     def put(self, ran: Ran) -> None:
         """An episode whose log lies in the folder."""
         if self._most and not ran.human_steps and ran.success is not False:
-            with open_location(str(self.folder)).write(ran.log.name + _WORTH) as file:
-                file.write(ran.outcome.encode())
+            try:
+                with open_location(str(self.folder)).write(ran.log.name + _WORTH) as file:
+                    file.write(ran.outcome.encode())
+            except (OSError, UserError) as problem:  # then it counts as one that must not go
+                self._complain(str(problem))
         self._ran[ran.log] = ran
 
     def waiting(self) -> list[Path]:
@@ -95,19 +101,25 @@ class Outbox:
             )
         return over < 0
 
-    def send(self) -> None:
-        """Upload everything, as far as the line holds."""
+    def send(self, within_s: float = math.inf) -> None:
+        """Upload everything, as far as the line holds; begin no log after ``within_s`` seconds."""
         if not self._online():
             return
+        begun, uplink = time.monotonic(), Uplink.of(self._settings, self._robot)
         for log in self.waiting():
+            if time.monotonic() - begun > within_s:
+                return
             try:
                 landed = land(
                     log,
                     self._landing,
                     landing_folder(self._robot, log),
-                    uplink=self._uplink,
+                    uplink=uplink,
                     backoff=self._backoff,
                 )
+            except LogFault as problem:  # the others go on
+                self._complain(str(problem))
+                continue
             except OSError as problem:
                 self._complain(f"upload failed: {problem}")
                 return
@@ -124,15 +136,18 @@ class Outbox:
         return ""
 
     def _drop(self, log: Path) -> int:
-        """Let a log go, counted before it is gone; return its bytes."""
+        """Let a log go and count it; return its bytes. On a full disk there is room to count only then."""
         logs, size = self.dropped
         own = log.stat().st_size
-        with open_location(str(self.folder)).write(DROPPED) as file:
-            file.write(canonical_json({"logs": logs + 1, "bytes": size + own}))
         log.unlink()
         self._forget(log)
         self._ran.pop(log, None)
         self._complain(f"{log.name} ({own} bytes, {self._robot.robot_id}) went for want of room")
+        try:
+            with open_location(str(self.folder)).write(DROPPED) as file:
+                file.write(canonical_json({"logs": logs + 1, "bytes": size + own}))
+        except (OSError, UserError) as problem:
+            self._complain(f"{problem}; the log above is not counted")
         return own
 
     def _forget(self, log: Path) -> None:

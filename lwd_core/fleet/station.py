@@ -29,6 +29,7 @@ from storage_schemas.vocabulary import Channel, Source, Words
 _NS = 1_000_000_000
 _POLL_NS = 2 * _NS
 _ASK_NS = 50_000_000
+_SENDS_S = 10.0  # before it looks at its episode, the platform and the person again
 
 
 class Rounds:
@@ -108,7 +109,7 @@ def run_robot(
         folder = spool / spec.robot_id
         outbox = Outbox(settings, spec, folder, work.backoff, lambda: True, work.told.landed, complain)
         check_in = CheckIn(settings, spec, complain)
-        outbox.send()
+        outbox.send(_SENDS_S)
         try:
             stand.connect()
             job, asks = queue.take(), False
@@ -131,7 +132,7 @@ def run_robot(
                     take = control.run(told, held.policy if held else None, folder)
                 except SafeStop as stopped:
                     complain(str(stopped))
-                    outbox.send()
+                    outbox.send(_SENDS_S)
                     if work.stop():
                         break
                     if not rig.buttons:
@@ -141,7 +142,7 @@ def run_robot(
                 asks = False
                 if take.ran:
                     outbox.put(take.ran)
-                    outbox.send()
+                    outbox.send(_SENDS_S)
                 if take.last:
                     break
                 if take.ran:
@@ -179,7 +180,7 @@ def _policy(
         if wanted.paused:
             complain(f"paused: {wanted.why}")
         elif not outbox.make_room():
-            outbox.send()
+            outbox.send(_SENDS_S)
         elif policies is None or held is not None:
             return True, held
         else:

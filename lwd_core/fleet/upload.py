@@ -47,6 +47,10 @@ class Backoff:
         return [min(self.first_s * 2**i, self.most_s) for i in range(self.attempts - 1)]
 
 
+class LogFault(OSError):
+    """A log that can't be read or removed here, whatever the line."""
+
+
 @dataclass(frozen=True)
 class Uplink:
     """How a robot's logs go: ``vouch`` gives the line that stands beside a digest, ``bytes_s`` is the most a
@@ -74,11 +78,15 @@ def land(
 ) -> Landed:
     """Upload ``log`` to ``landing/folder`` (``<site>/<day>/<robot>``), then delete it here.
 
-    ``landing`` is a folder or a URL. Raises the last OSError if every attempt failed; the log is
-    then still here.
+    ``landing`` is a folder or a URL. Raises the last OSError if every attempt failed, `LogFault` where it is
+    this log's alone; the log is then still here.
     """
-    with open(log, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(log, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = log.stat().st_size
+    except OSError as error:
+        raise LogFault(f"{log}: can't be read ({error.strerror}); mend its rights or the disk") from error
     name = f"{folder}/{log.stem}-{sha256[:8]}{log.suffix}"
     place = open_location(landing)
     beside = f"{sha256}\n" + (f"{uplink.vouch(sha256)}\n" if uplink.vouch else "")
@@ -103,6 +111,8 @@ def land(
             sleep(wait)
     else:
         attempt()
-    size = log.stat().st_size
-    log.unlink()
+    try:
+        log.unlink()
+    except OSError as error:
+        raise LogFault(f"{log}: landed, and can't be removed here ({error.strerror}); remove it") from error
     return Landed(place.path(name), sha256, size)

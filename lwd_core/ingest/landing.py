@@ -98,7 +98,7 @@ class LandedLog:
             place = open_location(self.uri)
             if not place.fs.isfile(sidecar):
                 return None
-            head = place.fs.cat_file(sidecar)[:_BESIDE_BYTES]
+            head = place.fs.cat_file(sidecar, start=0, end=_BESIDE_BYTES)
         elif os.path.isfile(sidecar):
             with open(sidecar, "rb") as stream:
                 head = stream.read(_BESIDE_BYTES)

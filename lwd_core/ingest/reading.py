@@ -16,6 +16,7 @@ from lwd_core.lake.store import Lake
 from lwd_core.logs.children import ChildCall, ChildLimits, Children, Lost
 from lwd_core.robots.enrolment import Registry
 from lwd_core.storage.location import Location
+from lwd_core.storage.relative import below
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import LogState
 
@@ -108,6 +109,8 @@ def _refusal(run: Run, log: LandedLog, log_id: str) -> str | None:
     if not run.landing:
         return None
     said, _ = origin_of(run.landing, log.uri)
+    if said.robot is None and run.registry.alone and below(run.landing, log.uri) is not None:
+        return "its place in the landing zone names no robot, and `enrolled_only` is set; see docs/fleet.md"
     if said.robot is None or not run.registry.asks(said.robot):
         return None
     return run.registry.refusal(said.robot, said.site, log_id, log.vouched())
@@ -203,6 +206,11 @@ def sweep(place: Location, log_id: str, pid: int) -> None:
 def _item(run: Run, log: LandedLog, outcome: Staged | str) -> Item:
     if isinstance(outcome, str):
         return Item(log, outcome, None, (outcome, log.place) in run.known.received)
+    if log.robot is None and run.registry.robots and below(run.landing, log.uri) is not None:
+        said = set(outcome.episodes.column("robot_id").to_pylist()) & set(run.registry.robots)
+        if said:
+            why = f"says it is of robot {min(said)}, which is enrolled, and lies outside its landing folder"
+            outcome = refused(log, outcome.log_id, f"{why}; put it there with its signature", run.now_ns)
     if not _unmoved(run, log):
         return Item(log, MOVED_ON, outcome, False)  # its frames are there: an erasure may ask for them
     if outcome.state in TAKEN:

@@ -6,6 +6,7 @@ be trusted, only compared. A robot whose policies lie in a bucket keeps the base
 
 import errno
 import hashlib
+import os
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -68,9 +69,13 @@ def local_base(policies: str, base: Base, zone: Path | None = None) -> Path:
         _present(store, base, policies)
         return _verified(Path(store.root), base)
     folder = (zone or cache_home() / BASES) / base.base_id
-    if not folder.exists():
-        _present(store, base, policies)
-        _fetch(store, base, folder)
+    if folder.exists():
+        try:
+            return _verified(folder, base)
+        except BadBundle:  # a cache that lost power, or a disk that forgets: the bucket has it
+            shutil.rmtree(folder, ignore_errors=True)
+    _present(store, base, policies)
+    _fetch(store, base, folder)
     return _verified(folder, base)
 
 
@@ -89,7 +94,10 @@ def _fetch(store: Location, base: Base, folder: Path) -> None:
             target = Path(open_location(str(temporary)).path(name))
             target.parent.mkdir(parents=True, exist_ok=True)
             with store.fs.open(store.path(name), "rb") as source, target.open("wb") as file:
-                if _copy(source, file) != expected:
+                same = _copy(source, file) == expected
+                file.flush()
+                os.fsync(file.fileno())
+                if not same:
                     raise BadBundle(
                         f"{store.path(name)}: the bytes are not those the policy names; release it anew"
                     )

@@ -38,13 +38,13 @@ def read_signed(
     ends where the remedy would begin.
     """
     try:
-        data = place.read(name)
+        data = place.read(name, most=_MOST_BYTES + 1)
     except FileNotFoundError:
         return None
     where = place.path(name)
     try:
         if len(data) > _MOST_BYTES:
-            raise ValueError(f"{len(data)} bytes")
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
         record = json.loads(data)
         problem = verify(canonical_json(record[what]), Signature(**record["signature"]), trusted)
         values: dict[str, Any] = {**record[what]}

@@ -14,9 +14,16 @@ def bucket_policy(settings: Settings, robot: Enrolment) -> dict[str, Any]:
     there, and read releases, policies and what is wanted of it; nothing else, and delete nothing. Raises
     UserError where places are no buckets: rights to folders are the file system's.
     """
-    landing = f"{_resource(settings.landing, 'landing')}/{robot.site}/*/{robot.robot_id}/*"
+    # a star goes over slashes: any other day would be another robot's folder
+    logs = f"{robot.site}/????-??-??/{robot.robot_id}/*"
+    landing = f"{_resource(settings.landing, 'landing')}/{logs}"
     own = f"{_resource(settings.robots, 'robots')}/{robot.robot_id}"
     runs = [f"{_resource(getattr(settings, place), place)}/*" for place in ("releases", "policies")]
+    # without the right to list, a store says "forbidden" of what is not there
+    seen: dict[str, list[str]] = {}
+    for resource in (landing, f"{own}/*", *runs):
+        bucket, _, prefix = resource.partition("/")
+        seen.setdefault(bucket, []).append(prefix)
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -26,6 +33,15 @@ def bucket_policy(settings: Settings, robot: Enrolment) -> dict[str, Any]:
                 "Resource": [landing, f"{own}/heartbeat.json"],
             },
             {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [*runs, f"{own}/*"]},
+            *(
+                {
+                    "Effect": "Allow",
+                    "Action": ["s3:ListBucket"],
+                    "Resource": [bucket],
+                    "Condition": {"StringLike": {"s3:prefix": prefixes}},
+                }
+                for bucket, prefixes in seen.items()
+            ),
         ],
     }
 

@@ -3,6 +3,7 @@
 Robots read it between episodes. Groups that follow one channel after the other are a staged rollout.
 """
 
+import json
 from dataclasses import asdict, dataclass, fields, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -39,11 +40,17 @@ def desire(
     why: str = "",
     channel: Channel | None = None,
 ) -> Desired:
-    """Change what is wanted of a robot; what is not given stays as it is."""
+    """Change what is wanted of a robot; what is not given stays as it is.
+
+    Raises UserError where what was wanted can't be believed and it is not said whether the robot rests: it
+    might have been made to.
+    """
     try:
         before = read_desired(settings, robot_id, trusted_keys(settings.keys))
     except UserError:
-        before = Desired(robot_id)  # damaged: written anew
+        if paused is None:
+            raise
+        before = Desired(robot_id, _number_of(settings, robot_id))  # damaged: written anew
     made = replace(before, number=max(before.number + 1, now_ns // 10**9))
     if paused is not None:
         made = replace(made, paused=paused, why=why if paused else "")
@@ -51,6 +58,15 @@ def desire(
         made = replace(made, channel=str(channel))
     write_signed(folder_of(settings, robot_id), FILE, "desired", asdict(made), key)
     return made
+
+
+def _number_of(settings: Settings, robot_id: str) -> int:
+    """The number of a file that nobody vouches for: the next one must be higher in any case."""
+    try:
+        value = json.loads(folder_of(settings, robot_id).read(FILE, most=1 << 16))
+        return max(0, min(int(value["desired"]["number"]), 1 << 52))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return 0
 
 
 def read_desired(settings: Settings, robot_id: str, trusted: dict[str, Ed25519PublicKey]) -> Desired:

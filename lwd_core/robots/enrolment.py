@@ -46,7 +46,10 @@ def enrol(settings: Settings, made: Enrolment, key: Ed25519PrivateKey) -> Enrolm
     Raises UserError for a key that is none. That no other robot has it, `require_own_key` asks.
     """
     public_key(made.key.encode())
-    before = read_enrolment(settings, made.robot_id, trusted_keys(settings.keys))
+    try:
+        before = read_enrolment(settings, made.robot_id, trusted_keys(settings.keys))
+    except UserError:
+        before = None  # damaged, or signed by a key since taken out of trust: written anew
     made = replace(made, enrolled_ns=before.enrolled_ns) if before else made
     write_signed(folder_of(settings, made.robot_id), FILE, "enrolment", asdict(made), key)
     return made
@@ -99,12 +102,21 @@ def enrolled(settings: Settings) -> dict[str, Enrolment | str]:
     """Every robot that has a folder and an enrolment in it, by id; why, where that can't be believed."""
     place, trusted = open_location(settings.robots), trusted_keys(settings.keys)
     found: dict[str, Enrolment | str] = {}
-    for path in sorted(place.fs.glob(place.path("*", FILE))):
-        robot_id = place.relative(path).split("/")[0]
+    try:
+        folders = sorted(place.fs.ls(place.root, detail=False))
+    except FileNotFoundError:
+        return found
+    for path in folders:
+        robot_id = place.relative(path).strip("/")
+        if not plain(robot_id):
+            continue
         try:
             one = read_enrolment(settings, robot_id, trusted)
         except UserError as problem:
             found[robot_id] = str(problem)
+            continue
+        except (PermissionError, IsADirectoryError, NotADirectoryError) as problem:
+            found[robot_id] = f"{place.path(robot_id, FILE)}: can't be read ({problem}); mend its rights"
             continue
         if one is not None:
             found[robot_id] = one
@@ -138,14 +150,20 @@ class Registry:
         """Why a log of this landing folder is not taken; None if it is. ``vouched``: the line beside it."""
         found = self.robots.get(robot_id)
         if found is None:
-            return f"robot {robot_id} is not enrolled, and `enrolled_only` is set; `lwd robot enrol` it"
+            return (
+                f"robot {robot_id} is not enrolled, and `enrolled_only` is set; `lwd robot enrol` it, then "
+                "`lwd logs retry`"
+            )
         if isinstance(found, str):
             return found
         if found.revoked_ns is not None:
             day = datetime.fromtimestamp(found.revoked_ns / 1e9, UTC).strftime("%Y-%m-%d")
-            return f"robot {robot_id} was revoked on {day}; `lwd robot enrol` takes it back"
+            return f"robot {robot_id} was revoked on {day}; `lwd robot enrol`, `lwd logs retry` take it back"
         if site != found.site:
-            return f"robot {robot_id} is enrolled at {found.site}, not at {site}; enrol it there"
+            return (
+                f"robot {robot_id} is enrolled at {found.site}, not at {site}; enrol it there, then "
+                "`lwd logs retry`"
+            )
         words = vouched.split()
         if len(words) != 2:
             return (

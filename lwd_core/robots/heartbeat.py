@@ -4,15 +4,17 @@ The store stamps the file by its own clock: the difference is how far the robot'
 time the write took and the resolution of the store's stamps (a second in a bucket).
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import TypeAdapter
 
 from lwd_core.errors import UserError
 from lwd_core.policies.keys import key_id, public_key
 from lwd_core.policies.signed_file import NotSigned, read_signed, write_signed
 from lwd_core.robots.enrolment import Enrolment, folder_of
 from lwd_core.settings import Settings
+from storage_schemas.canonical import canonical_json
 
 FILE = "heartbeat.json"
 
@@ -35,6 +37,9 @@ class Heartbeat:
     dropped_bytes: int = 0
     disk_free_bytes: int = 0
     software: str = ""
+
+
+_CHECKED = TypeAdapter(Heartbeat)
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,15 @@ def read_heartbeat(settings: Settings, robot: Enrolment) -> Heard | None:
         values = read_signed(place, FILE, "heartbeat", {key_id(key): key})
         if values is None:
             return None
-        known = {one.name for one in fields(Heartbeat)}
-        said = Heartbeat(**{name: value for name, value in values.items() if name in known})
+        said = _CHECKED.validate_json(canonical_json(values), strict=True)
+        if not all(0 <= value < 1 << 62 for value in asdict(said).values() if isinstance(value, int)):
+            raise ValueError("a number that is none")
         stored = place.fs.modified(place.path(FILE))
-    except (NotSigned, TypeError) as error:
+    except NotSigned as error:
         raise UserError(f"{error}; it is not from the robot that was enrolled") from error
+    except ValueError as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{place.path(FILE)}: no heartbeat ({why}); update the robot") from error
     except FileNotFoundError:
         return None
     return Heard(said, round(stored.timestamp() * 1e9))

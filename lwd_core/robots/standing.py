@@ -91,7 +91,7 @@ def standings(settings: Settings, channels: Mapping[str, str], now_ns: int) -> t
             try:
                 wanted = read_desired(settings, robot_id, trusted)
                 received = read_heartbeat(settings, one)
-            except UserError as error:
+            except (UserError, PermissionError, IsADirectoryError) as error:
                 problem = str(error)
         follows = received.beat.channel if received else ""
         channel = wanted.channel or follows or str(Channel.PRODUCTION)

@@ -44,9 +44,9 @@ class Location:
         self.fs.invalidate_cache()
         return self.fs.exists(self.path(*parts))
 
-    def read(self, *parts: str) -> bytes:
-        """The whole file."""
-        return self.fs.cat_file(self.path(*parts))
+    def read(self, *parts: str, most: int | None = None) -> bytes:
+        """The whole file, or its first ``most`` bytes."""
+        return self.fs.cat_file(self.path(*parts), start=None if most is None else 0, end=most)
 
     @contextmanager
     def write(self, *parts: str) -> Iterator[IO[bytes]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lwd_core.errors import UserError
 from lwd_core.fleet.checkin import CheckIn
 from lwd_core.fleet.config import sample_fleet
 from lwd_core.fleet.live import Deployment, Told, run_live
@@ -76,12 +77,16 @@ def test_what_is_older_or_unsigned_is_not_heard(home: Settings, tmp_path: Path) 
     assert check_in(START, None, outbox, "").paused
     path.write_bytes(old)
     again = CheckIn(home, spec, said.append)
-    assert not again(START, None, outbox, "").paused, "it starts by its own settings"
+    assert again(START, None, outbox, "").paused, "it may have been paused: it rests until it hears better"
     assert "an older one was put back" in said[-1]
     assert check_in(START, None, outbox, "").paused, "and goes on with what it heard"
     path.write_bytes(old.replace(b'"paused":false', b'"paused":true'))
     check_in(START, None, outbox, "")
     assert "does not fit the bytes" in said[-1]
+    with pytest.raises(UserError, match="say anew what is wanted"):
+        desire(home, "arm-1", key, START, channel=Channel.CANARY)
+    desire(home, "arm-1", key, 0, paused=False)  # a clock far behind
+    assert not again(START, None, outbox, "").paused
 
 
 def test_a_robot_without_a_key_says_nothing(home: Settings, tmp_path: Path) -> None:

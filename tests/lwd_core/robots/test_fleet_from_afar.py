@@ -101,8 +101,31 @@ def test_a_file_that_somebody_changed_is_not_believed(settings: Settings, tmp_pa
     assert "does not fit the bytes" in taken(settings)[log], (
         "shut, not open, where the file can't be believed"
     )
-    with pytest.raises(UserError, match="enrol the robot anew"):
-        enrol(settings, robot, signing_key(settings.keys))
+    enrol(settings, robot, signing_key(settings.keys))
+    assert enrolled(settings)["arm-1"] == robot
+
+
+def test_where_a_log_lies_is_no_way_around(settings: Settings, tmp_path: Path) -> None:
+    joined(settings, "r1")
+    folder = Path(settings.landing) / "lab" / "2026-02-03"
+    folder.mkdir(parents=True)
+    (folder / "bare.mcap").write_bytes(episode_log(40, seed=1))
+    (reason,) = taken(settings).values()
+    assert "says it is of robot r1, which is enrolled" in reason
+    strict = settings.model_copy(update={"enrolled_only": True, "lake": f"{settings.home}/other"})
+    (reason,) = taken(strict).values()
+    assert "names no robot" in reason
+
+
+def test_a_robot_that_says_nonsense_takes_nobody_with_it(settings: Settings) -> None:
+    one, two = joined(settings, "arm-1"), joined(settings, "arm-2")
+    now = time.time_ns()
+    for robot, sent in ((one, now), (two, 10**400)):
+        key = robot_key(settings.keys, robot.robot_id)
+        assert key is not None
+        beat(settings, Heartbeat(robot.robot_id, sent), key)
+    first, second = standings(settings, {}, now)
+    assert (first.state, second.state) == ("online", "unsound")
 
 
 def test_each_robot_has_a_key_of_its_own(settings: Settings) -> None:
@@ -164,10 +187,14 @@ def test_rights_in_a_bucket_are_a_robots_own(settings: Settings) -> None:
     said = bucket_policy(settings.model_copy(update=places), robot)["Statement"]
     writes = [r for s in said if "s3:PutObject" in s["Action"] for r in s["Resource"]]
     assert writes == [
-        "arn:aws:s3:::fleet/landing/north/*/arm-1/*",
+        "arn:aws:s3:::fleet/landing/north/????-??-??/arm-1/*",
         "arn:aws:s3:::fleet/robots/arm-1/heartbeat.json",
     ]
     assert not [s for s in said if any("Delete" in action for action in s["Action"])]
+    (lists,) = [s for s in said if s["Action"] == ["s3:ListBucket"]]
+    assert lists["Resource"] == ["arn:aws:s3:::fleet"]
+    assert "robots/arm-1/*" in lists["Condition"]["StringLike"]["s3:prefix"]
+    assert "robots/*" not in lists["Condition"]["StringLike"]["s3:prefix"]
 
 
 def test_a_person_commands_groups(
