@@ -3,11 +3,12 @@
     python -m benchmarks.edge [--json] [--parts control,recording,salvage,server] [--seconds 20] [--runs 3]
                               [--hz 30,80,200] [--realtime]
 
-``control``: how late ticks begin while a policy acts and everything is recorded. A robot of 39 state dims and 4 action dims that answers at once, a policy of the demo's size (chunks of 16,
-one core) in its thread, limits, watchdog, log on disk. How long after it was due a tick began, in
-microseconds; `bare` is the same of a loop that does nothing, in turn with the other, so that what the machine
-itself is late by can be told apart; `--realtime` takes a real-time priority first, as `chrt -f 1` does, so
-that others' work makes nothing late. `held` is the share of ticks for which the plan came too late.
+``control``: how late ticks begin while a policy acts and everything is recorded. A robot of 39 state dims
+and 4 action dims that answers at once, a policy of the demo's size (chunks of 16, one core) in its thread,
+limits, watchdog, log on disk. How long after it was due a tick began, in microseconds; `bare` is the same of
+a loop that does nothing, in turn with the other, so that what the machine itself is late by can be told
+apart; `--realtime` takes a real-time priority first, as `chrt -f 1` does, so that others' work makes nothing
+late. `held` is the share of ticks for which the plan came too late.
 
 ``recording`` (`benchmarks.edge_recording`): three cameras and 200 Hz, once. ``salvage``
 (`benchmarks.edge_salvage`): ``--runs`` kills. ``server`` (`benchmarks.serve`): 1, 4 and 16 robots.
@@ -27,45 +28,20 @@ import numpy.typing as npt
 import torch
 
 from benchmarks import edge_recording, edge_salvage, serve
-from benchmarks.policy import DIMS, STATE
+from benchmarks.edge_arm import DIMS, STATE, Arm, arm_file
 from lwd_core.fleet.control import Control, ControlRules, Rig
 from lwd_core.fleet.pace import Pace, WallTime
 from lwd_core.fleet.planner import WhenLate
-from lwd_core.fleet.robot import Action, Chunk, Frames, Observed, RobotSpec
+from lwd_core.fleet.robot import Chunk, Frames, RobotSpec
 from lwd_core.fleet.task import Job, Task
+from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
-from storage_schemas.embodiment import Dim, Embodiment, Feature, Limit, SafetyLimits
 from storage_schemas.vocabulary import Source
 
 PARTS = ("control", "recording", "salvage", "server")
 CHUNK, TEXT = 16, 384
-
-
-class AtOnce:
-    """A robot that answers at once."""
-
-    def __init__(self, hz: float) -> None:
-        self.control_hz = hz
-        self._state = np.zeros(STATE)
-
-    def connect(self) -> None:
-        """Nothing to open."""
-
-    def observe(self) -> Observed:
-        """Where it was told to go."""
-        return Observed(self._state.copy(), time.time_ns())
-
-    def act(self, action: Action) -> None:
-        """Go there."""
-        self._state[:DIMS] = action
-
-    def stop(self) -> None:
-        """It stands."""
-
-    def close(self) -> None:
-        """Nothing to free."""
 
 
 class Acting:
@@ -96,14 +72,6 @@ class Acting:
         return np.clip(chunk, -1, 1)
 
 
-def embodiment(hz: float) -> Embodiment:
-    """Position, velocity and step are all enforced."""
-    state = Feature("/state", tuple(Dim(f"s{i}") for i in range(STATE)), "values")
-    action = Feature("/action/executed", tuple(Dim(f"a{i}", low=-1, high=1) for i in range(DIMS)), "values")
-    limits = tuple(Limit(f"a{i}", velocity=5, step=0.5, state=f"s{i}") for i in range(DIMS))
-    return Embodiment("bench", hz, (state,), (action,), limits=SafetyLimits(limits))
-
-
 def acting(hz: float, seconds: float, policy: Acting, folder: Path, number: int) -> dict[str, float]:
     """One episode; what its log says of the loop."""
     task = Task("bench", max(1, round(hz * seconds)), ("move",))
@@ -114,7 +82,8 @@ def acting(hz: float, seconds: float, policy: Acting, folder: Path, number: int)
             notes.update(super()._measured(course, fault, pace))
             return notes
 
-    control = Told(Rig(AtOnce(hz), embodiment(hz)), RobotSpec("b", "b"), ControlRules(WhenLate.CONTINUE))
+    rig = Rig(Arm(hz, cameras=0), parse_embodiment(arm_file(hz, ())))
+    control = Told(rig, RobotSpec("b", "b"), ControlRules(WhenLate.CONTINUE))
     take = control.run(Job(task, "move", number, Source.ROLLOUT), policy, folder)
     assert take.ran
     return {
@@ -178,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found["server"] = serve.rows(robots, chosen.seconds, 10, str(folder / "server"))
         if "salvage" in parts:
             found["salvage"] = [
-                edge_salvage.measure(row, folder / f"{number}-{run}", min(chosen.seconds, 5))
+                edge_salvage.measure(row, folder / f"{number}-{run}", min(max(chosen.seconds, 2), 5))
                 for number, row in enumerate(edge_salvage.ROWS)
                 for run in range(chosen.runs)
             ]
@@ -210,13 +179,15 @@ def show(found: Mapping[str, Any]) -> None:
             )
     for r in found.get("recording", ()):
         print(
-            "{row:12} {cpu:.3f} of a core, {rss_mb:.0f} MB at most ({grown_mb:.1f} grown), {log_mb_s:.2f} MB/s; "
+            "{row:12} {cpu:.3f} of a core, {rss_mb:.0f} MB at most ({grown_mb:.1f} grown), "
+            "{log_mb_s:.2f} MB/s; "
             "{steps} steps, {steps_dropped} dropped; {pictures} pictures of {picture_kb:.0f} KB, "
             "{pictures_dropped} dropped, {unseen} unseen".format(**r)
         )
     for r in found.get("salvage", ()):
         print(
-            "{row:22} uploaded {seconds:.1f} s after the kill ({mb:.1f} MB, {cpu_s:.1f} s of processor time); "
+            "{row:22} uploaded {seconds:.1f} s after the kill ({mb:.1f} MB, {cpu_s:.1f} s of "
+            "processor time); "
             "{state} {end}: {steps} of {acts} steps, {lost} lost ({lost_s:.2f} s)".format(**r)
         )
     if "server" in found:

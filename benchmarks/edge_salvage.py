@@ -30,7 +30,7 @@ _PATIENCE_S = 120.0
 
 
 def measure(row: str, home: Path, seconds: float) -> dict[str, Any]:
-    """One kill, ``seconds`` into an episode."""
+    """One kill, ``seconds`` into an episode; in less than one, nothing may have come to the disk yet."""
     from lwd_core.ingest.commit import ingest
     from lwd_core.lake.store import Lake
     from lwd_core.logs.embodiment import parse_embodiment
@@ -59,8 +59,8 @@ def measure(row: str, home: Path, seconds: float) -> dict[str, Any]:
         embodiments={"bench": parse_embodiment(file)},
         now_ns=time.time_ns(),
     )
-    rows = lake.sql('SELECT state, "end", steps FROM logs JOIN episodes USING (log_id)').to_pylist()
-    steps = sum(found["steps"] for found in rows)
+    rows = lake.sql('SELECT state, "end", steps FROM logs LEFT JOIN episodes USING (log_id)').to_pylist()
+    steps = sum(found["steps"] or 0 for found in rows)
     return {
         "row": row,
         "seconds": taken,
