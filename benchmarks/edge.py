@@ -17,6 +17,7 @@ late. `held` is the share of ticks for which the plan came too late.
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -122,6 +123,12 @@ def control(hz: Sequence[float], seconds: float, runs: int) -> dict[str, Any]:
     return {"control": rows, "plan_ms": float(np.median(policy.ms[1:])), "plans": len(policy.ms) - 1}
 
 
+def heard(row: dict[str, Any]) -> dict[str, Any]:
+    """``row``, said on standard error at once: what comes later may break off."""
+    print(json.dumps(row), file=sys.stderr, flush=True)
+    return row
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(
@@ -148,13 +155,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found["server"] = serve.rows(robots, chosen.seconds, 10, str(folder / "server"))
         if "salvage" in parts:
             found["salvage"] = [
-                edge_salvage.measure(row, folder / f"{number}-{run}", min(max(chosen.seconds, 2), 5))
+                heard(edge_salvage.measure(row, folder / f"{number}-{run}", min(max(chosen.seconds, 2), 5)))
                 for number, row in enumerate(edge_salvage.ROWS)
                 for run in range(chosen.runs)
             ]
         if "recording" in parts:
             found["recording"] = [
-                edge_recording.measure(row, folder, chosen.seconds, 200, chosen.realtime)
+                heard(edge_recording.measure(row, folder, chosen.seconds, 200, chosen.realtime))
                 for row in edge_recording.ROWS
             ]
     if "control" in parts:  # last: the priority stays with this process and its children

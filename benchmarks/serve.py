@@ -128,7 +128,7 @@ def measure(
     if not all(waits):
         raise SystemExit(f"{sum(not own for own in waits)} of {robots} robots got no answer; see above")
     all_waits = 1e3 * np.array([wait for own in waits for wait in own])
-    return {
+    row: dict[str, object] = {
         "camera": camera,
         "robots": robots,
         "n": len(all_waits),
@@ -140,6 +140,8 @@ def measure(
         "infer_p50_ms": status["infer_ms"]["p50"],
         "together": status["robots_a_batch"],
     }
+    print(json.dumps(row), file=sys.stderr, flush=True)  # at once: a later row may break off
+    return row
 
 
 def rows(robots: Sequence[int], seconds: float, hz: float, home: str) -> list[dict[str, object]]:
