@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from urllib.request import urlopen
 
@@ -37,6 +38,7 @@ from storage_schemas.policy import Lineage
 STATE, DIMS, CHUNK, WORDS = 39, 4, 5, "open the drawer"
 #: Cameras as a robot has them, and what the network sees of them.
 HEIGHT, WIDTH = 480, 640
+_CONNECT_S = 60.0
 
 
 def saved(settings: Settings, vision: VisionConfig | None) -> str:
@@ -54,24 +56,34 @@ def saved(settings: Settings, vision: VisionConfig | None) -> str:
     ).uri
 
 
-def robot(url: str, name: int, until: float, period: float, camera: bool, waits: list[float]) -> None:
-    """Ask until it is time to stop."""
+def robot(
+    url: str,
+    name: int,
+    begin: threading.Barrier,
+    seconds: float,
+    period: float,
+    camera: bool,
+    waits: list[float],
+) -> None:
+    """Ask for so long, once all are connected."""
     rng = np.random.default_rng(name)
     fields: dict[str, object] = {"prompt": WORDS}
     if camera:
         fields["images/front"] = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     with connect(f"{url}/?robot=robot-{name}", compression=None, max_size=None) as line:
         line.recv()
-        due = time.perf_counter() + rng.uniform(0, period)
+        begin.wait(_CONNECT_S)
+        now = time.perf_counter()
+        until, due = now + seconds, now + rng.uniform(0, min(period, seconds))
         while due < until:
             time.sleep(max(0.0, due - time.perf_counter()))
-            begin = time.perf_counter()
+            asked = time.perf_counter()
             line.send(pack({**fields, "state": rng.standard_normal(STATE)}))
             answer = line.recv()
             if isinstance(answer, str):
                 raise SystemExit(answer)
             unpack(answer)
-            waits.append(time.perf_counter() - begin)
+            waits.append(time.perf_counter() - asked)
             due = max(due + period, time.perf_counter())
 
 
@@ -91,16 +103,17 @@ def measure(
         "--json",
     ]
     environment = {**os.environ, "LWD_HOME": home, "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        at = json.loads(server.stdout.readline())
+        line = server.stdout.readline()
+        if not line:
+            raise SystemExit(f"the server did not start (exit status {server.wait(60)}); its error is above")
+        at = json.loads(line)
         waits: list[list[float]] = [[] for _ in range(robots)]
-        until = time.perf_counter() + seconds
+        begin = threading.Barrier(robots)
         threads = [
-            threading.Thread(target=robot, args=(at["url"], i, until, 1 / hz, camera, waits[i]))
+            threading.Thread(target=robot, args=(at["url"], i, begin, seconds, 1 / hz, camera, waits[i]))
             for i in range(robots)
         ]
         for thread in threads:
@@ -112,8 +125,10 @@ def measure(
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
+    if not all(waits):
+        raise SystemExit(f"{sum(not own for own in waits)} of {robots} robots got no answer; see above")
     all_waits = 1e3 * np.array([wait for own in waits for wait in own])
-    return {
+    row: dict[str, object] = {
         "camera": camera,
         "robots": robots,
         "n": len(all_waits),
@@ -125,6 +140,18 @@ def measure(
         "infer_p50_ms": status["infer_ms"]["p50"],
         "together": status["robots_a_batch"],
     }
+    print(json.dumps(row), file=sys.stderr, flush=True)  # at once: a later row may break off
+    return row
+
+
+def rows(robots: Sequence[int], seconds: float, hz: float, home: str) -> list[dict[str, object]]:
+    """A row for each number of robots, without a camera and with one."""
+    settings = Settings(home=home)
+    return [
+        measure(saved(settings, vision), home, number, seconds, hz, vision is not None)
+        for vision in (None, VisionConfig(("front",)))
+        for number in robots
+    ]
 
 
 def main() -> None:
@@ -138,18 +165,17 @@ def main() -> None:
     options.add_argument("--robots", default="1,4,16")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=home)
-        rows = [
-            measure(saved(settings, vision), home, int(robots), chosen.seconds, chosen.hz, vision is not None)
-            for vision in (None, VisionConfig(("front",)))
-            for robots in chosen.robots.split(",")
-        ]
+        found = rows([int(number) for number in chosen.robots.split(",")], chosen.seconds, chosen.hz, home)
     if chosen.json:
-        print(json.dumps(rows))
+        print(json.dumps(found))
         return
-    columns = tuple(rows[0])
-    print("  ".join(f"{name:>13}" for name in columns))
-    for row in rows:
+    show(found)
+
+
+def show(found: Sequence[Mapping[str, object]]) -> None:
+    """Lines for people."""
+    print("  ".join(f"{name:>13}" for name in found[0]))
+    for row in found:
         print("  ".join(f"{v:>13.2f}" if isinstance(v, float) else f"{v!s:>13}" for v in row.values()))
 
 

@@ -108,6 +108,18 @@ def test_a_dying_robot_loses_about_a_second(tmp_path: Path) -> None:
     assert 400 - 100 < len(found) / 3 < 400
 
 
+@pytest.mark.parametrize("hz", [2, 30])
+def test_a_slow_robot_loses_no_more(tmp_path: Path, hz: int) -> None:
+    with Recorder(tmp_path / "a.mcap", ROBOT, None) as log:
+        for tick in range(10 * hz):
+            log.state(tick * 1_000_000_000 // hz, [0.0] * 3)
+        on_disk = (tmp_path / f"a.mcap{PARTIAL}").read_bytes()
+    found = []
+    with pytest.raises(EndOfFile):
+        found.extend(r for r in StreamReader(BytesIO(on_disk)).records if isinstance(r, McapMessage))
+    assert 9 * hz < len(found) <= 10 * hz
+
+
 def test_the_generated_module_is_the_schemas(tmp_path: Path) -> None:
     source = Path(robot_log_pb2.__file__).parent
     known = resources.files("grpc_tools") / "_proto"
