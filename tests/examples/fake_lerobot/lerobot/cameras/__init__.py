@@ -1,0 +1,5 @@
+from draccus import ChoiceRegistry
+
+
+class CameraConfig(ChoiceRegistry):
+    known: dict = {}

@@ -1,0 +1,15 @@
+from dataclasses import dataclass
+
+from draccus import ChoiceRegistry
+
+
+@dataclass(kw_only=True)
+class RobotConfig(ChoiceRegistry):
+    known = {}
+    id: str | None = None
+
+
+def make_robot_from_config(config):
+    from lerobot.robots.mock_follower import MockFollower
+
+    return MockFollower(config)
