@@ -112,7 +112,7 @@ def camera() -> dict[str, Any]:
 class Zeros:
     """Wants all motors at 0."""
 
-    policy_id, cameras, sizes = "zeros", (), {}  # noqa: RUF012
+    policy_id, cameras, sizes = "zeros", (), {}
 
     def act(self, states: Any, instructions: Any, generator: Any, frames: Any = None) -> Any:
         return np.zeros((len(states), 10, 3), np.float32)
@@ -160,11 +160,15 @@ def test_it_says_what_was_sent_holds_where_it_is_and_tells_what_fails(here: None
     assert arm.robot.sent[-1] == held
     arm.robot.fault = ConnectionError("the bus is gone")
     with pytest.raises(UserError, match="no reading for 300 ms .ConnectionError: the bus is gone"):
-        for _ in range(2000):
-            arm.observe()
-            time.sleep(0.005)
+        _look_on(arm)
     arm.close()
     assert not arm.robot.is_connected
+
+
+def _look_on(arm: Any) -> None:
+    for _ in range(2000):
+        arm.observe()
+        time.sleep(0.005)
 
 
 def test_a_leader_that_is_lost_stops_the_robot(here: None, tmp_path: Path) -> None:

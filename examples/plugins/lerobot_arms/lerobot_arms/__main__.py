@@ -1,4 +1,4 @@
-"""``python -m lerobot_arms draft so101_follower port=/dev/ttyACM0 --out so101.yaml``: a draft of an embodiment file."""
+"""``python -m lerobot_arms draft so101_follower port=/dev/ttyACM0``: a draft of an embodiment file."""
 
 import argparse
 import sys

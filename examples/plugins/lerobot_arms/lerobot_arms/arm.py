@@ -19,11 +19,11 @@ _BUS_S = 0.3  # how long a stop waits for a driver that reads
 class LeRobotArm:
     """A LeRobot ``Robot``; implements ``Robot``.
 
-    ``type`` and ``config`` are LeRobot's configuration (``type=so101_follower port=/dev/ttyACM0 id=left``). It is
-    read twice a tick of ``hz`` by a thread of its own. Without an embodiment file it brings a draft of one,
-    called ``name``. ``calibrate``: let LeRobot ask for a calibration that lacks. ``stale_s``: without a reading for
-    so long `observe` raises (`--stale-ms` stops before). State and action are LeRobot's numbers (S,), (D,), in the
-    order of the embodiment file.
+    ``type`` and ``config`` are LeRobot's configuration (``type=so101_follower port=/dev/ttyACM0 id=left``).
+    It is read twice a tick of ``hz`` by a thread of its own. Without an embodiment file it brings a draft of
+    one, called ``name``. ``calibrate``: let LeRobot ask for a calibration that lacks. ``stale_s``: without a
+    reading for so long `observe` raises (``--stale-ms`` stops before). State and action are LeRobot's numbers
+    (S,), (D,), in the order of the embodiment file.
     """
 
     def __init__(

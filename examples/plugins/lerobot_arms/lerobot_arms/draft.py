@@ -30,8 +30,8 @@ class Draft:
 
 
 def draft(robot: Any, name: str, hz: float) -> str:
-    """An embodiment file for a LeRobot robot, in YAML: dims called after motors, units and ranges as its motors
-    are normalised and calibrated, cameras, and limits to be tightened by who knows the arm."""
+    """An embodiment file for a LeRobot robot, in YAML: dims called after motors, units and ranges as they are
+    normalised and calibrated, cameras, and limits to be tightened by who knows the arm."""
     state = devices.numbers(robot.observation_features)
     action = devices.numbers(robot.action_features)
     ranges = dict(_ranges(robot))

@@ -25,9 +25,9 @@ _ENDS = {
 class LeRobotButtons:
     """The events of a LeRobot ``Teleoperator``; implements ``Buttons``.
 
-    While ``is_intervention``, the person has the controls; its beginning says *ready* too, for which LeRobot has
-    no event. ``type`` and ``config`` are LeRobot's configuration. The device is read by a thread of its own;
-    without a reading for ``stale_s`` the robot is stopped.
+    While ``is_intervention``, the person has the controls; its beginning says *ready* too, for which LeRobot
+    has no event. ``type`` and ``config`` are LeRobot's configuration. The device is read by a thread of its
+    own; without a reading for ``stale_s`` the robot is stopped.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ _PART = re.compile(r"\[(\d*)\]|([^.\[\]]+)")
 
 def at(message: Any, path: str) -> Any:
     """What lies at a path of the embodiment file: ``a.b``, ``a[2]``, ``a[].b`` (of every element)."""
-    for i, (part) in enumerate(parts := list(_PART.finditer(path))):
+    for i, part in enumerate(parts := list(_PART.finditer(path))):
         index, name = part.groups()
         if name is not None:
             message = getattr(message, name)
@@ -38,10 +38,9 @@ def numbers(message: Any, feature: Any) -> dict[str, float]:
         by_name = dict(zip(at(message, feature.names_field), values, strict=False))
         keys = {dim.name: dim.key or dim.name for dim in plain}
         return found | {name: float(by_name[key]) for name, key in keys.items() if key in by_name}
-    values = values[feature.start :]
-    if len(values) < len(plain):
-        raise UserError(f"{feature.topic}: {len(values)} numbers, the file names {len(plain)}")
-    return found | {dim.name: float(value) for dim, value in zip(plain, values, strict=False)}
+    if len(values) < (end := feature.start + len(plain)):
+        raise UserError(f"{feature.topic}: {len(values)} numbers, the file names {end}")
+    return found | {dim.name: float(values[feature.start + i]) for i, dim in enumerate(plain)}
 
 
 def stamp_ns(message: Any, arrived_ns: int) -> int:
@@ -62,7 +61,7 @@ def picture(message: Any, arrived_ns: int) -> Picture:
 def command(kind: str, feature: Any, action: Sequence[float], seconds: float) -> dict[str, Any]:
     """The fields of a message that asks for an action (D,), as ``rosidl_runtime_py`` sets them.
 
-    ``seconds``: when a trajectory's one point is to be reached. Raises `UserError` for a kind that isn't known.
+    ``seconds``: when a trajectory's one point is to be reached. Raises `UserError` for an unknown kind.
     """
     names = [dim.key or dim.name for dim in feature.dims]
     values = [float(value) for value in action]
@@ -82,7 +81,7 @@ def command(kind: str, feature: Any, action: Sequence[float], seconds: float) ->
 
 
 def as_recorded(ros: Any) -> str:
-    """The embodiment file of what `lwd robot run` records of a robot, from the file that names its ROS topics:
+    """The embodiment file of what `lwd robot run` records, from the file that names the robot's ROS topics:
     the same dims, cameras and limits, on the log's own topics; called ``NAME-live``."""
     meaning: Mapping[str, Any] = ros.meaning
     keep = ("name", "unit", "low", "high")

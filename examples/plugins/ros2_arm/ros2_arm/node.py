@@ -27,7 +27,7 @@ class Ros:
             from rosidl_runtime_py.utilities import get_message
         except ImportError as lack:
             raise UserError(
-                f"ROS 2 can't be imported ({lack}); source its setup.bash (/opt/ros/jazzy/setup.bash) in this shell"
+                f"ROS 2 can't be imported ({lack}); source its setup.bash (/opt/ros/jazzy/setup.bash) first"
             ) from lack
         self._set, self._message = set_message_fields, get_message
         self._context = rclpy.Context()
@@ -97,8 +97,8 @@ class Ros2Arm:
     """A robot whose topics an embodiment file names; implements ``Robot``.
 
     ``file`` is that file, as ROS bags are read by. State and cameras are heard on its topics, and commands
-    said on its action's as a message of ``command``. With ``listen`` it says nothing: another stack drives, and
-    `Ros2Commands` tells what it does. ``embodiment`` is what is recorded, the file's name with ``-live``.
+    said on its action's as a message of ``command``. With ``listen`` it says nothing: another stack drives,
+    and `Ros2Commands` tells what it does. ``embodiment`` is of what is recorded, called ``NAME-live``.
     """
 
     def __init__(
@@ -183,8 +183,8 @@ class Ros2Arm:
 class Ros2Commands:
     """Commands that a person, or another stack, says on a topic; implements ``Controls``.
 
-    They are laid out as the action of ``file``; ``topic`` is where a teleoperation device says them, by default
-    the action's own.
+    They are laid out as the action of ``file``; ``topic`` is where a teleoperation device says them, by
+    default the action's own.
     """
 
     def __init__(self, file: str, topic: str = "") -> None:

@@ -1,11 +1,12 @@
 from dataclasses import dataclass
+from typing import ClassVar
 
 from draccus import ChoiceRegistry
 
 
 @dataclass(kw_only=True)
 class TeleoperatorConfig(ChoiceRegistry):
-    known = {}
+    known: ClassVar[dict] = {}
     id: str | None = None
 
 
