@@ -26,8 +26,9 @@ from benchmarks.policy import DIMS, STATE
 from lwd_core.fleet.control import Control, ControlRules, Rig
 from lwd_core.fleet.pace import Pace, WallTime
 from lwd_core.fleet.planner import WhenLate
-from lwd_core.fleet.robot import Action, Chunk, Frames, Observed, RobotSpec
+from lwd_core.fleet.robot import Action, Chunk, Observed, RobotSpec
 from lwd_core.fleet.task import Job, Task
+from lwd_core.policies.inputs import Randomness, Shown, drawn
 from lwd_core.rl.encoders import EncoderConfig
 from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
@@ -78,12 +79,12 @@ class Acting:
         self,
         states: npt.NDArray[np.float32],
         instructions: list[str],
-        generator: np.random.Generator,
-        frames: Sequence[Frames] | None = None,
+        generator: Randomness,
+        frames: Sequence[Shown] | None = None,
     ) -> Chunk:
         """A chunk (1, H, D)."""
         began = time.perf_counter()
-        noise = generator.standard_normal(self._model.noise_shape(len(states)), dtype=np.float32)
+        noise = drawn(generator, self._model.noise_shape, len(states))
         with torch.inference_mode():
             chunk = self._model(torch.as_tensor(states), torch.zeros(1, TEXT), torch.as_tensor(noise)).numpy()
         self.ms.append((time.perf_counter() - began) * 1e3)

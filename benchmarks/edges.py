@@ -13,6 +13,7 @@ import json
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +87,10 @@ def measure(home: str, keys: Path, edges: int, rounds: int, at_once: int) -> dic
     with ThreadPoolExecutor(at_once) as pool:
         for turn in range(rounds):
             logs = [episode_log(40, seed=turn * edges + edge.number) for edge in fleet]
-            lengths += pool.map(lambda edge, log, turn=turn: edge.cycle(turn, log), fleet, logs)
+            lengths += pool.map(Edge.cycle, fleet, repeat(turn), logs)
     lasted = time.perf_counter() - begun
     place, log = open_location(f"{home}/floor"), episode_log(40, seed=0)
-    floor = []
+    floor: list[float] = []
     for number in range(200):
         start = time.perf_counter()
         with place.write(f"{number}.mcap") as file:

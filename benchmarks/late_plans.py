@@ -19,6 +19,7 @@ from lwd_core.fleet.late import LatePlanner, jerk
 from lwd_core.fleet.pace import LeapTime
 from lwd_core.fleet.planner import Plans, WhenLate
 from lwd_core.fleet.robot import Chunk, State
+from lwd_core.policies.inputs import Randomness
 
 HZ, CHUNK, LIMIT, STEP, NEAR = 50, 12, 120, 0.04, 0.06
 SPARE = 4  # ticks that an old plan and its follower share
@@ -35,10 +36,11 @@ class Bending:
         self,
         states: np.ndarray,
         instructions: list[str],
-        generator: np.random.Generator,
+        generator: Randomness,
         frames: object = None,
     ) -> Chunk:
         """Unit actions (B, H, 2), slower within reach of the goal."""
+        assert isinstance(generator, np.random.Generator)
         way = states[:, 2:] - states[:, :2]
         left = np.linalg.norm(way, axis=1, keepdims=True)
         ahead = way / np.maximum(left, 1e-6)

@@ -41,7 +41,7 @@ HEIGHT, WIDTH = 480, 640
 
 def saved(settings: Settings, vision: VisionConfig | None) -> str:
     """A signed policy with weights of chance; its folder."""
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     model = FlowPolicy(PolicyConfig(FieldConfig(EncoderConfig(STATE, vision=vision), DIMS, CHUNK)))
     return save_policy(
         settings.policies,

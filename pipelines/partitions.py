@@ -52,9 +52,9 @@ def inside(partition_keys: Iterable[str]) -> tuple[str, tuple[str, ...]]:
 
 def valid_site(name: str) -> str:
     """Return ``name`` if a site may be called so: as `lwd ingest` takes it. Raises UserError."""
-    from lwd_core.ingest.landing import is_site
+    from lwd_core.storage.relative import plain
 
-    if not is_site(name) or _NO_KEY in name:
+    if not plain(name) or _NO_KEY in name:
         raise UserError(f"site {name!r}: not a name; use letters, digits, '-', '_' and single dots")
     return name
 

@@ -10,11 +10,10 @@ from typing import BinaryIO
 
 from lwd_core.errors import UserError
 from lwd_core.ingest.walk import Entry, entries, shown
-from lwd_core.lake.conform import PLAIN
 from lwd_core.logs.folders import BESIDE_DB3, folder_logs
 from lwd_core.logs.source import LogSource
 from lwd_core.storage.location import Location, open_location
-from lwd_core.storage.relative import below, stored
+from lwd_core.storage.relative import below, plain, stored
 
 DIGEST = ".sha256"
 _BESIDE_BYTES = 400
@@ -31,7 +30,7 @@ class Origin:
 
     def __post_init__(self) -> None:
         """Raises ``UserError`` for what can't name a site or a day."""
-        if self.site is not None and not is_site(self.site):
+        if self.site is not None and not plain(self.site):
             raise UserError(
                 f"site {self.site!r}: no folder name; use letters, digits, dot, dash and underscore"
             )
@@ -42,11 +41,6 @@ class Origin:
 
 
 UNSAID = Origin()
-
-
-def is_site(name: str) -> bool:
-    """Whether a site may be called so: it names folders, which every reader must decode alike."""
-    return bool(PLAIN.fullmatch(name) and name.strip("."))
 
 
 def is_day(text: str) -> bool:
@@ -217,7 +211,7 @@ def origin_of(landing: str, uri: str) -> tuple[Origin, str | None]:
         return UNSAID, None
     site, day, robot = (shown(part) for part in parts[:3])
     said = Origin(
-        site if is_site(site) else None, day if is_day(day) else None, robot if robot.strip() else None
+        site if plain(site) else None, day if is_day(day) else None, robot if robot.strip() else None
     )
     odd = [f"{name} {text!r}" for name, text in zip(("site", "day", "robot"), parts, strict=False)
            if getattr(said, name) is None]  # fmt: skip

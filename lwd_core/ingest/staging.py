@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import StorageError, UserError
-from lwd_core.ingest.landing import LandedLog, is_site
+from lwd_core.ingest.landing import LandedLog
 from lwd_core.ingest.provenance import Meaning, keep
 from lwd_core.lake.conform import conform
 from lwd_core.lake.frames import FrameShards, utc_day
@@ -23,6 +23,7 @@ from lwd_core.logs.content import EpisodeData, FrameSink, LogContent, Unreadable
 from lwd_core.logs.faults import fault, lacked_memory, out_of_room
 from lwd_core.logs.source import LogSource
 from lwd_core.storage.location import Location
+from lwd_core.storage.relative import plain
 from storage_schemas.embodiment import Embodiment
 from storage_schemas.tables import EPISODES, LOGS, SEGMENTS, STEPS
 from storage_schemas.vocabulary import Actor, LogState, SegmentKind
@@ -204,7 +205,7 @@ def _accepted(
     embodiments: Mapping[str, Embodiment],
     now_ns: int,
 ) -> Staged:
-    odd = {e.site for e in content.episodes if e.site and not is_site(e.site)} if not received.site else set()
+    odd = {e.site for e in content.episodes if e.site and not plain(e.site)} if not received.site else set()
     if odd:
         raise UserError(
             f"its site {min(odd)!r} names no folder; give one of letters, digits, dot, dash and underscore: "

@@ -1,16 +1,13 @@
 """What a table takes: rows cast to its schema, or refused with the column named."""
 
-import re
 from enum import StrEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.errors import UserError
+from lwd_core.storage.relative import plain
 from storage_schemas.columns import Column, Table
-
-# partition values become folder names, which every reader decodes in its own way unless they are plain
-PLAIN = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
 def conform(table: Table, rows: pa.Table, *, stored: bool = False) -> pa.Table:
@@ -49,7 +46,7 @@ def conform(table: Table, rows: pa.Table, *, stored: bool = False) -> pa.Table:
         arrays.append(values)
     for name in table.partition:
         for value in pc.unique(arrays[table.names.index(name)]).to_pylist():
-            if not PLAIN.fullmatch(value) or value.strip(".") == "":
+            if not plain(value):  # partition values become folder names
                 raise UserError(
                     f"table {table.name}: {name} {value!r} is no folder name; "
                     f"use letters, digits, dot, dash and underscore"

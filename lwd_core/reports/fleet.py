@@ -14,7 +14,7 @@ from lwd_core.policies.intervals import Rate, wilson
 from lwd_core.reports.agreement import Agreement, agreement
 from lwd_core.reports.findings import ValueCurve, value_layer
 from lwd_core.reports.inbox import InboxItem, inbox
-from lwd_core.robots.standing import Standing
+from lwd_core.robots.standing import RobotNow
 
 #: Points a line of a rate over time has at most.
 BINS = 8
@@ -94,11 +94,11 @@ class FleetFindings:
     falls: tuple[Fall, ...]
     inbox: tuple[InboxItem, ...] = ()
     agreement: tuple[Agreement, ...] = ()
-    enrolled: tuple[Standing, ...] = ()
+    enrolled: tuple[RobotNow, ...] = ()
 
 
 def collect_fleet(
-    lake: Lake, channels: Mapping[str, str], *, now_ns: int = 0, enrolled: tuple[Standing, ...] = ()
+    lake: Lake, channels: Mapping[str, str], *, now_ns: int = 0, enrolled: tuple[RobotNow, ...] = ()
 ) -> FleetFindings:
     """Read everything the page shows. ``channels``: what each release channel holds, by policy id;
     ``enrolled``: how the enrolled robots stand.

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from lwd_core.errors import UserError, suggest
-from lwd_core.lake.conform import PLAIN
 from lwd_core.policies.keys import Signature, key_id, public_key, sign, trusted_keys, verify
 from lwd_core.policies.signed_file import NotSigned, read_signed, write_signed
 from lwd_core.settings import Settings
 from lwd_core.storage.location import Location, open_location
+from lwd_core.storage.relative import plain
 from storage_schemas.canonical import canonical_json
 
 FILE = "enrolment.json"
@@ -35,7 +35,7 @@ class Enrolment:
 
 def folder_of(settings: Settings, robot_id: str) -> Location:
     """The robot's folder. Raises UserError for an id that names none."""
-    if not PLAIN.fullmatch(robot_id) or not robot_id.strip("."):
+    if not plain(robot_id):
         raise UserError(f"robot {robot_id!r}: no name for one; use letters, digits, dot, dash and underscore")
     return open_location(settings.robots).below(robot_id)
 

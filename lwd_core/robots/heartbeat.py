@@ -38,7 +38,7 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class Received:
+class Heard:
     """A heartbeat, and when the store had it, by the store's clock."""
 
     beat: Heartbeat
@@ -55,7 +55,7 @@ def beat(settings: Settings, said: Heartbeat, key: Ed25519PrivateKey) -> None:
     write_signed(folder_of(settings, said.robot_id), FILE, "heartbeat", asdict(said), key)
 
 
-def read_heartbeat(settings: Settings, robot: Enrolment) -> Received | None:
+def read_heartbeat(settings: Settings, robot: Enrolment) -> Heard | None:
     """The robot's last one; None before the first. Raises UserError for one that it did not sign."""
     place, key = folder_of(settings, robot.robot_id), public_key(robot.key.encode())
     try:
@@ -69,4 +69,4 @@ def read_heartbeat(settings: Settings, robot: Enrolment) -> Received | None:
         raise UserError(f"{error}; it is not from the robot that was enrolled") from error
     except FileNotFoundError:
         return None
-    return Received(said, round(stored.timestamp() * 1e9))
+    return Heard(said, round(stored.timestamp() * 1e9))

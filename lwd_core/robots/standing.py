@@ -7,7 +7,7 @@ from lwd_core.errors import UserError
 from lwd_core.policies.keys import trusted_keys
 from lwd_core.robots.desired import Desired, read_desired
 from lwd_core.robots.enrolment import Enrolment, enrolled
-from lwd_core.robots.heartbeat import Received, read_heartbeat
+from lwd_core.robots.heartbeat import Heard, read_heartbeat
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel
 
@@ -16,13 +16,13 @@ SILENT_S = 300.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class RobotNow:
     """One robot. ``problem``: why its files can't be believed. ``desired_policy``: what its channel holds."""
 
     robot_id: str
     enrolment: Enrolment | None
     wanted: Desired
-    received: Received | None
+    received: Heard | None
     desired_policy: str | None
     problem: str
     now_ns: int
@@ -81,10 +81,10 @@ class Standing:
         }
 
 
-def standings(settings: Settings, channels: Mapping[str, str], now_ns: int) -> tuple[Standing, ...]:
+def standings(settings: Settings, channels: Mapping[str, str], now_ns: int) -> tuple[RobotNow, ...]:
     """Every robot that is enrolled, or has been. ``channels``: policy id by release channel, as it is now."""
     trusted = trusted_keys(settings.keys)
-    found: list[Standing] = []
+    found: list[RobotNow] = []
     for robot_id, one in enrolled(settings).items():
         wanted, received, problem = Desired(robot_id), None, one if isinstance(one, str) else ""
         if isinstance(one, Enrolment):
@@ -97,5 +97,5 @@ def standings(settings: Settings, channels: Mapping[str, str], now_ns: int) -> t
         channel = wanted.channel or follows or str(Channel.PRODUCTION)
         desired = channels.get(channel) or channels.get(str(Channel.PRODUCTION))
         enrolment = one if isinstance(one, Enrolment) else None
-        found.append(Standing(robot_id, enrolment, wanted, received, desired, problem, now_ns))
+        found.append(RobotNow(robot_id, enrolment, wanted, received, desired, problem, now_ns))
     return tuple(found)

@@ -11,7 +11,7 @@ from lwd_core.errors import UserError
 from lwd_core.extras import missing_extra
 from lwd_core.fleet.batching import Request
 from lwd_core.fleet.channel import Loaded
-from lwd_core.serve.figures import Tally
+from lwd_core.serve.figures import Served
 from lwd_core.serve.messages import BadMessage, pack, unpack
 from lwd_core.serve.newest import Newest, NothingToRun
 from lwd_core.serve.query import RESET, Query, begins_anew, named, query
@@ -32,7 +32,7 @@ class Answering:
         self,
         newest: Newest,
         turns: Turns,
-        tally: Tally,
+        tally: Served,
         words: Executor,
         say: Callable[[str], None],
         *,

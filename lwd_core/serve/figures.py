@@ -32,7 +32,7 @@ class Waits:
 
 
 @dataclass
-class Tally:
+class Served:
     """What a server did: ``latency`` from a message's last byte to its answer's first, ``infer`` the
     policy's part of it."""
 

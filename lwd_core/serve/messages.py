@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, cast
 
-import msgpack
+import msgpack  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import numpy.typing as npt
 
@@ -130,7 +130,8 @@ def _array(name: str, packed: dict[object, object]) -> Array:
     sizes = cast("list[object]", shape) if isinstance(shape, list) else []
     whole = [n for n in sizes if isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= _SIDE]
     if not isinstance(shape, list) or len(sizes) > _DIMS or len(whole) != len(sizes):
-        raise BadMessage(f"{where}: shape {clip(shape)}; send {_DIMS} sizes at most, each up to {_SIDE}")
+        said = cast("object", shape)
+        raise BadMessage(f"{where}: shape {clip(said)}; send {_DIMS} sizes at most, each up to {_SIDE}")
     kind = np.dtype(str(dtype))
     if prod(whole) * kind.itemsize != len(data):
         raise BadMessage(
@@ -144,7 +145,9 @@ def _names() -> Iterator[str]:
 
 
 def _kind(value: object) -> str:
-    return {dict: "map", list: "list", type(None): "nil"}.get(type(value), type(value).__name__)
+    if isinstance(value, dict):
+        return "map"
+    return "nil" if value is None else type(value).__name__
 
 
 def _no_extension(code: int, data: bytes) -> object:

@@ -30,7 +30,7 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded, PolicySource
 from lwd_core.serve.access import Access
 from lwd_core.serve.answering import Answering
-from lwd_core.serve.figures import Tally
+from lwd_core.serve.figures import Served
 from lwd_core.serve.messages import BadMessage, pack
 from lwd_core.serve.newest import EVERY_S, Newest, NothingToRun
 from lwd_core.serve.session import Session, robot_name
@@ -82,7 +82,7 @@ def serve_policies(
     stop: threading.Event,
     ready: Callable[[Listening], None],
     say: Callable[[str], None],
-) -> Tally:
+) -> Served:
     """Serve until ``stop`` is set, answer what is under way, and return what was done.
 
     ``ready`` is told where, once it answers; ``say`` what a log should hold, never what robots sent but its
@@ -97,7 +97,7 @@ class PolicyServer:
     def __init__(self, source: PolicySource, config: ServeConfig, say: Callable[[str], None]) -> None:
         self._config, self._say = config, say
         self._newest = Newest(source, config.channel, say)
-        self._tally = Tally()
+        self._tally = Served()
         self._sessions: dict[ServerConnection, Session] = {}
         self._sockets = 0
         self._draining = False
@@ -105,7 +105,7 @@ class PolicyServer:
         self._reading = ThreadPoolExecutor(1, "lwd-serve-read")  # loads releases, learns words
         self._acting = ThreadPoolExecutor(1, "lwd-serve-act")
 
-    async def serve(self, stop: threading.Event, ready: Callable[[Listening], None]) -> Tally:
+    async def serve(self, stop: threading.Event, ready: Callable[[Listening], None]) -> Served:
         """See `serve_policies`."""
         config, loop = self._config, asyncio.get_running_loop()
         turns = Turns(

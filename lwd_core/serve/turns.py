@@ -17,7 +17,7 @@ import numpy as np
 from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Request, planned
 from lwd_core.fleet.robot import Chunk
-from lwd_core.serve.figures import Tally
+from lwd_core.serve.figures import Served
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Turns:
     """
 
     def __init__(
-        self, pool: Executor, tally: Tally, *, most: int, wait_s: float, expected: Callable[[], int]
+        self, pool: Executor, tally: Served, *, most: int, wait_s: float, expected: Callable[[], int]
     ) -> None:
         self._pool, self._tally, self._most, self._wait_s = pool, tally, most, wait_s
         self._expected = expected

@@ -11,6 +11,12 @@ import re
 from lwd_core.errors import UserError
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,80}")
+
+
+def plain(name: str) -> bool:
+    """Whether a name may be a folder's: others every reader of paths decodes in its own way."""
+    return bool(_PLAIN.fullmatch(name) and name.strip("."))
 
 
 def relative(place: str) -> bool:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -88,8 +87,7 @@ def write_folder(
 def rewrite(source: Path, target: IO[bytes], changed: Mapping[str, Tensor]) -> None:
     """Copy a safetensors file with other numbers under some of its keys, a piece at a time."""
     with source.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = json.loads(file.read(size))
+        header, begin = _header(file)
         about = header.pop("__metadata__", {"format": "pt"})
         types = {
             key: _TYPES[changed[key].dtype] if key in changed else header[key]["dtype"] for key in header
@@ -112,11 +110,17 @@ def rewrite(source: Path, target: IO[bytes], changed: Mapping[str, Tensor]) -> N
                 target.write(value.view(torch.uint8).numpy().tobytes() if value.dim() else _scalar(value))
                 continue
             first, last = header[key]["data_offsets"]
-            file.seek(8 + size + first)
+            file.seek(begin + first)
             while first < last:
                 piece = file.read(min(_PIECE, last - first))
                 target.write(piece)
                 first += len(piece)
+
+
+def _header(file: IO[bytes]) -> tuple[dict[str, Any], int]:
+    """What a safetensors file says of its tensors, and where their bytes begin."""
+    size = int.from_bytes(file.read(8), "little")
+    return json.loads(file.read(size)), 8 + size
 
 
 def _held(base: VlaFolder, name: str) -> list[str]:
@@ -125,9 +129,8 @@ def _held(base: VlaFolder, name: str) -> list[str]:
     if kind == "smolvla" or name != "text.embed_tokens.weight":
         return [key]
     pair = (to_checkpoint(kind, name), HEADS[kind][0])
-    opened: Any
-    with safe_open(base.weights, "pt") as opened:
-        there: set[str] = set(opened.keys())
+    with base.weights.open("rb") as file:
+        there, _ = _header(file)
     return [k for k in there if k == key or any(k in (one, one.removeprefix("model.")) for one in pair)]
 
 

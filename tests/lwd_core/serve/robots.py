@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
-from lwd_core.serve.figures import Tally
+from lwd_core.serve.figures import Served
 from lwd_core.serve.server import Listening, ServeConfig, serve_policies
 
 WORDS = "open the drawer"
@@ -138,9 +138,9 @@ class Served:
     said: list[str]
     stop: threading.Event
     thread: threading.Thread
-    tally: Tally | None = None
+    tally: Served | None = None
 
-    def end(self) -> Tally:
+    def end(self) -> Served:
         """Stop it and wait."""
         self.stop.set()
         self.thread.join(30)
