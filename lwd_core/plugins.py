@@ -112,7 +112,7 @@ class Door(Generic[T]):
             f"entry point {self.group}" + (", or named as module:attribute" if addresses else "")
         )
 
-    def made(self, name: str, **given: Any) -> Any:
+    def made(self, name: str, /, **given: Any) -> Any:
         """What the member of that name makes of what is given. Raises `PluginError`."""
         maker: Any = self.get(name)
         try:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.control import Rig
-from lwd_core.fleet.keyboard import Keyboard
 from lwd_core.fleet.pace import Timekeeper
 from lwd_core.fleet.robot import (
     Action,
@@ -104,6 +103,7 @@ class RealStand:
         said = getattr(made, "embodiment", None)
         self._source: Traversable | None = Path(said) if isinstance(said, str) else said
         self.embodiment = _embodiment(settings, robot, embodiment, self._source)
+        _fit(made, self.embodiment)
         self.tasks: Mapping[str, Task] = dict(getattr(made, "tasks", {}))
         self._rig = Rig(
             made,
@@ -263,10 +263,16 @@ def made_controls(names: Sequence[str], given: Mapping[str, Any], embodiment: Em
     found: list[Buttons] = []
     for i, name in enumerate(names):
         device = CONTROLS.made(name, **(given if i == 0 else {}))
-        if isinstance(device, Keyboard):
-            device.fit(embodiment)
+        _fit(device, embodiment)
         found.append(device)
     return found
+
+
+def _fit(made: object, embodiment: Embodiment) -> None:
+    """Tell a robot or device that asks for it which embodiment file counts."""
+    fit: Callable[[Embodiment], None] | None = getattr(made, "fit", None)
+    if fit is not None:
+        fit(embodiment)
 
 
 def _reached(connect: Callable[[], None], who: str) -> None:

@@ -75,7 +75,8 @@ class Robot(Protocol):
 
     Its class is what the door ``lwd.robots`` names, made with what ``--set`` gives. It may say more of
     itself: ``embodiment`` (the file, as `RobotType.embodiment`) and ``tasks`` (by name), else whoever runs
-    it does; and be a `Scene` or a `Referee` too, where it can.
+    it does; and be a `Scene` or a `Referee` too, where it can. One with a ``fit(embodiment)`` is handed the
+    file that counts before it is connected, as are `Controls`.
     """
 
     @property

@@ -37,6 +37,19 @@ EXEMPT = {
         "it needs a checkpoint of a gigabyte; tests/lwd_core/training/test_vla.py and "
         "tests/lwd_core/policies/test_based.py run them on tiny ones",
     ),
+    **dict.fromkeys(
+        (
+            'python -m lerobot_arms draft so101_follower port=/dev/ttyACM0 id=left "cameras=$CAMERAS" '
+            "--name so101 --out so101.yaml",
+            "lwd robot check --robot lerobot --embodiment so101.yaml --set type=so101_follower "
+            '--set port=/dev/ttyACM0 --set id=left --set "cameras=$CAMERAS"',
+        ),
+        "it needs LeRobot and an arm; tests/examples/test_lerobot.py has one without motors",
+    ),
+    "lwd robot run --robot ros2_arm:Ros2Arm --set file=ur5.yaml --set command=trajectory_msgs/msg/"
+    'JointTrajectory --task fold --instruction "fold the towel"': (
+        "it needs ROS 2; tests/examples/test_ros2.py has its messages"
+    ),
     """LWD_VLM_KEY=… lwd label ask --url https://… --model … --where "outcome = 'unknown'" --yes""": (
         "it would send pictures; tests/lwd_core/judges/test_vlm.py does, to an endpoint of its own"
     ),

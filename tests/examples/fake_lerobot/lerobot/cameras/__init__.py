@@ -1,0 +1,7 @@
+from typing import ClassVar
+
+from draccus import ChoiceRegistry
+
+
+class CameraConfig(ChoiceRegistry):
+    known: ClassVar[dict] = {}

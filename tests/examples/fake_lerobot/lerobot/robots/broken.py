@@ -1,0 +1,1 @@
+raise ImportError("no reachy2_sdk here")
