@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
+import simplejpeg  # pyright: ignore[reportMissingTypeStubs]
 
 from lwd_core.fleet.robot import Action, Observed, Picture, Press
 from lwd_core.fleet.task import Task
