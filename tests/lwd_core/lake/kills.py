@@ -1,5 +1,6 @@
 """Kill a process at a random moment, look whether the lake is whole, run it again, compare."""
 
+import os
 import random
 import shutil
 import signal
@@ -48,7 +49,10 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     """The process, its imports done."""
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    line = b""  # byte by byte: a reader with a buffer would take what comes after it too
+    while not line.endswith(b"\n") and (byte := os.read(process.stdout.fileno(), 1)):
+        line += byte
+    assert line == b"ready\n"
     return process
 
 

@@ -118,7 +118,7 @@ def test_from_demonstrations_to_a_fleet_and_on(world, cells):
     held = batch_means(find_checkpoint(settings.checkpoints, "online"), settings, split="train", batches=1)
     assert held["flow_loss"] > 0
     policy, numbers = deployed(settings, "online"), np.random.default_rng(0)
-    shown = [{"top": np.zeros((OWN, OWN, 3), np.uint8)}, {"top": None}]
+    shown = [{"top": np.full((OWN, OWN, 3), grey, np.uint8)} for grey in (0, 200)]
     chunks = policy.act(np.zeros((2, 2), np.float32), "go to the goal", numbers, shown)
     assert chunks.shape == (2, 3, 2)
     assert (np.abs(chunks) <= 1).all()
