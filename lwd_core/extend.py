@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from lwd_core.fleet.task import Job, Task
     from lwd_core.logs.content import UnreadableLog
+    from lwd_core.logs.embodiment import load_embodiment
     from lwd_core.logs.own_format import ArrayReader, MessageReader
     from lwd_core.logs.read import LogReader
     from lwd_core.logs.tabular import TabularEpisode
@@ -84,6 +85,7 @@ __all__ = [
     "Workcell",
     "Written",
     "flow_matching_loss",
+    "load_embodiment",
 ]
 
 _WHERE = {
@@ -129,6 +131,7 @@ _WHERE = {
     "Workcell": "fleet.robot:Workcell",
     "Written": "exports.export:Written",
     "flow_matching_loss": "rl.flow:flow_matching_loss",
+    "load_embodiment": "logs.embodiment:load_embodiment",
 }
 
 __getattr__, __dir__ = lazily(__name__, _WHERE)

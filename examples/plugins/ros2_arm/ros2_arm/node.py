@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from lwd_core import UserError
-from lwd_core.extend import Observed, Picture, Press
-from lwd_core.logs.embodiment import load_embodiment
+from lwd_core.extend import Observed, Picture, Press, load_embodiment
 from ros2_arm import messages
 
 _FIRST_S = 5.0  # for how long a topic may stay silent at the beginning
