@@ -25,6 +25,7 @@ setup: system $(VENV)/.ready  ## virtual environment and packages
 # and keep Dagster's state in a database.
 system: PACKAGES = libegl1 libegl-mesa0 libgl1-mesa-dri
 system-test: PACKAGES = chromium postgresql
+system-test: system
 system system-test:
 	@if ! dpkg -s $(PACKAGES) >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
@@ -55,7 +56,7 @@ audit: setup  ## known holes in the pinned dependencies; needs the network
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python .ci/audit
 
 test: system-test lint  ## lint and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup  ## one benchmark: NAME=ingest ARGS=--json
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
