@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -39,11 +40,11 @@ def clips(lake: Lake, count: int = 4) -> tuple[Clip, ...]:
         "(SELECT DISTINCT episode_id FROM steps WHERE len(frames) > 0)), "
         "chosen AS (SELECT episode_id FROM seen WHERE place = 1 "
         "ORDER BY outcome = 'success', start_ns DESC LIMIT ?) "
-        "SELECT e.episode_id, e.robot_id, e.task, e.outcome, e.interventions, "
-        "list(s.frames[1] ORDER BY s.step) AS frames FROM steps s JOIN episodes e USING (episode_id) "
-        "JOIN chosen USING (episode_id) WHERE len(s.frames) > 0 GROUP BY ALL ORDER BY e.outcome, e.task",
+        "SELECT episode_id, robot_id, task, outcome, interventions FROM episodes JOIN chosen "
+        "USING (episode_id) ORDER BY outcome, task",
         (count,),
     ).to_pylist()
+    frames = first_camera(lake, [row["episode_id"] for row in rows])
     return tuple(
         Clip(
             row["episode_id"],
@@ -51,16 +52,39 @@ def clips(lake: Lake, count: int = 4) -> tuple[Clip, ...]:
             row["task"],
             row["outcome"],
             row["interventions"],
-            *_film(lake, row["frames"]),
+            *_film(lake, [seen["frame"] for seen in frames[row["episode_id"]]]),
         )
         for row in rows
     )
 
 
-def _film(lake: Lake, frames: Sequence[dict]) -> tuple[bytes, int]:
-    camera = [frame for frame in frames if frame["camera"] == frames[0]["camera"]]
-    picked = np.unique(np.linspace(0, len(camera) - 1, min(len(camera), MOST_FRAMES)).round().astype(int))
-    shown = [camera[i] for i in picked]
+def first_camera(lake: Lake, episodes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Of each episode that has a camera: ``step`` and ``frame`` of the first of them, each frame once.
+
+    Steps name a frame as often as the robot acted before the next came.
+    """
+    rows = lake.sql(
+        "SELECT episode_id, min(step) AS step, frames[1] AS frame FROM steps WHERE len(frames) > 0 "
+        "AND list_contains(?, episode_id) GROUP BY ALL ORDER BY episode_id, step",
+        (list(episodes),),
+    ).to_pylist()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        own = found.setdefault(row["episode_id"], [])
+        if not own or own[0]["frame"]["camera"] == row["frame"]["camera"]:
+            own.append(row)
+    return found
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many places of a list, first and last among them, evenly spread."""
+    if count <= most or most == 1:
+        return list(range(min(count, most)))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+def _film(lake: Lake, frames: Sequence[dict[str, Any]]) -> tuple[bytes, int]:
+    shown = [frames[i] for i in evenly(len(frames), MOST_FRAMES)]
     seconds = (shown[-1]["t_ns"] - shown[0]["t_ns"]) / 1e9
     rate = Fraction(max(1, round((len(shown) - 1) / seconds)) if seconds > 0 else 5)
     pictures = Pictures(lake.place)

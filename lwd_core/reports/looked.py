@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from lwd_core.lake.pictures import Pictures
 from lwd_core.lake.store import Lake
 from lwd_core.policies.inference import Policy
+from lwd_core.reports.clip import evenly
 from lwd_core.reports.figures import STYLE, png
-from lwd_core.reports.watched import evenly
 
 #: A picture is hidden part by part, in so many rows and columns.
 PARTS = 8

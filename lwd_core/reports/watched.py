@@ -9,7 +9,7 @@ import numpy as np
 
 from lwd_core.lake.pictures import Pictures, fitted
 from lwd_core.lake.store import Lake
-from lwd_core.reports.clip import MOST_FRAMES, encode
+from lwd_core.reports.clip import MOST_FRAMES, encode, evenly, first_camera
 from lwd_core.reports.findings import ValueCurve
 
 #: Small pictures are shown so many pixels wide or more; the curve's height.
@@ -33,7 +33,7 @@ def valued_clips(lake: Lake, curves: Sequence[ValueCurve]) -> tuple[ValuedClip, 
 
     ``curves`` are those to choose from; none where no such episode has a camera.
     """
-    frames = _frames(lake, [curve.episode_id for curve in curves])
+    frames = first_camera(lake, [curve.episode_id for curve in curves])
     filmed = [curve for curve in curves if curve.episode_id in frames]
     both = {c.task for c in filmed if c.outcome == "success"} & {
         c.task for c in filmed if c.outcome == "failure"
@@ -50,21 +50,6 @@ def valued_clips(lake: Lake, curves: Sequence[ValueCurve]) -> tuple[ValuedClip, 
         ValuedClip(curve, low, high, *_film(lake, curve, frames[curve.episode_id], low, high))
         for _, curve in sorted(chosen.items(), reverse=True)
     )
-
-
-def _frames(lake: Lake, episodes: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Of each episode that has a camera: ``step`` and ``frame`` of the first of them, each frame once."""
-    rows = lake.sql(
-        "SELECT episode_id, min(step) AS step, frames[1] AS frame FROM steps WHERE len(frames) > 0 "
-        "AND list_contains(?, episode_id) GROUP BY ALL ORDER BY episode_id, step",
-        (list(episodes),),
-    ).to_pylist()
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        own = found.setdefault(row["episode_id"], [])
-        if not own or own[0]["frame"]["camera"] == row["frame"]["camera"]:
-            own.append(row)
-    return found
 
 
 def _film(
@@ -88,13 +73,6 @@ def _film(
         strip[:, max(0, at - 1) : at + 2] = _NOW
         film.append(np.concatenate([large, strip]))
     return encode(film, rate), pictures.failed
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most so many places of a list, first and last among them, evenly spread."""
-    if count <= most or most == 1:
-        return list(range(min(count, most)))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def _drawn(curve: ValueCurve, width: int, low: float, high: float) -> np.ndarray:

@@ -9,11 +9,13 @@ import av
 import numpy as np
 import pyarrow as pa
 import pytest
+import simplejpeg
 
 from lwd_core.labels.people import PersonLabel, set_labels
+from lwd_core.lake.frames import FrameShards
 from lwd_core.lake.store import Lake
 from lwd_core.policies.intervals import wilson
-from lwd_core.reports.clip import encode
+from lwd_core.reports.clip import clips, encode
 from lwd_core.reports.findings import ValueCurve
 from lwd_core.reports.fleet import OTHERS, collect_fleet, steepest
 from lwd_core.reports.fleet_page import render_fleet, write_fleet_page
@@ -133,3 +135,21 @@ def test_a_film_plays() -> None:
     assert len(frames) == 5
     assert frames[0].shape == (32, 64, 3)
     assert [round(float(f.mean()), -1) for f in frames] == [0, 40, 80, 120, 160]
+
+
+def test_a_frame_that_stands_for_many_steps_is_shown_once(lake: Lake) -> None:
+    with FrameShards(lake.place, "0" * 64, "lab", "2026-01-01") as shards:
+        seen = []
+        for i in range(4):
+            t_ns = START + i * 500_000_000
+            data = simplejpeg.encode_jpeg(np.full((32, 32, 3), 60 * i, np.uint8), quality=95)
+            shard, offset, size = shards.put("front", t_ns, data)
+            frame = {"camera": "front", "shard": shard, "offset": offset, "size": size, "t_ns": t_ns}
+            seen += [[frame]] * 5
+    filmed = add_episode(lake, "filmed", 19, frames=seen, source="online", outcome="failure")
+    (clip,) = clips(lake)
+    assert (clip.episode_id, clip.outcome, clip.unshown) == (filmed, "failure", 0)
+    with av.open(io.BytesIO(clip.mp4)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 2
+    assert [round(float(picture.mean()), -1) for picture in shown] == [0, 60, 120, 180]

@@ -28,6 +28,7 @@ def add_episode(
     final: bool = True,
     widths: tuple[int, int] = (3, 2),
     seed: int = 0,
+    frames: Sequence[Sequence[dict[str, Any]]] = (),
     **facts: Any,
 ) -> str:
     """One episode whose state counts up: state[t] = (seed, t, t²), action[t] = (t + 1, −t − 1)."""
@@ -50,6 +51,7 @@ def add_episode(
                 "actor": actors[min(t, steps - 1)],
                 "valid": t not in invalid,
                 "gap": t in gaps,
+                "frames": frames[t] if frames else None,
             }
         )
     row = shared | {
