@@ -1,12 +1,12 @@
-"""Are eyes needed? The same clone of the same demonstrations, with a camera and without.
+"""Are eyes needed? The same clone of the same demonstrations, with a camera and without, beside the expert.
 
     python -m benchmarks.sight [--tasks drawer-open,door-open,…] [--demonstrations 20] [--scenes 50]
-        [--rows camera,blind] [--home DIR] [--json]
+        [--rows expert,camera,blind] [--home DIR] [--json]
 
 Robot `sawyer-eyes`, whose state shows neither object nor goal. Everything goes through the product: raw logs,
-lake, features, snapshot, trainer, bundle. Each policy is judged alone in evaluation scenes, told in words
-that no demonstration was told in; success with Wilson's 95 % interval. A home that is given is gone on with:
-its demonstrations are learned from as they are.
+lake, features, snapshot, trainer, bundle. Each row is judged alone in the same evaluation scenes, a policy
+told in words that no demonstration was told in; success with Wilson's 95 % interval. A home that is given is
+gone on with: its demonstrations are learned from as they are.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from lwd_core.features.extractor import extractor_of
 from lwd_core.fleet.actor import demonstration_seeds, run_fleet
 from lwd_core.fleet.config import sample_fleet
 from lwd_core.fleet.evaluate import evaluate
+from lwd_core.fleet.robot import Workcell
+from lwd_core.fleet.task import find_tasks
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
@@ -49,7 +51,8 @@ VISION = {
     "features": 64,
     "pretrained": "efficientnet-lite0",
 }
-ROWS: Mapping[str, Any] = {"camera": VISION, "blind": None}
+EXPERT = "expert"
+CLONES: Mapping[str, Any] = {"camera": VISION, "blind": None}
 FIRST_SCENE = 30_000  # of the evaluation range
 
 
@@ -72,7 +75,7 @@ def demonstrate(settings: Settings, lake: Lake, tasks: Sequence[str], count: int
 def learned(
     settings: Settings, lake: Lake, tasks: Sequence[str], row: str, chunk: int, updates: int
 ) -> Policy:
-    """The clone that sees by ``ROWS[row]``."""
+    """The clone that sees by ``CLONES[row]``."""
     asked = {"tasks": tasks, "sources": ["demonstration"], "cameras": ["scene"], "frame_age_ms": 0}
     spec = SnapshotSpec.parse({"name": "sight", "chunk": chunk, **asked})
     config = TrainConfig.parse(
@@ -81,7 +84,7 @@ def learned(
             "stage": "sft",
             "offline": build_snapshot(lake, spec, settings.snapshots, now_ns=time.time_ns()).digest,
             "updates": updates,
-            "network": {"vision": ROWS[row]},
+            "network": {"vision": CLONES[row]},
         }
     )
     if config.network.vision is not None:
@@ -92,15 +95,37 @@ def learned(
     return Policy.load(bundle.uri, trusted_keys(settings.keys))
 
 
-def judged(policy: Policy, tasks: Sequence[str], scenes: int, cells: Workcells) -> dict[str, Rate]:
-    """Success by task, and of all."""
-    seeds = scene_seeds(Purpose.EVALUATION, scenes, first=FIRST_SCENE)
+def judged(policy: Policy, tasks: Sequence[str], seeds: Sequence[int], cells: Workcells) -> dict[str, Rate]:
+    """A policy's success by task, and of all."""
     rows = evaluate(
         policy, tasks, seeds, now_ns=0, robot=ROBOT, cells=cells, camera_size=SIZE, words=Words.UNSEEN
     ).to_pylist()
-    own = {task: [r["success"] for r in rows if r["task"] == task] for task in tasks}
-    own["all"] = [r["success"] for r in rows]
-    return {task: wilson(sum(done), len(done)) for task, done in own.items()}
+    return rates({task: [r["success"] for r in rows if r["task"] == task] for task in tasks})
+
+
+def demonstrated(tasks: Sequence[str], seeds: Sequence[int], cells: Workcells) -> dict[str, Rate]:
+    """The same of the expert that demonstrates, who knows where everything is."""
+    done: dict[str, list[bool]] = {}
+    for task in find_tasks(cells.tasks, tasks):
+        with cells.borrow(task) as cell:
+            done[task.name] = [solved(cell, seed, task.limit) for seed in seeds]
+    return rates(done)
+
+
+def solved(cell: Workcell, seed: int, limit: int) -> bool:
+    """Whether the expert comes to the end of a scene in time."""
+    state, person = cell.scene.reset(seed), cell.person()
+    for _ in range(limit):
+        state, done = cell.robot.step(person.drive(state))
+        if done:
+            return True
+    return False
+
+
+def rates(done: Mapping[str, Sequence[bool]]) -> dict[str, Rate]:
+    """By task, and of all."""
+    every = [one for own in done.values() for one in own]
+    return {task: wilson(sum(own), len(own)) for task, own in {**done, "all": every}.items()}
 
 
 def main() -> None:
@@ -113,12 +138,13 @@ def main() -> None:
     options.add_argument("--scenes", type=int, default=50, help="of each task")
     options.add_argument("--chunk", type=int, default=5)
     options.add_argument("--updates", type=int, default=4000)
-    options.add_argument("--rows", default=",".join(ROWS))
+    options.add_argument("--rows", default=",".join((EXPERT, *CLONES)))
     options.add_argument("--home")
     options.add_argument("--json", action="store_true")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     tasks, found = chosen.tasks.split(","), dict[str, dict[str, Rate]]()
+    seeds = scene_seeds(Purpose.EVALUATION, chosen.scenes, first=FIRST_SCENE)
     with tempfile.TemporaryDirectory() as folder, Workcells(ROBOT) as cells:
         settings = Settings(home=str(Path(chosen.home or folder).resolve()))
         cells.install(settings.embodiments)
@@ -126,14 +152,17 @@ def main() -> None:
         if lake.version("episodes") is None:
             demonstrate(settings, lake, tasks, chosen.demonstrations, cells)
         for row in chosen.rows.split(","):
+            if row == EXPERT:
+                found[row] = demonstrated(tasks, seeds, cells)
+                continue
             policy = learned(settings, lake, tasks, row, chosen.chunk, chosen.updates)
-            found[row] = judged(policy, tasks, chosen.scenes, cells)
+            found[row] = judged(policy, tasks, seeds, cells)
     if chosen.json:
-        said = {row: {task: vars(rate) for task, rate in rates.items()} for row, rates in found.items()}
+        said = {row: {task: vars(rate) for task, rate in own.items()} for row, own in found.items()}
         print(json.dumps(said))
         return
-    for row, rates in found.items():
-        for task, rate in rates.items():
+    for row, own in found.items():
+        for task, rate in own.items():
             print(f"{row:8} {task:22} {rate}")
 
 
