@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,15 @@ from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.upload import Uplink, land
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
-from lwd_core.policies.keys import make_robot_key, public_pem, robot_key, rotate, signing_key, trusted_keys
+from lwd_core.policies.keys import (
+    distrust,
+    make_robot_key,
+    public_pem,
+    robot_key,
+    rotate,
+    signing_key,
+    trusted_keys,
+)
 from lwd_core.robots.bucket_policy import bucket_policy
 from lwd_core.robots.desired import desire, read_desired
 from lwd_core.robots.enrolment import Enrolment, enrol, enrolled, folder_of, require_own_key, revoke
@@ -195,6 +204,39 @@ def test_rights_in_a_bucket_are_a_robots_own(settings: Settings) -> None:
     assert lists["Resource"] == ["arn:aws:s3:::fleet"]
     assert "robots/arm-1/*" in lists["Condition"]["StringLike"]["s3:prefix"]
     assert "robots/*" not in lists["Condition"]["StringLike"]["s3:prefix"]
+
+
+def test_robots_stay_enrolled_when_the_key_that_enrolled_them_goes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LWD_HOME", settings.home)
+    Lake.open(settings.lake, create=True)
+    before = [joined(settings, "arm-1"), joined(settings, "arm-2")]
+    wanted = desire(settings, "arm-2", signing_key(settings.keys), NOW, paused=True, why="cleaning")
+    revoke(settings, "arm-2", signing_key(settings.keys), NOW + 1)
+    planted = folder_of(settings, "arm-3")
+    with planted.write("enrolment.json") as file:
+        file.write(folder_of(settings, "arm-1").read("enrolment.json").replace(b"arm-1", b"arm-3"))
+    (old,) = trusted_keys(settings.keys)
+
+    def rotated() -> dict[str, list[str]]:
+        return json.loads(CliRunner().invoke(app, ["keys", "rotate", "--resign", "--json"]).stdout)
+
+    said = rotated()
+    assert said["signed"] == [
+        "robot arm-1: enrolment.json",
+        "robot arm-2: enrolment.json",
+        "robot arm-2: desired.json",
+    ]
+    (left,) = said["left"]
+    assert "arm-3" in left
+    assert "does not fit the bytes" in left
+    distrust(settings.keys, old)
+    found = enrolled(settings)
+    assert found["arm-1"] == before[0]
+    assert found["arm-2"] == replace(before[1], revoked_ns=NOW + 1)
+    assert isinstance(found["arm-3"], str)
+    assert read_desired(settings, "arm-2", trusted_keys(settings.keys)) == wanted
 
 
 def test_a_person_commands_groups(
