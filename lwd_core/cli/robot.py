@@ -13,12 +13,13 @@ import typer
 from rich.console import Console
 
 from lwd_core.cli import _enrolled
-from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli._delivered import landed_line, say_delivered
+from lwd_core.cli._output import AsJson, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.task import Task
 from lwd_core.fleet.workcells import is_simulated
-from lwd_core.interrupt import graceful_stop, stopped
+from lwd_core.interrupt import graceful_stop
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel, Source, Words
 
@@ -158,11 +159,7 @@ def run(
         Work(
             rules,
             told=Told(
-                landed=lambda spec, log, ran: tell(
-                    f"{ran.task} {ran.outcome} {ran.steps} ticks, {ran.human_steps} by a person"
-                    if ran
-                    else f"landed: {log.uri}"
-                ),
+                landed=lambda spec, log, ran: tell(landed_line(spec, log, ran)),
                 waiting=lambda spec, why: tell_news(why),
             ),
             say=tell,
@@ -171,13 +168,7 @@ def run(
             planner=PromptPlanner if flat_out else None,
         ),
     )
-    done = sum(d.episode.success is True for d in delivered)
-    if as_json:
-        say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
-    else:
-        typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
-    if code := stopped():
-        raise typer.Exit(code)
+    say_delivered(delivered, settings.landing, as_json)
 
 
 @app.command()
