@@ -123,9 +123,7 @@ def report(result: IngestResult, as_json: bool = False) -> None:
             typer.echo(f"{state:12} {tally.files:8} logs {tally.bytes:14} bytes")
     typer.echo(f"{'episodes':12} {result.episodes:8}      {result.steps:14} steps")
     if result.let_in:
-        typer.echo(
-            f"{'let in':12} {result.let_in:8} logs that were refused before their robots were enrolled"
-        )
+        typer.echo(f"{'let in':12} {result.let_in:8} logs, refused before their robots were enrolled")
     for uri, reason in result.reasons[:20]:
         typer.echo(f"  {uri}: {reason}")
     if len(result.reasons) > 20:

@@ -12,9 +12,9 @@ from storage_schemas.vocabulary import LogState
 def waiting(lake: Lake, settings: Settings) -> dict[tuple[str, str], list[str]]:
     """Addresses of the logs in the landing zone that ``logs`` has no row of, by (day, site).
 
-    A log that has changed its size since counts as new; so does one whose robot was enrolled since. Day and site are "" where a log's path
-    ``<site>/<day>/<robot>/`` doesn't say them: it belongs to no partition. An absent landing zone holds
-    nothing.
+    A log that has changed its size since counts as new; so does one whose robot was enrolled since. Day and
+    site are "" where a log's path ``<site>/<day>/<robot>/`` doesn't say them: it belongs to no partition. An
+    absent landing zone holds nothing.
     """
     landing = settings.landing
     place = open_location(landing)

@@ -155,8 +155,8 @@ class Registry:
         found = self.robots.get(robot_id)
         if found is None:
             return (
-                f"robot {robot_id} is not enrolled, and `enrolled_only` is set; once it is (`lwd robot enrol`), "
-                "the next ingest takes it"
+                f"robot {robot_id} is not enrolled, and `enrolled_only` is set; once it is (`lwd robot "
+                "enrol`) the next ingest takes it"
             )
         if isinstance(found, str):
             return f"robot {robot_id}: {found}"
@@ -165,8 +165,8 @@ class Registry:
             return f"robot {robot_id} was revoked on {day}; `lwd robot enrol` takes it back"
         if site != found.site:
             return (
-                f"robot {robot_id} is enrolled at {found.site}, not at {site}; enrol it there, or find out who "
-                "wrote here"
+                f"robot {robot_id} is enrolled at {found.site}, not at {site}; enrol it there, or find out "
+                "who wrote here"
             )
         words = vouched.split()
         if len(words) != 2:

@@ -1,7 +1,7 @@
 """Sign anew what an older key said of robots, so that the older key can go out of trust.
 
-There is no table of robots to hold a file against: whoever held the older key could have enrolled one, so each
-is named, for a person to look at.
+There is no table of robots to hold a file against: whoever held the older key could have enrolled one, so
+each is named, for a person to look at.
 """
 
 import json
@@ -23,8 +23,8 @@ def resign_robots(
 ) -> Resigned:
     """Sign each robot's enrolment, and what is wanted of it, with ``key``; what it says stays as it is.
 
-    What ``key`` signed already is left, so calling again changes nothing; so is, with the reason, what does not
-    verify with ``trusted``.
+    What ``key`` signed already is left, so calling again changes nothing; so is, with the reason, what does
+    not verify with ``trusted``.
     """
     mine = sign(b"", key).key_id
     done: list[str] = []
