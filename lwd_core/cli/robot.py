@@ -26,8 +26,8 @@ from storage_schemas.vocabulary import Channel, Source, Words
 if TYPE_CHECKING:
     from lwd_core.fleet.channel import PolicySource
     from lwd_core.fleet.pace import Timekeeper
-    from lwd_core.fleet.rig import Stand
     from lwd_core.fleet.robot import Observed
+    from lwd_core.fleet.stand import Stand
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 _enrolled.join(app)
@@ -245,7 +245,9 @@ def _stand(
     operator: str = "",
     cameras: tuple[float, int] = (0.0, 0),
 ) -> "Stand":
-    from lwd_core.fleet.rig import EXPERT, RealStand, SimulatedStand, made_controls
+    from lwd_core.fleet.devices import made_controls
+    from lwd_core.fleet.lifelike import EXPERT, SimulatedStand
+    from lwd_core.fleet.stand import RealStand
 
     wanted = [name for name in names or [] if name != EXPERT]
     if is_simulated(robot):
