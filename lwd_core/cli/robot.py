@@ -97,11 +97,11 @@ def run(
 
     Example: lwd robot run --robot my_pkg:MyArm --task reach --policy none --episodes 10
     """
-    from lwd_core.fleet.control import ControlRules
     from lwd_core.fleet.keyboard import HELP
     from lwd_core.fleet.live import Told
     from lwd_core.fleet.pace import LeapTime, WallTime
     from lwd_core.fleet.planner import PromptPlanner
+    from lwd_core.fleet.rig import ControlRules
     from lwd_core.fleet.station import Rounds, Work, chosen_tasks, run_robot
 
     settings, console = Settings(), Console(stderr=True)

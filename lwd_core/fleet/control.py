@@ -6,13 +6,13 @@ robot is told to stand still before anything else, and the log says why and ends
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from lwd_core.errors import UserError, suggest
+from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Request
 from lwd_core.fleet.episode import Ran, log_name
 from lwd_core.fleet.eyes import CameraFault, sound_frames
@@ -20,82 +20,21 @@ from lwd_core.fleet.limits import RULES, Limiter
 from lwd_core.fleet.pace import Pace, Timekeeper, WallTime, Watchdog
 from lwd_core.fleet.planner import Planner, Plans, ThreadPlanner, WhenLate
 from lwd_core.fleet.recorder import Recorder
+from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import (
     Action,
     Button,
-    Buttons,
     Observed,
     Person,
-    Press,
-    Referee,
-    Robot,
     RobotPolicy,
     RobotSpec,
-    Scene,
 )
 from lwd_core.fleet.task import Job
 from storage_schemas.canonical import digest
-from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome
 
 _ASKS_NS = 20_000_000  # how often it is looked for what a person presses while nothing moves
 _VERDICTS = {Button.SUCCESS: Outcome.SUCCESS, Button.FAILURE: Outcome.FAILURE, Button.DISCARD: None}
-
-
-class SafeStop(UserError):
-    """Why a robot was made to stand still in the middle of an episode."""
-
-
-@dataclass(frozen=True)
-class Rig:
-    """A robot in real time with what is around it.
-
-    ``scene``: can be set up without a person. ``referee``: tells how an episode went. ``person()`` sits down
-    at the controls for one episode; None: nobody can drive. ``buttons`` are all a person may press;
-    ``operator`` is who.
-    """
-
-    robot: Robot
-    embodiment: Embodiment
-    scene: Scene | None = None
-    referee: Referee | None = None
-    person: Callable[[], Person] | None = None
-    buttons: tuple[Buttons, ...] = ()
-    operator: str = ""
-
-    def pressed(self) -> Iterator[Press]:
-        """What was pressed since the last call."""
-        for device in self.buttons:
-            yield from device.pressed()
-
-
-@dataclass(frozen=True)
-class ControlRules:
-    """How a robot is driven.
-
-    ``late``, ``ahead``, ``plan_s``: see `lwd_core.fleet.planner.Plans`. ``stale_ms``: the age of a state, and
-    ``lost_ms`` of a picture that is needed, at which the robot stops. ``watchdog_ms``: the length of a tick
-    at which it does. ``verdict_s``: for how long a person is asked how an episode went that nobody else
-    judged.
-    """
-
-    late: WhenLate | str = WhenLate.HOLD
-    ahead: int | None = None
-    plan_s: float = 5.0
-    stale_ms: float = 250.0
-    lost_ms: float = 1000.0
-    watchdog_ms: float = 1000.0
-    verdict_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.late not in tuple(WhenLate):
-            raise UserError(f"control: late {self.late!r}: no such rule{suggest(self.late, WhenLate)}")
-        object.__setattr__(self, "late", WhenLate(self.late))
-        for name in ("plan_s", "stale_ms", "lost_ms", "watchdog_ms"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"control: {name} must be above 0")
-        if self.ahead is not None and self.ahead < 0:
-            raise UserError("control: ahead must be a number of ticks, 0 or more")
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from lwd_core.fleet.control import Rig
 from lwd_core.fleet.devices import driver, reached
 from lwd_core.fleet.pace import Timekeeper
+from lwd_core.fleet.rig import Rig
 from lwd_core.fleet.robot import Action, Buttons, Observed, Person, Picture, State, Workcell
 from lwd_core.fleet.task import Task
 from lwd_core.fleet.workcells import Workcells

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.control import Rig
 from lwd_core.fleet.devices import REFEREES, driver, fit, reached
+from lwd_core.fleet.rig import Rig
 from lwd_core.fleet.robot import Buttons, Person, Referee, RobotSpec, Scene
 from lwd_core.fleet.task import Task
 from lwd_core.fleet.workcells import ROBOTS, install_embodiment

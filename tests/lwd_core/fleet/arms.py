@@ -5,8 +5,9 @@ from collections import deque
 import numpy as np
 import simplejpeg
 
-from lwd_core.fleet.control import Control, ControlRules, Rig
+from lwd_core.fleet.control import Control
 from lwd_core.fleet.pace import LeapTime
+from lwd_core.fleet.rig import ControlRules, Rig
 from lwd_core.fleet.robot import Button, Observed, Picture, Press, RobotSpec
 from lwd_core.fleet.task import Job, Task
 from lwd_core.logs.embodiment import parse_embodiment

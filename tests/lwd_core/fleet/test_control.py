@@ -9,9 +9,9 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Request
-from lwd_core.fleet.control import SafeStop
 from lwd_core.fleet.pace import LeapTime, Pace
 from lwd_core.fleet.planner import ThreadPlanner
+from lwd_core.fleet.rig import SafeStop
 from lwd_core.fleet.robot import Press
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
