@@ -26,15 +26,16 @@ class Senses:
         dims = len(self._embodiment.state_dims)
         if observed.state.shape != (dims,):
             raise SafeStop(
-                f"{self._who}: its state is {observed.state.shape}, its embodiment file names {dims} dims; mend one"
+                f"{self._who}: its state is {observed.state.shape}, its embodiment file names {dims} dims; "
+                "mend one"
             )
         if not np.isfinite(observed.state).all():
             raise SafeStop(f"{self._who}: its state has a number that is none; look after its sensors")
         age_ms = (now - observed.t_ns) / 1e6
         if abs(age_ms) > self._rules.stale_ms:
             raise SafeStop(
-                f"{self._who}: its state is {age_ms:.0f} ms old, more than {self._rules.stale_ms:g}; look after "
-                "its connection and clock, or raise `--stale-ms`"
+                f"{self._who}: its state is {_aged(age_ms)}, more than {self._rules.stale_ms:g}; look "
+                "after its connection and clock, or raise `--stale-ms`"
             )
         return observed
 
@@ -43,15 +44,17 @@ class Senses:
         needed = self._required | (set(policy.cameras) & set(self._known) if policy else set[str]())
         for camera in self._known:
             picture = observed.pictures.get(camera)
-            if picture is not None and now - picture.t_ns <= self._rules.lost_ms * 1e6:
+            age_ms = (now - picture.t_ns) / 1e6 if picture else float("inf")
+            # one from ahead was taken before a clock was set back, and would look new for as long
+            if abs(age_ms) <= self._rules.lost_ms:
                 continue
             if camera in needed:
-                age = (
-                    f"its picture is {(now - picture.t_ns) / 1e6:.0f} ms old"
-                    if picture
-                    else "it shows nothing"
-                )
+                age = f"its picture is {_aged(age_ms)}" if picture else "it shows nothing"
                 raise CameraFault(
                     f"{self._who}: camera {camera} is lost ({age}); look after it, or raise `--lost-ms`"
                 )
             counts[f"camera_{camera}_lost_ticks"] += 1
+
+
+def _aged(age_ms: float) -> str:
+    return f"{age_ms:.0f} ms old" if age_ms >= 0 else f"{-age_ms:.0f} ms ahead of this clock"
