@@ -30,9 +30,10 @@ import torch
 
 from benchmarks import edge_recording, edge_salvage, serve
 from benchmarks.edge_arm import DIMS, STATE, Arm, arm_file
-from lwd_core.fleet.control import Control, ControlRules, Rig
+from lwd_core.fleet.control import Control
 from lwd_core.fleet.pace import Pace, WallTime
 from lwd_core.fleet.planner import WhenLate
+from lwd_core.fleet.rig import ControlRules, Rig
 from lwd_core.fleet.robot import Chunk, RobotSpec
 from lwd_core.fleet.task import Job, Task
 from lwd_core.logs.embodiment import parse_embodiment

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.edge_arm import CAMERAS, Arm, Hand, arm_file
-from lwd_core.fleet.control import Control, ControlRules, Rig
+from lwd_core.fleet.control import Control
+from lwd_core.fleet.rig import ControlRules, Rig
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.task import Job
 from lwd_core.logs.embodiment import parse_embodiment

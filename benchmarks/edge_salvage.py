@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.edge_arm import CAMERAS, Hand, arm_file
 from lwd_core.fleet.live import Told
-from lwd_core.fleet.rig import RealStand
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.stand import RealStand
 from lwd_core.fleet.station import Rounds, Work, run_robot
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source

@@ -51,7 +51,7 @@ def ingest_unpartitioned(context: dg.OpExecutionContext, platform: Platform) -> 
 
     lake, settings = platform.lake(), platform.settings
     paths = []
-    for (day, site), uris in waiting(lake, settings.landing).items():
+    for (day, site), uris in waiting(lake, settings).items():
         try:
             partition(day, site)
         except UserError as error:

@@ -43,7 +43,7 @@ _UNFINISHED = [
 def landing_sensor(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult:
     from lwd_core.ingest.pending import waiting
 
-    found = waiting(platform.lake(), platform.settings.landing)
+    found = waiting(platform.lake(), platform.settings)
     fit, unfit = _fitting(found)
     for what in unfit:
         context.log.warning(f"{what}; ingest_rest takes it, in no partition")

@@ -72,10 +72,13 @@ def enrol(
     made = Enrolment(robot_id, site, group, pem.decode("ascii", "replace"), time.time_ns())
     require_own_key(settings, made)
     made = enter(settings, made, keys.signing_key(settings.keys))
+    let_in = _let_in(settings, robot_id)
     if as_json:
-        say_json({"robot_id": made.robot_id, "site": made.site, "group": made.group})
-    else:
-        typer.echo(f"{made.robot_id} is enrolled at {made.site}; copy {settings.keys}/trusted to it")
+        say_json({"robot_id": made.robot_id, "site": made.site, "group": made.group, "let_in": let_in})
+        return
+    typer.echo(f"{made.robot_id} is enrolled at {made.site}; copy {settings.keys}/trusted to it")
+    if let_in:
+        typer.echo(f"{let_in} logs of it that were refused before will be taken in by the next `lwd ingest`")
 
 
 def revoke(robot_id: Annotated[str, Argument(help="Robot.")], as_json: AsJson = False) -> None:
@@ -154,6 +157,16 @@ def permissions(robot_id: Annotated[str, Argument(help="Robot.")], as_json: AsJs
     if found is None:
         raise UserError(f"robot {robot_id}: not enrolled{suggest(robot_id, enrolled(settings))}")
     say_document(bucket_policy(settings, found), as_json)
+
+
+def _let_in(settings: Settings, robot_id: str) -> int:
+    """How many logs of a robot that were refused would be taken by now."""
+    from lwd_core.ingest.admission import admitted
+    from lwd_core.lake.store import Lake
+    from lwd_core.storage.location import open_location
+
+    there = open_location(settings.lake).exists("tables")
+    return len(admitted(Lake.open(settings.lake), settings, robot_id=robot_id)) if there else 0
 
 
 def _wish(

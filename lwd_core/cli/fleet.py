@@ -11,11 +11,12 @@ import pyarrow as pa
 import typer
 from rich.console import Console
 
+from lwd_core.cli._delivered import landed_line, say_delivered
 from lwd_core.cli._output import AsJson, say_json, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.task import find_tasks, kept
 from lwd_core.fleet.workcells import DEFAULT, Workcells
-from lwd_core.interrupt import graceful_stop, stopped
+from lwd_core.interrupt import graceful_stop
 from lwd_core.policies.scenes import Purpose, scene_seeds, seed_range
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source, Words
@@ -184,22 +185,11 @@ def run(
         ReleasedPolicies(settings, lambda why: complain_once("refused", why)),
         stop=_stop_after(minutes),
         told=Told(
-            landed=lambda robot, log, ran: console.print(
-                f"{robot.robot_id} {ran.task} {ran.outcome} {ran.steps} steps {ran.policy_id}"
-                if ran
-                else f"{robot.robot_id} late: {log.uri}",
-                markup=False,
-            ),
+            landed=lambda robot, log, ran: console.print(landed_line(robot, log, ran), markup=False),
             waiting=lambda robot, why: complain_once(robot.robot_id, why),
         ),
     )
-    done = sum(d.episode.success is True for d in delivered)
-    if as_json:
-        say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
-    else:
-        typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
-    if code := stopped():
-        raise typer.Exit(code)
+    say_delivered(delivered, settings.landing, as_json)
 
 
 @app.command()

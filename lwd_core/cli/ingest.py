@@ -114,7 +114,7 @@ def report(result: IngestResult, as_json: bool = False) -> None:
     """Print what became of the logs."""
     if as_json:
         tallies = {str(state): asdict(result.tally(state)) for state in (*LogState, "known")}
-        counts = {"episodes": result.episodes, "steps": result.steps}
+        counts = {"episodes": result.episodes, "steps": result.steps, "let_in": result.let_in}
         say_json(tallies | counts | {"reasons": dict(result.reasons)})
         return
     for state in (*LogState, "known"):
@@ -122,6 +122,8 @@ def report(result: IngestResult, as_json: bool = False) -> None:
         if tally.files:
             typer.echo(f"{state:12} {tally.files:8} logs {tally.bytes:14} bytes")
     typer.echo(f"{'episodes':12} {result.episodes:8}      {result.steps:14} steps")
+    if result.let_in:
+        typer.echo(f"{'let in':12} {result.let_in:8} logs, refused before their robots were enrolled")
     for uri, reason in result.reasons[:20]:
         typer.echo(f"  {uri}: {reason}")
     if len(result.reasons) > 20:

@@ -30,7 +30,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def rotate(
     resign: Annotated[
-        bool, typer.Option(help="Also sign policies and channels anew, so that the old key can go.")
+        bool, typer.Option(help="Also sign policies, channels and robots anew, so that the old key can go.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,10 +45,12 @@ def rotate(
     if resign:
         from lwd_core.lake.store import Lake
         from lwd_core.policies.resign import resign as sign_anew
+        from lwd_core.robots.resign import resign_robots
 
-        lake, trusted = Lake.open(settings.lake), keys.trusted_keys(folder)
-        signed = sign_anew(lake, settings, keys.signing_key(folder), trusted, now_ns=time.time_ns())
-        done, left = signed.done, signed.left
+        lake, trusted, key = Lake.open(settings.lake), keys.trusted_keys(folder), keys.signing_key(folder)
+        signed = sign_anew(lake, settings, key, trusted, now_ns=time.time_ns())
+        robots = resign_robots(settings, key, trusted)
+        done, left = signed.done + robots.done, signed.left + robots.left
     if as_json:
         say_json({"key_id": name, "signed": done, "left": left})
         return

@@ -13,20 +13,21 @@ import typer
 from rich.console import Console
 
 from lwd_core.cli import _enrolled
-from lwd_core.cli._output import AsJson, say_json, say_rows
+from lwd_core.cli._delivered import landed_line, say_delivered
+from lwd_core.cli._output import AsJson, say_rows
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.task import Task
 from lwd_core.fleet.workcells import is_simulated
-from lwd_core.interrupt import graceful_stop, stopped
+from lwd_core.interrupt import graceful_stop
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Channel, Source, Words
 
 if TYPE_CHECKING:
     from lwd_core.fleet.channel import PolicySource
     from lwd_core.fleet.pace import Timekeeper
-    from lwd_core.fleet.rig import Stand
     from lwd_core.fleet.robot import Observed
+    from lwd_core.fleet.stand import Stand
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 _enrolled.join(app)
@@ -96,11 +97,11 @@ def run(
 
     Example: lwd robot run --robot my_pkg:MyArm --task reach --policy none --episodes 10
     """
-    from lwd_core.fleet.control import ControlRules
     from lwd_core.fleet.keyboard import HELP
     from lwd_core.fleet.live import Told
     from lwd_core.fleet.pace import LeapTime, WallTime
     from lwd_core.fleet.planner import PromptPlanner
+    from lwd_core.fleet.rig import ControlRules
     from lwd_core.fleet.station import Rounds, Work, chosen_tasks, run_robot
 
     settings, console = Settings(), Console(stderr=True)
@@ -158,11 +159,7 @@ def run(
         Work(
             rules,
             told=Told(
-                landed=lambda spec, log, ran: tell(
-                    f"{ran.task} {ran.outcome} {ran.steps} ticks, {ran.human_steps} by a person"
-                    if ran
-                    else f"landed: {log.uri}"
-                ),
+                landed=lambda spec, log, ran: tell(landed_line(spec, log, ran)),
                 waiting=lambda spec, why: tell_news(why),
             ),
             say=tell,
@@ -171,13 +168,7 @@ def run(
             planner=PromptPlanner if flat_out else None,
         ),
     )
-    done = sum(d.episode.success is True for d in delivered)
-    if as_json:
-        say_json({"episodes": len(delivered), "successful": done, "landing": settings.landing})
-    else:
-        typer.echo(f"{len(delivered)} episodes, {done} successful, in {settings.landing}")
-    if code := stopped():
-        raise typer.Exit(code)
+    say_delivered(delivered, settings.landing, as_json)
 
 
 @app.command()
@@ -254,7 +245,9 @@ def _stand(
     operator: str = "",
     cameras: tuple[float, int] = (0.0, 0),
 ) -> "Stand":
-    from lwd_core.fleet.rig import EXPERT, RealStand, SimulatedStand, made_controls
+    from lwd_core.fleet.devices import made_controls
+    from lwd_core.fleet.lifelike import EXPERT, SimulatedStand
+    from lwd_core.fleet.stand import RealStand
 
     wanted = [name for name in names or [] if name != EXPERT]
     if is_simulated(robot):

@@ -6,96 +6,36 @@ robot is told to stand still before anything else, and the log says why and ends
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from lwd_core.errors import UserError, suggest
+from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Request
 from lwd_core.fleet.episode import Ran, log_name
-from lwd_core.fleet.eyes import CameraFault, sound_frames
+from lwd_core.fleet.eyes import sound_frames
 from lwd_core.fleet.limits import RULES, Limiter
 from lwd_core.fleet.pace import Pace, Timekeeper, WallTime, Watchdog
 from lwd_core.fleet.planner import Planner, Plans, ThreadPlanner, WhenLate
 from lwd_core.fleet.recorder import Recorder
+from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import (
     Action,
     Button,
-    Buttons,
     Observed,
     Person,
-    Press,
-    Referee,
-    Robot,
     RobotPolicy,
     RobotSpec,
-    Scene,
 )
+from lwd_core.fleet.senses import Senses
 from lwd_core.fleet.task import Job
 from storage_schemas.canonical import digest
-from storage_schemas.embodiment import Embodiment
 from storage_schemas.vocabulary import Actor, EpisodeEnd, InterventionReason, Outcome
 
 _ASKS_NS = 20_000_000  # how often it is looked for what a person presses while nothing moves
 _VERDICTS = {Button.SUCCESS: Outcome.SUCCESS, Button.FAILURE: Outcome.FAILURE, Button.DISCARD: None}
-
-
-class SafeStop(UserError):
-    """Why a robot was made to stand still in the middle of an episode."""
-
-
-@dataclass(frozen=True)
-class Rig:
-    """A robot in real time with what is around it.
-
-    ``scene``: can be set up without a person. ``referee``: tells how an episode went. ``person()`` sits down
-    at the controls for one episode; None: nobody can drive. ``buttons`` are all a person may press;
-    ``operator`` is who.
-    """
-
-    robot: Robot
-    embodiment: Embodiment
-    scene: Scene | None = None
-    referee: Referee | None = None
-    person: Callable[[], Person] | None = None
-    buttons: tuple[Buttons, ...] = ()
-    operator: str = ""
-
-    def pressed(self) -> Iterator[Press]:
-        """What was pressed since the last call."""
-        for device in self.buttons:
-            yield from device.pressed()
-
-
-@dataclass(frozen=True)
-class ControlRules:
-    """How a robot is driven.
-
-    ``late``, ``ahead``, ``plan_s``: see `lwd_core.fleet.planner.Plans`. ``stale_ms``: the age of a state, and
-    ``lost_ms`` of a picture that is needed, at which the robot stops. ``watchdog_ms``: the length of a tick
-    at which it does. ``verdict_s``: for how long a person is asked how an episode went that nobody else
-    judged.
-    """
-
-    late: WhenLate | str = WhenLate.HOLD
-    ahead: int | None = None
-    plan_s: float = 5.0
-    stale_ms: float = 250.0
-    lost_ms: float = 1000.0
-    watchdog_ms: float = 1000.0
-    verdict_s: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.late not in tuple(WhenLate):
-            raise UserError(f"control: late {self.late!r}: no such rule{suggest(self.late, WhenLate)}")
-        object.__setattr__(self, "late", WhenLate(self.late))
-        for name in ("plan_s", "stale_ms", "lost_ms", "watchdog_ms"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"control: {name} must be above 0")
-        if self.ahead is not None and self.ahead < 0:
-            raise UserError("control: ahead must be a number of ticks, 0 or more")
 
 
 @dataclass(frozen=True)
@@ -150,7 +90,7 @@ class Control:
         self._planner = planner or self._thread
         self._limiter = Limiter(rig.embodiment)
         self._cameras = tuple(camera.name for camera in rig.embodiment.cameras)
-        self._required = {camera.name for camera in rig.embodiment.cameras if camera.required}
+        self._senses = Senses(rig, f"robot {spec.robot_id}", self._rules)
         if rig.robot.control_hz != rig.embodiment.control_hz:
             raise UserError(
                 f"robot {spec.robot_id}: it runs at {rig.robot.control_hz:g} Hz, its embodiment file says "
@@ -268,7 +208,7 @@ class Control:
             self._record_pictures(observed, taken, now, course.counts, log)
             if course.over:
                 return
-            self._check_cameras(observed, policy, now, course.counts)
+            self._senses.cameras(observed, policy, now, course.counts)
             if course.driving is not course.reason:
                 self._hand_over(course, policy, person, plans, log)
             proposed: Action | None = None
@@ -324,7 +264,7 @@ class Control:
                 person.take_over(course.observed.state)
 
     def _sound(self, observed: Observed, now: int, dog: Watchdog) -> Observed:
-        """What the robot says, if it can be driven by."""
+        """What the robot says, if it can be driven by and nobody asks it to stop."""
         who = f"robot {self._spec.robot_id}"
         if dog.tripped:
             raise SafeStop(
@@ -333,43 +273,7 @@ class Control:
             )
         if self._stop():
             raise SafeStop(f"{who}: asked to stop")
-        # a copy: the robot may go on writing into its own, and a plan is made beside the loop
-        observed = replace(observed, state=np.array(observed.state, dtype=np.float64))
-        dims = len(self._rig.embodiment.state_dims)
-        if observed.state.shape != (dims,):
-            raise SafeStop(
-                f"{who}: its state is {observed.state.shape}, its embodiment file names {dims} dims; mend one"
-            )
-        if not np.isfinite(observed.state).all():
-            raise SafeStop(f"{who}: its state has a number that is none; look after its sensors")
-        age_ms = (now - observed.t_ns) / 1e6
-        if abs(age_ms) > self._rules.stale_ms:
-            raise SafeStop(
-                f"{who}: its state is {age_ms:.0f} ms old, more than {self._rules.stale_ms:g}; look after "
-                "its connection and clock, or raise `--stale-ms`"
-            )
-        return observed
-
-    def _check_cameras(
-        self, observed: Observed, policy: RobotPolicy | None, now: int, counts: Counter[str]
-    ) -> None:
-        """Raises `CameraFault` for one that is needed and lost; others are counted."""
-        needed = self._required | (set(policy.cameras) & set(self._cameras) if policy else set[str]())
-        for camera in self._cameras:
-            picture = observed.pictures.get(camera)
-            if picture is not None and now - picture.t_ns <= self._rules.lost_ms * 1e6:
-                continue
-            if camera in needed:
-                age = (
-                    f"its picture is {(now - picture.t_ns) / 1e6:.0f} ms old"
-                    if picture
-                    else "it shows nothing"
-                )
-                raise CameraFault(
-                    f"robot {self._spec.robot_id}: camera {camera} is lost ({age}); look after it, or raise "
-                    "`--lost-ms`"
-                )
-            counts[f"camera_{camera}_lost_ticks"] += 1
+        return self._senses.state(observed, now)
 
     def _record_pictures(
         self, observed: Observed, taken: dict[str, int], now: int, counts: Counter[str], log: Recorder

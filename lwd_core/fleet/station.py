@@ -12,14 +12,15 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.actor import Delivered
 from lwd_core.fleet.channel import Loaded, PolicySource
 from lwd_core.fleet.checkin import CheckIn
-from lwd_core.fleet.control import Control, ControlRules, Rig, SafeStop
+from lwd_core.fleet.control import Control
 from lwd_core.fleet.live import Told
 from lwd_core.fleet.outbox import Outbox
 from lwd_core.fleet.pace import Timekeeper, WallTime
 from lwd_core.fleet.planner import Planner
-from lwd_core.fleet.rig import Stand
+from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import Button, RobotPolicy, RobotSpec, TaskQueue
 from lwd_core.fleet.spool import claimed
+from lwd_core.fleet.stand import Stand
 from lwd_core.fleet.task import Job, Task, find_tasks, kept
 from lwd_core.fleet.upload import Backoff
 from lwd_core.policies.scenes import training_seeds

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lwd_core.ingest import supersede
+from lwd_core.ingest.admission import admitted
 from lwd_core.ingest.landing import UNSAID, LandedLog, Origin, receive
 from lwd_core.ingest.reading import BATCH_LOGS, MOVED_ON, NO_BYTES, Item, Known, Run, batches, new_logs, read
 from lwd_core.ingest.staging import Reader, Staged, duplicate
@@ -48,7 +49,8 @@ class Tally:
 @dataclass
 class IngestResult:
     """What became of the logs of one run. ``known`` were there before, unchanged; ``superseded`` are logs of
-    earlier runs whose address holds other bytes now.
+    earlier runs whose address holds other bytes now. ``let_in``: those taken that had been refused for whose
+    they are.
 
     ``reasons`` are (uri, why) of logs in quarantine or not whole, ``quarantine`` of the former alone;
     ``faults`` (uri, traceback) of logs the readers failed on by their own fault.
@@ -62,6 +64,7 @@ class IngestResult:
     known: Tally = field(default_factory=Tally)
     episodes: int = 0
     steps: int = 0
+    let_in: int = 0
     reasons: list[tuple[str, str]] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     quarantine: list[tuple[str, str]] = field(default_factory=list)
@@ -98,16 +101,19 @@ def ingest(
 
     Logs are read in ``workers`` processes with limits of memory and time by their size; a ``reader`` of
     one's own works in this process, without. ``batch_logs`` bounds a commit. ``again`` are (log_id, stored
-    address) of quarantined logs to read anew; those that an older reader failed on are read anew anyway.
+    address) of quarantined logs to read anew; those that an older reader failed on, and those whose robot was
+    enrolled since, are read anew anyway.
     ``origin`` says where logs come from that lie outside of the landing zone. ``progress`` is called with the
     count of logs done and the log. Raises ``OSError`` when disk or network fail; what was committed before
     stays.
     """
     addresses.renew(lake, settings.landing)
-    again |= _mended(lake)
+    registry = Registry.of(settings)
+    let_in = admitted(lake, settings, registry)
+    again |= _mended(lake) | let_in
     known = Known.of(lake, again)
     landing = open_location(settings.landing).root
-    run = Run(lake.place, embodiments, reader, now_ns, known, landing, Registry.of(settings))
+    run = Run(lake.place, embodiments, reader, now_ns, known, landing, registry)
     result = IngestResult()
     fresh = new_logs(receive(paths, settings.landing, origin), known, result.known.add)
     done = 0
@@ -115,6 +121,8 @@ def ingest(
         orphans: list[Item] = []
         for batch in batches(read(run, fresh, workers), batch_logs):
             orphans += _land(lake, batch, again, now_ns, result)
+            taken = [item for item in batch if item.staged and item.staged.state in TAKEN]
+            result.let_in += sum((item.log_id, item.received.place) in let_in for item in taken)
             for item in batch:
                 done += 1
                 if progress:

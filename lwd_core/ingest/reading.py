@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from lwd_core.ingest.landing import LandedLog, origin_of
+from lwd_core.ingest.admission import refusal
+from lwd_core.ingest.landing import LandedLog
 from lwd_core.ingest.staging import Reader, Staged, refused, stage, stage_log
 from lwd_core.ingest.supersede import TAKEN
 from lwd_core.lake.store import Lake
@@ -98,22 +99,10 @@ def _looked(run: Run, log: LandedLog, claimed: str | None) -> tuple[str, Staged 
     if claimed is not None and claimed != log_id:
         reason = f"its sha256 is {log_id[:12]}…, the robot stated {claimed[:12]}…: damaged on its way"
         return log_id, refused(log, log_id, reason, run.now_ns)
-    if refusal := _refusal(run, log, log_id):
-        return log_id, refused(log, log_id, refusal, run.now_ns)
+    if run.landing and (why := refusal(run.registry, run.landing, log, log_id)):
+        return log_id, refused(log, log_id, why, run.now_ns)
     known.stamps[log.uri] = stamp
     return log_id, None
-
-
-def _refusal(run: Run, log: LandedLog, log_id: str) -> str | None:
-    """Why whose log this is keeps it out."""
-    if not run.landing:
-        return None
-    said, _ = origin_of(run.landing, log.uri)
-    if said.robot is None and run.registry.alone and below(run.landing, log.uri) is not None:
-        return "its place in the landing zone names no robot, and `enrolled_only` is set; see docs/fleet.md"
-    if said.robot is None or not run.registry.asks(said.robot):
-        return None
-    return run.registry.refusal(said.robot, said.site, log_id, log.vouched())
 
 
 def _unmoved(run: Run, log: LandedLog) -> bool:

@@ -146,23 +146,27 @@ class Registry:
         """Whether a log of this landing folder has to be vouched for; None: it lies elsewhere."""
         return robot_id is not None and (self.alone or robot_id in self.robots)
 
+    def refused(self, robot_id: str, reason: str) -> bool:
+        """Whether a reason is one that `refusal` gives of a robot."""
+        return reason.startswith((f"robot {robot_id} ", f"robot {robot_id}: "))
+
     def refusal(self, robot_id: str, site: str | None, sha256: str, vouched: str) -> str | None:
         """Why a log of this landing folder is not taken; None if it is. ``vouched``: the line beside it."""
         found = self.robots.get(robot_id)
         if found is None:
             return (
-                f"robot {robot_id} is not enrolled, and `enrolled_only` is set; `lwd robot enrol` it, then "
-                "`lwd logs retry`"
+                f"robot {robot_id} is not enrolled, and `enrolled_only` is set; once it is (`lwd robot "
+                "enrol`) the next ingest takes it"
             )
         if isinstance(found, str):
-            return found
+            return f"robot {robot_id}: {found}"
         if found.revoked_ns is not None:
             day = datetime.fromtimestamp(found.revoked_ns / 1e9, UTC).strftime("%Y-%m-%d")
-            return f"robot {robot_id} was revoked on {day}; `lwd robot enrol`, `lwd logs retry` take it back"
+            return f"robot {robot_id} was revoked on {day}; `lwd robot enrol` takes it back"
         if site != found.site:
             return (
-                f"robot {robot_id} is enrolled at {found.site}, not at {site}; enrol it there, then "
-                "`lwd logs retry`"
+                f"robot {robot_id} is enrolled at {found.site}, not at {site}; enrol it there, or find out "
+                "who wrote here"
             )
         words = vouched.split()
         if len(words) != 2:

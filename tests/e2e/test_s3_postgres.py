@@ -56,7 +56,7 @@ def test_a_round_of_the_loop_over_a_bucket_and_a_database(tmp_path: Path, databa
     assert open_location(settings.policies).exists(released.policy_id, "manifest.json")
     assert settings.policies == "s3://lwd/policies"
     in_bucket = [name for name in PLACES if getattr(settings, name).startswith("s3://lwd/")]
-    assert set(in_bucket) == set(PLACES) - {"embodiments", "robots"}  # what was not moved there
+    assert set(in_bucket) == set(PLACES) - {"embodiments"}  # which stays on the server
     assert not [path for path in home.rglob("*") if path.suffix in {".parquet", ".tar", ".mcap"}]
     engine = create_engine(database)
     with engine.connect() as connection:

@@ -13,9 +13,11 @@ import pytest
 
 from lwd_core import plugins
 from lwd_core.errors import UserError
-from lwd_core.fleet.control import Control, ControlRules, SafeStop
-from lwd_core.fleet.rig import RealStand, made_controls
+from lwd_core.fleet.control import Control
+from lwd_core.fleet.devices import made_controls
+from lwd_core.fleet.rig import ControlRules, SafeStop
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.stand import RealStand
 from lwd_core.fleet.task import Job, Task
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.settings import Settings

@@ -16,7 +16,7 @@ from dagster_k8s.job import UserDefinedDagsterK8sConfig
 from dagster_ray import RayRunLauncher
 
 from lwd_core.errors import UserError
-from lwd_core.settings import Settings, from_file
+from lwd_core.settings import PLACES, Settings, from_file
 from pipelines.launch import pod, surroundings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -35,6 +35,12 @@ def configuration(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("manifest", manifests(), ids=lambda m: f"{m['kind']}-{m['metadata']['name']}")
 def test_manifests_are_what_kubernetes_accepts(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+def test_every_place_but_keys_and_embodiments_lies_in_the_bucket() -> None:
+    for text in (configuration("lwd-config")["lwd.toml"], (DEPLOY / "s3-postgres" / "lwd.toml").read_text()):
+        there = {name for name, place in tomllib.loads(text).items() if str(place).startswith("s3://lwd/")}
+        assert there == set(PLACES) - {"embodiments"}
 
 
 def made_by_hand() -> set[str]:

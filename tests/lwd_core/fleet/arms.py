@@ -5,8 +5,9 @@ from collections import deque
 import numpy as np
 import simplejpeg
 
-from lwd_core.fleet.control import Control, ControlRules, Rig
+from lwd_core.fleet.control import Control
 from lwd_core.fleet.pace import LeapTime
+from lwd_core.fleet.rig import ControlRules, Rig
 from lwd_core.fleet.robot import Button, Observed, Picture, Press, RobotSpec
 from lwd_core.fleet.task import Job, Task
 from lwd_core.logs.embodiment import parse_embodiment
@@ -66,7 +67,7 @@ class TwoJoints:
             fault()
         if fault == "stale" or self.seen_ns is not None:
             self.seen_ns = self.seen_ns or now - 1
-        taken = now - 2_000_000_000 if fault == "camera" else now
+        taken = now + {"camera": -2, "ahead": 3600}.get(str(fault), 0) * 1_000_000_000
         pictures = {} if fault == "blind" else {"top": Picture(JPEG, taken)}
         return Observed(self.joints.copy(), self.seen_ns or now, pictures)
 

@@ -9,9 +9,9 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.batching import Request
-from lwd_core.fleet.control import SafeStop
 from lwd_core.fleet.pace import LeapTime, Pace
 from lwd_core.fleet.planner import ThreadPlanner
+from lwd_core.fleet.rig import SafeStop
 from lwd_core.fleet.robot import Press
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
@@ -108,6 +108,7 @@ def test_a_late_plan_is_met_by_the_rule_that_was_stated(
         (OSError("bus"), "OSError: bus"),
         ("stale", "its state is 250 ms old"),
         ("camera", "camera top is lost .its picture is 2000 ms old"),
+        ("ahead", "camera top is lost .its picture is 3600000 ms ahead of this clock"),
         ("blind", "camera top is lost .it shows nothing"),
         (KeyboardInterrupt(), "^$"),
     ],

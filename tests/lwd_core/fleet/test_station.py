@@ -6,10 +6,10 @@ import pytest
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
-from lwd_core.fleet.control import ControlRules, Rig, SafeStop
 from lwd_core.fleet.live import Told
-from lwd_core.fleet.rig import RealStand
+from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.stand import RealStand
 from lwd_core.fleet.station import Rounds, Work, run_robot
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.settings import Settings

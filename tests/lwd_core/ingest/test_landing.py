@@ -87,7 +87,7 @@ def test_what_is_no_file_is_named_and_stops_nothing(world: World, tmp_path: Path
     again = world.ingest()
     assert (again.known.files, again.quarantined.files) == (8, 0)
     assert unaccounted(world.lake, world.settings.landing) == []
-    assert waiting(world.lake, world.settings.landing) == {}
+    assert waiting(world.lake, world.settings) == {}
 
 
 def test_a_pipe_that_becomes_a_file_is_read(world: World) -> None:

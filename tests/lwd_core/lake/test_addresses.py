@@ -47,7 +47,7 @@ def test_rows_of_earlier_versions_are_read_as_relative_and_renewed(tmp_path: Pat
     landing = world.settings.landing
     assert {row["uri"] for row in addresses.logs(world.lake, landing)} == {row["uri"] for row in expected}
     assert unaccounted(world.lake, landing) == []
-    assert waiting(world.lake, landing) == {}
+    assert waiting(world.lake, world.settings) == {}
     assert world.ingest().known.files == 2
     assert world.tables()["logs"] == expected
     versions = world.lake.versions()

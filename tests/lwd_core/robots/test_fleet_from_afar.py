@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,17 @@ from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.upload import Uplink, land
 from lwd_core.ingest.commit import ingest
+from lwd_core.ingest.pending import waiting
 from lwd_core.lake.store import Lake
-from lwd_core.policies.keys import make_robot_key, public_pem, robot_key, rotate, signing_key, trusted_keys
+from lwd_core.policies.keys import (
+    distrust,
+    make_robot_key,
+    public_pem,
+    robot_key,
+    rotate,
+    signing_key,
+    trusted_keys,
+)
 from lwd_core.robots.bucket_policy import bucket_policy
 from lwd_core.robots.desired import desire, read_desired
 from lwd_core.robots.enrolment import Enrolment, enrol, enrolled, folder_of, require_own_key, revoke
@@ -88,6 +98,34 @@ def test_enrolled_only_shuts_strangers_out_and_a_revoked_robot_too(
     assert "arm-9 is not enrolled" in found[stranger]
     with pytest.raises(UserError, match=r"robot arm-11: not enrolled; did you mean arm-1\?"):
         revoke(settings, "arm-11", signing_key(settings.keys), NOW)
+
+
+def test_logs_that_landed_before_their_robot_was_enrolled_are_taken_once_it_is(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = settings.model_copy(update={"enrolled_only": True})
+    monkeypatch.setenv("LWD_HOME", settings.home)
+    make_robot_key(settings.keys, "arm-1")  # it signs already, and nobody knows its key
+    early, bare = sent(settings, tmp_path, "arm-1", 1), sent(settings, tmp_path, "arm-1", 2, uplink=Uplink())
+    stranger = sent(settings, tmp_path, "arm-9", 3)
+    assert all("is not enrolled" in why for why in taken(strict).values())
+    lake = Lake.open(settings.lake)
+    assert waiting(lake, strict) == {}
+    said = CliRunner().invoke(app, ["robot", "enrol", "arm-1", "--site", "lab"]).stdout
+    assert "1 logs of it that were refused before will be taken in by the next `lwd ingest`" in said
+    (uri,) = waiting(lake, strict)["2026-02-03", "lab"]
+    assert f"run-1-{early[:8]}" in uri
+    result = ingest(lake, strict, [strict.landing], embodiments={"arm": ARM}, now_ns=NOW)
+    assert (result.let_in, result.accepted.files, result.quarantined.files) == (1, 1, 0)
+    found = taken(strict)
+    assert found[early] == "accepted: "
+    assert all("is not enrolled" in found[log] for log in (bare, stranger)), "not read again"
+    assert waiting(lake, strict) == {}
+    revoke(settings, "arm-1", signing_key(settings.keys), NOW)
+    late = sent(settings, tmp_path, "arm-1", 4)
+    assert "was revoked" in taken(strict)[late]
+    joined(settings, "arm-1")
+    assert taken(strict)[late] == "accepted: "
 
 
 def test_a_file_that_somebody_changed_is_not_believed(settings: Settings, tmp_path: Path) -> None:
@@ -195,6 +233,39 @@ def test_rights_in_a_bucket_are_a_robots_own(settings: Settings) -> None:
     assert lists["Resource"] == ["arn:aws:s3:::fleet"]
     assert "robots/arm-1/*" in lists["Condition"]["StringLike"]["s3:prefix"]
     assert "robots/*" not in lists["Condition"]["StringLike"]["s3:prefix"]
+
+
+def test_robots_stay_enrolled_when_the_key_that_enrolled_them_goes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LWD_HOME", settings.home)
+    Lake.open(settings.lake, create=True)
+    before = [joined(settings, "arm-1"), joined(settings, "arm-2")]
+    wanted = desire(settings, "arm-2", signing_key(settings.keys), NOW, paused=True, why="cleaning")
+    revoke(settings, "arm-2", signing_key(settings.keys), NOW + 1)
+    planted = folder_of(settings, "arm-3")
+    with planted.write("enrolment.json") as file:
+        file.write(folder_of(settings, "arm-1").read("enrolment.json").replace(b"arm-1", b"arm-3"))
+    (old,) = trusted_keys(settings.keys)
+
+    def rotated() -> dict[str, list[str]]:
+        return json.loads(CliRunner().invoke(app, ["keys", "rotate", "--resign", "--json"]).stdout)
+
+    said = rotated()
+    assert said["signed"] == [
+        "robot arm-1: enrolment.json",
+        "robot arm-2: enrolment.json",
+        "robot arm-2: desired.json",
+    ]
+    (left,) = said["left"]
+    assert "arm-3" in left
+    assert "does not fit the bytes" in left
+    distrust(settings.keys, old)
+    found = enrolled(settings)
+    assert found["arm-1"] == before[0]
+    assert found["arm-2"] == replace(before[1], revoked_ns=NOW + 1)
+    assert isinstance(found["arm-3"], str)
+    assert read_desired(settings, "arm-2", trusted_keys(settings.keys)) == wanted
 
 
 def test_a_person_commands_groups(
