@@ -64,7 +64,7 @@ def keys(tmp_path: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("lwd_core.rl.vla.field.FAR", 1e9)
+    monkeypatch.setattr("lwd_core.rl.vla.fit.FAR", 1e9)
     return write_tiny(tmp_path / "given", "smolvla")
 
 
