@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.rl.encoders import Observation
 from lwd_core.rl.vla.checkpoint import VlaFolder
-from lwd_core.rl.vla.config import VlaConfig
+from lwd_core.rl.vla.config_json import read_config
 from lwd_core.rl.vla.lora import adapt
 from lwd_core.rl.vla.model import Prefix, TowerModel
 from lwd_core.rl.vla.pictures import prepared
@@ -119,6 +119,11 @@ def base_of(kind: "Vla") -> VlaBase:
     if base is None:
         base = _BASES[key] = VlaBase(_opened(kind), getattr(torch, kind.precision))
     for part, told in kind.base.items():
+        if part not in base.folder.digests:
+            raise UserError(
+                f"network.field.base.{part}: no such part{suggest(part, base.folder.digests)}; leave base "
+                "out, it is filled in"
+            )
         if base.folder.digests[part] != told:
             raise UserError(
                 f"{kind.folder}: its {part} are not those that this policy was learned from "
@@ -139,5 +144,5 @@ def _unread(network: TowerModel, name: str) -> bool:
 def _opened(kind: "Vla") -> VlaFolder:
     own = None
     if kind.statistics == "snapshot":  # the folder's, if it has any, are of other robots
-        own = VlaStatistics.identity(VlaConfig.read(policy_folder(Path(kind.folder))))
+        own = VlaStatistics.identity(read_config(policy_folder(Path(kind.folder))))
     return VlaFolder.open(kind.folder, kind.tokenizer, kind.position_ids, own, state_prompt=kind.state_prompt)

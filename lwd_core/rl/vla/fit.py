@@ -33,7 +33,7 @@ def seen_by(
         there = ", ".join(sorted({camera for _, camera in sizes})) or "none"
         raise UserError(
             f"network.field.cameras: the snapshot has no {min(missing)}, only {there}; name it in the "
-            "snapshot's spec"
+            "snapshot's spec (of a map, the lake's name comes first, then the checkpoint's)"
         )
     found = {at: size for at, size in sizes.items() if at[1] in cameras}
     if pixels is None and len(set(found.values())) > 1:
