@@ -65,6 +65,7 @@ class Acting:
         instructions: list[str],
         generator: Randomness,
         frames: Sequence[Shown] | None = None,
+        embodiment: str = "",
     ) -> Chunk:
         """A chunk (1, H, D)."""
         began = time.perf_counter()

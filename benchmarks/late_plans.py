@@ -38,6 +38,7 @@ class Bending:
         instructions: list[str],
         generator: Randomness,
         frames: object = None,
+        embodiment: str = "",
     ) -> Chunk:
         """Unit actions (B, H, 2), slower within reach of the goal."""
         assert isinstance(generator, np.random.Generator)

@@ -22,6 +22,7 @@ import numpy as np
 
 KINDS = ("smolvla", "pi05", "pi0")
 TASK = "pick the cube"
+STATE, ACTION, CHUNK = 5, 3, 4
 
 
 def write(root: Path) -> None:
@@ -33,11 +34,19 @@ def write(root: Path) -> None:
     from lwd_core.rl.flow import ConditionedFlow, sample
     from lwd_core.rl.networks import FieldConfig
     from lwd_core.rl.policy import PolicyConfig
-    from tests.lwd_core.policies.tiny_vla import ACTION, CHUNK, STATE, write_tiny
+    from tests.lwd_core.rl.vla.tiny import tiny
 
     random = np.random.default_rng(0)
     for kind in KINDS:
-        folder = write_tiny(root / kind / "began", kind)
+        folder = tiny(
+            root / kind / "began",
+            kind,
+            chunk=CHUNK,
+            state=STATE,
+            action=ACTION,
+            cameras=("base_0_rgb", "left_wrist_0_rgb"),
+            middle=None,
+        )
         rule = "skewed" if kind == "smolvla" else None
         told = "padded" if kind == "pi05" else None  # both as 0.4.4 does
         rules = {"position_ids": rule, "state_prompt": told}

@@ -111,6 +111,7 @@ class Acting:
         instructions: list[str],
         generator: Randomness,
         frames: Sequence[Shown] | None = None,
+        embodiment: str = "",
     ) -> npt.NDArray[np.float32]:
         """See ``fleet.robot.RobotPolicy``."""
         noise = drawn(generator, self._model.noise_shape, len(states))
@@ -120,7 +121,7 @@ class Acting:
             if self._vision:
                 seen = pixels(frames, len(states), self._vision, self.policy_id, self._sizes)
             state, noisy = torch.from_numpy(states), torch.from_numpy(noise)
-            return self._model.answer(state, instructions, told, noisy, seen._asdict()).numpy()
+            return self._model.answer(state, instructions, told, noisy, seen._asdict(), embodiment).numpy()
 
 
 def contenders(checkpoint: Checkpoint, of: int) -> dict[str, Acting]:

@@ -34,7 +34,8 @@ def show(
 ) -> None:
     """Look into a checkpoint: what it sees and says, its units, its digests, and by arithmetic what it costs.
 
-    What can't be learned from is refused here as it is in training.
+    What can't be learned from is refused here as it is in training; whether all weights are finite numbers
+    is looked at there only.
     Example: lwd vla show ./smolvla_base --tokenizer ./tokenizer.json
     """
     from lwd_core.errors import UserError

@@ -21,12 +21,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Request:
-    """What a policy needs to know to plan. ``frames`` are what its cameras show, for one that has some."""
+    """What a policy needs to know to plan. ``frames`` are what its cameras show, for one that has some;
+    ``embodiment`` whose state it is."""
 
     policy: RobotPolicy
     state: State
     instruction: str
     frames: Shown | None = None
+    embodiment: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,19 @@ def _answered(
 
 
 def planned(requests: Sequence[Request], randomness: Randomness) -> list[Chunk]:
-    """A chunk (H, D) for each request, in order: one call for each policy in use.
+    """A chunk (H, D) for each request, in order: one call for each policy in use and type of robot.
 
     ``randomness``: one source for all, or one for each request.
     """
     chunks: dict[int, Chunk] = {}
-    for policy in {id(request.policy): request.policy for request in requests}.values():
-        rows = [i for i, request in enumerate(requests) if request.policy is policy]
+    together = dict[tuple[int, str], list[int]]()
+    for i, request in enumerate(requests):
+        together.setdefault((id(request.policy), request.embodiment), []).append(i)
+    for (_, embodiment), rows in together.items():
+        policy = requests[rows[0]].policy
         states = np.stack([requests[i].state for i in rows]).astype(np.float32)
         shown = [requests[i].frames or {} for i in rows] if policy.cameras else None
         own = randomness if isinstance(randomness, np.random.Generator) else [randomness[i] for i in rows]
-        plans = policy.act(states, [requests[i].instruction for i in rows], own, shown)
+        plans = policy.act(states, [requests[i].instruction for i in rows], own, shown, embodiment)
         chunks.update(zip(rows, plans, strict=True))
     return [chunks[i] for i in range(len(requests))]

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lwd_core.errors import UserError
 from lwd_core.extras import require
+from lwd_core.fleet.backoff import Backoff
 from lwd_core.fleet.link import over_the_line
 from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.seen import Seen
@@ -53,8 +54,10 @@ class ReleasedPolicies:
     """The release channels. What does not verify is refused: robots keep what they have, as long as they may.
 
     They may not any more once the channel file that brought it has expired, or a key was taken out of trust:
-    then it must verify anew. Robots on one channel share one copy of its policy. ``refused`` is told each
-    problem once. ``device`` is torch's. Raises UserError where nothing is installed that runs a policy.
+    then it must verify anew. A release whose policy was refused is fetched again after a minute, then ever
+    more seldom, or once the channel or the trusted keys change. Robots on one channel share one copy of its
+    policy. ``refused`` is told each problem once. ``device`` is torch's. Raises UserError where nothing is
+    installed that runs a policy.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class ReleasedPolicies:
         self._refused = refused
         self._told: set[str] = set()
         self._held: dict[Channel, Loaded] = {}
+        self._backoff = Backoff()
 
     def newest(self, channel: Channel, now_ns: int) -> Loaded | None:
         """Poll the channel. Canary robots follow production while the canary channel is empty."""
@@ -98,6 +102,8 @@ class ReleasedPolicies:
         if gone and self._held:
             self._tell(f"key {', '.join(gone)}: not trusted any more; what runs must verify without it")
             self._held.clear()
+        if trusted.keys() != self._trusted.keys():
+            self._backoff.forget()
         self._trusted = trusted
         return trusted
 
@@ -107,7 +113,13 @@ class ReleasedPolicies:
             raise BadRelease(problem)
         held = self._held.get(channel)
         if held is None or held.release_id != release.release_id:
-            held = self._load(release, now_ns)
+            if self._backoff.waits(release, now_ns):
+                return
+            try:
+                held = self._load(release, now_ns)
+            except UserError:
+                self._backoff.failed(release, now_ns)
+                raise
         self._seen.raise_to(channel, release.number)
         if held is not self._held.get(channel) or held.expires_ns != release.expires_ns:
             self._held[channel] = replace(held, expires_ns=release.expires_ns)

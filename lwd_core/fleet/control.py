@@ -290,7 +290,7 @@ class Control:
         if policy.cameras:
             shown = {camera: picture.jpeg for camera, picture in observed.pictures.items()}
             frames = sound_frames(shown, self._cameras, policy, robot=self._spec.robot_id)
-        return Request(policy, observed.state, job.instruction, frames)
+        return Request(policy, observed.state, job.instruction, frames, self._rig.embodiment.name)
 
     def _listen(self, course: _Course, has_policy: bool) -> None:
         """What a person presses while the robot moves."""

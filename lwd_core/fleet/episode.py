@@ -107,7 +107,8 @@ def episode(
                 log.control(now, Actor.HUMAN, "", watcher.operator)
             else:
                 if planned == len(plan):
-                    plan, planned = (yield Request(policy, state, job.instruction, eyes.shown)), 0
+                    plan = yield Request(policy, state, job.instruction, eyes.shown, spec.embodiment)
+                    planned = 0
                     eyes.chunk = len(plan)
                 action = plan[planned].astype(np.float64)
                 planned += 1

@@ -75,7 +75,7 @@ def _trial(
         state, tick, done = cell.scene.reset(seed), 0, False
         while not done and tick < task.limit:
             shown = photographed(cell, policy, camera_size) if policy.cameras else None
-            chunk = yield Request(policy, state, told, shown)
+            chunk = yield Request(policy, state, told, shown, cells.embodiment.name)
             for action in chunk[: task.limit - tick].astype(np.float64):
                 state, done = cell.robot.step(action)
                 tick += 1

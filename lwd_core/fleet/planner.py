@@ -124,7 +124,7 @@ class PromptPlanner:
 def _planned(request: Request, generator: np.random.Generator) -> Chunk:
     shown = [request.frames or {}] if request.policy.cameras else None
     states = request.state.astype(np.float32)[None]
-    return request.policy.act(states, [request.instruction], generator, shown)[0]
+    return request.policy.act(states, [request.instruction], generator, shown, request.embodiment)[0]
 
 
 class Plans:

@@ -292,10 +292,12 @@ class RobotPolicy(Protocol):
         instructions: list[str],
         generator: Randomness,
         frames: Sequence[Shown] | None = None,
+        embodiment: str = "",
     ) -> Chunk:
         """Action chunks (B, H, D) for states (B, S) and their instructions, within the action limits.
 
         ``generator`` is the only source of randomness, one for all states or one each. ``frames``: for each
-        state what `cameras` show; None for a policy without.
+        state what `cameras` show; None for a policy without. ``embodiment``: whose states they are; one that
+        learned from several knows no other.
         """
         ...

@@ -15,7 +15,7 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from torch import Tensor
 
-from lwd_core.errors import UserError
+from lwd_core.errors import UserError, suggest
 from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bases import base_named, local_base, publish_base
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
@@ -131,11 +131,11 @@ class Policy:
         ``generator`` is the only source of randomness, a fresh one by default; with one each, a state's chunk
         is, but for rounding, the one it gets alone. ``frames``: for each state
         what its cameras show, by their names, as JPEG bytes or (h, w, 3) u8 RGB of the size that it learned
-        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`. A policy
-        that learned from several embodiments knows a robot by how wide its states are, and D is that robot's;
-        ``embodiment`` says whose they are where several are of one width. Raises UserError where no
-        embodiment's states are that wide, a camera is missing or shows pictures of another size, or none
-        shows anything.
+        from, None for a camera that the robot's embodiment has not; not looked at without `cameras`.
+        ``embodiment`` says whose states they are, to a policy that learned from several; untold, it knows a
+        robot by how wide its states are, and D is that robot's. Raises UserError for an embodiment that is
+        not among several, where no embodiment's states are that wide, a camera is missing or shows pictures
+        of another size, or none shows anything.
         """
         states = np.asarray(states)
         if states.ndim == 1:
@@ -149,13 +149,19 @@ class Policy:
             )
         if isinstance(frames, Mapping):
             raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
+        who, widths = f"policy {self.policy_id}", self.widths
+        if embodiment and len(widths) > 1 and embodiment not in widths:
+            known = ", ".join(sorted(widths))
+            raise UserError(
+                f"{who}: learned from {known}, and not from {embodiment}{suggest(embodiment, widths)}; "
+                "release one that learned from it, or mend the name in the robot's embodiment file"
+            )
         placed = bool(self._model.normaliser.places)
         if placed and states.ndim != 2:
             raise UserError(f"policy {self.policy_id}: takes states (B, S), got {states.shape}")
-        own = None if placed else self._widths.pad(states, f"policy {self.policy_id}")
+        own = None if placed else self._widths.pad(states, who, embodiment)
         generator = generator or np.random.default_rng()
         noise = drawn(generator, self._model.noise_shape, len(states))
-        who = f"policy {self.policy_id}"
         seen = pixels(frames, len(states), self._vision, who, self._sizes) if self._vision else BLIND
         told, noisy = self._told(texts), torch.as_tensor(noise)
         with torch.inference_mode():

@@ -36,12 +36,15 @@ def moved(
     instruction: str,
     shown: Mapping[str, npt.NDArray[np.uint8]],
     camera: str,
+    embodiment: str = "",
 ) -> npt.NDArray[np.float64]:
     """(PARTS, PARTS): mean absolute change of the plan's numbers when that part of what a camera shows is
     painted in the picture's mean colour. The same noise throughout, so nothing else changes."""
 
     def plan(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        return policy.act(state, instruction, np.random.default_rng(0), {**shown, camera: picture})
+        return policy.act(
+            state, instruction, np.random.default_rng(0), {**shown, camera: picture}, embodiment
+        )
 
     picture = shown[camera]
     whole, colour = plan(picture), picture.mean((0, 1)).astype(np.uint8)
@@ -59,7 +62,7 @@ def glances(lake: Lake, policy: Policy, episodes: Sequence[str], *, each: int = 
     the first camera. Episodes that have none are left out."""
     camera = policy.cameras[0]
     rows = lake.sql(
-        "SELECT e.episode_id, task, outcome, instruction, step, state, frames FROM ("
+        "SELECT e.episode_id, embodiment, task, outcome, instruction, step, state, frames FROM ("
         "SELECT episode_id, frames, min(step) AS step, arg_min(state, step) AS state FROM steps "
         "WHERE list_contains(?, episode_id) AND list_has_all([f.camera FOR f IN frames], ?) GROUP BY ALL) "
         "JOIN episodes e USING (episode_id) ORDER BY e.episode_id, step",
@@ -77,7 +80,7 @@ def glances(lake: Lake, policy: Policy, episodes: Sequence[str], *, each: int = 
                     seen[frame["camera"]] = pixels
             if len(seen) == len(policy.cameras):
                 state = np.array(row["state"], np.float32)
-                far = moved(policy, state, row["instruction"], seen, camera)
+                far = moved(policy, state, row["instruction"], seen, camera, row["embodiment"])
                 found.append(Glance(row["task"], row["outcome"], row["step"], seen[camera], far))
     return found
 

@@ -179,7 +179,7 @@ class FieldKind(ABC):
 #: Beside the platform's own MLP, which is meant where none is named.
 FIELDS: Door[type[Any]] = Door(
     "lwd.fields",
-    {"vla": "lwd_core.rl.vla.field:Vla"},
+    {"vla": "lwd_core.rl.vla.kind:Vla", "vlm": "lwd_core.rl.vla.vlm_kind:Vlm"},
     needs=("field", "units", "policy"),
     kind="policy field",
 )

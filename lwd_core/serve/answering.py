@@ -82,7 +82,7 @@ class Answering:
         await self._understand(policy, asked)
         seed = session.seed(self._seed)
         session.answers += 1
-        request = Request(loaded.policy, asked.state, asked.instruction, asked.frames)
+        request = Request(loaded.policy, asked.state, asked.instruction, asked.frames, asked.embodiment)
         try:
             planned = await self._turns.plan(request, seed)
         except UserError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from lwd_core.errors import UserError
+from lwd_core.fleet.backoff import Backoff
 from lwd_core.fleet.channel import Loaded, PolicySource
 from storage_schemas.vocabulary import Channel
 
@@ -37,7 +38,8 @@ class OnePolicy:
 class Newest:
     """Follows ``source`` and holds what a new episode is to take.
 
-    A release that does not act, tried once before a robot gets it, is not taken: what there was goes on.
+    A release that does not act, tried before a robot gets it, is not taken: what there was goes on, and it is
+    tried again more and more seldom.
     ``say`` is told what is taken and what is wrong, each once.
     """
 
@@ -52,6 +54,7 @@ class Newest:
         self._held: Loaded | None = None
         self._sound: Loaded | None = None
         self._told: set[str] = set()
+        self._backoff = Backoff()
 
     def take(self) -> Loaded:
         """What an episode that begins now runs. Raises `NothingToRun`."""
@@ -68,7 +71,13 @@ class Newest:
         try:
             found = self._source.newest(self._channel, self._now())
             if found is not None and (self._sound is None or self._sound.policy is not found.policy):
-                _try(cast("Policy", found.policy))
+                if self._backoff.waits(found.release_id, self._now()):
+                    return
+                try:
+                    _try(cast("Policy", found.policy))
+                except Exception:
+                    self._backoff.failed(found.release_id, self._now())
+                    raise
         except Exception as problem:  # robots go on with what there is, as long as it may be run
             self._tell(f"channel {self._channel}: {problem}")
             return
@@ -94,7 +103,8 @@ def _try(policy: "Policy") -> None:
     """Act once on nothing: torch sets itself up, and what can't act is found out before robots hear of it."""
     sizes = {camera: min(policy.sizes.get(camera, ()), default=(64, 64)) for camera in policy.cameras}
     shown = {camera: np.zeros((*size, 3), np.uint8) for camera, size in sizes.items()}
-    state = np.zeros(max(policy.widths.values()), np.float32)
-    chunk = policy.act(state, policy.instructions[0], np.random.default_rng(0), shown)
-    if not np.isfinite(chunk).all():
-        raise UserError(f"policy {policy.policy_id}: it proposes what is no number; roll it back")
+    for embodiment, width in policy.widths.items():
+        state = np.zeros(width, np.float32)
+        chunk = policy.act(state, policy.instructions[0], np.random.default_rng(0), shown, embodiment)
+        if not np.isfinite(chunk).all():
+            raise UserError(f"policy {policy.policy_id}: it proposes what is no number; roll it back")

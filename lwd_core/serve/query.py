@@ -18,7 +18,7 @@ from lwd_core.policies.inputs import Frame, Shown
 from lwd_core.serve.messages import BadMessage, Value, clip
 
 #: What a field may be called, after ``observation/`` or ``observation.``.
-STATE, RESET, WORDS = "state", "reset", ("prompt", "instruction", "task")
+STATE, RESET, WORDS, WHOSE = "state", "reset", ("prompt", "instruction", "task"), "embodiment"
 _BEFORE, _PICTURES = ("observation/", "observation."), ("images/", "images.")
 #: Letters of a prompt, and pixels of a picture: a policy scales it down anyway.
 LETTERS, PIXELS = 1000, 4096 * 4096
@@ -45,13 +45,15 @@ class Answers(Protocol):
 class Query:
     """A robot's observation, as its policy takes it: state (S,), what it is told, what its cameras show.
 
-    ``unused`` are pictures that were sent and the policy doesn't look at.
+    ``embodiment`` is its type, where the policy learned from several; ``unused`` are pictures that were sent
+    and the policy doesn't look at.
     """
 
     state: npt.NDArray[np.float64]
     instruction: str
     frames: Shown | None
     unused: tuple[str, ...] = ()
+    embodiment: str = ""
 
 
 def named(fields: Mapping[str, Value]) -> dict[str, Value]:
@@ -79,14 +81,15 @@ def begins_anew(fields: Mapping[str, Value]) -> bool:
 def query(fields: Mapping[str, Value], policy: Answers) -> Query:
     """What `named` fields ask of a policy. Raises `BadMessage`."""
     words = [name for name in WORDS if name in fields]
-    others = {n: v for n, v in fields.items() if n not in (STATE, RESET, *WORDS)}
+    others = {n: v for n, v in fields.items() if n not in (STATE, RESET, WHOSE, *WORDS)}
     frames = {
         camera: _frame(camera, others.pop(camera), policy) for camera in policy.cameras if camera in others
     }
     for name, value in others.items():
         if not _is_picture(value):
             raise BadMessage(
-                f"{clip(name)}: no such field{suggest(name, (STATE, RESET, WORDS[0], *policy.cameras))}"
+                f"{clip(name)}: no such field"
+                f"{suggest(name, (STATE, RESET, WHOSE, WORDS[0], *policy.cameras))}"
             )
     for camera in policy.cameras:
         if camera not in frames:
@@ -99,8 +102,13 @@ def query(fields: Mapping[str, Value], policy: Answers) -> Query:
         raise BadMessage(
             f"images: all are nil, and policy {policy.policy_id} sees by {', '.join(frames)}; send one"
         )
+    whose = _whose(fields, policy)
     return Query(
-        _state(fields, policy), _told(fields, words, policy), frames or None, tuple(clip(n) for n in others)
+        _state(fields, policy, whose),
+        _told(fields, words, policy),
+        frames or None,
+        tuple(clip(n) for n in others),
+        whose,
     )
 
 
@@ -108,7 +116,22 @@ def _without(name: str, heads: tuple[str, ...]) -> str:
     return next((name.removeprefix(head) for head in heads if name.startswith(head)), name)
 
 
-def _state(fields: Mapping[str, Value], policy: Answers) -> npt.NDArray[np.float64]:
+def _whose(fields: Mapping[str, Value], policy: Answers) -> str:
+    """The embodiment, if the policy knows several; how wide a state is does not say whose it is."""
+    known, told = policy.widths, fields.get(WHOSE)
+    if told is None and len(known) <= 1:
+        return ""
+    if not isinstance(told, str) or told not in known:
+        got = "missing" if told is None else clip(told)
+        near = suggest(told, known) if isinstance(told, str) else ""
+        raise BadMessage(
+            f"{WHOSE}: {got}{near}; policy {policy.policy_id} learned from {', '.join(sorted(known))}: send "
+            "the name in this robot's embodiment file"
+        )
+    return told
+
+
+def _state(fields: Mapping[str, Value], policy: Answers, whose: str) -> npt.NDArray[np.float64]:
     widths = ", ".join(f"{n} numbers for {robot}" for robot, n in sorted(policy.widths.items()))
     if STATE not in fields:
         raise BadMessage(f"{STATE}: missing; policy {policy.policy_id} takes {widths}")
@@ -120,7 +143,7 @@ def _state(fields: Mapping[str, Value], policy: Answers) -> npt.NDArray[np.float
     if state is None or state.ndim != 1:
         got = f"shape {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
         raise BadMessage(f"{STATE}: {got}; send a vector: {widths}, in the order of its embodiment file")
-    if len(state) not in policy.widths.values():
+    if len(state) not in ({policy.widths[whose]} if whose else policy.widths.values()):
         raise BadMessage(
             f"{STATE}: {len(state)} numbers; policy {policy.policy_id} takes {widths}; send what the robot's "
             "embodiment file names, in its order"

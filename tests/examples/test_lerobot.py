@@ -116,7 +116,9 @@ class Zeros:
 
     policy_id, cameras, sizes = "zeros", (), {}
 
-    def act(self, states: Any, instructions: Any, generator: Any, frames: Any = None) -> Any:
+    def act(
+        self, states: Any, instructions: Any, generator: Any, frames: Any = None, embodiment: str = ""
+    ) -> Any:
         return np.zeros((len(states), 10, 3), np.float32)
 
 

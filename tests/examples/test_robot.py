@@ -58,7 +58,12 @@ class Half:
     cameras = ()
 
     def act(
-        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+        self,
+        states: np.ndarray,
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames=None,
+        embodiment: str = "",
     ) -> np.ndarray:
         assert states.shape == (len(instructions), 4)
         return np.clip((states[:, None, 2:] - states[:, None, :2]) / 0.2, -0.5, 0.5)

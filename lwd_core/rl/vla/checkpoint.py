@@ -20,6 +20,7 @@ import torch
 from lwd_core.errors import UserError
 from lwd_core.rl.vla import weights
 from lwd_core.rl.vla.config import CONFIG, VlaConfig
+from lwd_core.rl.vla.config_json import read_config
 from lwd_core.rl.vla.model import TowerModel
 from lwd_core.rl.vla.pi import PiModel
 from lwd_core.rl.vla.prompt import Prompter, StatePrompt, read_prompter
@@ -67,7 +68,7 @@ class VlaFolder:
         in the place of the folder's.
         """
         path = policy_folder(Path(path))
-        config = VlaConfig.read(path, sizes)
+        config = read_config(path, sizes)
         chosen = _position_ids(path, config, position_ids)
         keys = weights.checked(
             path / weights.WEIGHTS, config.kind, dict(new_model(config, chosen, "meta").named_parameters())

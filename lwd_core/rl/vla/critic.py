@@ -24,7 +24,8 @@ from lwd_core.rl.chosen import Chosen, chosen_by
 from lwd_core.rl.encoders import Backbone, ChunkEncoder, EncoderConfig, Observation, ProprioEncoder, xavier
 from lwd_core.rl.fields import FIELDS, FieldKind
 from lwd_core.rl.networks import FieldConfig
-from lwd_core.rl.vla.field import Vla, base_of
+from lwd_core.rl.vla.base import base_of
+from lwd_core.rl.vla.kind import Vla
 from lwd_core.rl.vla.layers import Stack, attend, turn_at
 from lwd_core.rl.vla.model import TowerModel
 from lwd_core.rl.vla.sizes import StackSizes

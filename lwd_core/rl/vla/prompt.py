@@ -83,14 +83,15 @@ def read_prompter(file: Path, config: VlaConfig, state_prompt: StatePrompt = "re
     from tokenizers import Tokenizer  # not all that act have it
 
     if not file.is_file():
+        whose = "SmolVLM2-500M-Video-Instruct" if config.kind == "smolvla" else "paligemma-3b-pt-224"
         raise UserError(
-            f"{file}: no such file; a checkpoint's folder holds no tokenizer: give the tokenizer.json of "
-            f"{'SmolVLM2-500M-Video-Instruct' if config.kind == 'smolvla' else 'paligemma-3b-pt-224'}"
+            f"{file}: {'a folder' if file.is_dir() else 'no such file'}; a checkpoint's folder holds no "
+            f"tokenizer: give the tokenizer.json of {whose}"
         )
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises no class of its own
-        raise UserError(f"{file}: no tokenizer ({error})") from error
+        raise UserError(f"{file}: no whole tokenizer.json ({error}); copy it again") from error
     size, rows = tokenizer.get_vocab_size(with_added_tokens=True), config.sizes.vocabulary
     # PaliGemma's has one more, <image>, which is never looked up; embeddings are filled up to round numbers.
     if rows not in (size, size - 1, *(n * -(-size // n) for n in (64, 128))):

@@ -142,4 +142,4 @@ def smolvlm(folder: Path) -> Sizes | None:
     except KeyError as error:
         raise UserError(f"{file}: {error.args[0]}: missing; it is no SmolVLM's configuration") from error
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file}: {error}") from error
+        raise UserError(f"{file}: no SmolVLM's configuration ({error}); copy it again") from error

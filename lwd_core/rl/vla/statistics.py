@@ -159,17 +159,19 @@ def _pair(
             )
         if value.numel() != width or value.dim() > 2:
             raise UserError(
-                f"{where}: {key}.{name} has shape {list(value.shape)}; config.json says {width} numbers"
+                f"{where}: {key}.{name} has shape {list(value.shape)}; config.json says {width} "
+                "numbers: give the two of one training run"
             )
         if not value.is_floating_point() or not value.isfinite().all():
-            raise UserError(f"{where}: {key}.{name}: not all are finite numbers")
+            raise UserError(f"{where}: {key}.{name}: not all are finite numbers; save the policy anew")
         found.append(value.flatten().float())
     if not found:
         return torch.zeros(width), torch.ones(width)
     first, second = found
     if (second < (0 if units == "mean_std" else first)).any():
         low, high = NEEDED[units]
-        raise UserError(f"{where}: {key}: {high} is below {'0' if units == 'mean_std' else low} in some dim")
+        least = "0" if units == "mean_std" else low
+        raise UserError(f"{where}: {key}: {high} is below {least} in some dim; save the policy anew")
     return first, second
 
 
@@ -181,7 +183,9 @@ def _same_units(file: Path, config: VlaConfig) -> None:
         steps = cast(list[dict[str, Any]], json.loads(file.read_text(encoding="utf-8"))["steps"])
         maps = [step["config"]["norm_map"] for step in steps if "norm_map" in step.get("config", {})]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file}: no processor's configuration ({error!r})") from error
+        raise UserError(
+            f"{file}: no processor's configuration ({error!r}); take it out, or save the policy anew"
+        ) from error
     for mapping in maps:
         for name, units in (("STATE", config.state_units), ("ACTION", config.action_units)):
             theirs = str(mapping.get(name, "IDENTITY"))

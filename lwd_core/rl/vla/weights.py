@@ -115,7 +115,10 @@ def load(file: Path, kind: Kind, model: nn.Module, keys: Mapping[str, str]) -> N
         for name, parameter in model.named_parameters():
             value = tensor(keys[name])
             if not value.isfinite().all():
-                raise UserError(f"{file}: {keys[name]}: not all numbers are finite; the checkpoint is spoilt")
+                raise UserError(
+                    f"{file}: {keys[name]}: not all numbers are finite; copy the checkpoint "
+                    "again, or take an earlier one"
+                )
             parameter.copy_(value)
 
 

@@ -116,7 +116,7 @@ class Counting:
     def __init__(self, chunk=4, cameras=()):
         self.chunk, self.cameras, self.states = chunk, cameras, []
 
-    def act(self, states, instructions, generator, frames=None):
+    def act(self, states, instructions, generator, frames=None, embodiment=""):
         self.states.append(states[0])
         n = len(self.states)
         plan = np.array([[n / 100, i / 100] for i in range(self.chunk)], np.float32)

@@ -20,7 +20,12 @@ class Scripted:
         self.batches: list[int] = []
 
     def act(
-        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+        self,
+        states: np.ndarray,
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames=None,
+        embodiment: str = "",
     ) -> np.ndarray:
         assert states.dtype == np.float32
         assert states.shape == (len(instructions), 39)

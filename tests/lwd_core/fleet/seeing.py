@@ -71,7 +71,7 @@ class Looker:
         self.cameras, self.chunk, self.shown = cameras, chunk, []
         self.sizes = dict.fromkeys(cameras, sizes)
 
-    def act(self, states, instructions, generator, frames=None):
+    def act(self, states, instructions, generator, frames=None, embodiment=""):
         assert len(frames) == len(states)
         self.shown += frames
         goals = np.array([seen_goal(shown[self.cameras[0]]) for shown in frames])

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lwd_core.fleet.batching import Attempt, Request, run_together
+from lwd_core.fleet.batching import Attempt, Request, planned, run_together
 
 
 class Echo:
@@ -13,11 +13,18 @@ class Echo:
     def __init__(self, policy_id: str) -> None:
         self.policy_id = policy_id
         self.batches: list[int] = []
+        self.told: list[str] = []
 
     def act(
-        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+        self,
+        states: np.ndarray,
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames=None,
+        embodiment: str = "",
     ) -> np.ndarray:
         self.batches.append(len(states))
+        self.told.append(embodiment)
         return np.repeat(states[:, None], 2, axis=1)
 
 
@@ -45,6 +52,16 @@ def test_lanes_share_one_call_of_the_network() -> None:
         run_together((counting(i, 3, policy) for i in range(4)), lanes=4, generator=np.random.default_rng(0))
     )
     assert policy.batches == [4, 4, 4]
+
+
+def test_a_policy_is_told_whose_states_it_is_given() -> None:
+    policy = Echo("a")
+    asked = [
+        Request(policy, np.full(2, i), "go", None, name) for i, name in enumerate(["arm", "hand", "arm"])
+    ]
+    chunks = planned(asked, np.random.default_rng(0))
+    assert [chunk[0, 0] for chunk in chunks] == [0, 1, 2]
+    assert list(zip(policy.told, policy.batches, strict=True)) == [("arm", 2), ("hand", 1)]
 
 
 def test_closing_gives_back_what_attempts_hold() -> None:

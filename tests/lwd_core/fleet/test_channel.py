@@ -9,7 +9,7 @@ import torch
 from lwd_core.fleet.channel import ReleasedPolicies
 from lwd_core.lake.store import Lake
 from lwd_core.policies.bundle import Bundle
-from lwd_core.policies.inference import save_policy
+from lwd_core.policies.inference import Policy, save_policy
 from lwd_core.policies.keys import distrust, rotate, sign, signing_key, trust, trusted_keys
 from lwd_core.policies.registry import register
 from lwd_core.policies.release import publish, refresh
@@ -119,7 +119,27 @@ def test_a_release_that_does_not_verify_is_refused_and_the_robots_keep_what_they
     assert fresh.newest(PRODUCTION, 0) is None  # a robot that has nothing runs nothing
 
 
-DAY = 86_400 * 10**9
+SECOND, DAY = 10**9, 86_400 * 10**9
+
+
+def test_a_release_that_was_refused_is_fetched_more_and_more_seldom(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = bundle(settings, 1)
+    release(settings, bad)
+    _touch_weights(settings, bad)
+    fetched: list[int] = []
+    load = Policy.load
+    monkeypatch.setattr(Policy, "load", lambda *a: fetched.append(1) or load(*a))
+    told: list[str] = []
+    robot = ReleasedPolicies(settings, told.append)
+    for second in range(0, 3600, 2):
+        assert running(robot, second * SECOND) is None
+    assert len(fetched) == 9  # at once, after 1, 2, 4, 8 minutes, then every ten
+    assert len(told) == 1
+    good = bundle(settings, 2)
+    release(settings, good, now_ns=8)
+    assert running(robot, 3600 * SECOND) == good.policy_id  # the channel changed: at once
 
 
 def file(settings: Settings, channel: Channel = PRODUCTION) -> Path:

@@ -23,7 +23,12 @@ class Presses:
         self.expert = expert
 
     def act(
-        self, states: np.ndarray, instructions: list[str], generator: np.random.Generator, frames=None
+        self,
+        states: np.ndarray,
+        instructions: list[str],
+        generator: np.random.Generator,
+        frames=None,
+        embodiment: str = "",
     ) -> np.ndarray:
         return np.array([[self.expert.person(state)] for state in states.astype(float)], np.float32)
 

@@ -165,7 +165,7 @@ from lwd_core.settings import Settings
 from tests.lwd_core.fleet.test_live import Releases, Scripted
 
 class Slow(Scripted):
-    def act(self, states, instructions, generator, frames=None):
+    def act(self, states, instructions, generator, frames=None, embodiment=""):
         print("planning", flush=True)
         sys.stdin.readline() if len(self.batches) == 30 else None
         return super().act(states, instructions, generator)

@@ -25,9 +25,14 @@ from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.training.program import export_program
 from storage_schemas.policy import Lineage
-from tests.lwd_core.policies.tiny_vla import ACTION, CHUNK, STATE, WORDS, write_tiny
+from tests.lwd_core.rl.vla.tiny import WORDS, tiny
 
-CAMERA = {"front": "base_0_rgb"}
+CAMERA = {"front": "base"}
+STATE, ACTION, CHUNK = 5, 3, 4
+
+
+def checkpoint(path: Path, seed: int = 0) -> Path:
+    return tiny(path, "smolvla", chunk=CHUNK, state=STATE, action=ACTION, seed=seed)
 
 
 def learned(folder: Path, seed: int, **settings) -> FlowPolicy:
@@ -63,9 +68,8 @@ def keys(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("lwd_core.rl.vla.field.FAR", 1e9)
-    return write_tiny(tmp_path / "given", "smolvla")
+def folder(tmp_path: Path) -> Path:
+    return checkpoint(tmp_path / "given")
 
 
 def asked(policy: Policy, words: str = "pick the cube") -> np.ndarray:
@@ -111,7 +115,7 @@ def test_without_its_base_it_does_not_act(tmp_path: Path, keys: str, folder: Pat
     shutil.rmtree(place)
     with pytest.raises(BadBundle, match="smolvla base this policy was learned on is not there"):
         Policy.load(bundle.uri, trusted_keys(keys))
-    other = write_tiny(tmp_path / "other", "smolvla", seed=5)
+    other = checkpoint(tmp_path / "other", seed=5)
     with pytest.raises(UserError, match="changed since"):
         bases.publish_base(str(tmp_path / "p"), base, {name: other / name for name in base.files})
 

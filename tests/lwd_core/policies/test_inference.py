@@ -90,11 +90,17 @@ def test_a_narrower_robot_gets_actions_of_its_own_width(tmp_path, keys):
         policy.act(np.zeros(7), "open the drawer")
 
 
-def test_robots_that_look_alike_and_act_differently_are_told_apart_by_nobody(tmp_path, keys):
+def test_robots_that_look_alike_and_act_differently_are_told_apart_by_their_name_alone(tmp_path, keys):
     both = {**ARM, "hand": {"state": 6, "action": 1}}
     policy = Policy.load(saved(tmp_path, keys, both).uri, trusted_keys(keys))
-    with pytest.raises(UserError, match="states of 6 numbers and actions of 1 or 2"):
+    with pytest.raises(UserError, match="states of 6 numbers and actions of 1 or 2, .* say whose they are"):
         policy.act(np.zeros(6), "open the drawer")
+    assert policy.act(np.zeros(6), "open the drawer", embodiment="hand").shape == (3, 1)
+    assert policy.act(np.zeros(6), "open the drawer", embodiment="arm").shape == (3, 2)
+    with pytest.raises(UserError, match="learned from arm, hand, and not from hands; did you mean hand"):
+        policy.act(np.zeros(6), "open the drawer", embodiment="hands")
+    one = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
+    assert one.act(np.zeros(6), "open the drawer", embodiment="another").shape == (3, 2)
 
 
 def test_weights_that_do_not_fit_the_network_are_refused(tmp_path, keys):

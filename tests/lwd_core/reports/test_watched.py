@@ -21,7 +21,7 @@ class LooksAtACorner:
 
     cameras = ("front",)
 
-    def act(self, states: Any, instructions: Any, generator: Any, frames: Any) -> np.ndarray:
+    def act(self, states: Any, instructions: Any, generator: Any, frames: Any, embodiment: str) -> np.ndarray:
         picture = frames["front"]
         height, width = picture.shape[:2]
         return np.full((2, 1), picture[-height // PARTS :, -width // PARTS :].mean() / 255, np.float32)

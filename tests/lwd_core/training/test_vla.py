@@ -21,6 +21,7 @@ from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
 from lwd_core.lake.store import Lake
 from lwd_core.logs.embodiment import load_embodiments
+from lwd_core.policies.bundle import BadBundle
 from lwd_core.policies.inference import Policy
 from lwd_core.policies.keys import signing_key, trusted_keys
 from lwd_core.settings import Settings
@@ -32,8 +33,9 @@ from lwd_core.training.holdout import batch_means
 from lwd_core.training.run import Interrupted, find_checkpoint, train
 from storage_schemas.vocabulary import Source
 from tests.lwd_core.fleet.seeing import OWN, SeeingArms
-from tests.lwd_core.rl.vla.tiny import tiny
+from tests.lwd_core.rl.vla.tiny import tiny, tiny_vlm
 from tests.lwd_core.training.test_run import Quiet, state
+from tests.lwd_core.training.test_workers import torchrun
 
 ROBOT = "tests.lwd_core.fleet.seeing:SeeingArms"
 SMALL = {
@@ -124,6 +126,54 @@ def test_from_demonstrations_to_a_fleet_and_on(world, cells):
     assert (np.abs(chunks) <= 1).all()
 
 
+def test_any_model_of_transformers_goes_the_same_way(world, tmp_path):
+    settings, base = world
+    given = tiny_vlm(tmp_path / "vlm")
+    field = {"kind": "vlm", "folder": str(given), "cameras": ["top"], "hidden": 16, "layers": 2, "heads": 2}
+    base = {**base, "network": {"instruction_features": 0, "steps": 4, "field": field}}
+    sft = run(settings, base, "vlm-sft", "sft")
+    assert not any("vision" in name for name in state(sft) if "/policy/" in name)
+    moved = Path(shutil.move(given, tmp_path / "moved"))
+    base["network"]["field"] = {**field, "folder": str(moved)}
+    wider = {**base, "network": {"field": {**field, "folder": str(moved), "hidden": 32}}}
+    with pytest.raises(UserError, match=r"network\.field: the policy of .* is another one"):
+        run(settings, wider, "vlm-offline", "offline", "vlm-sft")
+    offline = run(settings, base, "vlm-offline", "offline", "vlm-sft")
+    assert offline.metrics["path_kl"] >= 0
+    before, after = state(sft), state(offline)
+    assert any(not torch.equal(before[n], after[n]) for n in after if "/policy/field.expert" in n)
+    shutil.copytree(moved, tmp_path / "kept")
+    bundle = export_policy(
+        find_checkpoint(settings.checkpoints, "vlm-offline"), settings.policies, signing_key(settings.keys)
+    )
+    shutil.rmtree(moved)  # a robot is not where it was learned
+    assert bundle.manifest.base.kind == "vlm"
+    assert str(tmp_path) not in Path(bundle.uri, "manifest.json").read_text()
+    policy = Policy.load(bundle.uri, trusted_keys(settings.keys))
+    shown = [{"top": np.full((OWN, OWN, 3), grey, np.uint8)} for grey in (0, 200)]
+    chunks = policy.act(np.zeros((2, 2)), "words it never heard", np.random.default_rng(0), shown)
+    assert chunks.shape == (2, 3, 2)
+    assert (np.abs(chunks) <= 1).all()
+    place = Path(settings.policies, "bases", bundle.manifest.base.base_id, "tokenizer_config.json")
+    place.write_text(place.read_text() + " ")
+    with pytest.raises(BadBundle, match=r"tokenizer_config\.json: the bytes are not those"):
+        Policy.load(bundle.uri, trusted_keys(settings.keys))
+
+
+@pytest.mark.servers
+def test_two_workers_equal_one(world, tmp_path):
+    settings, base = world
+    alone = run(settings, base, "alone", "offline")
+    config = TrainConfig.parse({**base, "run": "together", "stage": "offline"})
+    process = torchrun(config, settings, tmp_path)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    ours = state(alone)
+    for name, tensor in state(train(config, Quiet(), settings)).items():  # finished: only read
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, ours[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
 def deployed(settings: Settings, name: str) -> Policy:
     checkpoint = find_checkpoint(settings.checkpoints, name)
     bundle = export_policy(checkpoint, settings.policies, signing_key(settings.keys))
@@ -168,6 +218,7 @@ def test_what_does_not_fit_is_refused(world):
             "embodiment seeing: state y is not among x, z",
         ),
         ({"base": {"weights": "0" * 64}}, "weights are not those that this policy was learned from"),
+        ({"base": {"weight": "0" * 64}}, r"network\.field\.base\.weight: no such part; did you mean weights"),
     ):
         value = {**base, **network(settings, "pi0", **more)}
         with pytest.raises(UserError, match=said):

@@ -17,6 +17,7 @@ from tokenizers.models import WordLevel
 from lwd_core.errors import UserError
 from lwd_core.rl.vla.checkpoint import VlaFolder, new_model
 from lwd_core.rl.vla.config import VlaConfig
+from lwd_core.rl.vla.config_json import read_config
 from lwd_core.rl.vla.sizes import PALIGEMMA, SMOLVLM
 from lwd_core.rl.vla.statistics import VlaStatistics
 from lwd_core.rl.vla.weights import WEIGHTS, to_checkpoint
@@ -104,6 +105,12 @@ def one_key(key: str, value: Callable[[torch.Tensor], torch.Tensor], file: str =
             ),
             "observation.state has 9 .* takes 5",
         ),
+        (settings(input_features={"observation.images.base": "VISUAL"}), "base: 'VISUAL', where type and"),
+        (settings(output_features={"action": {"type": "ACTION"}}), "action has shape None; one dimension"),
+        (settings(output_features={"action": {"type": "ACTION", "shape": ["a"]}}), r"has shape \['a'\]"),
+        (settings(normalization_mapping=["STATE"]), "normalization_mapping: STATE: None, where MEAN_STD, "),
+        (settings(min_period="short"), "min_period: 'short' is no number above 0"),
+        (settings(image_resolution=["28", "28"]), "image_resolution: .* two numbers of pixels"),
         (settings(output_features={"action": {"type": "ACTION", "shape": [9]}}), "action has 9 .* takes 4"),
         (settings(normalization_mapping={"STATE": "MEAN_STD", "ACTION": "LOG"}), "ACTION: 'LOG'"),
         (settings(normalization_mapping={"STATE": "MEAN_STD", "ACTION": "MIN_MAX"}), "norm_map: ACTION"),
@@ -192,7 +199,7 @@ def test_how_a_state_stands_in_the_prompt_is_a_choice_where_it_is_not_told(tmp_p
 def test_statistics_of_ones_own_take_the_folders_place(tmp_path: Path) -> None:
     at = copied(tmp_path)
     (at / STATISTICS).unlink()
-    config = VlaConfig.read(at)
+    config = read_config(at)
     assert config == VlaConfig.from_dict(config.to_dict())
     given = VlaStatistics.of(config, folder("pi0").statistics.named(), "mine")
     assert torch.equal(VlaFolder.open(at, statistics=given).statistics.action_first, given.action_first)

@@ -233,7 +233,7 @@ def test_advantage_is_told_in_words(folders):
     learner = config.learner(of, SHAPE)
     seen = batch(of)
     good = learner.theta.told(seen.observation, torch.tensor([1.0, 0.0, 1.0, 0.0]))
-    assert (good.token_mask.sum(1) == seen.observation.token_mask.sum(1) + 2).all()
+    assert (good.token_mask.sum(1) == seen.observation.token_mask.sum(1) + 20).all()
     assert not torch.equal(good.tokens[0], good.tokens[1])
     for u in range(2):
         learner.update(batch(of), noise(), Progress(u, 2))

@@ -1,17 +1,13 @@
 """What the seam promises: one prefix for many flows, gradients where they belong, sizes that are kept."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from torch import Tensor, nn
-from transformers import SmolVLMConfig, SmolVLMModel
+from torch import Tensor
 
 from lwd_core.errors import UserError
 from lwd_core.rl.flow import flow_matching_loss
 from lwd_core.rl.qam import QAM, policy_loss
-from lwd_core.rl.vla.generic import GenericConfig, GenericVla
-from lwd_core.rl.vla.model import Prefix, VlaAt
+from lwd_core.rl.vla.model import Prefix
 from lwd_core.rl.vla.pictures import prepared
 from tests.lwd_core.rl.vla.golden import INSTRUCTIONS, KINDS, folder, golden, model, pictures
 
@@ -20,36 +16,6 @@ def prefix_of(kind: str, gradient: bool = False) -> tuple[Prefix, Tensor]:
     at, state = folder(kind), golden(kind)["normal_state"]
     images, there = prepared(at.config, pictures(kind))
     return model(kind).prefix(images, there, *at.prompter(INSTRUCTIONS, state), state, gradient), state
-
-
-def generic(tmp_path: Path) -> tuple[GenericVla, VlaAt]:
-    text = {
-        "model_type": "llama",
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "vocab_size": 40,
-    }
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = SmolVLMConfig(
-        text_config=text,
-        vision_config={**vision, "patch_size": 16, "image_size": 32},
-        scale_factor=2,
-        image_token_id=39,
-        pad_token_id=0,
-    )
-    torch.manual_seed(0)
-    SmolVLMModel(config).save_pretrained(tmp_path / "vlm")
-    made = GenericVla.open(tmp_path / "vlm", GenericConfig(3, 2, 4, width=32, layers=2, heads=2))
-    words = torch.tensor([[39, 5, 6, 7], [39, 8, 0, 0]])
-    inputs = {
-        "input_ids": words,
-        "attention_mask": (words > 0).long(),
-        "pixel_values": torch.rand(2, 1, 3, 32, 32),
-    }
-    return made, made.at(made.prefix(inputs), torch.rand(2, 3))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,29 +94,3 @@ def test_cameras_and_states_that_do_not_fit_are_refused() -> None:
     some = prepared(at.config, seen, {"left": torch.tensor([True, False, True])})
     assert some[1].tolist() == [[True, True, False], [True, False, False], [True, True, False]]
     assert (some[0][1, 1] == -1).all()
-
-
-def test_any_model_of_transformers_carries_an_expert(tmp_path: Path) -> None:
-    made, flow = generic(tmp_path)
-    x = torch.rand(5, 2, made.width)
-    w = torch.rand(5, 1, 1)
-    velocity = flow.velocity(x, w)
-    assert velocity.shape == x.shape
-    torch.testing.assert_close(velocity[3], flow.velocity(x[3], float(w[3])))
-    velocity.sum().backward()
-    assert all(p.grad is not None for n, p in made.named_parameters() if not n.startswith("vlm."))
-    assert all(p.grad is None for p in made.backbone_parameters())
-    for p in made.parameters():  # a token behind the text counts for nothing, one in it does
-        p.requires_grad_(False)
-    other = flow.prefix.tokens.clone()
-    other[1, 2:] = 9.0
-    same = VlaAt(made, type(flow.prefix)(other, flow.prefix.present), flow.state)
-    assert torch.equal(same.velocity(x[0], 0.5), flow.velocity(x[0], 0.5))
-    other[1, 1] = 9.0
-    assert not torch.equal(same.velocity(x[0], 0.5), flow.velocity(x[0], 0.5))
-    with pytest.raises(UserError, match=r"no config\.json"):
-        GenericVla.open(tmp_path, made.config)
-    (tmp_path / "vlm" / "model.safetensors").unlink()
-    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "vlm" / "pytorch_model.bin")
-    with pytest.raises(UserError, match="no vision-language model that transformers reads"):
-        GenericVla.open(tmp_path / "vlm", made.config)

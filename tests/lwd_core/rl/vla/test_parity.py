@@ -14,7 +14,7 @@ from torch import Tensor
 from lwd_core.rl.flow import flow_matching_loss, sample, vjp
 from lwd_core.rl.vla import weights
 from lwd_core.rl.vla.checkpoint import new_model
-from lwd_core.rl.vla.config import VlaConfig
+from lwd_core.rl.vla.config_json import read_config
 from lwd_core.rl.vla.model import Prefix, VlaModel
 from lwd_core.rl.vla.pictures import prepared
 from lwd_core.rl.vla.sizes import PictureSizes, Sizes, StackSizes
@@ -92,7 +92,7 @@ _PI = Sizes(PictureSizes(24, 48, 2, 2, 14, 28), _STACK, StackSizes(32, 64, 3, 8,
 @pytest.mark.parametrize("name", ["pi0", "pi05", "smolvla", "smolvla_skewed"])
 def test_known_answers_that_were_handed_over(name: str) -> None:
     at = HANDED / name
-    config = VlaConfig.read(at, _PI if name.startswith("pi") else None)
+    config = read_config(at, _PI if name.startswith("pi") else None)
     network = new_model(config, "skewed" if name == "smolvla_skewed" else "exact")
     file = at / weights.WEIGHTS
     keys = weights.checked(file, config.kind, dict(network.named_parameters()))
