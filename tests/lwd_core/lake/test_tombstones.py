@@ -1,7 +1,7 @@
 """What was erased stays erased, whatever was under way when it was."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -232,15 +232,9 @@ def test_a_log_read_again_is_spared_its_erased_episodes(world: World) -> None:
     assert [found for found in left(world, what) if found != str(path)] == []
 
 
-@pytest.mark.parametrize("moment", ["before it is published", "after it is published"])
-@pytest.mark.parametrize("cameras", [[], ["wrist"]])
-def test_a_snapshot_under_way_is_built_again_without_it(
-    world: World, monkeypatch: pytest.MonkeyPatch, moment: str, cameras: list[str]
-) -> None:
-    (episode,) = by_log(world, "one")
-    what = world.plan(episode)
-    builder, todo = other(world), [lambda: other(world).erase(what)]
-    publish = Staging.publish
+def beside_publishing(monkeypatch: pytest.MonkeyPatch, moment: str, action: Callable[[], object]) -> None:
+    """Once, before or after the next snapshot is published."""
+    publish, todo = Staging.publish, [action]
 
     def late(self: Staging, manifest: object) -> None:
         if moment == "after it is published":
@@ -251,6 +245,17 @@ def test_a_snapshot_under_way_is_built_again_without_it(
             publish(self, manifest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Staging, "publish", late)
+
+
+@pytest.mark.parametrize("moment", ["before it is published", "after it is published"])
+@pytest.mark.parametrize("cameras", [[], ["wrist"]])
+def test_a_snapshot_under_way_is_built_again_without_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str, cameras: list[str]
+) -> None:
+    (episode,) = by_log(world, "one")
+    what = world.plan(episode)
+    builder = other(world)
+    beside_publishing(monkeypatch, moment, lambda: other(world).erase(what))
     snapshot = builder.snapshot(cameras=cameras)
     assert {member.episode_id for member in snapshot.episodes} == set(by_log(world, "three"))
     assert left(world, what) == []
@@ -267,18 +272,7 @@ def test_a_snapshot_under_way_follows_frames_that_move(
     """The erased episode is not in it; its siblings' frames lie in a new shard meanwhile."""
     _, second, _ = by_log(world, "three")
     what = world.plan(second)
-    todo = [lambda: other(world).erase(what)]
-    publish = Staging.publish
-
-    def late(self: Staging, manifest: object) -> None:
-        if moment == "after it is published":
-            publish(self, manifest)  # type: ignore[arg-type]
-        while todo:
-            todo.pop()()
-        if moment == "before it is published":
-            publish(self, manifest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Staging, "publish", late)
+    beside_publishing(monkeypatch, moment, lambda: other(world).erase(what))
     snapshot = other(world).snapshot(cameras=["wrist"], where=f"episode_id <> '{second}'")
     for shard in snapshot.manifest.frame_shards:
         assert world.lake.place.exists(shard.uri)

@@ -1,8 +1,14 @@
 """The sentence encoder: real, frozen, offline, cached."""
 
+import importlib.util
+from pathlib import Path
+
+import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer
 
 from lwd_core.rl.instruction import WIDTH, InstructionEncoder
+from lwd_core.rl.minilm import PACKAGE, MiniLM
 
 
 def test_a_paraphrase_is_nearer_than_another_task():
@@ -23,7 +29,7 @@ def test_a_text_alone_and_among_others_gives_the_same_bits():
 
 
 def test_known_texts_need_no_model(monkeypatch):
-    monkeypatch.setattr("lwd_core.rl.instruction._load", lambda: 1 / 0)
+    monkeypatch.setattr("lwd_core.rl.instruction._model", lambda: 1 / 0)
     known = {"wave": torch.ones(WIDTH)}
     assert torch.equal(InstructionEncoder(known)(["wave", "wave"]), torch.ones(2, WIDTH))
     assert InstructionEncoder(known)([]).shape == (0, WIDTH)
@@ -38,3 +44,21 @@ def test_no_more_texts_are_remembered_than_asked(monkeypatch):
     for text in ("a", "b", "a", "c", "c", "a"):
         encoder([text, "wave"])
     assert embedded == ["a", "b", "c", "a"], "the oldest goes first, what came with a policy stays"
+
+
+def test_vectors_are_those_of_transformers_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies carry vectors that were made by it."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    spec = importlib.util.find_spec(PACKAGE)
+    assert spec
+    assert spec.origin
+    folder = Path(spec.origin).parent / "model"
+    read = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    texts = ["Fold the towel!", "", "naïve Öffner, 引き出し — 12.5 kg", "far " * 600]
+    for together in ([texts[0]], [texts[3]], texts):
+        words = read(together, truncation=True, padding=True, return_tensors="pt")
+        states, own = MiniLM()(together)
+        assert torch.equal(own, words["attention_mask"])
+        with torch.no_grad():
+            assert torch.equal(states, model(**words).last_hidden_state)
