@@ -89,6 +89,7 @@ class Control:
         self._keeper = keeper or WallTime()
         self._planner = planner or self._thread
         self._limiter = Limiter(rig.embodiment)
+        self._moves = ""  # why it may not stand still
         self._cameras = tuple(camera.name for camera in rig.embodiment.cameras)
         self._senses = Senses(rig, f"robot {spec.robot_id}", self._rules)
         if rig.robot.control_hz != rig.embodiment.control_hz:
@@ -148,6 +149,8 @@ class Control:
                         self._drive(course, job, policy, person, plans, pace, dog, log)
                     finally:
                         self._still()
+                if self._moves:
+                    raise SafeStop(self._moves)
                 self._hear_out(course)
             except BaseException as problem:
                 fault = problem
@@ -160,7 +163,8 @@ class Control:
         if fault is not None:
             if isinstance(fault, SafeStop) or not isinstance(fault, Exception):
                 raise fault
-            raise SafeStop(f"robot {self._spec.robot_id}: {_why(fault)}; stopped") from fault
+            who = f"robot {self._spec.robot_id}: "
+            raise SafeStop(f"{who}{_why(fault).removeprefix(who)}; stopped") from fault
         if course.discarded or not course.tick:
             return Driven(None, course.last)
         known = course.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
@@ -243,8 +247,7 @@ class Control:
                 course.human += 1
             else:
                 log.control(now, Actor.POLICY, policy.policy_id if policy else "")
-            carried_out = rig.robot.act(given.action.copy())
-            course.command = given.action if carried_out is None else np.asarray(carried_out, np.float64)
+            course.command = self._senses.carried_out(rig.robot.act(given.action.copy()), given.action)
             log.executed(now, course.command)
             course.tick += 1
 
@@ -344,8 +347,10 @@ class Control:
         """Tell the robot to stand still, whatever it says to that."""
         try:
             self._rig.robot.stop()
+            self._moves = ""
         except Exception as problem:
-            self._say(f"robot {self._spec.robot_id}: its stop failed ({_why(problem)}); cut its power")
+            self._moves = f"robot {self._spec.robot_id}: its stop failed ({_why(problem)}); cut its power"
+            self._say(self._moves)
 
     def _finish(self, course: _Course, fault: BaseException | None, pace: Pace, log: Recorder) -> None:
         """The log's end: its last state, verdict, and what was measured of the loop."""

@@ -31,9 +31,21 @@ class Rig:
     operator: str = ""
 
     def pressed(self) -> Iterator[Press]:
-        """What was pressed since the last call."""
+        """What was pressed since the last call. Raises `UserError` for a device that fails to say so."""
         for device in self.buttons:
-            yield from device.pressed()
+            try:
+                found = list(device.pressed())
+                if strange := [press for press in found if not isinstance(press, Press)]:
+                    raise TypeError(f"{strange[0]!r} is no Press")
+            except UserError:
+                raise
+            except Exception as error:  # whatever a stranger's device raises
+                told = " ".join(str(error).split())
+                raise UserError(
+                    f"controls {type(device).__name__}: {type(error).__name__}: {told}; "
+                    "look after the device, or drive without it (`--controls`)"
+                ) from error
+            yield from found
 
 
 @dataclass(frozen=True)

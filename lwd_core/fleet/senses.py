@@ -7,7 +7,7 @@ import numpy as np
 
 from lwd_core.fleet.eyes import CameraFault
 from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
-from lwd_core.fleet.robot import Observed, RobotPolicy
+from lwd_core.fleet.robot import Action, Observed, RobotPolicy
 
 
 class Senses:
@@ -22,7 +22,9 @@ class Senses:
         """The same with a copy of its state. Raises `SafeStop` for one that is not of the file's dims, not
         finite, or not of now."""
         # a copy: the robot may go on writing into its own, and a plan is made beside the loop
-        observed = replace(observed, state=np.array(observed.state, dtype=np.float64))
+        observed = replace(
+            observed, state=np.array(observed.state, dtype=np.float64), t_ns=round(observed.t_ns)
+        )
         dims = len(self._embodiment.state_dims)
         if observed.state.shape != (dims,):
             raise SafeStop(
@@ -38,6 +40,19 @@ class Senses:
                 "after its connection and clock, or raise `--stale-ms`"
             )
         return observed
+
+    def carried_out(self, told: Action | None, command: Action) -> Action:
+        """What the robot made of a command: that, where it says nothing. Raises `SafeStop` for what can be
+        none: the next command's limits begin there."""
+        if told is None:
+            return command
+        done = np.asarray(told, np.float64)
+        if done.shape != command.shape or not np.isfinite(done).all():
+            raise SafeStop(
+                f"{self._who}: it says that it carried out {str(told)[:80]}, which is no command of "
+                f"{len(command)} numbers; mend what its `act` returns"
+            )
+        return done
 
     def cameras(self, observed: Observed, policy: RobotPolicy | None, now: int, counts: Counter[str]) -> None:
         """Raises `CameraFault` for one that is needed and lost; others are counted."""

@@ -211,7 +211,15 @@ def _set_up(rig: Rig, job: Job, asks: bool, work: Work) -> bool:
                 break
             work.keeper.sleep_ns(_ASK_NS)
     if rig.scene is not None:
-        rig.scene.reset(job.seed)
+        try:
+            rig.scene.reset(job.seed)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a stranger's robot raises
+            raise UserError(
+                f"{job.task.name}: the scene can't be set up ({type(error).__name__}: "
+                f"{' '.join(str(error).split())}); look after the robot's `reset`"
+            ) from error
     return True
 
 

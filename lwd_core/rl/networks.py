@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,7 +37,8 @@ LAYER_NORM_EPS = 1e-6  # flax's default, which QAM uses
 class FieldConfig:
     """Shape of the policy's velocity field; defaults are the demo's size.
 
-    kind: what it is; null is the platform's own `VelocityField`, whose ``hidden`` and ``layers`` these are.
+    kind: what it is; null is the platform's own `VelocityField`, whose ``hidden``, ``layers`` and ``spread``
+    these are.
     """
 
     encoder: EncoderConfig
@@ -48,6 +49,7 @@ class FieldConfig:
     kind: Annotated[Chosen[FieldKind] | None, chosen_by(FIELDS, None, addresses=False)] = field(
         default=None, metadata=LATER
     )
+    spread: PositiveFloat | None = field(default=None, metadata=LATER)
 
     @property
     def width(self) -> int:
@@ -174,7 +176,21 @@ class VelocityAt:
         z = field.action_in(x) + (self.context + (w * field.time_in).to(self.context.dtype))
         for layer in field.hidden:
             z = layer(gelu(z))
-        return field.out(gelu(z)).to(x.dtype)
+        found = field.out(gelu(z)).to(x.dtype)
+        return found if field.config.spread is None else about(found, x, w, field.config.spread)
+
+
+def about(center: Tensor, x: Tensor, w: Tensor | float, spread: float) -> Tensor:
+    """The exact velocity at x, w where actions are normal about ``center`` with a standard deviation of
+    ``spread``.
+
+    A network that says ``center`` has no noise to pass through its layers, as one has that says a velocity:
+    of a chunk of more numbers than a layer is wide only a part of the noise gets through, and stays in the
+    action.
+    """
+    left = 1 - w
+    variance = left * left + (w * spread) ** 2
+    return ((w * spread * spread - left) * x + left * center) / variance
 
 
 class StackedMLP(nn.Module):

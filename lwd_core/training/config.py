@@ -1,12 +1,13 @@
 """One configuration for every stage, from plain values."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
 
 from lwd_core import config_file
 from lwd_core.errors import UserError
@@ -26,7 +27,9 @@ class NetworkShape:
     """The policy's network. ``steps`` is how many Euler steps it acts with; T = 10 as in QAM. ``vision``:
     the cameras it sees, for the critic too; null for proprioception alone. ``backbone``: what makes a
     feature of it all, by its installed name (a policy is loaded elsewhere); null is the platform's own.
-    ``field``: a policy trained elsewhere, in the place of the network of which the rest tells."""
+    ``field``: a policy trained elsewhere, in the place of the network of which the rest tells. ``spread``:
+    the network says the action about which the flow closes in, to within this much where actions reach from -1 to
+    1; null: it says the velocity (docs/algorithms.md)."""
 
     hidden: PositiveInt = 256
     layers: PositiveInt = 3
@@ -39,6 +42,7 @@ class NetworkShape:
     field: Annotated[Chosen[FieldKind] | None, chosen_by(FIELDS, None, addresses=False)] = field(
         default=None, metadata=LATER
     )
+    spread: PositiveFloat | None = dataclasses.field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.field is not None and (self.vision or self.backbone):

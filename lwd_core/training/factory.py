@@ -49,7 +49,7 @@ def _new_policy(config: TrainConfig, data: Data, embodiments: str) -> FlowPolicy
         vision=data.vision if net.field else with_digest(net.vision),
         backbone=net.backbone,
     )
-    field = FieldConfig(encoder, len(measured.low), data.chunk, net.hidden, net.layers, net.field)
+    field = FieldConfig(encoder, len(measured.low), data.chunk, net.hidden, net.layers, net.field, net.spread)
     policy = PolicyConfig(field, net.steps)
     return net.field.made.policy(policy, measured) if net.field else FlowPolicy(policy, data.normaliser())
 

@@ -1,7 +1,10 @@
 """A robot at work: policies between episodes, scenes that a person sets up, what happens after a stop."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lwd_core.errors import UserError
@@ -115,6 +118,60 @@ def test_where_nobody_can_say_so_the_work_ends_and_the_log_is_uploaded(tmp_path:
     assert arm.did == ["connect", "stop", "close"]
     (log,) = (tmp_path / "landing").rglob("*.mcap")
     assert Log(log).events[-2:] == ["safe_stop", "episode_end"]
+
+
+class Mad:
+    """Fails in one of a device's, a robot's and a scene's ways."""
+
+    def __init__(self, way: str) -> None:
+        self.way = way
+
+    def arm(self) -> TwoJoints:
+        arm = TwoJoints()
+        if self.way == "stop":
+            arm.stop = self.raises
+        if self.way in ("shape", "nan"):
+            told = np.zeros(1) if self.way == "shape" else np.array([np.nan, 0])
+            arm.act = lambda action: told
+        return arm
+
+    def person(self) -> Pressing | None:
+        person = Pressing({1: ["ready"]})
+        if self.way in ("device", "word"):
+            person.pressed = self.raises if self.way == "device" else lambda: ["ready"]
+            return person
+        return None
+
+    def raises(self, *_: object) -> None:
+        raise RuntimeError("bus\ngone")
+
+    reset = raises
+
+
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        ("stop", "robot r1: its stop failed (RuntimeError: bus gone); cut its power"),
+        ("shape", "it says that it carried out [0.], which is no command of 2 numbers"),
+        ("nan", "it says that it carried out [nan  0.], which is no command of 2 numbers"),
+        ("device", "controls Pressing: RuntimeError: bus gone; look after the device"),
+        ("word", "controls Pressing: TypeError: 'ready' is no Press; look after the device"),
+        ("scene", "reach: the scene can't be set up (RuntimeError: bus gone)"),
+    ],
+)
+def test_what_a_strangers_code_does_wrong_is_a_line_and_nothing_goes_on(
+    tmp_path: Path, way: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mad = Mad(way)
+    arm, person = mad.arm(), mad.person()
+    if way == "scene":
+        at = Stood.at
+        monkeypatch.setattr(Stood, "at", lambda stood, task: replace(at(stood, task), scene=mad))
+    with pytest.raises(UserError, match=re.escape(says)) as caught:
+        worked(tmp_path, arm, person=person, referee=Says(9), policies=None if person else Channels())
+    assert "\n" not in str(caught.value)
+    assert arm.did[-1] == "close"
+    assert len(list((tmp_path / "landing").rglob("*.mcap"))) == (way == "stop")
 
 
 def test_a_robot_without_tasks_is_told_of(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 
+from lwd_core.rl.chosen import plain
 from lwd_core.rl.encoders import EncoderConfig, Observation
 from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss, sample, vjp
-from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, StackedMLP, VelocityField
+from lwd_core.rl.networks import Critic, CriticConfig, FieldConfig, StackedMLP, VelocityField, about
 from lwd_core.rl.policy import FlowPolicy, Normaliser, PolicyConfig
 
 ENCODER = EncoderConfig(state_dim=5, instruction_dim=8, instruction_features=3)
@@ -152,3 +153,43 @@ def test_policy_acts_in_raw_units_within_limits():
     copy.load_state_dict(policy.state_dict())
     again = copy.act(torch.full((4, 5), 3.0), torch.zeros(4, 8), torch.Generator().manual_seed(0))
     assert torch.equal(chunk, again)
+
+
+def test_a_flow_about_a_center_ends_there_with_its_spread() -> None:
+    center, x = torch.tensor([[0.7, -0.2]]).double(), torch.randn(4000, 2).double()
+    for i in range(400):
+        x = x + about(center, x, i / 400, 0.1) / 400
+    assert x.mean(0).tolist() == pytest.approx(center[0].tolist(), abs=0.01)
+    assert x.std(0).tolist() == pytest.approx([0.1, 0.1], abs=0.01)
+    w = torch.tensor([[0.0], [1.0]]).double()
+    ends = about(center, x[:2], w, 0.1)
+    assert torch.allclose(ends, torch.stack([center[0] - x[0], x[1]])), (
+        "center less noise, then what is there"
+    )
+
+
+def test_a_chunk_wider_than_a_layer_is_learned_by_a_field_with_a_spread() -> None:
+    """Two arms: 14 numbers a tick, more a chunk than there are hidden units for their noise to go through."""
+    chunks = torch.linspace(-0.8, 0.8, 5 * 14).repeat(64, 1) * torch.randn(64, 1).sign()
+    seen = Observation(chunks[:, :5].clone(), torch.zeros(64, 8))
+    off: dict[float | None, float] = {}
+    for spread in (None, 0.05):
+        torch.manual_seed(0)
+        field = VelocityField(FieldConfig(ENCODER, 14, 5, hidden=32, spread=spread))
+        optimiser = torch.optim.Adam(field.parameters(), 3e-3)
+        for _ in range(300):
+            flow = ConditionedFlow.of(field, seen)
+            noise, w = torch.randn_like(chunks), torch.rand(64, 1)
+            loss, _ = flow_matching_loss(flow, chunks, torch.ones_like(chunks), noise, w)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        end = sample(ConditionedFlow.of(field, seen), torch.randn_like(chunks), 10)
+        off[spread] = (end - chunks).square().mean().sqrt().item()
+    assert off[0.05] < 0.05
+    assert off[0.05] < off[None] / 4
+
+
+def test_a_field_without_a_spread_is_described_as_before_there_was_one() -> None:
+    assert "spread" not in plain(FieldConfig(ENCODER, 2, 3))
+    assert plain(FieldConfig(ENCODER, 2, 3, spread=0.05))["spread"] == 0.05
