@@ -1,6 +1,6 @@
 """Make the weights: render scenes nobody trains or is judged in, learn where goods are, and read orders.
 
-python -m goods_finder [--pictures 3000] [--passes 10] [--kept-out 60]
+python -m goods_finder [--pictures 3000] [--passes 6] [--kept-out 60]
 """
 
 import argparse
@@ -8,7 +8,7 @@ import argparse
 import torch
 from safetensors.torch import save_file
 
-from goods_finder.learning import places_missed, reading, teach, words_read
+from goods_finder.learning import calibrate, places_missed, reading, teach, words_read
 from goods_finder.network import WEIGHTS, FinderNetwork
 from goods_finder.scenes import FIRST, FIRST_KEPT_OUT, composed, driven
 
@@ -19,7 +19,7 @@ def main() -> None:
         prog="goods_finder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--pictures", type=int, default=3000, help="to learn from")
-    options.add_argument("--passes", type=int, default=10, help="over them")
+    options.add_argument("--passes", type=int, default=6, help="over them")
     options.add_argument("--kept-out", type=int, default=60, help="scenes to judge it in")
     chosen = options.parse_args()
     torch.set_num_threads(1)
@@ -31,6 +31,7 @@ def main() -> None:
     network = FinderNetwork()
     for number, loss in enumerate(teach(network, scenes, chosen.passes), 1):
         print(f"pass {number} of {chosen.passes}: loss {loss:.3f}", flush=True)
+    calibrate(network, scenes)
     parts = {"finder": network, "words": words}
     tensors = {
         f"{part}.{name}": tensor.contiguous()

@@ -18,6 +18,7 @@ from lwd_core.rl.instruction import WIDTH, InstructionEncoder
 
 _BATCH, _RATE = 16, 3e-3
 _SPREAD = 0.8  # cells, of what a heat map shall look like
+_TOGETHER, _FITS, _FAR = 64, 4, 0.15  # pictures; fits of the readout; units
 _READING, _READING_RATE = 400, 0.03  # updates with all texts at once
 
 
@@ -38,6 +39,26 @@ def teach(network: FinderNetwork, scenes: Labelled, passes: int) -> Iterator[flo
             schedule.step()
             total += float(loss.detach()) / count
         yield total
+
+
+@torch.no_grad()
+def calibrate(network: FinderNetwork, scenes: Labelled) -> None:
+    """Fit the readout by least squares to what the pictures show; what is far off, as it is hidden, counts
+    little."""
+    seen, true = list[Tensor](), list[Tensor]()
+    for first in range(0, len(scenes.pictures), _TOGETHER):
+        some = Labelled(*(torch.as_tensor(column[first : first + _TOGETHER]) for column in scenes))
+        heat, rough = network.maps(some.pictures)
+        shown = (network.there(heat) > 0) & some.there
+        seen.append(network.seen(heat, rough)[shown])
+        true.append(in_units(some.places)[shown])
+    terms, places = torch.cat(seen), torch.cat(true)
+    weight = torch.ones(len(terms), 1)
+    for _ in range(_FITS):
+        found = torch.linalg.lstsq(terms * weight.sqrt(), places * weight.sqrt()).solution
+        off = (terms @ found - places).norm(dim=-1, keepdim=True)
+        weight = 1 / (1 + (off / _FAR).square())
+    network.readout.weight.copy_(found.T)
 
 
 def _mirrored(scenes: Labelled, rows: np.ndarray, generator: np.random.Generator) -> Labelled:

@@ -16,6 +16,7 @@ from lwd_core.errors import UserError
 SIZE = 128  # pixels a side, of pictures it learns from
 ROWS = slice(20, 108)  # of these pixels: above and below nothing can be picked up
 CELL = 4  # pixels a side of what a heat map tells apart
+TERMS = 9  # of a place's readout
 _SHARPER = 2.0  # than it learns maps to be, so that what is a little like it elsewhere counts little
 WEIGHTS = Path(__file__).with_name("finder.safetensors")
 
@@ -64,6 +65,7 @@ class FinderNetwork(nn.Module):
         )
         self.heat = nn.Conv2d(width, len(KINDS), 1)
         self.place = nn.Conv2d(width + 4, 3, 1)
+        self.readout = nn.Linear(TERMS, 3, bias=False)
         # so that at first of what is nowhere in particular about a third is there
         cells = (ROWS.stop - ROWS.start) * SIZE // CELL**2
         self.threshold = nn.Parameter(torch.full((len(KINDS),), -math.log(2 * cells)))
@@ -77,8 +79,8 @@ class FinderNetwork(nn.Module):
         return seen.flatten(1)
 
     def maps(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-odds of cells (B, kinds, cells) that a kind is there, and places in units (B, 3, cells) of what
-        cells show."""
+        """Log-odds of cells (B, kinds, cells) that a kind is there, and roughly the places, in units
+        (B, 3, cells), of what cells show."""
         z = pictures.permute(0, 3, 1, 2).float() / 128 - 1
         if z.shape[-2:] != (SIZE, SIZE):
             z = F.interpolate(z, (SIZE, SIZE), mode="bilinear", antialias=True)
@@ -96,8 +98,20 @@ class FinderNetwork(nn.Module):
 
     def found(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Log-odds that each kind is there (B, kinds), and where, in units (B, kinds, 3)."""
-        heat, places = self.maps(pictures)
-        return self.there(heat), (_SHARPER * heat).softmax(-1) @ places.mT
+        heat, rough = self.maps(pictures)
+        return self.there(heat), self.readout(self.seen(heat, rough))
+
+    def seen(self, heat: Tensor, rough: Tensor) -> Tensor:
+        """What `readout` takes of each kind (B, kinds, TERMS): where its map is warm, the height of what is
+        there, and products of these."""
+        rows, columns = (ROWS.stop - ROWS.start) // CELL, SIZE // CELL
+        warm = (_SHARPER * heat).softmax(-1)
+        column = warm @ torch.linspace(-1, 1, columns).repeat(rows)
+        row = warm @ torch.linspace(-1, 1, rows).repeat_interleave(columns)
+        height = (heat.softmax(-1) @ rough.mT)[..., 2]
+        terms = [torch.ones_like(row), column, row, height]
+        terms += [column * row, column * height, row * height, row * row, height * height]
+        return torch.stack(terms, -1)
 
 
 def in_units(places: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from goods_finder.kinds import KINDS, NUMBERS
 from goods_finder.network import GoodsFinder, weights
@@ -55,6 +56,6 @@ class OrderEncoder(nn.Module):
             raise ValueError("this network has a camera; give it features")
         seen = observation.image[:, 0].unflatten(-1, (len(KINDS), NUMBERS))
         kinds, shelves = self.words(observation.instruction)
-        odds = kinds + torch.log(seen[..., 0].clamp_min(1e-3))
-        meant = (odds.softmax(-1)[:, None] @ seen).squeeze(1)
-        return torch.cat([observation.state, meant, shelves.softmax(-1)], -1)
+        meant = seen[torch.arange(len(seen)), kinds.argmax(-1)]
+        shelf = F.one_hot(shelves.argmax(-1), len(PLACES))
+        return torch.cat([observation.state, meant, shelf], -1)
