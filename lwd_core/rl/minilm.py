@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,6 +24,8 @@ class MiniLM:
     """Texts to the states of their words. Raises ModuleNotFoundError where the package isn't installed."""
 
     def __init__(self) -> None:
+        from tokenizers import Tokenizer  # who acts by words it knows does without
+
         spec = importlib.util.find_spec(PACKAGE)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError("no sentence encoder", name=PACKAGE)
