@@ -55,8 +55,9 @@ docs: setup  ## the site, warnings are errors, into site/
 audit: setup  ## known holes in the pinned dependencies; needs the network
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python .ci/audit
 
+# Three workers on two cores: one often waits, for a server or a robot that keeps real time.
 test: system-test lint  ## lint and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup  ## one benchmark: NAME=ingest ARGS=--json
 	$(BIN)/python -m benchmarks.$(NAME) $(ARGS)

@@ -66,7 +66,7 @@ def sentence_vectors(texts: Sequence[str], together: int = 64) -> npt.NDArray[np
     order = np.argsort([len(text) for text in texts], kind="stable")  # texts of a length need no padding
     for first in range(0, len(texts), together):
         some = order[first : first + together]
-        states, own = model([texts[i] for i in some])
+        states, own = model([texts[int(i)] for i in some])
         mask = own[..., None]
         found[some] = F.normalize((states * mask).sum(1) / mask.sum(1), dim=1).numpy()
     return found

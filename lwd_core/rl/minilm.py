@@ -7,10 +7,10 @@ process that is told something new would wait for it.
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,16 +25,19 @@ class MiniLM:
     """Texts to the states of their words. Raises ModuleNotFoundError where the package isn't installed."""
 
     def __init__(self) -> None:
+        from tokenizers import Tokenizer  # who acts by words it knows does without
+
         spec = importlib.util.find_spec(PACKAGE)
         if spec is None or spec.origin is None:
             raise ModuleNotFoundError("no sentence encoder", name=PACKAGE)
         folder = Path(spec.origin).parent / "model"
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = cast(Any, Tokenizer).from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(MOST_WORDS)
         self._tokenizer.enable_padding()
         # clones, since where numbers lie in a file may not be how a processor multiplies them best
         self._weights = {
-            name: value.float().clone() for name, value in load_file(folder / "model.safetensors").items()
+            name: value.float().clone()
+            for name, value in load((folder / "model.safetensors").read_bytes()).items()
         }
 
     @torch.no_grad()
@@ -57,7 +60,9 @@ class MiniLM:
 
     def _layer(self, name: str, states: Tensor, mask: Tensor | None) -> Tensor:
         asks, keys, values = (
-            self._linear(f"{name}.attention.self.{part}", states).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            self._linear(f"{name}.attention.self.{part}", states)
+            .view(states.shape[0], states.shape[1], HEADS, -1)
+            .transpose(1, 2)
             for part in ("query", "key", "value")
         )
         heard = F.scaled_dot_product_attention(asks, keys, values, attn_mask=mask)

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -172,9 +171,11 @@ def test_a_night_makes_a_canary_of_a_new_day(home: Path, lake: Lake) -> None:
 
 def test_running_again_does_nothing(home: Path) -> None:
     before = {str(p): p.stat().st_mtime_ns for p in home.rglob("*.parquet")}
-    began = time.monotonic()
+    began = os.times()
     output = finish(home)
-    assert time.monotonic() - began < 30
+    ended = os.times()
+    # of a core, however busy the machine is
+    assert ended.children_user + ended.children_system - began.children_user - began.children_system < 15
     assert output.count("done before") == 2 * len(PLAN.rounds) + 1
     assert {str(p): p.stat().st_mtime_ns for p in home.rglob("*.parquet")} == before
 
