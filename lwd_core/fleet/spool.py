@@ -9,6 +9,7 @@ from pathlib import Path
 from lwd_core.errors import UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.settings import Settings
+from lwd_core.storage.relative import plain
 
 _LOCK = ".lock"
 
@@ -25,8 +26,16 @@ def claimed(settings: Settings, robots: Iterable[RobotSpec]) -> Generator[Path, 
     """The spool folder, each robot's part of it for this process alone, for the length of a block.
 
     Two processes that drive the same robot would upload and rename each other's unfinished logs. The
-    claim ends with the process, however it ends. Raises UserError where another one holds a robot.
+    claim ends with the process, however it ends. Raises UserError where another one holds a robot, and for a
+    robot or site whose name can't be a folder's here and in the landing zone.
     """
+    robots = list(robots)
+    for robot in robots:
+        for what, name in (("robot", robot.robot_id), ("site", robot.site)):
+            if not plain(name):
+                raise UserError(
+                    f"{what} {name!r}: no name for one; use up to 80 letters, digits, dots, dashes, underscores"
+                )
     spool = spool_folder(settings)
     with ExitStack() as held:
         for robot in robots:

@@ -33,6 +33,18 @@ class RobotNow:
         return None if self.received is None else max(0.0, (self.now_ns - self.received.stored_ns) / 1e9)
 
     @property
+    def doubt(self) -> str:
+        """Why its word may not be of now: what it signed can be put back by whoever may write there."""
+        ahead = self.received.clock_offset_s if self.received else 0.0
+        if abs(ahead) <= SILENT_S:
+            return ""
+        where = "ahead of" if ahead > 0 else "behind"
+        return (
+            f"what it said last is {abs(ahead):.0f} s {where} the store's clock; set the robot's, or find "
+            "out who put an older heartbeat back"
+        )
+
+    @property
     def state(self) -> str:
         """``revoked``, ``unsound``, ``never seen``, ``offline``, ``paused`` or ``online``."""
         if self.problem:
@@ -77,7 +89,7 @@ class RobotNow:
             "dropped_logs": said.dropped_logs if said else None,
             "disk_free_bytes": said.disk_free_bytes if said else None,
             "clock_offset_s": round(self.received.clock_offset_s, 2) if self.received else None,
-            "why": self.problem or self.wanted.why,
+            "why": self.problem or self.doubt or self.wanted.why,
         }
 
 

@@ -28,8 +28,8 @@ class NetworkShape:
     the cameras it sees, for the critic too; null for proprioception alone. ``backbone``: what makes a
     feature of it all, by its installed name (a policy is loaded elsewhere); null is the platform's own.
     ``field``: a policy trained elsewhere, in the place of the network of which the rest tells. ``spread``:
-    the network says the action about which the flow closes in, to within this much where actions reach from -1 to
-    1; null: it says the velocity (docs/algorithms.md)."""
+    the network says the action about which the flow closes in, to within this much where actions reach from
+    -1 to 1; null: it says the velocity (docs/algorithms.md)."""
 
     hidden: PositiveInt = 256
     layers: PositiveInt = 3

@@ -12,6 +12,7 @@ from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.live import Told
 from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import RobotSpec
+from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.stand import RealStand
 from lwd_core.fleet.station import Rounds, Work, run_robot
 from lwd_core.logs.embodiment import parse_embodiment
@@ -172,6 +173,18 @@ def test_what_a_strangers_code_does_wrong_is_a_line_and_nothing_goes_on(
     assert "\n" not in str(caught.value)
     assert arm.did[-1] == "close"
     assert len(list((tmp_path / "landing").rglob("*.mcap"))) == (way == "stop")
+
+
+@pytest.mark.parametrize(
+    ("robot", "site"), [("../r1", "lab"), ("a/b", "lab"), ("", "lab"), ("r1", "../lab"), ("r1", "our lab")]
+)
+def test_names_that_are_no_folders_are_refused_before_anything_is_made(
+    tmp_path: Path, robot: str, site: str
+) -> None:
+    settings = Settings(home=str(tmp_path / "home"))
+    with pytest.raises(UserError, match="no name for one"), claimed(settings, [RobotSpec(robot, site)]):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_robot_without_tasks_is_told_of(tmp_path: Path) -> None:

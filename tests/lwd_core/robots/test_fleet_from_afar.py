@@ -210,6 +210,9 @@ def test_how_robots_stand(settings: Settings) -> None:
     desire(settings, "arm-1", signing_key(settings.keys), now, paused=True, why="cleaning")
     late, _ = standings(settings, {"production": "new-policy"}, now + round((SILENT_S + 60) * 1e9))
     assert (late.state, late.pending) == ("offline", "pause, policy new-poli")
+    beat(settings, Heartbeat("arm-1", now - 3600 * 10**9), key)  # as it lies after an older one was put back
+    back, _ = standings(settings, {}, now)
+    assert "3600 s behind the store's clock" in back.row()["why"]
     stranger = make_robot_key(settings.keys, "arm-2")
     beat(settings, Heartbeat("arm-1", now), stranger)
     unsound, _ = standings(settings, {}, now)
