@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lwd_core.errors import UserError
 from lwd_core.extras import require
-from lwd_core.fleet.backoff import Backoff
 from lwd_core.fleet.link import over_the_line
+from lwd_core.fleet.refusals import Refusals
 from lwd_core.fleet.robot import RobotPolicy
 from lwd_core.fleet.seen import Seen
 from lwd_core.policies.channel_file import BadRelease, Release, current, refused
@@ -70,7 +70,7 @@ class ReleasedPolicies:
         self._refused = refused
         self._told: set[str] = set()
         self._held: dict[Channel, Loaded] = {}
-        self._backoff = Backoff()
+        self._refusals = Refusals()
 
     def newest(self, channel: Channel, now_ns: int) -> Loaded | None:
         """Poll the channel. Canary robots follow production while the canary channel is empty."""
@@ -103,7 +103,7 @@ class ReleasedPolicies:
             self._tell(f"key {', '.join(gone)}: not trusted any more; what runs must verify without it")
             self._held.clear()
         if trusted.keys() != self._trusted.keys():
-            self._backoff.forget()
+            self._refusals.forget()
         self._trusted = trusted
         return trusted
 
@@ -113,12 +113,12 @@ class ReleasedPolicies:
             raise BadRelease(problem)
         held = self._held.get(channel)
         if held is None or held.release_id != release.release_id:
-            if self._backoff.waits(release, now_ns):
+            if self._refusals.waits(release, now_ns):
                 return
             try:
                 held = self._load(release, now_ns)
             except UserError:
-                self._backoff.failed(release, now_ns)
+                self._refusals.add(release, now_ns)
                 raise
         self._seen.raise_to(channel, release.number)
         if held is not self._held.get(channel) or held.expires_ns != release.expires_ns:

@@ -60,7 +60,7 @@ class Optimiser:
                 gradients, self.config.clip / length
             )
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = _laid_out_as(parameter, gradient)
         for group in self.adam.param_groups:
             group["lr"] = learning_rate(self.config, progress)
         self.adam.step()
@@ -81,6 +81,14 @@ class Optimiser:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`, for the same parameters."""
         self.adam.load_state_dict(state)
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the parameter's memory layout, which torch's fused step takes it to have: that of a
+    convolution over pictures has its channels last."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def learning_rate(config: OptimConfig, progress: Progress) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from lwd_core.errors import UserError
-from lwd_core.fleet.backoff import Backoff
 from lwd_core.fleet.channel import Loaded, PolicySource
+from lwd_core.fleet.refusals import Refusals
 from storage_schemas.vocabulary import Channel
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Newest:
         self._held: Loaded | None = None
         self._sound: Loaded | None = None
         self._told: set[str] = set()
-        self._backoff = Backoff()
+        self._refusals = Refusals()
 
     def take(self) -> Loaded:
         """What an episode that begins now runs. Raises `NothingToRun`."""
@@ -71,12 +71,12 @@ class Newest:
         try:
             found = self._source.newest(self._channel, self._now())
             if found is not None and (self._sound is None or self._sound.policy is not found.policy):
-                if self._backoff.waits(found.release_id, self._now()):
+                if self._refusals.waits(found.release_id, self._now()):
                     return
                 try:
                     _try(cast("Policy", found.policy))
                 except Exception:
-                    self._backoff.failed(found.release_id, self._now())
+                    self._refusals.add(found.release_id, self._now())
                     raise
         except Exception as problem:  # robots go on with what there is, as long as it may be run
             self._tell(f"channel {self._channel}: {problem}")

@@ -123,9 +123,9 @@ def test_a_vla_is_learned_released_and_drives_by_what_it_is_shown(tmp_path: Path
 
     learned("sft", "sft")
     learned("offline", "offline", init="sft")
-    shutil.rmtree(folder)  # what is released stands beside the policies
     source = ReleasedPolicies(settings, pytest.fail)
     policy = released(settings, "offline", source, 10)
+    shutil.rmtree(folder)  # what is released stands beside the policies
     rollouts = worked(settings, cells, "2026-02-05", policy, (900_001,))
     seen = Lake.open(settings.lake).sql(
         "SELECT count(*) AS plans, count(*) FILTER (s.frames[1].t_ns = s.t_ns) AS seen FROM steps s "

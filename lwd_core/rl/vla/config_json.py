@@ -205,14 +205,15 @@ class _Reader:
         if name not in features:
             return padded  # what LeRobot makes of a policy that doesn't say
         shape = features[name].get("shape")
-        if not isinstance(shape, list) or [type(n) for n in cast(list[Any], shape)] != [int] or shape[0] < 1:
+        numbers = cast(list[Any], shape) if isinstance(shape, list) else []
+        if len(numbers) != 1 or type(numbers[0]) is not int or numbers[0] < 1:
             raise UserError(f"{self.file}: {key}: {name} has shape {shape}; one dimension is expected")
-        if shape[0] > padded:
+        if numbers[0] > padded:
             raise UserError(
-                f"{self.file}: {key}: {name} has {shape[0]} numbers, but the network takes {padded}; give "
+                f"{self.file}: {key}: {name} has {numbers[0]} numbers, but the network takes {padded}; give "
                 "the config.json that it was trained with"
             )
-        return int(shape[0])
+        return numbers[0]
 
     def _units(self) -> dict[str, Units]:
         said: object = self.values.get("normalization_mapping")

@@ -93,6 +93,12 @@ class Vlm(FieldKind):
     def base_files(self) -> BaseFiles:
         return BaseFiles("vlm", vlm_of(self).folder.files)
 
+    def give_back(self, policy: FlowPolicy, out: Path) -> tuple[str, ...]:
+        raise UserError(
+            "this policy is an expert of our own on a model of transformers, which LeRobot has no class for; "
+            "`lwd hub push-policy` shares it as it is"
+        )
+
     def placed(self, folder: Path | None) -> "Vlm":
         return replace(self, folder="" if folder is None else str(folder))
 
@@ -123,7 +129,10 @@ class VlmBase:
 
     def _read(self, observation: Observation) -> HiddenPrefix:
         tokens, mask = (part.cpu() for part in spoken(observation))
-        texts = [bytes(row[there].tolist()).decode() for row, there in zip(tokens, mask, strict=True)]
+        said = [
+            cast(list[int], cast(Any, row[there]).tolist()) for row, there in zip(tokens, mask, strict=True)
+        ]
+        texts = [bytes(row).decode() for row in said]
         pictures, there = cast(Tensor, observation.image), observation.image_mask
         if there is not None:
             pictures = pictures * there[:, :, None, None, None].to(pictures.dtype)

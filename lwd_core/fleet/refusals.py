@@ -8,29 +8,29 @@ _NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class _Failure:
+class _Refusal:
     at_ns: int
     wait_ns: int
 
 
-class Backoff:
+class Refusals:
     """What failed and was refused, so that it is not fetched and read again at every look."""
 
     def __init__(self) -> None:
-        self._failures: dict[Hashable, _Failure] = {}
+        self._refused: dict[Hashable, _Refusal] = {}
 
     def waits(self, what: Hashable, now_ns: int) -> bool:
         """Whether it failed so lately that it isn't tried now."""
-        failure = self._failures.get(what)
+        refusal = self._refused.get(what)
         # a clock that was put back makes nobody wait for it to come again
-        return failure is not None and 0 <= now_ns - failure.at_ns < failure.wait_ns
+        return refusal is not None and 0 <= now_ns - refusal.at_ns < refusal.wait_ns
 
-    def failed(self, what: Hashable, now_ns: int) -> None:
+    def add(self, what: Hashable, now_ns: int) -> None:
         """It was tried, in vain."""
-        before = self._failures.get(what)
+        before = self._refused.get(what)
         wait_ns = FIRST_S * _NS if before is None else min(2 * before.wait_ns, MOST_S * _NS)
-        self._failures[what] = _Failure(now_ns, wait_ns)
+        self._refused[what] = _Refusal(now_ns, wait_ns)
 
     def forget(self) -> None:
         """Try everything again: something changed that may have mended it."""
-        self._failures.clear()
+        self._refused.clear()
