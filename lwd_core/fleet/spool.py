@@ -34,7 +34,7 @@ def claimed(settings: Settings, robots: Iterable[RobotSpec]) -> Generator[Path, 
         for what, name in (("robot", robot.robot_id), ("site", robot.site)):
             if not plain(name):
                 raise UserError(
-                    f"{what} {name!r}: no name for one; use up to 80 letters, digits, dots, dashes, underscores"
+                    f"{what} {name!r}: no name for one; use 1 to 80 letters, digits, dots, dashes, _"
                 )
     spool = spool_folder(settings)
     with ExitStack() as held:
