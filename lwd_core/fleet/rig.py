@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from lwd_core.errors import UserError, suggest
 from lwd_core.fleet.planner import WhenLate
@@ -34,7 +35,7 @@ class Rig:
         """What was pressed since the last call. Raises `UserError` for a device that fails to say so."""
         for device in self.buttons:
             try:
-                found = list(device.pressed())
+                found: list[Any] = list(device.pressed())
                 if strange := [press for press in found if not isinstance(press, Press)]:
                     raise TypeError(f"{strange[0]!r} is no Press")
             except UserError:
