@@ -144,7 +144,8 @@ def _opened(path: Path, by: Any, **more: Any) -> Any:
     try:
         return by.from_pretrained(str(path), local_files_only=True, trust_remote_code=False, **more)
     except Exception as error:  # each model raises its own
-        line = (str(error).splitlines() or [type(error).__name__])[0]
+        said = (line.strip() for line in str(error).splitlines())
+        line = next(filter(None, said), type(error).__name__)
         raise UserError(
             f"{_WHERE}: {path}: no vision-language model that transformers reads ({line}); see that its "
             "files are whole and of a kind this transformers knows"
