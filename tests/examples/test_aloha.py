@@ -1,5 +1,7 @@
 """ALOHA's package: two arms in MuJoCo whose driver does both tasks, from the start and from the middle."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -105,6 +107,21 @@ def test_three_cameras_show_it(cells: Workcells) -> None:
         assert {jpeg_size(jpeg) for jpeg in small.values()} == {(64, 64)}
         cell.scene.reset(1)
         assert cell.robot.photograph(64)["top"] != small["top"]
+
+
+def test_it_draws_where_mujoco_was_imported_before() -> None:
+    code = (
+        "import mujoco; from lwd_core.fleet.workcells import Workcells as All\n"
+        "cells = All('lwd_aloha:Aloha')\n"
+        "with cells, cells.borrow(cells.tasks['insertion']) as cell:\n"
+        "    cell.scene.reset(0); print(*sorted(cell.robot.photograph(64)))"
+    )
+    kept = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    paths = os.pathsep.join([str(EXAMPLES / "aloha"), *filter(None, [kept.get("PYTHONPATH")])])
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=kept | {"PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert ran.stdout.split() == ["left", "right", "top"], ran.stderr
 
 
 def test_it_draws_beside_the_other_simulator(cells: Workcells) -> None:
