@@ -8,7 +8,7 @@ import torch
 
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import FeatureExtractor
-from lwd_core.fleet.sim.orders import COLOURS, PLACES
+from lwd_core.fleet.sim.orders import COLOURS, PLACES, SHELF_TOP, SHELVES
 from lwd_core.fleet.sim.rendering import can_render
 from lwd_core.rl.chosen import choose
 from lwd_core.rl.encoders import BACKBONES, EYES, EncoderConfig, Observation, VisionConfig, new_encoder
@@ -59,6 +59,7 @@ def test_without_weights_it_says_how_to_make_them(weights: Path) -> None:
 
 
 def test_a_policy_hears_of_the_goods_that_are_meant_alone(weights: Path) -> None:
+    from goods_finder.kinds import MIDDLE, UNIT
     from goods_finder.network import FinderNetwork
     from goods_finder.reader import OrderWords
     from safetensors.torch import save_file
@@ -85,6 +86,8 @@ def test_a_policy_hears_of_the_goods_that_are_meant_alone(weights: Path) -> None
     assert feature.shape == (1, encoder.width)
     assert torch.allclose(feature[0, :8], torch.arange(8.0))
     assert torch.equal(feature[0, 8:12], seen[0, 0, 5])
-    assert feature[0, 12:].tolist() == [0, 0, 1]
+    hand, shelf = torch.arange(3.0), (torch.tensor([*SHELVES[2], SHELF_TOP]) - torch.tensor(MIDDLE)) / UNIT
+    assert torch.allclose(feature[0, 12:15], seen[0, 0, 5, 1:] - hand)
+    assert torch.allclose(feature[0, 15:18], shelf.float() - hand, atol=1e-5)
     with pytest.raises(UserError, match="order-reader needs `vision` with `pretrained: goods-finder`"):
         new_encoder(EncoderConfig(8, backbone=reader))

@@ -28,6 +28,7 @@ def main() -> None:
     kinds, shelves = words_read(words)
     print(f"orders in wordings not learned from: goods {kinds:.3f}, shelf {shelves:.3f}", flush=True)
     scenes = composed(range(FIRST, FIRST + chosen.pictures))
+    torch.manual_seed(0)
     network = FinderNetwork()
     for number, loss in enumerate(teach(network, scenes, chosen.passes), 1):
         print(f"pass {number} of {chosen.passes}: loss {loss:.3f}", flush=True)

@@ -125,10 +125,12 @@ def places_missed(network: FinderNetwork, scenes: Labelled) -> dict[str, float]:
     logits, places = network.found(torch.as_tensor(scenes.pictures))
     found = (logits > 0) & there
     off = (places - in_units(torch.as_tensor(scenes.places)))[found][:, :2].norm(dim=-1) * 10
+    shares = torch.tensor([0.5, 0.9, 0.99])
+    median, p90, p99 = off.quantile(shares).tolist() if len(off) else [math.nan] * 3
     return {
-        "median": float(off.median()),
-        "p90": float(off.quantile(0.9)),
-        "p99": float(off.quantile(0.99)),
+        "median": median,
+        "p90": p90,
+        "p99": p99,
         "found": float(found.sum() / there.sum()),
         "right": float(found.sum() / (logits > 0).sum()),
     }

@@ -65,12 +65,12 @@ class FinderNetwork(nn.Module):
         )
         self.heat = nn.Conv2d(width, len(KINDS), 1)
         self.place = nn.Conv2d(width + 4, 3, 1)
-        self.readout = nn.Linear(TERMS, 3, bias=False)
         # so that at first of what is nowhere in particular about a third is there
         cells = (ROWS.stop - ROWS.start) * SIZE // CELL**2
         self.threshold = nn.Parameter(torch.full((len(KINDS),), -math.log(2 * cells)))
         for layer in self.body[::2]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        self.readout = nn.Linear(TERMS, 3, bias=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
         logits, places = self.found(pictures)

@@ -6,15 +6,18 @@ is looked up in what the camera shows. So what moves the arm meets places alone,
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from goods_finder.kinds import KINDS, NUMBERS
-from goods_finder.network import GoodsFinder, weights
+from goods_finder.network import GoodsFinder, in_units, weights
 from lwd_core.errors import UserError
 from lwd_core.extend import Backbone, EncoderConfig, Observation
-from lwd_core.fleet.sim.orders import PLACES
+from lwd_core.fleet.sim.orders import PLACES, SHELF_TOP, SHELVES
+
+_TOPS = np.full((len(PLACES), 1), SHELF_TOP)
+_NEAR = 0.25  # units, within which every millimetre counts
 
 
 class OrderWords(nn.Module):
@@ -41,14 +44,22 @@ class OrderReader(Backbone):
 
 
 class OrderEncoder(nn.Module):
-    """(B, S + 4 + shelves): the state, whether the goods that are meant are seen and where, and the shelf."""
+    """(B, S + 16): the state; of the goods that are meant whether they are seen, where, and how far from the
+    hand; how far the shelf is."""
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
         self.words = OrderWords(config.instruction_dim)
         self.words.load_state_dict(weights("words"))
         self.words.requires_grad_(False)
-        self.width = config.state_dim + NUMBERS + len(PLACES)
+        self.register_buffer(
+            "shelves", in_units(torch.tensor(np.append(SHELVES, _TOPS, 1), dtype=torch.float))
+        )
+        # where the hand is, in units: what the state says of it is standardised, so it is learned
+        self.hand = nn.Linear(config.state_dim, 3)
+        nn.init.eye_(self.hand.weight)
+        nn.init.zeros_(self.hand.bias)
+        self.width = config.state_dim + NUMBERS + 4 * 3
         self.project = None
 
     def forward(self, observation: Observation) -> Tensor:
@@ -57,5 +68,7 @@ class OrderEncoder(nn.Module):
         seen = observation.image[:, 0].unflatten(-1, (len(KINDS), NUMBERS))
         kinds, shelves = self.words(observation.instruction)
         meant = seen[torch.arange(len(seen)), kinds.argmax(-1)]
-        shelf = F.one_hot(shelves.argmax(-1), len(PLACES))
-        return torch.cat([observation.state, meant, shelf], -1)
+        hand = self.hand(observation.state)
+        to_goods, to_shelf = meant[:, 1:] - hand, self.shelves[shelves.argmax(-1)] - hand
+        near = torch.tanh(torch.cat([to_goods, to_shelf], -1) / _NEAR)
+        return torch.cat([observation.state, meant, to_goods, to_shelf, near], -1)
