@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Workcell,
     )
     from lwd_core.fleet.task import Job, Task
+    from lwd_core.loader.jpeg import decode_frame
     from lwd_core.logs.content import UnreadableLog
     from lwd_core.logs.embodiment import load_embodiment
     from lwd_core.logs.own_format import ArrayReader, MessageReader
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from lwd_core.rl.encoders import Backbone, EncoderConfig, Observation, PictureBackbone
     from lwd_core.rl.extraction import Extraction, Info, PolicyStep
     from lwd_core.rl.flow import ConditionedFlow, flow_matching_loss
+    from lwd_core.rl.instruction import InstructionEncoder
     from lwd_core.rl.learners import Algorithm, Trained
     from lwd_core.rl.networks import CriticShape
     from lwd_core.rl.policy import FlowPolicy
@@ -57,6 +59,7 @@ __all__ = [
     "Extraction",
     "FlowPolicy",
     "Info",
+    "InstructionEncoder",
     "Job",
     "LogReader",
     "MessageReader",
@@ -84,6 +87,7 @@ __all__ = [
     "UnreadableLog",
     "Workcell",
     "Written",
+    "decode_frame",
     "flow_matching_loss",
     "load_embodiment",
 ]
@@ -103,6 +107,7 @@ _WHERE = {
     "Extraction": "rl.extraction:Extraction",
     "FlowPolicy": "rl.policy:FlowPolicy",
     "Info": "rl.extraction:Info",
+    "InstructionEncoder": "rl.instruction:InstructionEncoder",
     "Job": "fleet.task:Job",
     "LogReader": "logs.read:LogReader",
     "MessageReader": "logs.own_format:MessageReader",
@@ -130,6 +135,7 @@ _WHERE = {
     "UnreadableLog": "logs.content:UnreadableLog",
     "Workcell": "fleet.robot:Workcell",
     "Written": "exports.export:Written",
+    "decode_frame": "loader.jpeg:decode_frame",
     "flow_matching_loss": "rl.flow:flow_matching_loss",
     "load_embodiment": "logs.embodiment:load_embodiment",
 }

@@ -13,8 +13,8 @@ from goods_finder.kinds import KINDS
 from goods_finder.network import CELL, ROWS, SIZE, FinderNetwork, in_units
 from goods_finder.reader import OrderWords
 from goods_finder.scenes import Labelled
+from lwd_core.extend import InstructionEncoder
 from lwd_core.fleet.sim.orders import PLACES, written
-from lwd_core.rl.instruction import WIDTH, InstructionEncoder
 
 _BATCH, _RATE = 16, 3e-3
 _SPREAD = 0.8  # cells, of what a heat map shall look like
@@ -106,7 +106,7 @@ def reading() -> OrderWords:
     """What the wordings of ``train`` mean."""
     lines, kind, shelf = texts("train")
     embedded = InstructionEncoder()(lines)
-    words = OrderWords(WIDTH)
+    words = OrderWords(embedded.shape[1])
     optimiser = torch.optim.AdamW(words.parameters(), _READING_RATE, weight_decay=0.01)
     for step in range(_READING):
         optimiser.param_groups[0]["lr"] = _READING_RATE * (1 + math.cos(math.pi * step / _READING)) / 2

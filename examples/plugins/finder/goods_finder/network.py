@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from goods_finder.kinds import KINDS, MIDDLE, NUMBERS, UNIT
-from lwd_core.errors import UserError
+from lwd_core import UserError
 
 SIZE = 128  # pixels a side, of pictures it learns from
 ROWS = slice(20, 108)  # of these pixels: above and below nothing can be picked up

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from goods_finder.kinds import KINDS, NUMBERS
 from goods_finder.network import GoodsFinder, in_units, weights
-from lwd_core.errors import UserError
+from lwd_core import UserError
 from lwd_core.extend import Backbone, EncoderConfig, Observation
 from lwd_core.fleet.sim.orders import PLACES, SHELF_TOP, SHELVES
 

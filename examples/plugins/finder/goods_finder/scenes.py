@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from goods_finder.kinds import KINDS
 from goods_finder.network import SIZE
+from lwd_core.extend import decode_frame
 from lwd_core.fleet.sim.orders import ITEMS, PLACES, SHELF_HALF, SHELF_TOP, SHELVES
 from lwd_core.fleet.sim.restocking import Stockroom
 from lwd_core.fleet.sim.stocker import stock
 from lwd_core.fleet.sim.tasks import tasks_by_sight
-from lwd_core.loader.jpeg import decode_frame
 
 mujoco: Any = import_module("mujoco")  # a binary module without stubs
 
