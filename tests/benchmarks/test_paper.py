@@ -13,6 +13,7 @@ from benchmarks.paper.plan import LWD, SAME, calendar, cell_digest, cells, load_
 from benchmarks.paper.results import keep, read_cells, render
 from lwd_core.errors import UserError
 from lwd_core.training.config import TrainConfig
+from tests.packages import Install
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +70,7 @@ def test_the_table_is_made_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert third.communicate(timeout=60) == ("", None)
 
 
-@pytest.mark.parametrize("name", ["eyes", "full", "tiny"])
+@pytest.mark.parametrize("name", ["eyes", "full", "restock", "tiny"])
 def test_a_plan_rests_only_on_what_comes_before(name: str) -> None:
     plan = load_plan(name)
     seen: set[str] = set()
@@ -147,12 +148,13 @@ def test_seeds_made_elsewhere_stay_and_cells_of_another_plan_go(tmp_path: Path) 
 
 
 def test_an_unknown_plan_is_named() -> None:
-    with pytest.raises(UserError, match="eyes, full, tiny"):
+    with pytest.raises(UserError, match="eyes, full, restock, tiny"):
         load_plan("huge")
 
 
-@pytest.mark.parametrize("name", ["eyes", "full", "tiny"])
-def test_every_cell_is_a_training_configuration(name: str) -> None:
+@pytest.mark.parametrize("name", ["eyes", "full", "restock", "tiny"])
+def test_every_cell_is_a_training_configuration(name: str, install: Install) -> None:
+    install("finder")  # which plan restock sees by
     for cell in cells(load_plan(name)):
         online = "y" if cell.online else None
         value = {**cell.settings, "run": cell.name, "stage": cell.stage, "init": cell.init}
