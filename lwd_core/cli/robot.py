@@ -78,7 +78,7 @@ def run(
     episodes: Annotated[int | None, typer.Option(help="Stop after so many; default: go on.", min=1)] = None,
     words: Annotated[Words, typer.Option(help="How it is told.")] = Words.USUAL,
     late: Annotated[
-        str, typer.Option(help="While a plan is awaited: hold, slow, continue (docs/your-robot.md).")
+        str, typer.Option(help="While a plan is awaited: hold, slow, continue, blend (docs/your-robot.md).")
     ] = "hold",
     ahead: Annotated[
         int | None,
@@ -109,11 +109,11 @@ def run(
     told: list[str] = []
 
     def tell(text: str) -> None:
-        console.print(text, markup=False)
+        told[:] = [text]
+        console.print(text, markup=False, soft_wrap=True)
 
     def tell_news(text: str) -> None:
-        if told[-1:] != [text]:
-            told[:] = [text]
+        if told != [text]:
             tell(text)
 
     rules = ControlRules(late, ahead, stale_ms=stale_ms, lost_ms=lost_ms, watchdog_ms=watchdog_ms)

@@ -133,6 +133,7 @@ def run_robot(
                     take = control.run(told, held.policy if held else None, folder)
                 except SafeStop as stopped:
                     complain(str(stopped))
+                    outbox.recover("when its log could not be written")
                     outbox.send(_SENDS_S)
                     if work.stop():
                         break

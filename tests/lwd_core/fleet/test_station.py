@@ -10,6 +10,7 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.live import Told
+from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
@@ -119,6 +120,27 @@ def test_where_nobody_can_say_so_the_work_ends_and_the_log_is_uploaded(tmp_path:
     assert arm.did == ["connect", "stop", "close"]
     (log,) = (tmp_path / "landing").rglob("*.mcap")
     assert Log(log).events[-2:] == ["safe_stop", "episode_end"]
+
+
+def test_a_log_that_the_disk_cut_off_is_sent_before_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, full, left, told = Recorder.end, [OSError(28, "No space left on device")], [], []
+
+    def ends(log, *given, **more):
+        left.append(len(list((tmp_path / "spool").rglob("*.part"))))
+        if full:
+            raise full.pop()
+        return end(log, *given, **more)
+
+    monkeypatch.setattr(Recorder, "end", ends)
+    person = Pressing({2: ["ready"], 8: ["success"], 12: ["ready"], 18: ["success"], 22: ["quit"]})
+    delivered = worked(tmp_path, TwoJoints(), person=person, told=told)
+    assert (len(delivered), left) == (1, [1, 1])
+    assert "No space left on device" in told[0]
+    assert "cut off when its log could not be written" in told[1]
+    assert len(list((tmp_path / "landing").rglob("*.mcap"))) == 2
+    assert not list((tmp_path / "spool").rglob("*.mcap*"))
 
 
 class Mad:
