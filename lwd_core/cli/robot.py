@@ -121,7 +121,14 @@ def run(
         raise UserError("--flat-out: time is for a simulated robot to leap; leave it out")
     if flat_out:  # no tick of a time that leaps takes too long
         rules = replace(rules, watchdog_ms=float("inf"))
-    keeper = LeapTime(time.time_ns()) if flat_out else WallTime()
+    wall = WallTime()
+    keeper = LeapTime(time.time_ns()) if flat_out else wall
+
+    def idle(duration: int) -> None:  # whom a robot waits for lives by the wall's time
+        wall.sleep_ns(duration)
+        if keeper is not wall:
+            keeper.sleep_ns(duration)
+
     names = _devices(controls)
     stand = _stand(
         settings,
@@ -166,6 +173,7 @@ def run(
             stop=stop.is_set,
             keeper=keeper,
             planner=PromptPlanner if flat_out else None,
+            idle=idle,
         ),
     )
     say_delivered(delivered, settings.landing, as_json)

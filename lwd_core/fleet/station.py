@@ -75,7 +75,7 @@ class GivenPolicy:
 @dataclass(frozen=True)
 class Work:
     """How a robot works: its rules, its upload, who is told, and what stands in for clock and thread in
-    tests."""
+    tests. ``idle``: how it waits (ns) for the platform or a person, where that is not by ``keeper``."""
 
     rules: ControlRules = field(default_factory=ControlRules)
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
@@ -84,6 +84,11 @@ class Work:
     stop: Callable[[], bool] = lambda: False
     keeper: Timekeeper = field(default_factory=WallTime)
     planner: Callable[[int], Planner] | None = None
+    idle: Callable[[int], None] | None = None
+
+    def rest(self, duration: int) -> None:
+        """Wait while nothing moves."""
+        (self.idle or self.keeper.sleep_ns)(duration)
 
 
 def run_robot(
@@ -189,7 +194,7 @@ def _policy(
             complain("no policy to run yet")
         if any(press.button in (Button.QUIT, Button.STOP) for press in rig.pressed()):
             break
-        work.keeper.sleep_ns(_POLL_NS)
+        work.rest(_POLL_NS)
     return False, None
 
 
@@ -210,7 +215,7 @@ def _set_up(rig: Rig, job: Job, asks: bool, work: Work) -> bool:
                 return False
             if Button.READY in buttons:
                 break
-            work.keeper.sleep_ns(_ASK_NS)
+            work.rest(_ASK_NS)
     if rig.scene is not None:
         try:
             rig.scene.reset(job.seed)

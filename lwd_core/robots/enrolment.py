@@ -48,8 +48,8 @@ def enrol(settings: Settings, made: Enrolment, key: Ed25519PrivateKey) -> Enrolm
     """
     if not plain(made.site):
         raise UserError(
-            f"site {made.site!r}: no name for one; use 1 to 80 letters, digits, dots, dashes, _, as the robot's "
-            "`--site` has them"
+            f"site {made.site!r}: no name for one; use 1 to 80 letters, digits, dots, dashes, _, as "
+            "the robot's `--site` does"
         )
     public_key(made.key.encode())
     try:

@@ -60,7 +60,7 @@ class Channels:
         return Loaded(policy, f"r{len(self.looks)}", 1, 2)
 
 
-def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None):
+def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None, idle=None):
     settings = Settings(home=str(tmp_path))
     said = told if told is not None else []
     work = Work(
@@ -68,6 +68,7 @@ def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=
         keeper=arm.keeper,
         planner=lambda seed: Slow(arm.keeper, 0.1),
         told=Told(waiting=lambda spec, why: said.append(why)),
+        idle=idle,
     )
     queue = Rounds([TASK], "run", Source.ONLINE if policies else Source.DEMONSTRATION, episodes=episodes)
     spec = RobotSpec("r1", "lab", "two-joints", "tests")
@@ -141,6 +142,18 @@ def test_a_log_that_the_disk_cut_off_is_sent_before_the_next_begins(
     assert "cut off when its log could not be written" in told[1]
     assert len(list((tmp_path / "landing").rglob("*.mcap"))) == 2
     assert not list((tmp_path / "spool").rglob("*.mcap*"))
+
+
+def test_who_waits_for_a_policy_waits_in_the_time_of_those_who_release_it(tmp_path: Path) -> None:
+    class Later(Channels):
+        def newest(self, channel, now_ns):
+            found = super().newest(channel, now_ns)
+            return found if len(self.looks) > 2 else None
+
+    arm, channels, rests = TwoJoints(), Later(), []
+    worked(tmp_path, arm, referee=Says(3), policies=channels, episodes=1, idle=rests.append)
+    assert rests == [2_000_000_000] * 2
+    assert len(set(channels.looks)) == 1  # no time of the robot's own passed
 
 
 class Mad:
