@@ -160,6 +160,11 @@ def run_robot(
             except Exception as problem:  # said, and in nobody's way
                 complain(f"robot {spec.robot_id}: it can't be closed ({type(problem).__name__}: {problem})")
         outbox.send()
+        if waiting := outbox.waiting():
+            complain(
+                f"{len(waiting)} logs wait in {folder}; mend the way to {settings.landing}: whoever drives "
+                f"robot {spec.robot_id} next uploads them"
+            )
         return tuple(outbox.delivered)
 
 

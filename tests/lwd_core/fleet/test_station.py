@@ -10,16 +10,18 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.live import Told
+from lwd_core.fleet.pace import LeapTime
 from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.stand import RealStand
 from lwd_core.fleet.station import Rounds, Work, run_robot
+from lwd_core.fleet.upload import Backoff
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
-from tests.lwd_core.fleet.arms import FILE, LIMITS, TASK, Counting, Pressing, Says, Slow, TwoJoints
+from tests.lwd_core.fleet.arms import FILE, LIMITS, START_NS, TASK, Counting, Pressing, Says, Slow, TwoJoints
 from tests.lwd_core.fleet.logs import Log
 
 
@@ -60,7 +62,9 @@ class Channels:
         return Loaded(policy, f"r{len(self.looks)}", 1, 2)
 
 
-def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None, idle=None):
+def worked(
+    tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None, idle=None, tries=2
+):
     settings = Settings(home=str(tmp_path))
     said = told if told is not None else []
     work = Work(
@@ -69,6 +73,7 @@ def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=
         planner=lambda seed: Slow(arm.keeper, 0.1),
         told=Told(waiting=lambda spec, why: said.append(why)),
         idle=idle,
+        backoff=Backoff(attempts=tries),
     )
     queue = Rounds([TASK], "run", Source.ONLINE if policies else Source.DEMONSTRATION, episodes=episodes)
     spec = RobotSpec("r1", "lab", "two-joints", "tests")
@@ -154,6 +159,19 @@ def test_who_waits_for_a_policy_waits_in_the_time_of_those_who_release_it(tmp_pa
     worked(tmp_path, arm, referee=Says(3), policies=channels, episodes=1, idle=rests.append)
     assert rests == [2_000_000_000] * 2
     assert len(set(channels.looks)) == 1  # no time of the robot's own passed
+
+
+def test_what_could_not_be_uploaded_is_said_at_the_end_and_goes_with_the_next(tmp_path: Path) -> None:
+    landing, told = tmp_path / "landing", []
+    landing.touch()
+    assert worked(tmp_path, TwoJoints(), referee=Says(3), policies=Channels(), told=told, tries=1) == ()
+    assert told[-1].startswith(f"2 logs wait in {tmp_path / 'spool' / 'r1'}; mend the way to {landing}")
+    landing.unlink()
+    told.clear()
+    arm = TwoJoints(LeapTime(START_NS + 10**12))
+    assert len(worked(tmp_path, arm, referee=Says(3), policies=Channels(), told=told)) == 2
+    assert len(list(landing.rglob("*.mcap"))) == 4
+    assert told == []
 
 
 class Mad:
