@@ -240,6 +240,14 @@ def test_names_that_are_no_folders_are_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_takes_no_logs_is_told_of_before_anything_moves(tmp_path: Path) -> None:
+    (tmp_path / "spool").touch()
+    arm = TwoJoints()
+    with pytest.raises(UserError, match="robot r1's logs can't be kept there .*; mend its rights"):
+        worked(tmp_path, arm, policies=Channels())
+    assert arm.did == []
+
+
 def test_a_robot_without_tasks_is_told_of(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name one"):
         Rounds([], "run", Source.ONLINE)
