@@ -164,10 +164,13 @@ def run(
     console = Console(stderr=True)
     seen: Counter[str] = Counter()
 
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
     def complain_once(robot: str, why: str) -> None:
         seen[f"{robot}: {why}"] += 1
         if seen[f"{robot}: {why}"] == 1:
-            console.print(f"{robot}: {why}", markup=False)
+            say(f"{robot}: {why}")
 
     delivered = run_live(
         settings,
@@ -185,7 +188,7 @@ def run(
         ReleasedPolicies(settings, lambda why: complain_once("refused", why)),
         stop=_stop_after(minutes),
         told=Told(
-            landed=lambda robot, log, ran: console.print(landed_line(robot, log, ran), markup=False),
+            landed=lambda robot, log, ran: say(landed_line(robot, log, ran)),
             waiting=lambda robot, why: complain_once(robot.robot_id, why),
         ),
     )

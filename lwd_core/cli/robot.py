@@ -78,7 +78,7 @@ def run(
     episodes: Annotated[int | None, typer.Option(help="Stop after so many; default: go on.", min=1)] = None,
     words: Annotated[Words, typer.Option(help="How it is told.")] = Words.USUAL,
     late: Annotated[
-        str, typer.Option(help="While a plan is awaited: hold, slow, continue (docs/your-robot.md).")
+        str, typer.Option(help="While a plan is awaited: hold, slow, continue, blend (docs/your-robot.md).")
     ] = "hold",
     ahead: Annotated[
         int | None,
@@ -109,11 +109,11 @@ def run(
     told: list[str] = []
 
     def tell(text: str) -> None:
-        console.print(text, markup=False)
+        told[:] = [text]
+        console.print(text, markup=False, soft_wrap=True)
 
     def tell_news(text: str) -> None:
-        if told[-1:] != [text]:
-            told[:] = [text]
+        if told != [text]:
             tell(text)
 
     rules = ControlRules(late, ahead, stale_ms=stale_ms, lost_ms=lost_ms, watchdog_ms=watchdog_ms)
@@ -121,7 +121,14 @@ def run(
         raise UserError("--flat-out: time is for a simulated robot to leap; leave it out")
     if flat_out:  # no tick of a time that leaps takes too long
         rules = replace(rules, watchdog_ms=float("inf"))
-    keeper = LeapTime(time.time_ns()) if flat_out else WallTime()
+    wall = WallTime()
+    keeper = LeapTime(time.time_ns()) if flat_out else wall
+
+    def idle(duration: int) -> None:  # whom a robot waits for lives by the wall's time
+        wall.sleep_ns(duration)
+        if keeper is not wall:
+            keeper.sleep_ns(duration)
+
     names = _devices(controls)
     stand = _stand(
         settings,
@@ -166,6 +173,7 @@ def run(
             stop=stop.is_set,
             keeper=keeper,
             planner=PromptPlanner if flat_out else None,
+            idle=idle,
         ),
     )
     say_delivered(delivered, settings.landing, as_json)

@@ -6,6 +6,7 @@ A robot without a key of its own says nothing and follows its own settings.
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
@@ -63,7 +64,7 @@ class CheckIn:
             len(waiting),
             sum(log.stat().st_size for log in waiting),
             *outbox.dropped,
-            shutil.disk_usage(spool).free,
+            _free(spool),
             self._spec.software,
         )
         try:
@@ -118,3 +119,11 @@ class CheckIn:
         if problem not in self._told:
             self._told.add(problem)
             self._complain(problem)
+
+
+def _free(folder: Path) -> int:
+    """Bytes; none where the folder is gone."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0

@@ -136,9 +136,11 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._writer.finish()
-        self._file.close()
+        try:
+            if kind is None:
+                self._writer.finish()
+        finally:  # an open file of a full disk keeps it full
+            self._file.close()
         if kind is None:
             os.replace(self._partial, self.path)
 
@@ -193,12 +195,16 @@ def _descriptors(kind: type[Message]) -> bytes:
 
 
 def rescue(folder: Path) -> list[Path]:
-    """Give the truncated logs a dead robot left in its folder their names; return them.
+    """Give the truncated logs a dead robot left in its folder their names; return them. Empty ones, as a full
+    disk leaves them, go.
 
     Only for the robot itself, before it starts a new episode: a running one's log looks the same.
     """
     rescued: list[Path] = []
     for partial in sorted(folder.glob(f"*.mcap{PARTIAL}")):
+        if not partial.stat().st_size:
+            partial.unlink()
+            continue
         path = partial.with_name(partial.name.removesuffix(PARTIAL))
         os.replace(partial, path)
         rescued.append(path)

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from lwd_core.errors import UserError
+from lwd_core.errors import StorageError, UserError
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.settings import Settings
 from lwd_core.storage.relative import plain
@@ -26,8 +26,9 @@ def claimed(settings: Settings, robots: Iterable[RobotSpec]) -> Generator[Path, 
     """The spool folder, each robot's part of it for this process alone, for the length of a block.
 
     Two processes that drive the same robot would upload and rename each other's unfinished logs. The
-    claim ends with the process, however it ends. Raises UserError where another one holds a robot, and for a
-    robot or site whose name can't be a folder's here and in the landing zone.
+    claim ends with the process, however it ends. Raises UserError where another one holds a robot, where the
+    folder can't be written, and for a robot or site whose name can't be a folder's here and in the landing
+    zone.
     """
     robots = list(robots)
     for robot in robots:
@@ -40,8 +41,14 @@ def claimed(settings: Settings, robots: Iterable[RobotSpec]) -> Generator[Path, 
     with ExitStack() as held:
         for robot in robots:
             folder = spool / robot.robot_id
-            folder.mkdir(parents=True, exist_ok=True)
-            file = held.enter_context(open(folder / _LOCK, "wb"))
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context(open(folder / _LOCK, "wb"))
+            except OSError as error:
+                raise StorageError(
+                    f"{folder}: robot {robot.robot_id}'s logs can't be kept there ({error.strerror}); mend "
+                    "its rights or the disk, or give another LWD_HOME"
+                ) from error
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -75,7 +75,7 @@ class GivenPolicy:
 @dataclass(frozen=True)
 class Work:
     """How a robot works: its rules, its upload, who is told, and what stands in for clock and thread in
-    tests."""
+    tests. ``idle``: how it waits (ns) for the platform or a person, where that is not by ``keeper``."""
 
     rules: ControlRules = field(default_factory=ControlRules)
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=2))
@@ -84,6 +84,11 @@ class Work:
     stop: Callable[[], bool] = lambda: False
     keeper: Timekeeper = field(default_factory=WallTime)
     planner: Callable[[int], Planner] | None = None
+    idle: Callable[[int], None] | None = None
+
+    def rest(self, duration: int) -> None:
+        """Wait while nothing moves."""
+        (self.idle or self.keeper.sleep_ns)(duration)
 
 
 def run_robot(
@@ -133,6 +138,7 @@ def run_robot(
                     take = control.run(told, held.policy if held else None, folder)
                 except SafeStop as stopped:
                     complain(str(stopped))
+                    outbox.recover("when its log could not be written")
                     outbox.send(_SENDS_S)
                     if work.stop():
                         break
@@ -154,6 +160,11 @@ def run_robot(
             except Exception as problem:  # said, and in nobody's way
                 complain(f"robot {spec.robot_id}: it can't be closed ({type(problem).__name__}: {problem})")
         outbox.send()
+        if waiting := outbox.waiting():
+            complain(
+                f"{len(waiting)} logs wait in {folder}; mend the way to {settings.landing}: whoever drives "
+                f"robot {spec.robot_id} next uploads them"
+            )
         return tuple(outbox.delivered)
 
 
@@ -188,7 +199,7 @@ def _policy(
             complain("no policy to run yet")
         if any(press.button in (Button.QUIT, Button.STOP) for press in rig.pressed()):
             break
-        work.keeper.sleep_ns(_POLL_NS)
+        work.rest(_POLL_NS)
     return False, None
 
 
@@ -209,7 +220,7 @@ def _set_up(rig: Rig, job: Job, asks: bool, work: Work) -> bool:
                 return False
             if Button.READY in buttons:
                 break
-            work.keeper.sleep_ns(_ASK_NS)
+            work.rest(_ASK_NS)
     if rig.scene is not None:
         try:
             rig.scene.reset(job.seed)

@@ -36,15 +36,21 @@ class Enrolment:
 def folder_of(settings: Settings, robot_id: str) -> Location:
     """The robot's folder. Raises UserError for an id that names none."""
     if not plain(robot_id):
-        raise UserError(f"robot {robot_id!r}: no name for one; use letters, digits, dot, dash and underscore")
+        raise UserError(f"robot {robot_id!r}: no name for one; use 1 to 80 letters, digits, dots, dashes, _")
     return open_location(settings.robots).below(robot_id)
 
 
 def enrol(settings: Settings, made: Enrolment, key: Ed25519PrivateKey) -> Enrolment:
     """Enrol a robot, or change its site, group or key; the time it was enrolled at first stays.
 
-    Raises UserError for a key that is none. That no other robot has it, `require_own_key` asks.
+    Raises UserError for a key that is none, and for a site that can't be a folder's name in the landing zone.
+    That no other robot has the key, `require_own_key` asks.
     """
+    if not plain(made.site):
+        raise UserError(
+            f"site {made.site!r}: no name for one; use 1 to 80 letters, digits, dots, dashes, _, as "
+            "the robot's `--site` does"
+        )
     public_key(made.key.encode())
     try:
         before = read_enrolment(settings, made.robot_id, trusted_keys(settings.keys))

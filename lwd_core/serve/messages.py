@@ -49,17 +49,23 @@ def unpack(data: bytes) -> dict[str, Value]:
     """
     items = 0
 
-    def counted(part: Any) -> Any:
+    def counted(part: list[Any]) -> list[Any]:
         nonlocal items
         items += 1 + len(part)
         if items > _ITEMS:
             raise ValueError(f"more than {_ITEMS} items")
         return part
 
+    def one_each(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        found = dict(counted(pairs))
+        if len(found) < len(pairs):
+            raise ValueError("a map with a name twice")
+        return found
+
     try:
         tree = _msgpack.unpackb(
             data,
-            object_hook=counted,
+            object_pairs_hook=one_each,
             list_hook=counted,
             ext_hook=_no_extension,
             max_str_len=_TEXT,

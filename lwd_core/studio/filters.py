@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import Any
 
 from lwd_core.errors import UserError, suggest
@@ -58,6 +59,8 @@ class EpisodeFilter:
                 continue
             elif name in ("helped", "labelled", "disagree") and value not in ("yes", "no"):
                 raise UserError(f"filter: {name}: {value!r}; say yes or no")
+            elif name in ("since", "until"):
+                found[name] = _day(name, value)
             elif name == "drop":
                 try:
                     found[name] = float(value)
@@ -107,3 +110,10 @@ class EpisodeFilter:
         if self.order not in _ORDERS:
             raise UserError(f"filter: no order {self.order!r}{suggest(self.order, [*_ORDERS, 'random:1'])}")
         return _ORDERS[self.order]
+
+
+def _day(name: str, value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise UserError(f"filter: {name}: {value!r} is no day; write 2026-01-31") from None

@@ -68,7 +68,7 @@ def reader(tmp_path: Path, finished_demo: Path, logs: Path) -> Iterator[tuple[Pa
         name: value for name, value in os.environ.items() if not name.startswith(("LWD_", "DAGSTER_"))
     } | {
         "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}:{page / 'my_arm'}:{page / 'aloha'}",
         "OMP_NUM_THREADS": "1",
         "HOME": str(page),
         "BROWSER": "true",

@@ -89,6 +89,16 @@ def test_what_is_older_or_unsigned_is_not_heard(home: Settings, tmp_path: Path) 
     assert not again(START, None, outbox, "").paused
 
 
+def test_a_disk_that_is_gone_is_said_to_be_full(home: Settings, tmp_path: Path) -> None:
+    robot, said = joined(home, "arm-1"), []
+    spec = RobotSpec("arm-1", "lab")
+    outbox = Outbox(home, spec, tmp_path / "gone", Backoff(), lambda: True, lambda *_: None, said.append)
+    CheckIn(home, spec, said.append)(START, None, outbox, "reach")
+    heard = read_heartbeat(home, robot)
+    assert heard is not None
+    assert (heard.beat.disk_free_bytes, said) == (0, [])
+
+
 def test_a_robot_without_a_key_says_nothing(home: Settings, tmp_path: Path) -> None:
     outbox = Outbox(
         home, RobotSpec("arm-5", "lab"), tmp_path, Backoff(1), lambda: True, lambda *_: None, print

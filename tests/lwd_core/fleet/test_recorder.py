@@ -1,3 +1,5 @@
+import os
+from contextlib import suppress
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -92,6 +94,23 @@ def test_a_robot_that_dies_leaves_a_truncated_log_without_a_finished_name(tmp_pa
     assert rescue(tmp_path) == [path]
     assert rescue(tmp_path) == []
     assert path.read_bytes()[-8:] != b"\x89MCAP0\r\n"
+
+
+def test_what_a_full_disk_left_empty_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / f"a.mcap{PARTIAL}").touch()
+    assert rescue(tmp_path) == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_log_that_a_full_disk_cut_off_is_let_go_of(tmp_path: Path) -> None:
+    (tmp_path / f"a.mcap{PARTIAL}").symlink_to("/dev/full")
+    before = sorted(os.listdir("/proc/self/fd"))
+    log = Recorder(tmp_path / "a.mcap", ROBOT)
+    with suppress(OSError):
+        log.image(0, "wrist", b"x" * 100_000)
+    with pytest.raises(OSError, match="No space left"):
+        log.__exit__(None, None, None)
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_dying_robot_loses_about_a_second(tmp_path: Path) -> None:

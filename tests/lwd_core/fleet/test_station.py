@@ -10,15 +10,18 @@ import pytest
 from lwd_core.errors import UserError
 from lwd_core.fleet.channel import Loaded
 from lwd_core.fleet.live import Told
+from lwd_core.fleet.pace import LeapTime
+from lwd_core.fleet.recorder import Recorder
 from lwd_core.fleet.rig import ControlRules, Rig, SafeStop
 from lwd_core.fleet.robot import RobotSpec
 from lwd_core.fleet.spool import claimed
 from lwd_core.fleet.stand import RealStand
 from lwd_core.fleet.station import Rounds, Work, run_robot
+from lwd_core.fleet.upload import Backoff
 from lwd_core.logs.embodiment import parse_embodiment
 from lwd_core.settings import Settings
 from storage_schemas.vocabulary import Source
-from tests.lwd_core.fleet.arms import FILE, LIMITS, TASK, Counting, Pressing, Says, Slow, TwoJoints
+from tests.lwd_core.fleet.arms import FILE, LIMITS, START_NS, TASK, Counting, Pressing, Says, Slow, TwoJoints
 from tests.lwd_core.fleet.logs import Log
 
 
@@ -59,7 +62,9 @@ class Channels:
         return Loaded(policy, f"r{len(self.looks)}", 1, 2)
 
 
-def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None):
+def worked(
+    tmp_path, arm, *, person=None, referee=None, policies=None, episodes=2, told=None, idle=None, tries=2
+):
     settings = Settings(home=str(tmp_path))
     said = told if told is not None else []
     work = Work(
@@ -67,6 +72,8 @@ def worked(tmp_path, arm, *, person=None, referee=None, policies=None, episodes=
         keeper=arm.keeper,
         planner=lambda seed: Slow(arm.keeper, 0.1),
         told=Told(waiting=lambda spec, why: said.append(why)),
+        idle=idle,
+        backoff=Backoff(attempts=tries),
     )
     queue = Rounds([TASK], "run", Source.ONLINE if policies else Source.DEMONSTRATION, episodes=episodes)
     spec = RobotSpec("r1", "lab", "two-joints", "tests")
@@ -119,6 +126,52 @@ def test_where_nobody_can_say_so_the_work_ends_and_the_log_is_uploaded(tmp_path:
     assert arm.did == ["connect", "stop", "close"]
     (log,) = (tmp_path / "landing").rglob("*.mcap")
     assert Log(log).events[-2:] == ["safe_stop", "episode_end"]
+
+
+def test_a_log_that_the_disk_cut_off_is_sent_before_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, full, left, told = Recorder.end, [OSError(28, "No space left on device")], [], []
+
+    def ends(log, *given, **more):
+        left.append(len(list((tmp_path / "spool").rglob("*.part"))))
+        if full:
+            raise full.pop()
+        return end(log, *given, **more)
+
+    monkeypatch.setattr(Recorder, "end", ends)
+    person = Pressing({2: ["ready"], 8: ["success"], 12: ["ready"], 18: ["success"], 22: ["quit"]})
+    delivered = worked(tmp_path, TwoJoints(), person=person, told=told)
+    assert (len(delivered), left) == (1, [1, 1])
+    assert "No space left on device" in told[0]
+    assert "cut off when its log could not be written" in told[1]
+    assert len(list((tmp_path / "landing").rglob("*.mcap"))) == 2
+    assert not list((tmp_path / "spool").rglob("*.mcap*"))
+
+
+def test_who_waits_for_a_policy_waits_in_the_time_of_those_who_release_it(tmp_path: Path) -> None:
+    class Later(Channels):
+        def newest(self, channel, now_ns):
+            found = super().newest(channel, now_ns)
+            return found if len(self.looks) > 2 else None
+
+    arm, channels, rests = TwoJoints(), Later(), []
+    worked(tmp_path, arm, referee=Says(3), policies=channels, episodes=1, idle=rests.append)
+    assert rests == [2_000_000_000] * 2
+    assert len(set(channels.looks)) == 1  # no time of the robot's own passed
+
+
+def test_what_could_not_be_uploaded_is_said_at_the_end_and_goes_with_the_next(tmp_path: Path) -> None:
+    landing, told = tmp_path / "landing", []
+    landing.touch()
+    assert worked(tmp_path, TwoJoints(), referee=Says(3), policies=Channels(), told=told, tries=1) == ()
+    assert told[-1].startswith(f"2 logs wait in {tmp_path / 'spool' / 'r1'}; mend the way to {landing}")
+    landing.unlink()
+    told.clear()
+    arm = TwoJoints(LeapTime(START_NS + 10**12))
+    assert len(worked(tmp_path, arm, referee=Says(3), policies=Channels(), told=told)) == 2
+    assert len(list(landing.rglob("*.mcap"))) == 4
+    assert told == []
 
 
 class Mad:
@@ -185,6 +238,14 @@ def test_names_that_are_no_folders_are_refused_before_anything_is_made(
     with pytest.raises(UserError, match="no name for one"), claimed(settings, [RobotSpec(robot, site)]):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_logs_is_told_of_before_anything_moves(tmp_path: Path) -> None:
+    (tmp_path / "spool").touch()
+    arm = TwoJoints()
+    with pytest.raises(UserError, match="robot r1's logs can't be kept there .*; mend its rights"):
+        worked(tmp_path, arm, policies=Channels())
+    assert arm.did == []
 
 
 def test_a_robot_without_tasks_is_told_of(tmp_path: Path) -> None:

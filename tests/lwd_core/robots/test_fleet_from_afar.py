@@ -176,9 +176,11 @@ def test_each_robot_has_a_key_of_its_own(settings: Settings) -> None:
     again = public_pem(own).decode()
     with pytest.raises(UserError, match="is arm-1's; make it one of its own"):
         require_own_key(settings, Enrolment("arm-2", "lab", "", again, NOW))
-    for name in ("../arm", "a/b", "..", ""):
+    for name in ("../arm", "a/b", "..", "", "*", "a" * 81):
         with pytest.raises(UserError, match="no name for one"):
             folder_of(settings, name)
+        with pytest.raises(UserError, match="^site .* no name for one"):
+            joined(settings, "arm-1", site=name)
 
 
 def test_what_is_wanted_grows_and_keeps_what_was_not_said(settings: Settings) -> None:

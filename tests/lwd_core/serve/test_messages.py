@@ -51,6 +51,7 @@ def test_arrays_come_and_go_as_openpi_packs_them() -> None:
         (msgpack.packb({"a": [[{}] * 4000] * 20}), "more than 65536 items"),
         (msgpack.packb({"a": {"b": {"c": {"d": {"e": 1}}}}}), "a/b/c/d: maps within maps"),
         (msgpack.packb({"a": {"b": 1}, "a/b": 1}), "a/b: given twice"),
+        (b"\x82\xa1a\x01\xa1a\x02", "a map with a name twice"),
         (msgpack.packb({"a" * 101: 1}), "a name of 101 letters"),
         (msgpack.packb({b"\xff": 1}), "a name that is no text"),
         (msgpack.packb({"a": "x" * 70_000}), "max_str_len"),

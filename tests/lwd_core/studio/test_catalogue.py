@@ -150,6 +150,8 @@ def test_a_condition_that_takes_too_much_is_ended(now: Catalogue, monkeypatch: p
         ([("order", "newset")], "did you mean newest"),
         ([("drop", "much")], "no number"),
         ([("helped", "maybe")], "yes or no"),
+        ([("since", "foo")], "since: 'foo' is no day"),
+        ([("until", "2026-02-30")], "until: '2026-02-30' is no day"),
         ([("order", "random:1'")], "no order"),
     ],
 )
