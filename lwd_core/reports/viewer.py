@@ -84,9 +84,17 @@ def serve(path: Path, port: int, viewer_port: int) -> Iterator[tuple[subprocess.
         yield process, f"http://{HOST}:{viewer_port}?url=rerun%2Bhttp://{HOST}:{port}/proxy"
     finally:
         # the command is a launcher with the server as its child: both are in the new session's group
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> None:
+    """Ask the group to end, and end it where it doesn't: on a busy machine Rerun may sit out what asks it."""
+    for asked in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+            os.killpg(process.pid, asked)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+            return
 
 
 def _await(process: subprocess.Popen[bytes], ports: tuple[int, ...], patience_s: float = 30.0) -> None:

@@ -122,3 +122,17 @@ def test_a_fact_that_is_zero_is_said(home: Path) -> None:
     said = CliRunner().invoke(app, ["show", "e0001"], catch_exceptions=False).output
     (line,) = [line for line in said.splitlines() if "index_in_log" in line]
     assert line.split()[-1] == "0"
+
+
+def test_a_viewer_that_sits_out_what_asks_it_is_ended() -> None:
+    from lwd_core.reports import viewer
+
+    ignores = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    deaf = f"{ignores}; print(flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", deaf], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        viewer._end(process, patience_s=0.2)
+        assert process.returncode == -signal.SIGKILL
