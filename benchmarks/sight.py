@@ -22,10 +22,9 @@ import torch
 from benchmarks.paper.run import Silent
 from lwd_core.features.build import build_features
 from lwd_core.features.extractor import extractor_of
-from lwd_core.fleet.actor import demonstration_seeds, run_fleet
+from lwd_core.fleet.actor import demonstration_seeds, run_fleet, solves
 from lwd_core.fleet.config import sample_fleet
 from lwd_core.fleet.evaluate import evaluate
-from lwd_core.fleet.robot import Workcell
 from lwd_core.fleet.task import find_tasks
 from lwd_core.fleet.workcells import Workcells
 from lwd_core.ingest.commit import ingest
@@ -108,18 +107,8 @@ def demonstrated(tasks: Sequence[str], seeds: Sequence[int], cells: Workcells) -
     done: dict[str, list[bool]] = {}
     for task in find_tasks(cells.tasks, tasks):
         with cells.borrow(task) as cell:
-            done[task.name] = [solved(cell, seed, task.limit) for seed in seeds]
+            done[task.name] = [solves(cell, seed, task.limit) for seed in seeds]
     return rates(done)
-
-
-def solved(cell: Workcell, seed: int, limit: int) -> bool:
-    """Whether the expert comes to the end of a scene in time."""
-    state, person = cell.scene.reset(seed), cell.person()
-    for _ in range(limit):
-        state, done = cell.robot.step(person.drive(state))
-        if done:
-            return True
-    return False
 
 
 def rates(done: Mapping[str, Sequence[bool]]) -> dict[str, Rate]:

@@ -177,7 +177,7 @@ def demonstration_seeds(
     with of_robot(robot, cells) as pool:
         for task in find_tasks(pool.tasks, tasks):
             with pool.borrow(task) as cell:
-                solved = (seed for seed in training_seeds(run, 10 * count) if _solves(cell, seed, task.limit))
+                solved = (seed for seed in training_seeds(run, 10 * count) if solves(cell, seed, task.limit))
                 chosen[task.name] = tuple(islice(solved, count))
             if len(chosen[task.name]) < count:
                 raise UserError(
@@ -228,7 +228,8 @@ def _jobs(
     return jobs
 
 
-def _solves(cell: Workcell, seed: int, limit: int) -> bool:
+def solves(cell: Workcell, seed: int, limit: int) -> bool:
+    """Whether the person of a cell comes to the end of a scene in so many ticks."""
     state, person = cell.scene.reset(seed), cell.person()
     for _ in range(limit):
         state, done = cell.robot.step(person.drive(state))
