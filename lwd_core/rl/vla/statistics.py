@@ -181,8 +181,12 @@ def _same_units(file: Path, config: VlaConfig) -> None:
         return
     try:
         steps = cast(list[dict[str, Any]], json.loads(file.read_text(encoding="utf-8"))["steps"])
-        maps = [step["config"]["norm_map"] for step in steps if "norm_map" in step.get("config", {})]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        maps = [
+            dict[str, Any](step["config"]["norm_map"])
+            for step in steps
+            if "norm_map" in step.get("config", {})
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{file}: no processor's configuration ({error!r}); take it out, or save the policy anew"
         ) from error
