@@ -50,13 +50,13 @@ def learned(folder: Path, seed: int, **settings) -> FlowPolicy:
     return policy
 
 
-def release(policies: Path, keys: str, policy: FlowPolicy) -> Bundle:
+def release(policies: Path, keys: str, policy: FlowPolicy, config: dict | None = None) -> Bundle:
     return save_policy(
         str(policies),
         policy,
         {"pick the cube": torch.zeros(384)},
         embodiments={"arm": {"state": STATE, "action": ACTION, "front.height": 16, "front.width": 20}},
-        config={"stage": "sft"},
+        config=config or {"stage": "sft"},
         lineage=Lineage("sft", "c" * 8, 100, ("d" * 8,)),
         key=signing_key(keys),
     )
@@ -129,6 +129,10 @@ def test_the_words_of_a_bundle_name_no_place_and_fix_the_rule(
     assert one.manifest.base == replace(two.manifest.base, position_ids="exact")
     kind = one.manifest.network["field"]["kind"]
     assert (kind["folder"], kind["tokenizer"], kind["position_ids"]) == ("", None, "exact")
+    said = {"stage": "sft", "network": {"steps": 2, "field": {"kind": "vla", "folder": str(folder)}}}
+    trained = release(tmp_path / "p", keys, exact, said)
+    assert trained.manifest.config == {"stage": "sft", "network": {"steps": 2, "field": kind}}
+    assert str(folder) not in (Path(trained.uri) / "manifest.json").read_text()
     rounded = release(tmp_path / "p", keys, learned(folder, 1, position_ids="exact", precision="bfloat16"))
     exactly, nearly = (asked(Policy.load(b.uri, trusted_keys(keys))) for b in (one, rounded))
     assert not np.array_equal(exactly, nearly)
