@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import with_digest
 from lwd_core.logs.embodiment import load_embodiments
@@ -33,6 +35,9 @@ def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None, setti
     )
     if start is not None:
         _fits(config, policy, data)
+    nowhere = torch.zeros(1, policy.config.field.encoder.state_dim)
+    for text in data.instructions:  # one that can't be told is refused now, not at the batch that draws it
+        policy.normaliser.prompt([text], nowhere)
     learner = config.algorithm.made.learner(policy, config.critic)
     if start is not None and algorithm_of(start.about["config"]) == config.algorithm.kind:
         learner.go_on(start.state["learner"])
