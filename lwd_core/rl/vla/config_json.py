@@ -110,7 +110,7 @@ class _Reader:
         self.values = cast(dict[str, Any], value)
 
     def config(self, sizes: Sizes | None) -> VlaConfig:
-        kind = self.values.get("type")
+        kind: Any = self.values.get("type")
         if str(kind) not in _BY_KIND:
             raise UserError(
                 f"{self.file}: type: {kind!r} is no policy that is known{suggest(str(kind), _BY_KIND)}; a "

@@ -3,6 +3,7 @@
 Nothing here says how well such a policy learns: its backbone has never seen anything.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -202,6 +203,26 @@ def test_a_trained_policy_needs_no_cloning_and_goes_on_to_the_bit(world, kind, l
     ours = state(whole)
     for name, tensor in state(train(parts, Quiet(), settings)).items():
         assert torch.equal(tensor, ours[name]), name
+
+
+def test_a_run_goes_on_with_the_checkpoint_it_began_with_alone(world):
+    settings, base = world
+    given = tiny(Path(settings.home) / "given", state=2, chunk=5)
+    value = {**base, **network(settings, "given")}
+    whole = state(run(settings, value, "given-whole", "sft"))
+    parts = TrainConfig.parse({**value, "run": "given-parts", "stage": "sft"})
+    with pytest.raises(Interrupted):
+        train(parts, Quiet({2: lambda: os.kill(os.getpid(), signal.SIGTERM)}), settings)
+    kept = given.rename(given.with_name("kept"))
+    tiny(given, state=2, chunk=5, seed=1)
+    gc.collect()  # else it is still in memory
+    with pytest.raises(UserError, match=r"left off with another .*network\.field\.kind\.base\.weights"):
+        train(parts, Quiet(), settings)
+    shutil.rmtree(given)
+    kept.rename(given)
+    gc.collect()
+    for name, tensor in state(train(parts, Quiet(), settings)).items():
+        assert torch.equal(tensor, whole[name]), name
 
 
 def test_what_does_not_fit_is_refused(world, monkeypatch):
