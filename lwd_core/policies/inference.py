@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -283,8 +283,8 @@ def save_policy(
     if found is not None and base is not None:
         publish_base(policies, base, found.files)
     network = _placed(model.config, None).to_dict()
-    asked = config.get("network")
-    if isinstance(asked, dict) and asked.get("field"):
+    asked = cast(Any, config.get("network"))
+    if asked and asked.get("field"):
         config = {**config, "network": {**asked, "field": network["field"]["kind"]}}
     manifest = PolicyManifest(
         network=network,
