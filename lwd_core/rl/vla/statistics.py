@@ -78,8 +78,7 @@ class VlaStatistics(nn.Module):
         if not files:
             raise UserError(
                 f"{folder}: no {READ_FROM}: without statistics LeRobot passes raw numbers through; give a "
-                "folder that "
-                "was saved with its processors, or statistics of your own"
+                "folder that was saved with its processors, or choose statistics: snapshot"
             )
         values: dict[str, Tensor] = {}
         for file in files:
@@ -154,8 +153,8 @@ def _pair(
             raise UserError(
                 f"{where}: no {key}.{name}, which {units.upper()} needs; there are "
                 f"{', '.join(near[:4]) or 'none'}. "
-                "Without it LeRobot passes raw numbers through; rename the key, or give statistics of your "
-                "own"
+                "Without it LeRobot passes raw numbers through; rename the key, or choose "
+                "statistics: snapshot"
             )
         if value.numel() != width or value.dim() > 2:
             raise UserError(

@@ -163,6 +163,15 @@ def test_it_is_given_back_as_the_checkpoint_it_became(
     assert told["costs"]["tokens"] == 2 * 4 + WORDS + 1  # two cameras, words, state
     shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed"])
     assert "5 numbers of 8, by mean_std" in shown.stdout
+    bare = Path(shutil.copytree(out, tmp_path / "bare"))
+    for file in bare.glob("policy_*"):
+        file.unlink()
+    asked_of = ["vla", "show", str(bare), "--position-ids", "skewed"]
+    without = CliRunner().invoke(app, asked_of)
+    assert isinstance(without.exception, UserError)
+    assert "choose statistics: snapshot" in str(without.exception)
+    shown = CliRunner().invoke(app, [*asked_of, "--statistics", "snapshot"])
+    assert "5 numbers of 8, by mean_std" in shown.stdout
     kind = choose(FIELDS, "vla", folder=str(out), cameras=CAMERA, position_ids="skewed")
     field = replace(model.config.field, kind=kind)
     plain = {"mean": torch.zeros(STATE)}, {"mean": torch.zeros(ACTION)}
