@@ -120,6 +120,24 @@ def test_without_its_base_it_does_not_act(tmp_path: Path, keys: str, folder: Pat
         bases.publish_base(str(tmp_path / "p"), base, {name: other / name for name in base.files})
 
 
+def test_no_policy_is_released_on_files_that_changed_since_it_learned(
+    tmp_path: Path, keys: str, folder: Path
+) -> None:
+    """They are in memory as they were; on disk, and on robots, they would be others."""
+    model, other = learned(folder, 1, position_ids="exact"), checkpoint(tmp_path / "other", seed=5)
+    for name in ("model.safetensors", "tokenizer.json"):
+        kept = (folder / name).read_bytes()
+        changed = (other / name).read_bytes() if name.startswith("model") else kept + b" "
+        (folder / name).write_bytes(changed)
+        with pytest.raises(UserError, match=f"{name}: changed since it was learned on"):
+            release(tmp_path / "p", keys, model)
+        (folder / name).write_bytes(kept)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors: changed since it was learned on"):
+        release(tmp_path / "p", keys, model)
+    assert not (tmp_path / "p").exists()
+
+
 def test_the_words_of_a_bundle_name_no_place_and_fix_the_rule(
     tmp_path: Path, keys: str, folder: Path
 ) -> None:
