@@ -30,6 +30,9 @@ def show(
     state_prompt: Annotated[
         str | None, Option(help="real or padded, where a pi0.5's folder does not tell.")
     ] = None,
+    statistics: Annotated[
+        str | None, Option(help="snapshot, where the folder has none, or another robot's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look into a checkpoint: what it sees and says, its units, its digests, and by arithmetic what it costs.
@@ -40,27 +43,32 @@ def show(
     """
     from lwd_core.errors import UserError
     from lwd_core.rl.vla.checkpoint import VlaFolder
+    from lwd_core.rl.vla.config_json import read_config
     from lwd_core.rl.vla.costs import Costs
+    from lwd_core.rl.vla.runs import policy_folder
+    from lwd_core.rl.vla.statistics import VlaStatistics
 
     for name, said, known in (
         ("position-ids", position_ids, ("exact", "skewed")),
         ("state-prompt", state_prompt, ("real", "padded")),
+        ("statistics", statistics, ("checkpoint", "snapshot")),
     ):
         if said is not None and said not in known:
             raise UserError(f"--{name}: {said!r}; say {' or '.join(known)}")
     rules: Any = {"position_ids": position_ids, "state_prompt": state_prompt}
+    if statistics == "snapshot":  # its units are shown, and no numbers
+        rules["statistics"] = VlaStatistics.identity(read_config(policy_folder(folder)))
     found = VlaFolder.open(folder, tokenizer, **rules)
     config, costs = found.config, Costs.of(found.config)
     if as_json:
         about = {"folder": found.path, "position_ids": found.position_ids, "digests": found.digests}
         say_json(about | {"config": config.to_dict(), "costs": asdict(costs)})
         return
-    units = found.statistics
     rows = {
         "policy": f"{config.kind} in {found.path}",
         "cameras": f"{', '.join(config.cameras)}, {config.width}x{config.height}",
-        "state": f"{config.real_state_dim} numbers of {config.state_dim}, by {units.state_units}",
-        "actions": f"{config.real_action_dim} numbers of {config.action_dim}, by {units.action_units}, "
+        "state": f"{config.real_state_dim} numbers of {config.state_dim}, by {config.state_units}",
+        "actions": f"{config.real_action_dim} numbers of {config.action_dim}, by {config.action_units}, "
         f"in chunks of {config.chunk}",
         "position ids": found.position_ids,
         "numbers": f"vision {_big(costs.vision)}, text {_big(costs.text)}, expert {_big(costs.expert)}",

@@ -35,8 +35,16 @@ def digest_of(path: Path) -> str:
 
 
 def base_named(found: BaseFiles) -> Base:
-    """How a bundle names these files. Raises UserError where one can't be read."""
-    return Base(found.kind, {name: digest_of(path) for name, path in found.files.items()}, found.position_ids)
+    """How a bundle names these files. Raises UserError where one can't be read, or is another than what was
+    learned on: no robot would take such a policy."""
+    named = {name: digest_of(path) for name, path in found.files.items()}
+    for name, told in found.learned_on.items():
+        if named.get(name) != told:
+            raise UserError(
+                f"{found.files.get(name, name)}: changed since it was learned on; put the file with sha256 "
+                f"{told[:12]}… back"
+            )
+    return Base(found.kind, named, found.position_ids)
 
 
 def publish_base(policies: str, base: Base, files: Mapping[str, Path]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -270,7 +270,9 @@ def save_policy(
     """Write a trained policy as a signed bundle, and beside it what it was learned on, unless that is there.
 
     ``instructions`` are the texts it was trained on with their embeddings (384,);
-    ``embodiments`` maps a name to its ``state`` and ``action`` widths.
+    ``embodiments`` maps a name to its ``state`` and ``action`` widths. Of ``config``, that of its training,
+    what says where the base lay is left out: others have it elsewhere, and who learned there is not theirs
+    to know.
     """
     texts = sorted(instructions)
     if not texts:
@@ -280,8 +282,12 @@ def save_policy(
     base = None if found is None else base_named(found)
     if found is not None and base is not None:
         publish_base(policies, base, found.files)
+    network = _placed(model.config, None).to_dict()
+    asked = cast(Any, config.get("network"))
+    if asked and asked.get("field"):
+        config = {**config, "network": {**asked, "field": network["field"]["kind"]}}
     manifest = PolicyManifest(
-        network=_placed(model.config, None).to_dict(),
+        network=network,
         embodiments=embodiments,
         instructions=tuple(texts),
         config=config,

@@ -118,11 +118,13 @@ class Measured:
 @dataclass(frozen=True)
 class BaseFiles:
     """What a field computes with and never learned: the ``kind`` of checkpoint, its files by the names under
-    which one folder holds them, and the rule its pictures' positions are numbered by, where there are two."""
+    which one folder holds them, the rule its pictures' positions are numbered by, where there are two, and by
+    name the SHA-256 of files as they were ``learned_on``."""
 
     kind: str
     files: Mapping[str, Path]
     position_ids: str = ""
+    learned_on: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 #: Names of the states and the actions of each embodiment.

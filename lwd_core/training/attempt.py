@@ -18,7 +18,7 @@ from lwd_core.training import names
 from lwd_core.training.checkpoint import Checkpoint, newest_checkpoint
 from lwd_core.training.config import TrainConfig
 from lwd_core.training.data import Data
-from lwd_core.training.factory import film_of, new_learner
+from lwd_core.training.factory import film_of, new_learner, require_same
 from lwd_core.training.follow import follow
 from lwd_core.training.loop import Interrupted, Loop, TrainResult
 from lwd_core.training.reporters import Metrics, Reporter, Several, TensorBoard
@@ -87,6 +87,8 @@ class Attempt:
         torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
         data = self._data()
         learner = new_learner(config, data, start, settings)
+        if newest is not None:
+            require_same(newest, learner.policy)
         for module in learner.modules().values():
             module.to(engine.device)
         generator = torch.Generator().manual_seed(config.seed)

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
+
+import torch
 
 from lwd_core.errors import UserError
 from lwd_core.features.extractor import with_digest
@@ -33,6 +35,9 @@ def new_learner(config: TrainConfig, data: Data, start: Checkpoint | None, setti
     )
     if start is not None:
         _fits(config, policy, data)
+    nowhere = torch.zeros(1, policy.config.field.encoder.state_dim)
+    for text in data.instructions:  # one that can't be told is refused now, not at the batch that draws it
+        policy.normaliser.prompt([text], nowhere)
     learner = config.algorithm.made.learner(policy, config.critic)
     if start is not None and algorithm_of(start.about["config"]) == config.algorithm.kind:
         learner.go_on(start.state["learner"])
@@ -91,6 +96,32 @@ def _network(checkpoint: Checkpoint, asked: Chosen[FieldKind] | None = None) -> 
             "stage sft"
         )
     return replace(found, field=replace(found.field, kind=replace(has, made=made)))
+
+
+def require_same(newest: Checkpoint, policy: FlowPolicy) -> None:
+    """UserError where a run's own checkpoint is of another network than it would go on with: its
+    configuration names files, and these may be others by now."""
+    was, now = _network(newest), policy.config
+    has, own = was.field.kind, now.field.kind
+    made = has and own and has.made.going_on(own.made)  # a base may lie elsewhere
+    if has and made:
+        was = replace(was, field=replace(was.field, kind=replace(has, made=made)))
+    unlike = _unlike(was.to_dict(), now.to_dict(), "network")
+    if unlike:
+        raise UserError(
+            f"{newest.uri}: left off with another network than this would be ({unlike}): files it is made "
+            "from have changed; put them back, or give the run another name"
+        )
+
+
+def _unlike(one: Any, two: Any, where: str) -> str:
+    """The first place at which plain values differ; empty where none."""
+    if not isinstance(one, dict) or not isinstance(two, dict):
+        return "" if one == two else where
+    both = cast("tuple[dict[str, Any], dict[str, Any]]", (one, two))
+    names = sorted({*both[0], *both[1]})
+    found = (_unlike(both[0].get(name), both[1].get(name), f"{where}.{name}") for name in names)
+    return next(filter(None, found), "")
 
 
 def film_of(

@@ -30,7 +30,8 @@ EXEMPT = {
     ),
     **dict.fromkeys(
         (
-            "lwd vla show ./smolvla_base --tokenizer ./tokenizer.json",
+            "lwd vla show ./smolvla_base --tokenizer ./tokenizer.json --position-ids exact "
+            "--statistics snapshot",
             "lwd train vla-sft.yaml",
             "lwd train vla-rl.yaml",
             "lwd policy publish $(lwd run policy vla-rl) --channel canary",

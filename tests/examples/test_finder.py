@@ -58,6 +58,45 @@ def test_without_weights_it_says_how_to_make_them(weights: Path) -> None:
         FeatureExtractor(choose(EYES, "goods-finder"), 128, 128)
 
 
+def test_weights_of_another_version_are_refused_and_never_half_written(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from goods_finder import __main__ as script
+    from goods_finder.network import FinderNetwork, made_for
+    from safetensors.torch import save_file
+
+    script.keep({"finder": FinderNetwork()}, weights)
+    before = weights.read_bytes()
+    made_for(FinderNetwork(), "finder")
+    with pytest.raises(UserError, match=r"finder\.safetensors: no weights .*`python -m goods_finder"):
+        made_for(FinderNetwork(), "words")  # it has none of these
+    with pytest.raises(UserError, match=r"finder\.safetensors: no weights .*`python -m goods_finder"):
+        made_for(FinderNetwork(width=16), "finder")
+
+    def cut_off(tensors: dict[str, torch.Tensor], file: Path) -> None:
+        save_file(tensors, file)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "save_file", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        script.keep({"finder": FinderNetwork()}, weights)
+    assert weights.read_bytes() == before
+    assert [path.name for path in weights.parent.iterdir() if path.is_file()] == [weights.name]
+
+
+@pytest.mark.parametrize("asked", ["--pictures=15", "--passes=0", "--kept-out=0"])
+def test_too_little_to_learn_from_is_said(
+    install: Install, asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("finder")
+    from goods_finder import __main__ as script
+
+    monkeypatch.setattr("sys.argv", ["goods_finder", asked])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert f"{asked.partition('=')[0]}: at least" in capsys.readouterr().err
+
+
 def test_a_policy_hears_of_the_goods_that_are_meant_alone(weights: Path) -> None:
     from goods_finder.kinds import MIDDLE, UNIT
     from goods_finder.network import FinderNetwork
@@ -89,5 +128,8 @@ def test_a_policy_hears_of_the_goods_that_are_meant_alone(weights: Path) -> None
     hand, shelf = torch.arange(3.0), (torch.tensor([*SHELVES[2], SHELF_TOP]) - torch.tensor(MIDDLE)) / UNIT
     assert torch.allclose(feature[0, 12:15], seen[0, 0, 5, 1:] - hand)
     assert torch.allclose(feature[0, 15:18], shelf.float() - hand, atol=1e-5)
+    two = VisionConfig(("wrist", "scene"), 128, 128, pretrained=eyes)
+    with pytest.raises(UserError, match=r"network\.vision\.cameras: order-reader looks through one"):
+        new_encoder(EncoderConfig(8, KINDS + len(PLACES), vision=two, backbone=reader))
     with pytest.raises(UserError, match="order-reader needs `vision` with `pretrained: goods-finder`"):
         new_encoder(EncoderConfig(8, backbone=reader))

@@ -70,9 +70,8 @@ class VlaFolder:
         path = policy_folder(Path(path))
         config = read_config(path, sizes)
         chosen = _position_ids(path, config, position_ids)
-        keys = weights.checked(
-            path / weights.WEIGHTS, config.kind, dict(new_model(config, chosen, "meta").named_parameters())
-        )
+        expected = dict(_of_no_numbers(path, config, chosen).named_parameters())
+        keys = weights.checked(path / weights.WEIGHTS, config.kind, expected)
         told = _state_prompt(path, config, state_prompt)
         saved = next((f for f in (path / TOKENIZER, path / "tokenizer" / TOKENIZER) if f.is_file()), None)
         file = saved or path / TOKENIZER if tokenizer is None else Path(tokenizer)
@@ -116,6 +115,18 @@ def new_model(
     """A network of random weights; on "meta" of none."""
     with torch.device(device):
         return SmolVlaModel(config, position_ids) if config.kind == "smolvla" else PiModel(config)
+
+
+def _of_no_numbers(path: Path, config: VlaConfig, position_ids: PositionIds) -> TowerModel:
+    """The network to look at; `UserError` for one whose bytes nobody could count."""
+    try:
+        return new_model(config, position_ids, "meta")
+    except (RuntimeError, TypeError) as error:
+        line = str(error).splitlines()[0]
+        raise UserError(
+            f"{path / CONFIG}: no network is as large as it says ({line}); give the config.json (and sizes) "
+            "that it was trained with"
+        ) from error
 
 
 def digest(file: Path) -> str:

@@ -83,6 +83,8 @@ _BY_KIND = {
 }
 # Whatever is not known may be there as long as it is off.
 _OFF: tuple[Any, ...] = (None, False, 0, -1, "", [], {})
+# Beyond it nothing is a width, a length or a period any more.
+_MOST = 1 << 20
 
 
 def read_config(folder: Path, sizes: Sizes | None = None) -> VlaConfig:
@@ -101,15 +103,15 @@ class _Reader:
             raise UserError(
                 f"{file.parent}: no {file.name}; give a policy's folder as LeRobot writes it"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{file}: not to be read ({error}); copy it again") from error
         if not isinstance(value, dict):
             raise UserError(f"{file}: no JSON object; give a policy's folder as LeRobot writes it")
         self.values = cast(dict[str, Any], value)
 
     def config(self, sizes: Sizes | None) -> VlaConfig:
-        kind = self.values.get("type")
-        if kind not in _BY_KIND:
+        kind: Any = self.values.get("type")
+        if str(kind) not in _BY_KIND:
             raise UserError(
                 f"{self.file}: type: {kind!r} is no policy that is known{suggest(str(kind), _BY_KIND)}; a "
                 "vision-language model of transformers is learned on by network.field's kind: vlm"
@@ -145,15 +147,15 @@ class _Reader:
     def number(self, key: str, default: int | None = None) -> int:
         """A positive whole number."""
         value = self.values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{self.file}: {key}: {value!r} is no positive whole number")
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+            raise UserError(f"{self.file}: {key}: {value!r:.40} is no positive whole number up to {_MOST}")
         return value
 
     def real(self, key: str, default: float) -> float:
         """A number above 0."""
         value = self.values.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-            raise UserError(f"{self.file}: {key}: {value!r} is no number above 0")
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _MOST:
+            raise UserError(f"{self.file}: {key}: {value!r:.40} is no number above 0 and up to {_MOST}")
         return float(value)
 
     def count(self, key: str, default: int) -> int:
@@ -234,13 +236,13 @@ class _Reader:
             return self._smolvla(pixels)
         own = Sizes.read(self.file.parent)
         if own is not None:
-            return own
+            return own.seeing(pixels)
         text, expert = (self.values.get(k) for k in ("paligemma_variant", "action_expert_variant"))
         for key, variant, known in (
             ("paligemma_variant", text, PALIGEMMA),
             ("action_expert_variant", expert, EXPERTS),
         ):
-            if variant not in known:
+            if str(variant) not in known:
                 raise UserError(f"{self.file}: {key}: {variant!r} is not known{suggest(str(variant), known)}")
         return PALIGEMMA[str(text)].seeing(pixels).acting(EXPERTS[str(expert)])
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Normalised by statistics of its own, data lie within; by those of other units hardly ever.
 FAR = 4.0
+#: Spread below which a number stood still.
+_STILL = 1e-6
 
 
 def seen_by(
@@ -88,7 +90,16 @@ def of_snapshot(own: VlaConfig, measured: Measured) -> VlaStatistics:
         width = len(next(iter(values.values())))
         first, second = [values[name].float() for name in names] or [torch.zeros(width), torch.ones(width)]
         pairs.append((first, second))
-    return VlaStatistics(own.state_units, pairs[0], own.action_units, pairs[1])
+    return VlaStatistics(own.state_units, _moving(own.state_units, *pairs[0]), own.action_units, pairs[1])
+
+
+def _moving(units: Units, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """A state's statistics by which a number that stood still in the data is told as it is, from where it
+    stood: divided by nothing, it would drown all others on the day it moves."""
+    if units == "mean_std":
+        return first, torch.where(second < _STILL, 1.0, second)
+    still = second - first < _STILL
+    return torch.where(still, first - 1, first), torch.where(still, second + 1, second)
 
 
 def plausible(kind: "Vla", statistics: VlaStatistics, measured: Measured) -> None:

@@ -18,6 +18,7 @@ from lwd_core.rl.networks import FieldConfig
 from lwd_core.rl.places import Places
 from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.vla.base import base_of
+from lwd_core.rl.vla.checkpoint import TOKENIZER
 from lwd_core.rl.vla.field import ADVANTAGE, VlaField
 from lwd_core.rl.vla.fit import fits, of_snapshot, plausible, seen_by
 from lwd_core.rl.vla.prompt import StatePrompt
@@ -25,6 +26,7 @@ from lwd_core.rl.vla.save import files_of, write_folder
 from lwd_core.rl.vla.statistics import VlaStatistics
 from lwd_core.rl.vla.units import VlaUnits
 from lwd_core.rl.vla.vision import PositionIds
+from lwd_core.rl.vla.weights import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ class Vla(FieldKind):
 
     def base_files(self) -> BaseFiles:
         folder = base_of(self).folder
-        return BaseFiles(folder.config.kind, files_of(folder), folder.position_ids)
+        learned_on = {WEIGHTS: folder.digests["weights"], TOKENIZER: folder.digests["tokenizer"]}
+        return BaseFiles(folder.config.kind, files_of(folder), folder.position_ids, learned_on)
 
     def placed(self, folder: Path | None) -> "Vla":
         if folder is not None:

@@ -26,13 +26,14 @@ _BOS = "<bos>"
 class Prompter:
     """Instructions, and pi0.5's states, to a network's tokens.
 
-    first: put before the text; pad: behind it, masked. told: numbers of a state that pi0.5's prompts tell;
-    those beyond its real ones are 0, as LeRobot 0.4 has it ("padded").
+    rows: tokens that have an embedding. first: put before the text; pad: behind it, masked. told: numbers of
+    a state that pi0.5's prompts tell; those beyond its real ones are 0, as LeRobot 0.4 has it ("padded").
     """
 
     kind: Kind
     length: int
     tokenizer: Any
+    rows: int
     first: int | None
     pad: int
     told: int
@@ -40,7 +41,8 @@ class Prompter:
     def __call__(self, instructions: Sequence[str], state: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, L) i64 and where they are text (B, L) bool; state: (B, S), normalised, real dims alone.
 
-        `UserError` for an instruction that is too long: LeRobot cuts it off, and with it pi0.5's last words.
+        `UserError` for an instruction that is too long: LeRobot cuts it off, and with it pi0.5's last words;
+        and for one with a token that has no embedding, as PaliGemma's <image>.
         """
         tokens = torch.full((len(instructions), self.length), self.pad)
         mask = torch.zeros(len(instructions), self.length, dtype=torch.bool)
@@ -57,6 +59,11 @@ class Prompter:
                 raise UserError(
                     f"instruction {said!r}: {len(ids)} tokens; this network takes {self.length}; say it in "
                     "fewer words"
+                )
+            if unknown := [i for i in ids if i >= self.rows]:
+                raise UserError(
+                    f"instruction {said!r}: {self.tokenizer.id_to_token(unknown[0])} is a token that this "
+                    "network has no embedding of; say it in other words"
                 )
             tokens[row, : len(ids)] = torch.tensor(ids)
             mask[row, : len(ids)] = True
@@ -110,6 +117,7 @@ def read_prompter(file: Path, config: VlaConfig, state_prompt: StatePrompt = "re
         config.kind,
         config.prompt_length,
         tokenizer,
+        rows,
         None if config.kind == "smolvla" else first,
         tokenizer.token_to_id("<pad>") or 0,
         config.state_dim if state_prompt == "padded" else 0,

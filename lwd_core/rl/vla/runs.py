@@ -19,7 +19,7 @@ def policy_folder(path: Path) -> Path:
     if (inside / _ADAPTERS).is_file():
         try:
             base = json.loads((inside / _ADAPTERS).read_text(encoding="utf-8")).get("base_model_name_or_path")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             base = None
         raise UserError(
             f"{inside / _ADAPTERS}: adapters without their base ({base or 'which it does not name'}); merge "

@@ -67,7 +67,9 @@ def write_folder(
     said: dict[str, Any] = json.loads((base.path / CONFIG).read_text(encoding="utf-8"))
     said["input_features"][STATE] = {"type": "STATE", "shape": [len(statistics.state_first)]}
     said["output_features"] = {ACTION: {"type": "ACTION", "shape": [len(statistics.action_first)]}}
-    said |= {"chunk_size": chunk, "n_action_steps": min(chunk, said.get("n_action_steps", chunk))}
+    acted = said.get("n_action_steps")  # nothing here reads it, so it may say anything
+    acted = min(chunk, acted) if isinstance(acted, int) and acted > 0 else chunk
+    said |= {"chunk_size": chunk, "n_action_steps": acted}
     said |= {_STEPS[base.config.kind]: steps, "use_peft": False, "push_to_hub": False, "repo_id": None}
     _say(out / CONFIG, said)
     _processors(out, said, statistics, cameras)

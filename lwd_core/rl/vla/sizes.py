@@ -3,27 +3,37 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from lwd_core.config_file import faults
 from lwd_core.errors import UserError
 
 SIZES = "sizes.json"
 
+# A network is made, without its numbers, before its file is looked at: one that says more than any has would
+# take all memory for that.
+Numbers = Annotated[int, Field(ge=1, le=1 << 20)]
+Layers = Annotated[int, Field(ge=1, le=1 << 10)]
+Eps = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 
 @dataclass(frozen=True)
 class PictureSizes:
     """A vision transformer on square pictures of ``image`` pixels, in patches of ``patch``."""
 
-    width: PositiveInt
-    hidden: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    patch: PositiveInt
-    image: PositiveInt
-    eps: PositiveFloat = 1e-6
+    width: Numbers
+    hidden: Numbers
+    layers: Layers
+    heads: Numbers
+    patch: Numbers
+    image: Numbers
+    eps: Eps = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads: {self.heads}, which do not divide the width {self.width}")
 
     @property
     def patches(self) -> int:
@@ -35,13 +45,19 @@ class PictureSizes:
 class StackSizes:
     """A stack of decoder layers with grouped queries."""
 
-    width: PositiveInt
-    hidden: PositiveInt
-    layers: PositiveInt
-    heads: PositiveInt
-    kv_heads: PositiveInt
-    head_dim: PositiveInt
-    eps: PositiveFloat = 1e-6
+    width: Numbers
+    hidden: Numbers
+    layers: Layers
+    heads: Numbers
+    kv_heads: Numbers
+    head_dim: Numbers
+    eps: Eps = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads: {self.kv_heads}, which do not divide the {self.heads} heads")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim: {self.head_dim}; it is turned in pairs")
 
     def first(self, layers: int) -> "StackSizes":
         """Its first layers alone."""
@@ -56,8 +72,8 @@ class Sizes:
     vision: PictureSizes
     text: StackSizes
     expert: StackSizes
-    vocabulary: PositiveInt
-    shuffle: PositiveInt = 1
+    vocabulary: Numbers
+    shuffle: Numbers = 1
 
     @property
     def picture_tokens(self) -> int:
@@ -87,6 +103,8 @@ class Sizes:
             return TypeAdapter(cls).validate_json(file.read_bytes())
         except ValidationError as error:
             raise UserError(faults(error, str(file))) from error
+        except OSError as error:
+            raise UserError(f"{file}: not to be read ({error}); copy it again") from error
 
 
 _GEMMA_300M = StackSizes(1024, 4096, 18, 8, 1, 256)
@@ -115,31 +133,36 @@ SMOLVLM = {
 def smolvlm(folder: Path) -> Sizes | None:
     """Those of a transformers SmolVLM folder's config.json; None without it."""
     file = folder / "config.json"
-    if not file.is_file():
-        return None
     try:
+        if not file.is_file():
+            return None
         value: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         text, vision = value["text_config"], value["vision_config"]
-        stack = StackSizes(
-            text["hidden_size"],
-            text["intermediate_size"],
-            text["num_hidden_layers"],
-            text["num_attention_heads"],
-            text["num_key_value_heads"],
-            text["head_dim"],
-            text["rms_norm_eps"],
-        )
-        pictures = PictureSizes(
-            vision["hidden_size"],
-            vision["intermediate_size"],
-            vision["num_hidden_layers"],
-            vision["num_attention_heads"],
-            vision["patch_size"],
-            vision["image_size"],
-            vision.get("layer_norm_eps", 1e-6),
-        )
-        return Sizes(pictures, stack, stack, text["vocab_size"], value["scale_factor"])
+        stack = {
+            "width": text["hidden_size"],
+            "hidden": text["intermediate_size"],
+            "layers": text["num_hidden_layers"],
+            "heads": text["num_attention_heads"],
+            "kv_heads": text["num_key_value_heads"],
+            "head_dim": text["head_dim"],
+            "eps": text["rms_norm_eps"],
+        }
+        pictures = {
+            "width": vision["hidden_size"],
+            "hidden": vision["intermediate_size"],
+            "layers": vision["num_hidden_layers"],
+            "heads": vision["num_attention_heads"],
+            "patch": vision["patch_size"],
+            "image": vision["image_size"],
+            "eps": vision.get("layer_norm_eps", 1e-6),
+        }
+        sizes = {"vision": pictures, "text": stack, "expert": stack}
+        sizes |= {"vocabulary": text["vocab_size"], "shuffle": value["scale_factor"]}
+        return TypeAdapter(Sizes).validate_python(sizes)
     except KeyError as error:
         raise UserError(f"{file}: {error.args[0]}: missing; it is no SmolVLM's configuration") from error
-    except (OSError, ValueError, TypeError) as error:
+    except ValidationError as error:
+        said = faults(error, "sizes")
+        raise UserError(f"{file}: no SmolVLM's configuration ({said}); copy it again") from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: no SmolVLM's configuration ({error}); copy it again") from error

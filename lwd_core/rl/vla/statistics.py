@@ -78,8 +78,7 @@ class VlaStatistics(nn.Module):
         if not files:
             raise UserError(
                 f"{folder}: no {READ_FROM}: without statistics LeRobot passes raw numbers through; give a "
-                "folder that "
-                "was saved with its processors, or statistics of your own"
+                "folder that was saved with its processors, or choose statistics: snapshot"
             )
         values: dict[str, Tensor] = {}
         for file in files:
@@ -154,8 +153,8 @@ def _pair(
             raise UserError(
                 f"{where}: no {key}.{name}, which {units.upper()} needs; there are "
                 f"{', '.join(near[:4]) or 'none'}. "
-                "Without it LeRobot passes raw numbers through; rename the key, or give statistics of your "
-                "own"
+                "Without it LeRobot passes raw numbers through; rename the key, or choose "
+                "statistics: snapshot"
             )
         if value.numel() != width or value.dim() > 2:
             raise UserError(
@@ -181,8 +180,12 @@ def _same_units(file: Path, config: VlaConfig) -> None:
         return
     try:
         steps = cast(list[dict[str, Any]], json.loads(file.read_text(encoding="utf-8"))["steps"])
-        maps = [step["config"]["norm_map"] for step in steps if "norm_map" in step.get("config", {})]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        maps = [
+            dict[str, Any](step["config"]["norm_map"])
+            for step in steps
+            if "norm_map" in step.get("config", {})
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{file}: no processor's configuration ({error!r}); take it out, or save the policy anew"
         ) from error

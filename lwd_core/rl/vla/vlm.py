@@ -57,7 +57,8 @@ class VlmFolder:
         return {name: digest(path) for name, path in self.files.items()}
 
     def inputs(self, texts: Sequence[str], pictures: Sequence[Sequence[Any]]) -> dict[str, Tensor]:
-        """What the model is given for B texts and for each its pictures (h, w, 3) u8."""
+        """What the model is given for B texts and for each its pictures (h, w, 3) u8. `UserError` for a text
+        with the token that stands for a picture."""
         asked = [self._asked(text, len(shown)) for text, shown in zip(texts, pictures, strict=True)]
         made = self.processor(
             text=asked, images=[list(shown) for shown in pictures], padding=True, return_tensors="pt"
@@ -94,6 +95,11 @@ class VlmFolder:
 
     def _asked(self, text: str, cameras: int) -> str:
         """By the folder's chat template; without one, a place for each picture and then the text."""
+        stands = getattr(self.processor, "image_token", None)
+        if isinstance(stands, str) and stands in text:
+            raise UserError(
+                f"instruction {text!r}: {stands} stands for a picture in this model's words; say it in others"
+            )
         if getattr(self.processor, "chat_template", None):
             content = [{"type": "image"} for _ in range(cameras)] + [{"type": "text", "text": text}]
             turn = [{"role": "user", "content": content}]

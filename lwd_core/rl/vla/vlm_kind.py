@@ -91,7 +91,8 @@ class Vlm(FieldKind):
         return now if replace(asked, folder=folder, base=asked.base or self.base) == now else None
 
     def base_files(self) -> BaseFiles:
-        return BaseFiles("vlm", vlm_of(self).folder.files)
+        folder = vlm_of(self).folder
+        return BaseFiles("vlm", folder.files, learned_on=folder.digests)
 
     def give_back(self, policy: FlowPolicy, out: Path) -> tuple[str, ...]:
         raise UserError(

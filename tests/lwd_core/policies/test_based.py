@@ -50,13 +50,13 @@ def learned(folder: Path, seed: int, **settings) -> FlowPolicy:
     return policy
 
 
-def release(policies: Path, keys: str, policy: FlowPolicy) -> Bundle:
+def release(policies: Path, keys: str, policy: FlowPolicy, config: dict | None = None) -> Bundle:
     return save_policy(
         str(policies),
         policy,
         {"pick the cube": torch.zeros(384)},
         embodiments={"arm": {"state": STATE, "action": ACTION, "front.height": 16, "front.width": 20}},
-        config={"stage": "sft"},
+        config=config or {"stage": "sft"},
         lineage=Lineage("sft", "c" * 8, 100, ("d" * 8,)),
         key=signing_key(keys),
     )
@@ -120,6 +120,24 @@ def test_without_its_base_it_does_not_act(tmp_path: Path, keys: str, folder: Pat
         bases.publish_base(str(tmp_path / "p"), base, {name: other / name for name in base.files})
 
 
+def test_no_policy_is_released_on_files_that_changed_since_it_learned(
+    tmp_path: Path, keys: str, folder: Path
+) -> None:
+    """They are in memory as they were; on disk, and on robots, they would be others."""
+    model, other = learned(folder, 1, position_ids="exact"), checkpoint(tmp_path / "other", seed=5)
+    for name in ("model.safetensors", "tokenizer.json"):
+        kept = (folder / name).read_bytes()
+        changed = (other / name).read_bytes() if name.startswith("model") else kept + b" "
+        (folder / name).write_bytes(changed)
+        with pytest.raises(UserError, match=f"{name}: changed since it was learned on"):
+            release(tmp_path / "p", keys, model)
+        (folder / name).write_bytes(kept)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors: changed since it was learned on"):
+        release(tmp_path / "p", keys, model)
+    assert not (tmp_path / "p").exists()
+
+
 def test_the_words_of_a_bundle_name_no_place_and_fix_the_rule(
     tmp_path: Path, keys: str, folder: Path
 ) -> None:
@@ -129,6 +147,10 @@ def test_the_words_of_a_bundle_name_no_place_and_fix_the_rule(
     assert one.manifest.base == replace(two.manifest.base, position_ids="exact")
     kind = one.manifest.network["field"]["kind"]
     assert (kind["folder"], kind["tokenizer"], kind["position_ids"]) == ("", None, "exact")
+    said = {"stage": "sft", "network": {"steps": 2, "field": {"kind": "vla", "folder": str(folder)}}}
+    trained = release(tmp_path / "p", keys, exact, said)
+    assert trained.manifest.config == {"stage": "sft", "network": {"steps": 2, "field": kind}}
+    assert str(folder) not in (Path(trained.uri) / "manifest.json").read_text()
     rounded = release(tmp_path / "p", keys, learned(folder, 1, position_ids="exact", precision="bfloat16"))
     exactly, nearly = (asked(Policy.load(b.uri, trusted_keys(keys))) for b in (one, rounded))
     assert not np.array_equal(exactly, nearly)
@@ -158,6 +180,15 @@ def test_it_is_given_back_as_the_checkpoint_it_became(
     assert (told["config"]["real_state_dim"], told["config"]["chunk"]) == (STATE, CHUNK)
     assert told["costs"]["tokens"] == 2 * 4 + WORDS + 1  # two cameras, words, state
     shown = CliRunner().invoke(app, ["vla", "show", str(out), "--position-ids", "skewed"])
+    assert "5 numbers of 8, by mean_std" in shown.stdout
+    bare = Path(shutil.copytree(out, tmp_path / "bare"))
+    for file in bare.glob("policy_*"):
+        file.unlink()
+    asked_of = ["vla", "show", str(bare), "--position-ids", "skewed"]
+    without = CliRunner().invoke(app, asked_of)
+    assert isinstance(without.exception, UserError)
+    assert "choose statistics: snapshot" in str(without.exception)
+    shown = CliRunner().invoke(app, [*asked_of, "--statistics", "snapshot"])
     assert "5 numbers of 8, by mean_std" in shown.stdout
     kind = choose(FIELDS, "vla", folder=str(out), cameras=CAMERA, position_ids="skewed")
     field = replace(model.config.field, kind=kind)

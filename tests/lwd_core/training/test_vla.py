@@ -3,6 +3,8 @@
 Nothing here says how well such a policy learns: its backbone has never seen anything.
 """
 
+import gc
+import json
 import os
 import shutil
 import signal
@@ -28,6 +30,7 @@ from lwd_core.settings import Settings
 from lwd_core.snapshots.build import build_snapshot
 from lwd_core.snapshots.spec import SnapshotSpec
 from lwd_core.training.config import TrainConfig
+from lwd_core.training.data import Data
 from lwd_core.training.export import export_policy
 from lwd_core.training.holdout import batch_means
 from lwd_core.training.run import Interrupted, find_checkpoint, train
@@ -202,7 +205,27 @@ def test_a_trained_policy_needs_no_cloning_and_goes_on_to_the_bit(world, kind, l
         assert torch.equal(tensor, ours[name]), name
 
 
-def test_what_does_not_fit_is_refused(world):
+def test_a_run_goes_on_with_the_checkpoint_it_began_with_alone(world):
+    settings, base = world
+    given = tiny(Path(settings.home) / "given", state=2, chunk=5)
+    value = {**base, **network(settings, "given")}
+    whole = state(run(settings, value, "given-whole", "sft"))
+    parts = TrainConfig.parse({**value, "run": "given-parts", "stage": "sft"})
+    with pytest.raises(Interrupted):
+        train(parts, Quiet({2: lambda: os.kill(os.getpid(), signal.SIGTERM)}), settings)
+    kept = given.rename(given.with_name("kept"))
+    tiny(given, state=2, chunk=5, seed=1)
+    gc.collect()  # else it is still in memory
+    with pytest.raises(UserError, match=r"left off with another .*network\.field\.kind\.base\.weights"):
+        train(parts, Quiet(), settings)
+    shutil.rmtree(given)
+    kept.rename(given)
+    gc.collect()
+    for name, tensor in state(train(parts, Quiet(), settings)).items():
+        assert torch.equal(tensor, whole[name]), name
+
+
+def test_what_does_not_fit_is_refused(world, monkeypatch):
     settings, base = world
     tiny(Path(settings.home) / "narrow", state=1, chunk=5)
     tiny(Path(settings.home) / "elsewhere", state=2, chunk=5, middle=57.0)
@@ -225,3 +248,8 @@ def test_what_does_not_fit_is_refused(world):
             run(settings, value, "wrong", "sft")
     with pytest.raises(UserError, match="acts in chunks of 5, the snapshot's are of 9"):
         run(settings, base, "wrong", "sft", chunk=9)
+    brief = tiny(Path(settings.home) / "brief", state=2, chunk=5) / "config.json"
+    brief.write_text(json.dumps(json.loads(brief.read_text()) | {"tokenizer_max_length": 4}))
+    monkeypatch.setattr(Data, "batches", lambda *_: pytest.fail("found out too late"))
+    with pytest.raises(UserError, match="instruction 'go to the goal': 16 tokens; this network takes 4"):
+        run(settings, {**base, **network(settings, "brief")}, "wrong", "sft")

@@ -16,7 +16,7 @@ from goods_finder.scenes import Labelled
 from lwd_core.extend import InstructionEncoder
 from lwd_core.fleet.sim.orders import PLACES, written
 
-_BATCH, _RATE = 16, 3e-3
+BATCH, _RATE = 16, 3e-3
 _SPREAD = 0.8  # cells, of what a heat map shall look like
 _TOGETHER, _FITS, _FAR = 64, 4, 0.15  # pictures; fits of the readout; units
 _READING, _READING_RATE = 400, 0.03  # updates with all texts at once
@@ -27,11 +27,11 @@ def teach(network: FinderNetwork, scenes: Labelled, passes: int) -> Iterator[flo
     generator = np.random.default_rng(0)
     network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), _RATE)
-    count = len(scenes.pictures) // _BATCH
+    count = len(scenes.pictures) // BATCH
     schedule = OneCycleLR(optimiser, _RATE, total_steps=count * passes, pct_start=0.1)
     for _ in range(passes):
         total = 0.0
-        for rows in generator.permutation(len(scenes.pictures))[: count * _BATCH].reshape(count, -1):
+        for rows in generator.permutation(len(scenes.pictures))[: count * BATCH].reshape(count, -1):
             optimiser.zero_grad()
             loss = _loss(network, _mirrored(scenes, rows, generator))
             loss.backward()

@@ -33,19 +33,23 @@ class GoodsFinder:
     def module(self) -> nn.Module:
         """Pictures (B, height, width, 3) u8 to features (B, ``width``), see `kinds`."""
         network = FinderNetwork()
-        network.load_state_dict(weights("finder"))
+        made_for(network, "finder")
         return network.eval().requires_grad_(False)
 
 
-def weights(part: str) -> dict[str, Tensor]:
-    """What `python -m goods_finder` made: of ``finder`` or ``words``. UserError where it made nothing."""
+def made_for(network: nn.Module, part: str) -> None:
+    """Fill a network with what `python -m goods_finder` made: of ``finder`` or ``words``. UserError where it
+    made nothing, or of another version."""
+    begins = f"{part}."
     try:
         tensors = load_file(WEIGHTS)
-    except (OSError, SafetensorError) as error:
+        own = {name.removeprefix(begins): t for name, t in tensors.items() if name.startswith(begins)}
+        network.load_state_dict(own)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        line = str(error).splitlines()[0]
         raise UserError(
-            f"{WEIGHTS}: no weights of the finder ({error}); make them with `python -m goods_finder`"
+            f"{WEIGHTS}: no weights of the finder ({line}); make them with `python -m goods_finder`"
         ) from error
-    return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
 
 
 class FinderNetwork(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from goods_finder.kinds import KINDS, NUMBERS
-from goods_finder.network import GoodsFinder, in_units, weights
+from goods_finder.network import GoodsFinder, in_units, made_for
 from lwd_core import UserError
 from lwd_core.extend import Backbone, EncoderConfig, Observation
 from lwd_core.fleet.sim.orders import PLACES, SHELF_TOP, SHELVES
@@ -40,6 +40,8 @@ class OrderReader(Backbone):
         seen_by = config.vision and config.vision.pretrained
         if seen_by is None or not isinstance(seen_by.made, GoodsFinder):
             raise UserError("network.backbone: order-reader needs `vision` with `pretrained: goods-finder`")
+        if config.vision and len(config.vision.cameras) > 1:
+            raise UserError("network.vision.cameras: order-reader looks through one; name that one alone")
         return OrderEncoder(config)
 
 
@@ -50,7 +52,7 @@ class OrderEncoder(nn.Module):
     def __init__(self, config: EncoderConfig):
         super().__init__()
         self.words = OrderWords(config.instruction_dim)
-        self.words.load_state_dict(weights("words"))
+        made_for(self.words, "words")
         self.words.requires_grad_(False)
         self.register_buffer(
             "shelves", in_units(torch.tensor(np.append(SHELVES, _TOPS, 1), dtype=torch.float))

@@ -49,6 +49,15 @@ def settings(**values: Any) -> Change:
     return apply
 
 
+def sizes(part: str, **values: Any) -> Change:
+    def apply(at: Path) -> None:
+        file = at / "sizes.json"
+        kept = json.loads(file.read_text())
+        file.write_text(json.dumps(kept | {part: kept[part] | values}))
+
+    return apply
+
+
 def truncated(at: Path) -> None:
     (at / WEIGHTS).write_bytes((at / WEIGHTS).read_bytes()[:-1000])
 
@@ -95,6 +104,8 @@ def one_key(key: str, value: Callable[[torch.Tensor], torch.Tensor], file: str =
         (settings(use_relative_actions=True), "use_relative_actions: True is not supported"),
         (settings(swirl=3), "swirl: 3 is not supported for pi0"),
         (settings(chunk_size=0), "chunk_size: 0 is no positive whole number"),
+        (settings(tokenizer_max_length=10**12), "tokenizer_max_length: 1000000000000 is no positive whole"),
+        (settings(type=["pi0"]), r"config.json: type: \['pi0'\] is no policy"),
         (settings(input_features={"observation.state": {"type": "STATE", "shape": [3]}}), "no camera"),
         (
             settings(
@@ -110,11 +121,22 @@ def one_key(key: str, value: Callable[[torch.Tensor], torch.Tensor], file: str =
         (settings(output_features={"action": {"type": "ACTION", "shape": ["a"]}}), r"has shape \['a'\]"),
         (settings(normalization_mapping=["STATE"]), "normalization_mapping: STATE: None, where MEAN_STD, "),
         (settings(min_period="short"), "min_period: 'short' is no number above 0"),
+        (settings(max_period=float("inf")), "max_period: inf is no number above 0"),
+        (settings(max_period=10**400), "max_period: 1000.* is no number above 0"),
         (settings(image_resolution=["28", "28"]), "image_resolution: .* two numbers of pixels"),
+        (settings(image_resolution=[56, 56]), r"position_embedding.weight: of shape \[4, 16\], .* \[16,"),
+        (settings(image_resolution=[10**30] * 2), "config.json: no network is as large as it says"),
         (settings(output_features={"action": {"type": "ACTION", "shape": [9]}}), "action has 9 .* takes 4"),
         (settings(normalization_mapping={"STATE": "MEAN_STD", "ACTION": "LOG"}), "ACTION: 'LOG'"),
         (settings(normalization_mapping={"STATE": "MEAN_STD", "ACTION": "MIN_MAX"}), "norm_map: ACTION"),
         (lambda at: (at / "config.json").write_text("{"), "config.json: "),
+        (lambda at: (at / "config.json").write_text("[" * 100_000), "config.json: not to be read"),
+        (
+            lambda at: (at / "policy_preprocessor.json").write_text(
+                '{"steps": [{"config": {"norm_map": null}}]}'
+            ),
+            "policy_preprocessor.json: no processor's configuration",
+        ),
         (lambda at: (at / STATISTICS).unlink(), "no policy_preprocessor.*: without statistics"),
         (
             tensors(lambda t: t.pop("observation.state.std"), STATISTICS),
@@ -130,12 +152,42 @@ def one_key(key: str, value: Callable[[torch.Tensor], torch.Tensor], file: str =
             "tokenizer.json: no such file; .* give the tokenizer.json",
         ),
         (lambda at: (at / "sizes.json").write_text("{}"), "sizes.json: vision"),
+        (sizes("vision", heads=3), "sizes.json: vision: heads: 3, which do not divide the width 16"),
+        (sizes("text", kv_heads=3), "sizes.json: text: kv_heads: 3, which do not divide the 8 heads"),
+        (sizes("text", head_dim=7), "sizes.json: text: head_dim: 7; it is turned in pairs"),
+        (sizes("text", layers=10**9), "sizes.json: text.layers: .* less than or equal to 1024"),
+        (sizes("vision", patch=1 << 20, width=1 << 20), "config.json: no network is as large as it says"),
     ],
 )
 def test_a_folder_is_refused(tmp_path: Path, change: Change, said: str) -> None:
     at = copied(tmp_path)
     change(at)
     with pytest.raises(UserError, match=said):
+        VlaFolder.open(at)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "said"),
+    [
+        ("text_config", "hidden_size", None, "text.width: input should be a valid integer, not None"),
+        ("text_config", "num_attention_heads", -1, "text.heads: input should be greater than or equal to 1"),
+        ("text_config", "num_hidden_layers", 10**9, "text.layers: .* less than or equal to 1024"),
+        ("text_config", "rms_norm_eps", "x", "text.eps: input should be a valid number"),
+        ("vision_config", "num_attention_heads", 5, "vision: heads: 5, which do not divide the width"),
+        ("vision_config", "patch_size", 0, "vision.patch: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_smolvlms_configuration_is_refused(
+    tmp_path: Path, part: str, key: str, value: Any, said: str
+) -> None:
+    at = copied(tmp_path, "smolvla")
+    file = at / "vlm" / "config.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {part: whole[part] | {key: value}}))
+    with pytest.raises(UserError, match=rf"config\.json: no SmolVLM's configuration \(.*{said}"):
+        VlaFolder.open(at)
+    settings(vlm_model_name="x" * 5000)(at)
+    with pytest.raises(UserError, match=r"no SmolVLM's configuration \(.*File name too long"):
         VlaFolder.open(at)
 
 

@@ -20,6 +20,8 @@ from lwd_core.rl.policy import FlowPolicy, PolicyConfig
 from lwd_core.rl.progress import Progress
 from lwd_core.rl.qam import QAM, policy_loss
 from lwd_core.rl.reference import ReferenceConfig
+from lwd_core.rl.vla.checkpoint import VlaFolder
+from lwd_core.rl.vla.fit import of_snapshot
 from lwd_core.rl.vla.pi import PiModel
 from lwd_core.rl.vla.smolvla import SmolVlaModel
 from tests.lwd_core.rl.vla.tiny import tiny
@@ -47,6 +49,21 @@ def policy(folders, kind: str = "pi0", **settings) -> FlowPolicy:
         {"mean": torch.zeros(1)}, {"mean": torch.zeros(2)}, torch.full((2,), -2.0), torch.full((2,), 3.0)
     )
     return vla.made.policy(PolicyConfig(FieldConfig(encoder, 2, 2, kind=vla), steps=4), measured)
+
+
+def test_a_number_that_stood_still_is_told_as_it_is_once_it_moves(folders) -> None:
+    for kind, low, high in (("pi0", "mean", "std"), ("pi05", "q01", "q99")):
+        own = VlaFolder.open(folders[kind]).config
+        spread = torch.tensor([0.0, 2.0])
+        first = torch.tensor([0.5, 1.0])
+        second = first + spread if kind == "pi05" else spread
+        measured = Measured({low: first, high: second}, {low: first, high: second}, -spread, spread)
+        found = of_snapshot(own, measured)
+        stood, moved = (found.state(torch.tensor([[at, 1.0]])) for at in (0.5, 0.6))
+        assert stood[0, 0] == 0
+        assert moved[0, 0] == pytest.approx(0.1)
+        assert torch.equal(stood[0, 1:], torch.tensor([-1.0 if kind == "pi05" else 0.0]))
+        assert torch.equal(found.action_second, second)  # whoever says it goes where it always was
 
 
 def batch(of: FlowPolicy, size: int = 4, rows: slice = slice(None)) -> Batch:

@@ -1,5 +1,7 @@
 """What the seam promises: one prefix for many flows, gradients where they belong, sizes that are kept."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -91,6 +93,10 @@ def test_cameras_and_states_that_do_not_fit_are_refused() -> None:
         model("pi0").padded(torch.zeros(1, 6))
     with pytest.raises(UserError, match="61 tokens; this network takes 60"):
         at.prompter(["x" * 59], torch.zeros(1, 3))
+    of_fewer = replace(at.prompter, rows=at.prompter.tokenizer.token_to_id("y"))
+    of_fewer(["x"], torch.zeros(1, 3))
+    with pytest.raises(UserError, match="instruction 'xy': y is a token that this network has no embedding"):
+        of_fewer(["xy"], torch.zeros(1, 3))
     some = prepared(at.config, seen, {"left": torch.tensor([True, False, True])})
     assert some[1].tolist() == [[True, True, False], [True, False, False], [True, True, False]]
     assert (some[0][1, 1] == -1).all()

@@ -63,6 +63,15 @@ def test_another_robots_widths_chunk_and_units_are_said(tmp_path: Path) -> None:
     assert load_file(post[0])["action.mean"].tolist() == [1, 1, 1, 1]
 
 
+def test_what_nothing_here_reads_may_say_anything(tmp_path: Path) -> None:
+    folder = VlaFolder.open(tiny(tmp_path / "given", chunk=4))
+    said = json.loads((folder.path / "config.json").read_text())
+    for acted, told in ((None, 3), ("two", 3), (2, 2), (4, 3)):
+        (folder.path / "config.json").write_text(json.dumps(said | {"n_action_steps": acted}))
+        out = given_back(folder, tmp_path / f"back-{acted}", {}, chunk=3)
+        assert json.loads((out / "config.json").read_text())["n_action_steps"] == told
+
+
 def test_a_folder_is_its_files(tmp_path: Path) -> None:
     folder = VlaFolder.open(tiny(tmp_path / "given", "smolvla", chunk=4, middle=None))
     assert set(files_of(folder)) == {

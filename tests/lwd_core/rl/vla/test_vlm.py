@@ -82,6 +82,9 @@ def test_words_and_pictures_count_and_what_is_beside_does_not(folder: Path) -> N
     good = of.field.told(one, torch.tensor([1.0, 0.0]))
     texts = [bytes(row[there].tolist()) for row, there in zip(good.tokens, good.token_mask, strict=True)]
     assert texts == [b"push it Advantage: positive", b"go Advantage: negative"]
+    stands = of.field.base.folder.processor.image_token
+    with pytest.raises(UserError, match=f"instruction 'see {stands}': {stands} stands for a picture"):
+        said(seen(of, ["push it", f"see {stands}"]))
 
 
 def test_what_transformers_would_pass_through_is_refused(folder: Path, tmp_path: Path) -> None:
