@@ -67,8 +67,7 @@ def render(plan: Plan, name: str, made: Made) -> str:
         ),
     ]
     if plan.ablations:
-        text += ["## Ablations, on the same episodes\n"]
-        text += [_alike(plan, made, [SAME, *(f"{LWD}-{a}" for a in plan.ablations)])]
+        text += ["## Ablations, on the same episodes\n", _ablations(plan, made)]
     if plan.fleets:
         sizes = sorted({plan.robots, *plan.fleets})
         fleet = [f"{LWD}{'' if n == plan.robots else f'-{n}'}-online-{last}" for n in sizes]
@@ -167,6 +166,22 @@ def _alike(plan: Plan, made: Made, names: Sequence[str], titles: Sequence[str] |
     chosen = {name: [one for one in made.get(name, ()) if one["seed"] in common] for name in names}
     said = f"On seed {', '.join(map(str, sorted(common)))} alone, which all rows have.\n\n"
     return (said if common else "") + _table(plan, chosen, names, titles)
+
+
+def _ablations(plan: Plan, made: Made) -> str:
+    """What each changed thing does: beside LWD as it is, on the very seeds that were made without it."""
+    whole = {one["seed"]: one for one in made.get(SAME, ())}
+    groups = {kind: tasks for kind, tasks in (("hard", plan.hard), ("all", plan.names)) if tasks}
+    rows = []
+    for name in (f"{LWD}-{ablation}" for ablation in plan.ablations):
+        results = [one for one in made.get(name, ()) if one["seed"] in whole]
+        if results:
+            beside = [whole[one["seed"]] for one in results]
+            shares = [_success(of, tasks) for tasks in groups.values() for of in (results, beside)]
+            seeds = ", ".join(str(one["seed"]) for one in results)
+            rows.append([results[0]["title"], seeds, *shares])
+    head = [title for kind in groups for title in (kind, f"{kind}, LWD as it is")]
+    return _markdown(["", "seeds", *head], rows)
 
 
 def _rounds(plan: Plan, made: Made) -> str:

@@ -113,7 +113,7 @@ def test_intervals_pool_seeds() -> None:
     assert "Not made yet: sft" in page
 
 
-def test_ablations_stand_beside_the_same_seeds_alone() -> None:
+def test_an_ablation_stands_beside_lwd_on_its_own_seeds() -> None:
     plan = load_plan("full")
 
     def cell(seed: int, successes: int) -> dict:
@@ -121,15 +121,13 @@ def test_ablations_stand_beside_the_same_seeds_alone() -> None:
         tasks = dict.fromkeys(plan.names, one)
         return {"name": SAME, "title": "LWD", "seed": seed, "human": 0.0, "tasks": tasks}
 
-    changed = {**cell(0, 4), "name": f"{LWD}-one-step", "title": "n-step off"}
-    page = render(plan, "full", {SAME: [cell(0, 5), cell(1, 9)], f"{LWD}-one-step": [changed]})
-    _, _, ablations = page.partition("## Ablations")
-    assert "On seed 0 alone, which all rows have." in ablations
-    assert (
-        "| LWD | .50 [.35, .65] | .50 [.35, .65] | .50 [.35, .65] | .50 [.39, .61] | 0.0 % | 1.00 |"
-        in ablations
-    )
-    assert "| n-step off | .40" in ablations
+    one_step = {**cell(0, 4), "name": f"{LWD}-one-step", "title": "n-step off"}
+    fql = {**cell(1, 8), "name": f"{LWD}-fql", "title": "FQL"}
+    unpaired = {**cell(2, 1), "name": f"{LWD}-fql", "title": "FQL"}
+    made = {SAME: [cell(0, 5), cell(1, 9)], f"{LWD}-one-step": [one_step], f"{LWD}-fql": [fql, unpaired]}
+    _, _, page = render(plan, "full", made).partition("## Ablations")
+    assert "| n-step off | 0 | .40 [.26, .55] | .50 [.35, .65] | .40 [.30, .51] | .50 [.39, .61] |" in page
+    assert "| FQL | 1 | .80 [.65, .90] | .90 [.77, .96] | .80 [.70, .87] | .90 [.81, .95] |" in page
 
 
 def test_seeds_made_elsewhere_stay_and_cells_of_another_plan_go(tmp_path: Path) -> None:
