@@ -77,7 +77,6 @@ class Bench:
         config = self._config(cell)
         self._look(config)
         train(config, Silent(), self.settings)
-        self._publish(name)
         result = {
             "name": name,
             "title": cell.title,
@@ -88,7 +87,7 @@ class Bench:
             "robots": [day.robots for day in (*cell.days, *cell.online)],
             "human": self._human([day.name for day in (*cell.days, *cell.online)]),
             "seconds": 0.0,
-            **self._judge(),
+            **self.judge(name),
         }
         result["seconds"] = round(time.monotonic() - begun, 1)
         with self._place.write(f"{name}.json") as file:
@@ -130,11 +129,7 @@ class Bench:
 
     def _work(self, day: Day) -> None:
         """Robots run what is in production, and that is the policy this day is about."""
-        plan = self.plan
-        self._publish(day.acts)
-        trusted = trusted_keys(self.settings.keys)
-        release = current(self.settings.releases, Channel.PRODUCTION, trusted)
-        assert release is not None
+        plan, policy = self.plan, self._released(day.acts)
         total = day.robots * day.shift.episodes
         counts = {t: len(range(i, total, len(plan.names))) for i, t in enumerate(plan.names)}
         run = f"paper/{self.seed}/{day.name}"
@@ -142,7 +137,7 @@ class Bench:
             self.settings,
             self._fleet(day.robots, plan.names),
             day=self._calendar[day.name],
-            policy=Policy.load(resolve(self.settings.policies, release.policy_id), trusted),
+            policy=policy,
             seeds={task: training_seeds(f"{run}/{task}", count) for task, count in counts.items()},
             source=Source.ROLLOUT if day.name == "offline" else Source.ONLINE,
             supervisor=Supervisor(**plan.supervisor, rate=day.shift.watched),
@@ -200,15 +195,24 @@ class Bench:
         spec = SnapshotSpec.parse(asked)
         return build_snapshot(self._lake, spec, self.settings.snapshots, now_ns=time.time_ns()).digest
 
-    def _publish(self, name: str) -> None:
+    def _released(self, name: str) -> Policy:
+        """A cell's policy, published and read back as robots read it."""
         Publisher(self.settings, Channel.PRODUCTION)(find_checkpoint(self.settings.checkpoints, name))
-
-    def _judge(self) -> dict[str, Any]:
-        """The policy in production, in evaluation scenes; its rows also go to ``evaluations``."""
         trusted = trusted_keys(self.settings.keys)
         release = current(self.settings.releases, Channel.PRODUCTION, trusted)
         assert release is not None
         policy = Policy.load(resolve(self.settings.policies, release.policy_id), trusted)
+        acts = policy.manifest.config["run"]
+        if acts != name:
+            raise UserError(
+                f"{self.settings.home}: another process has just published {acts}; let one at a time work on "
+                "a seed"
+            )
+        return policy
+
+    def judge(self, name: str) -> dict[str, Any]:
+        """A cell's policy, in evaluation scenes; its rows also go to ``evaluations``."""
+        policy = self._released(name)
         judged = self.plan.evaluation
         seeds = scene_seeds(Purpose.EVALUATION, judged.episodes_per_task, first=judged.first_scene)
         rows = evaluate(

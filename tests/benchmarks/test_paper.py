@@ -11,8 +11,10 @@ import pytest
 
 from benchmarks.paper.plan import LWD, SAME, calendar, cell_digest, cells, load_plan
 from benchmarks.paper.results import keep, read_cells, render
+from benchmarks.paper.run import Bench
 from lwd_core.errors import UserError
 from lwd_core.training.config import TrainConfig
+from lwd_core.training.online import Publisher
 from tests.packages import Install
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +98,15 @@ def test_cells_made_before_robots_could_look_stay() -> None:
     assert [digests[name][:8] for name in ("sft", "clone", "lwd")] == ["b3d8b71f", "6cd0b6c0", "65d4a4ee"]
     looks = plan.model_copy(update={"camera_hz": 16.0})
     assert not set(digests.values()) & {cell_digest(looks, cell) for cell in cells(looks)}
+
+
+def test_another_cells_policy_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(load_plan("tiny"), 0, tmp_path)
+    bench.make("sft")
+    monkeypatch.setattr("benchmarks.paper.run.find_checkpoint", lambda checkpoints, name: "its")
+    monkeypatch.setattr(Publisher, "__call__", lambda self, checkpoint: None)  # another process came after
+    with pytest.raises(UserError, match=f"{tmp_path}: another process has just published sft"):
+        bench.judge("clone")
 
 
 def test_intervals_pool_seeds() -> None:
