@@ -172,7 +172,7 @@ def _ablations(plan: Plan, made: Made) -> str:
     """What each changed thing does: beside LWD as it is, on the very seeds that were made without it."""
     whole = {one["seed"]: one for one in made.get(SAME, ())}
     groups = {kind: tasks for kind, tasks in (("hard", plan.hard), ("all", plan.names)) if tasks}
-    rows = []
+    rows: list[list[str]] = []
     for name in (f"{LWD}-{ablation}" for ablation in plan.ablations):
         results = [one for one in made.get(name, ()) if one["seed"] in whole]
         if results:
