@@ -50,7 +50,7 @@ def render(plan: Plan, name: str, made: Made) -> str:
     seeds = sorted({one["seed"] for results in made.values() for one in results})
     text = [_HEAD.format(**_facts(plan, name, seeds))]
     if len(seeds) > 1:
-        text += [f"Seeds of each cell: {_seeds_of(made, order)}.\n"]
+        text += [f"Cells by their seeds: {_seeds_of(made, order)}.\n"]
     last = plan.rounds
     offline = [SFT, *plan.baselines, LWD]
     text += ["## Offline: demonstrations and one fleet day\n", _table(plan, made, offline)]
@@ -103,8 +103,8 @@ def _seeds_of(made: Made, order: Sequence[str]) -> str:
     for name in order:
         if name in made:
             by_seeds.setdefault(", ".join(str(one["seed"]) for one in made[name]), []).append(f"`{name}`")
-    (common, _), *others = sorted(by_seeds.items(), key=lambda item: -len(item[1]))
-    return "; ".join([common, *(f"only {seeds}: {', '.join(names)}" for seeds, names in others)])
+    most = sorted(by_seeds.items(), key=lambda item: -len(item[0]))
+    return "; ".join(f"{seeds}: {', '.join(names)}" for seeds, names in most)
 
 
 def _facts(plan: Plan, name: str, seeds: Sequence[int]) -> dict[str, Any]:

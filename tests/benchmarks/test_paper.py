@@ -136,7 +136,8 @@ def test_an_ablation_stands_beside_lwd_on_its_own_seeds() -> None:
     fql = {**cell(1, 8), "name": f"{LWD}-fql", "title": "FQL"}
     unpaired = {**cell(2, 1), "name": f"{LWD}-fql", "title": "FQL"}
     made = {SAME: [cell(0, 5), cell(1, 9)], f"{LWD}-one-step": [one_step], f"{LWD}-fql": [fql, unpaired]}
-    _, _, page = render(plan, "full", made).partition("## Ablations")
+    head, _, page = render(plan, "full", made).partition("## Ablations")
+    assert "Cells by their seeds: 0, 1: `lwd-same`; 1, 2: `lwd-fql`; 0: `lwd-one-step`." in head
     assert "| n-step off | 0 | .40 [.26, .55] | .50 [.35, .65] | .40 [.30, .51] | .50 [.39, .61] |" in page
     assert "| FQL | 1 | .80 [.65, .90] | .90 [.77, .96] | .80 [.70, .87] | .90 [.81, .95] |" in page
 
