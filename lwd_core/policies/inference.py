@@ -19,7 +19,7 @@ from lwd_core.errors import UserError, suggest
 from lwd_core.features.extractor import extractor_of
 from lwd_core.policies.bases import base_named, local_base, publish_base
 from lwd_core.policies.bundle import BadBundle, Bundle, load_bundle, save_bundle
-from lwd_core.policies.inputs import Randomness, Shown, drawn
+from lwd_core.policies.inputs import Randomness, Shown, drawn, numbers, sayings
 from lwd_core.policies.keys import keys_of
 from lwd_core.policies.pixels import BLIND, pixels, sizes_of
 from lwd_core.policies.widths import Widths
@@ -134,22 +134,17 @@ class Policy:
         from, None for a camera that the robot's embodiment has not; not looked at without `cameras`.
         ``embodiment`` says whose states they are, to a policy that learned from several; untold, it knows a
         robot by how wide its states are, and D is that robot's. Raises UserError for an embodiment that is
-        not among several, where no embodiment's states are that wide, a camera is missing or shows pictures
-        of another size, or none shows anything.
+        not among several, where no embodiment's states are that wide, a number of theirs is none, a camera
+        is missing or shows pictures of another size, or none shows anything.
         """
-        states = np.asarray(states)
+        who, widths = f"policy {self.policy_id}", self.widths
+        states = numbers(states, who)
         if states.ndim == 1:
             one = [frames] if isinstance(frames, Mapping) else frames
             return self.act(states[None], instructions, generator, one, embodiment)[0]
-        texts = [instructions] * len(states) if isinstance(instructions, str) else list(instructions)
-        if len(texts) != len(states):
-            raise UserError(
-                f"policy {self.policy_id}: {len(texts)} instructions for {len(states)} states; "
-                "give one, or one each"
-            )
+        texts = sayings(instructions, len(states), who)
         if isinstance(frames, Mapping):
-            raise UserError(f"policy {self.policy_id}: frames of one state for {len(states)}; give a list")
-        who, widths = f"policy {self.policy_id}", self.widths
+            raise UserError(f"{who}: frames of one state for {len(states)}; give a list")
         if embodiment and len(widths) > 1 and embodiment not in widths:
             known = ", ".join(sorted(widths))
             raise UserError(
@@ -157,8 +152,6 @@ class Policy:
                 "release one that learned from it, or mend the name in the robot's embodiment file"
             )
         placed = bool(self._model.normaliser.places)
-        if placed and states.ndim != 2:
-            raise UserError(f"policy {self.policy_id}: takes states (B, S), got {states.shape}")
         own = None if placed else self._widths.pad(states, who, embodiment)
         generator = generator or np.random.default_rng()
         noise = drawn(generator, self._model.noise_shape, len(states))
@@ -166,7 +159,7 @@ class Policy:
         told, noisy = self._told(texts), torch.as_tensor(noise)
         with torch.inference_mode():
             if own is None:  # every embodiment's numbers have places of their own
-                raw = torch.as_tensor(np.array(states, dtype=np.float32))
+                raw = torch.as_tensor(states.copy())
                 return self._model.answer(raw, texts, told, noisy, seen._asdict(), embodiment).numpy()
             mask = None if own.mask is None else torch.as_tensor(own.mask)
             shown = {**seen._asdict(), "dim_mask": mask}

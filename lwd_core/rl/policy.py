@@ -148,6 +148,9 @@ class FlowPolicy(nn.Module):
         they are, where it learned from several of one width; UserError where that has to be said.
         """
         units, device = self.normaliser, next(self.parameters()).device
+        if not len(states):  # nobody asks: not every network has an answer to that
+            none = torch.zeros(0, self.config.field.chunk, self.config.field.action_dim)
+            return units.leaving(none, states.shape[1], embodiment)
         raw = units.entering(states, embodiment).to(device)
         given = {name: value if value is None else value.to(device) for name, value in seen.items()}
         told = units.prompt(instructions, units.state(raw))

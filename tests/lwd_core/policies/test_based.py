@@ -96,6 +96,9 @@ def test_two_releases_share_a_base_and_act_as_they_learned(tmp_path: Path, keys:
     ours = loaded[0]
     assert ours.cameras == ("front",)
     assert asked(ours, "words it was never told").shape == (2, CHUNK, ACTION)  # it reads them itself
+    assert ours.act(np.zeros((0, STATE)), [], frames=[]).shape == (0, CHUNK, ACTION)
+    with pytest.raises(UserError, match="half a character"):
+        asked(ours, "pick the \ud83d")
     backbones = [policy._model.field.network.text.embed_tokens.weight for policy in loaded]
     assert backbones[0].data_ptr() == backbones[1].data_ptr()
     for part, value in models[0].state_dict().items():

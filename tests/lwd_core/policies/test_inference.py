@@ -103,6 +103,31 @@ def test_robots_that_look_alike_and_act_differently_are_told_apart_by_their_name
     assert one.act(np.zeros(6), "open the drawer", embodiment="another").shape == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("states", "words", "says"),
+    [
+        ([[0.0] * 6, [0, 0, np.nan, 0, 0, 0]], "open the drawer", r"state\[1\]\[2\]: nan is no number; look"),
+        ([0, 1e300, 0, 0, 0, 0], "open the drawer", r"state\[1\]: inf is no number"),
+        ([0, None, 0, 0, 0, 0], "open the drawer", r"state\[1\]: nan is no number"),
+        ([[0.0] * 6, [0.0] * 5], "open the drawer", "states are rows of numbers, all equally long"),
+        (["open"] * 6, "open the drawer", "states are rows of numbers, all equally long"),
+        (1.0, "open the drawer", r"takes states \(B, S\), got \(\)"),
+        (np.zeros((1, 1, 6)), "open the drawer", r"takes states \(B, S\), got \(1, 1, 6\)"),
+        (np.zeros(6), "open the \udc80", r"instruction 'open the \\udc80' has half a character"),
+    ],
+)
+def test_what_no_network_can_act_on_is_refused(tmp_path, keys, states, words, says):
+    policy = Policy.load(saved(tmp_path, keys).uri, trusted_keys(keys))
+    with pytest.raises(UserError, match=f"policy {policy.policy_id}: {says}"):
+        policy.act(states, words)
+
+
+def test_no_states_no_actions(tmp_path, keys):
+    policy = Policy.load(saved(tmp_path, keys, {**ARM, "finger": {"state": 4, "action": 1}}).uri, keys)
+    assert policy.act(np.zeros((0, 6)), []).shape == (0, 3, 2)
+    assert policy.act(np.zeros((0, 4)), "open the drawer").shape == (0, 3, 1)
+
+
 def test_weights_that_do_not_fit_the_network_are_refused(tmp_path, keys):
     good = saved(tmp_path, keys)
     bundle = load_bundle(good.uri, trusted_keys(keys))
