@@ -86,6 +86,14 @@ def test_a_raised_temperature_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "kl", "verdict"), [(1.0, 1.02, GOOD), (1.0, 1.2, BAD), (4.0, 4.0, BAD), (0.0, 1.02, BAD)]
+)
+def test_what_the_limit_holds_sways_about_it(limit: float, kl: float, verdict: Grade) -> None:
+    raised = 0.03 if limit else 0.01
+    assert of_path_kl(QAM(temperature=0.01, kl_limit=limit), [(200, kl)], raised).verdict is verdict
+
+
+@pytest.mark.parametrize(
     ("held_out", "seen", "verdict"),
     [(0.02, 0.02, GOOD), (0.02, None, GOOD), (None, 0.02, GOOD), (-0.01, 0.02, BAD), (0.002, 0.02, BAD)],
 )
