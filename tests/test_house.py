@@ -5,10 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +43,15 @@ def test_before_a_commit_runs_what_make_lint_runs() -> None:
         tool = re.search(r"\$\(BIN\)/([\w-]+(?: (?:format|check))?)", line)
         assert tool
         assert f".venv/bin/{tool[1]}" in hooks
+
+
+def test_what_is_pinned_installs_on_the_oldest_python_there_is() -> None:
+    """Of a minor version the first, which pip judges by: Debian 12 has 3.11.2."""
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = about["requires-python"].removeprefix(">=") + ".0"
+    wants = {package.name: str(package.metadata["Requires-Python"] or "") for package in distributions()}
+    assert len(wants) > 100
+    assert {name: wanted for name, wanted in wants.items() if oldest not in SpecifierSet(wanted)} == {}
 
 
 @pytest.mark.parametrize(("tag", "version"), [("v1.2.3", "1.2.3"), (None, "0.2.0.dev1")])
