@@ -103,7 +103,7 @@ def _seeds_of(made: Made, order: Sequence[str]) -> str:
     for name in order:
         if name in made:
             by_seeds.setdefault(", ".join(str(one["seed"]) for one in made[name]), []).append(f"`{name}`")
-    most = sorted(by_seeds.items(), key=lambda item: -len(item[0]))
+    most = sorted(by_seeds.items(), key=lambda item: -item[0].count(","))
     return "; ".join(f"{seeds}: {', '.join(names)}" for seeds, names in most)
 
 
